@@ -1,0 +1,1 @@
+//! Partitions, the partition table, committed offsets, retention

@@ -1,0 +1,1 @@
+//! The metadata group: topics and brokers, as a watch of immutable snapshots

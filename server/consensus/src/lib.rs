@@ -1,0 +1,1 @@
+//! Replica groups as pure step functions, and the shard that drives many

@@ -1,0 +1,324 @@
+//! The stored form of a batch: a header of fixed size, then the producer's bytes, untouched.
+//!
+//! It is what a raft entry carries, what the log keeps and what readers share. The producer's part is
+//! opaque here; `records` knows what is inside.
+//!
+//! Layout, little-endian, 64 bytes of header:
+//!
+//! ```text
+//!  0  u8   entry kind (1: batch)      16  i64  append time, ns        48  u64  raft index
+//!  1  u8   format version (1)         24  i64  newest record time, ns 56  u32  0
+//!  2  u8   compression                32  u64  base offset            60  u32  crc32c of 0..60
+//!  3  u8   timestamp type             40  u64  leader epoch (term)    64  ...  payload
+//!  4  u32  record count
+//!  8  u32  payload bytes
+//! 12  u32  crc32c of the payload
+//! ```
+
+use bytes::Bytes;
+use thiserror::Error;
+
+use crate::entry::EntryKind;
+use crate::ids::Offset;
+use crate::time::Timestamp;
+
+/// The bytes of a header.
+pub const HEADER_BYTES: usize = 64;
+/// The version written by this code.
+pub const FORMAT_VERSION: u8 = 1;
+
+/// How a batch's payload is compressed. The numbers are stored: they are never used again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum Compression {
+    /// Not at all.
+    #[default]
+    None = 0,
+    /// gzip members (RFC 1952).
+    Gzip = 1,
+    /// The snappy framing format.
+    Snappy = 2,
+    /// LZ4 frames.
+    Lz4 = 3,
+    /// Zstandard frames (RFC 8878).
+    Zstd = 4,
+}
+
+/// Whose clock gives the records of a batch their time. The numbers are stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum TimestampType {
+    /// The producer's.
+    #[default]
+    Create = 0,
+    /// The leader's.
+    Append = 1,
+}
+
+/// Bytes that are not a batch of a known format, or that have changed since they were written.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum BatchError {
+    /// Fewer bytes than the header says.
+    #[error("{actual} bytes where {expected} belong")]
+    Length {
+        /// How many there should be.
+        expected: usize,
+        /// How many there are.
+        actual: usize,
+    },
+    /// Another version or codec than this code knows.
+    #[error("unknown {what} {value}")]
+    Unknown {
+        /// Which field.
+        what: &'static str,
+        /// What it says.
+        value: u8,
+    },
+    /// The checksum does not fit.
+    #[error("checksum mismatch in the {0}")]
+    Checksum(&'static str),
+}
+
+/// What the broker knows of a batch without looking inside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchHeader {
+    /// The codec of the payload.
+    pub compression: Compression,
+    /// Whose clock gives the records their time.
+    pub timestamp_type: TimestampType,
+    /// The number of records, at least 1.
+    pub record_count: u32,
+    /// The length of the payload.
+    pub payload_bytes: u32,
+    /// The checksum of the payload.
+    pub payload_crc: u32,
+    /// When the leader appended it.
+    pub append_time: Timestamp,
+    /// The newest time of a record in it.
+    pub max_timestamp: Timestamp,
+    /// The offset of its first record.
+    pub base_offset: Offset,
+    /// The raft term in which it was appended.
+    pub leader_epoch: u64,
+    /// Its raft index.
+    pub index: u64,
+}
+
+impl BatchHeader {
+    /// The offset after the last record.
+    #[must_use]
+    pub fn end_offset(&self) -> Offset {
+        self.base_offset.plus(u64::from(self.record_count))
+    }
+
+    /// Writes the header, with its checksum, over the first 64 bytes.
+    ///
+    /// # Panics
+    /// When `out` is shorter than a header.
+    pub fn write(&self, out: &mut [u8]) {
+        let out = &mut out[..HEADER_BYTES];
+        out[0] = EntryKind::Batch as u8;
+        out[1] = FORMAT_VERSION;
+        out[2] = self.compression as u8;
+        out[3] = self.timestamp_type as u8;
+        out[4..8].copy_from_slice(&self.record_count.to_le_bytes());
+        out[8..12].copy_from_slice(&self.payload_bytes.to_le_bytes());
+        out[12..16].copy_from_slice(&self.payload_crc.to_le_bytes());
+        out[16..24].copy_from_slice(&self.append_time.0.to_le_bytes());
+        out[24..32].copy_from_slice(&self.max_timestamp.0.to_le_bytes());
+        out[32..40].copy_from_slice(&self.base_offset.0.to_le_bytes());
+        out[40..48].copy_from_slice(&self.leader_epoch.to_le_bytes());
+        out[48..56].copy_from_slice(&self.index.to_le_bytes());
+        out[56..60].fill(0);
+        let crc = crc32c::crc32c(&out[..60]);
+        out[60..64].copy_from_slice(&crc.to_le_bytes());
+    }
+
+    /// Reads a header and checks its own checksum and the length of what follows; not the payload's.
+    pub fn read(bytes: &[u8]) -> Result<Self, BatchError> {
+        let Some(head) = bytes.first_chunk::<HEADER_BYTES>() else {
+            return Err(BatchError::Length { expected: HEADER_BYTES, actual: bytes.len() });
+        };
+        if crc32c::crc32c(&head[..60]) != u32_at(head, 60) {
+            return Err(BatchError::Checksum("batch header"));
+        }
+        if head[0] != EntryKind::Batch as u8 {
+            return Err(BatchError::Unknown { what: "entry kind", value: head[0] });
+        }
+        if head[1] != FORMAT_VERSION {
+            return Err(BatchError::Unknown { what: "batch format version", value: head[1] });
+        }
+        let header = Self {
+            compression: Compression::from_stored(head[2])?,
+            timestamp_type: TimestampType::from_stored(head[3])?,
+            record_count: u32_at(head, 4),
+            payload_bytes: u32_at(head, 8),
+            payload_crc: u32_at(head, 12),
+            append_time: Timestamp(u64_at(head, 16).cast_signed()),
+            max_timestamp: Timestamp(u64_at(head, 24).cast_signed()),
+            base_offset: Offset(u64_at(head, 32)),
+            leader_epoch: u64_at(head, 40),
+            index: u64_at(head, 48),
+        };
+        let expected = HEADER_BYTES + header.payload_bytes as usize;
+        if bytes.len() != expected {
+            return Err(BatchError::Length { expected, actual: bytes.len() });
+        }
+        Ok(header)
+    }
+}
+
+impl Compression {
+    fn from_stored(value: u8) -> Result<Self, BatchError> {
+        Ok(match value {
+            0 => Self::None,
+            1 => Self::Gzip,
+            2 => Self::Snappy,
+            3 => Self::Lz4,
+            4 => Self::Zstd,
+            _ => return Err(BatchError::Unknown { what: "compression", value }),
+        })
+    }
+}
+
+impl TimestampType {
+    fn from_stored(value: u8) -> Result<Self, BatchError> {
+        Ok(match value {
+            0 => Self::Create,
+            1 => Self::Append,
+            _ => return Err(BatchError::Unknown { what: "timestamp type", value }),
+        })
+    }
+}
+
+/// The times that the records of a batch carry themselves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RecordTimes {
+    /// The newest of them, if there is any.
+    pub newest: Option<Timestamp>,
+    /// Whether some record carries none, so that it has the append time.
+    pub untimed: bool,
+}
+
+/// A batch on its way into the log: the payload behind a header whose offset, epoch, index and append
+/// time the leader fills in. Making one copies the payload once and computes its checksum, off the
+/// thread that orders appends; from then on the bytes are shared.
+#[derive(Debug)]
+pub struct BatchDraft {
+    bytes: Vec<u8>,
+    header: BatchHeader,
+    takes_append_time: bool,
+}
+
+impl BatchDraft {
+    /// A draft of `payload`.
+    ///
+    /// # Panics
+    /// When the payload is 4 GiB or longer, which `limits` rule out long before.
+    #[must_use]
+    pub fn new(
+        payload: &[u8],
+        record_count: u32,
+        compression: Compression,
+        timestamp_type: TimestampType,
+        times: RecordTimes,
+    ) -> Self {
+        let mut bytes = Vec::with_capacity(HEADER_BYTES + payload.len());
+        bytes.resize(HEADER_BYTES, 0);
+        bytes.extend_from_slice(payload);
+        let header = BatchHeader {
+            compression,
+            timestamp_type,
+            record_count,
+            payload_bytes: u32::try_from(payload.len()).expect("a payload is below 4 MiB"),
+            payload_crc: crc32c::crc32c(payload),
+            append_time: Timestamp::MIN,
+            max_timestamp: times.newest.unwrap_or(Timestamp::MIN),
+            base_offset: Offset::ZERO,
+            leader_epoch: 0,
+            index: 0,
+        };
+        Self { bytes, header, takes_append_time: times.untimed }
+    }
+
+    /// The number of records.
+    #[must_use]
+    pub fn record_count(&self) -> u32 {
+        self.header.record_count
+    }
+
+    /// The bytes that it takes in memory and in the log.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether it has no bytes: never, it has a header.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Completes the header and gives the stored bytes.
+    ///
+    /// A record without a time of its own has the append time, which counts for the newest time then.
+    #[must_use]
+    pub fn seal(
+        mut self,
+        base_offset: Offset,
+        leader_epoch: u64,
+        index: u64,
+        append_time: Timestamp,
+    ) -> Vec<u8> {
+        let header = &mut self.header;
+        header.base_offset = base_offset;
+        header.leader_epoch = leader_epoch;
+        header.index = index;
+        header.append_time = append_time;
+        if header.timestamp_type == TimestampType::Append {
+            header.max_timestamp = append_time;
+        } else if self.takes_append_time {
+            header.max_timestamp = header.max_timestamp.max(append_time);
+        }
+        self.header.write(&mut self.bytes);
+        self.bytes
+    }
+}
+
+/// A batch as it lies in the log, shared by all who read it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredBatch {
+    /// What is known of it.
+    pub header: BatchHeader,
+    /// The producer's bytes.
+    pub payload: Bytes,
+}
+
+impl StoredBatch {
+    /// Takes a batch that was just sealed here, or whose checksum the caller has checked.
+    pub fn trusted(stored: &Bytes) -> Result<Self, BatchError> {
+        let header = BatchHeader::read(stored)?;
+        Ok(Self { header, payload: stored.slice(HEADER_BYTES..) })
+    }
+
+    /// Takes a batch that comes from a disk or a network, and checks every byte of it.
+    pub fn checked(stored: &Bytes) -> Result<Self, BatchError> {
+        let batch = Self::trusted(stored)?;
+        if crc32c::crc32c(&batch.payload) != batch.header.payload_crc {
+            return Err(BatchError::Checksum("batch payload"));
+        }
+        Ok(batch)
+    }
+}
+
+fn u32_at(bytes: &[u8; HEADER_BYTES], at: usize) -> u32 {
+    let mut word = [0; 4];
+    word.copy_from_slice(&bytes[at..at + 4]);
+    u32::from_le_bytes(word)
+}
+
+fn u64_at(bytes: &[u8; HEADER_BYTES], at: usize) -> u64 {
+    let mut word = [0; 8];
+    word.copy_from_slice(&bytes[at..at + 8]);
+    u64::from_le_bytes(word)
+}

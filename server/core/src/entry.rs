@@ -1,0 +1,99 @@
+//! What a replica group's log consists of: tagged, versioned entries.
+//!
+//! The first byte of an entry's data is its kind, the second its version. A new kind is a new arm in
+//! [`Entry::decode`] and in the one place that applies entries; nothing else changes.
+
+use bytes::Bytes;
+use thiserror::Error;
+
+use crate::batch::{BatchError, BatchHeader};
+use crate::ids::Offset;
+
+/// The kinds of entries. The numbers are stored: they are never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum EntryKind {
+    /// A batch of records, which takes offsets.
+    Batch = 1,
+    /// The log start moves up.
+    Trim = 2,
+    /// A command to the group's state machine.
+    Command = 3,
+}
+
+const VERSION: u8 = 1;
+
+/// An entry that this code cannot read.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum EntryError {
+    /// The batch is damaged.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+    /// Another kind or version than this code knows.
+    #[error("unknown entry kind {kind} version {version}")]
+    Unknown {
+        /// The kind.
+        kind: u8,
+        /// The version.
+        version: u8,
+    },
+    /// Too few bytes.
+    #[error("entry of {0} bytes is cut short")]
+    Short(usize),
+}
+
+/// An entry's data, taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// The no-op of a new leader: nothing, and no offset.
+    Noop,
+    /// A batch; its bytes stay where they are.
+    Batch(BatchHeader),
+    /// The log starts at this offset from now on.
+    Trim {
+        /// The offset of the first record that stays.
+        before: Offset,
+    },
+    /// A command, in the encoding of the group's state machine.
+    Command(Bytes),
+}
+
+impl Entry {
+    /// Reads the kind of an entry and what belongs to it. The payload of a batch is not looked at.
+    pub fn decode(data: &Bytes) -> Result<Self, EntryError> {
+        let (Some(&kind), version) = (data.first(), data.get(1).copied().unwrap_or(0)) else {
+            return Ok(Self::Noop);
+        };
+        if kind == EntryKind::Batch as u8 {
+            return Ok(Self::Batch(BatchHeader::read(data)?));
+        }
+        if version != VERSION {
+            return Err(EntryError::Unknown { kind, version });
+        }
+        if kind == EntryKind::Trim as u8 {
+            let before = data[2..].first_chunk().ok_or(EntryError::Short(data.len()))?;
+            return Ok(Self::Trim { before: Offset(u64::from_le_bytes(*before)) });
+        }
+        if kind == EntryKind::Command as u8 {
+            return Ok(Self::Command(data.slice(2..)));
+        }
+        Err(EntryError::Unknown { kind, version })
+    }
+
+    /// The stored form of a trim.
+    #[must_use]
+    pub fn encode_trim(before: Offset) -> Vec<u8> {
+        let mut data = vec![EntryKind::Trim as u8, VERSION];
+        data.extend_from_slice(&before.0.to_le_bytes());
+        data
+    }
+
+    /// The stored form of a command.
+    #[must_use]
+    pub fn encode_command(command: &[u8]) -> Vec<u8> {
+        let mut data = Vec::with_capacity(2 + command.len());
+        data.extend_from_slice(&[EntryKind::Command as u8, VERSION]);
+        data.extend_from_slice(command);
+        data
+    }
+}

@@ -1,0 +1,21 @@
+//! The vocabulary of the broker: ids, offsets, time, the stored form of a batch, bounds.
+//!
+//! Pure and synchronous. It knows no file, no socket, no thread and no other crate of the workspace;
+//! everything above it speaks in its types.
+
+pub mod batch;
+pub mod clock;
+pub mod codec;
+pub mod compress;
+pub mod entry;
+pub mod ids;
+pub mod limits;
+pub mod names;
+pub mod partitioner;
+pub mod records;
+pub mod time;
+
+pub use batch::{BatchDraft, BatchHeader, Compression, StoredBatch, TimestampType};
+pub use clock::{Clock, SystemClock};
+pub use ids::{GroupId, NodeId, Offset, PartitionId, ReplicaId, TopicId};
+pub use time::Timestamp;

@@ -1,0 +1,58 @@
+//! Every bound of the broker that is not a setting. API.md's limits are shown by GetCluster.
+
+use std::time::Duration;
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+/// The most bytes of one message on the client port, either way: just under the 4 MiB that the stubs of
+/// every gRPC language take by default.
+pub const MAX_MESSAGE_BYTES: usize = 4 * MIB - 1;
+/// The most bytes of the encoded records of one batch: what is left beside the other fields of a message.
+pub const MAX_BATCH_BYTES: usize = 4 * MIB - 64 * KIB;
+/// The most bytes that a topic may allow for one record.
+pub const MAX_RECORD_BYTES: usize = 3_670_016;
+/// The most bytes of one record where its topic does not say otherwise.
+pub const DEFAULT_MAX_RECORD_BYTES: usize = MIB;
+/// The most bytes of the headers of one record, in their encoded form.
+pub const MAX_RECORD_HEADER_BYTES: usize = 64 * KIB;
+/// The most bytes of gRPC metadata of a call.
+pub const MAX_METADATA_BYTES: usize = 16 * KIB;
+/// The most bytes that a compressed batch may have when it is decompressed.
+pub const MAX_DECOMPRESSED_BYTES: usize = 64 * MIB;
+/// The most partitions of one topic.
+pub const MAX_PARTITIONS_PER_TOPIC: u32 = 10_000;
+/// The most partitions of one broker, of all topics.
+pub const MAX_PARTITIONS_PER_BROKER: usize = 50_000;
+/// The longest name of a topic or of a consumer group, in bytes.
+pub const MAX_NAME_BYTES: usize = 249;
+/// The most bytes that a consumer may keep beside a committed offset.
+pub const MAX_COMMIT_METADATA_BYTES: usize = 4 * KIB;
+/// The largest page of a list.
+pub const MAX_PAGE_SIZE: usize = 1_000;
+/// The page of a list where the request names none.
+pub const DEFAULT_PAGE_SIZE: usize = 100;
+/// The most topic selections of one Subscribe.
+pub const MAX_TOPIC_SELECTIONS: usize = 1_000;
+/// The most partitions that one request may name.
+pub const MAX_PARTITIONS_PER_REQUEST: usize = 10_000;
+/// The longest pattern of a topic selection, in bytes.
+pub const MAX_PATTERN_BYTES: usize = KIB;
+/// The bytes of one batch event where the request does not say otherwise.
+pub const DEFAULT_DELIVERY_BYTES: usize = MIB;
+/// The most bytes of one batch event that a request may ask for.
+pub const MAX_DELIVERY_BYTES: usize = MAX_RECORD_BYTES;
+/// The time between heartbeats where the request does not say otherwise.
+pub const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(5);
+/// The shortest time between heartbeats.
+pub const MIN_HEARTBEAT: Duration = Duration::from_millis(100);
+/// The longest time between heartbeats.
+pub const MAX_HEARTBEAT: Duration = Duration::from_secs(300);
+/// The most unfinished appends of one ProduceStream.
+pub const MAX_APPENDS_PER_STREAM: usize = 256;
+/// The smallest segment.
+pub const MIN_SEGMENT_BYTES: u64 = 64 * KIB as u64;
+/// The largest segment.
+pub const MAX_SEGMENT_BYTES: u64 = 8 * 1024 * MIB as u64;
+/// The shortest retention and segment age.
+pub const MIN_RETENTION: Duration = Duration::from_secs(1);

@@ -1,0 +1,1 @@
+//! The gRPC services, the error mapping, and the limits around them

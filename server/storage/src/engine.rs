@@ -1,0 +1,223 @@
+//! The seam under the log: what a store of replica groups must do, whatever it is made of.
+//!
+//! Two implementations stand behind it, in memory and in sled; both pass `conformance`. Nothing above
+//! this crate sees sled or a file. An engine knows groups, indexes and bytes; it knows neither offsets
+//! of consumers nor what an entry means beyond the few numbers of [`EntryMeta`].
+
+use std::ops::Range;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use raft::eraftpb::{ConfState, HardState};
+use ropewalk_core::{GroupId, Offset, ReplicaId, Timestamp};
+use thiserror::Error;
+
+/// What went wrong in the store.
+#[derive(Debug, Error)]
+pub enum StorageError {
+    /// A write or a sync failed. The store must not be used any more: the kernel may have dropped pages.
+    #[error("cannot {action} {}: {source}", path.display())]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// Bytes are not what was written. They are never served, and never shorten a log.
+    #[error("corrupt {what} in {} ({detail})", path.display())]
+    Corrupt {
+        /// Which value.
+        what: String,
+        /// In which file.
+        path: PathBuf,
+        /// How it shows.
+        detail: String,
+    },
+    /// The directory is not usable by this broker.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// A result of the store.
+pub type Result<T> = std::result::Result<T, StorageError>;
+
+/// The segment that an entry belongs to, as it stood after the entry. Segments are the unit of retention.
+/// As each entry carries it, the list of segments follows from the entries alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SegmentMark {
+    /// The raft index of the segment's first entry.
+    pub base_index: u64,
+    /// The partition's next offset before that entry.
+    pub base_offset: Offset,
+    /// When that entry was appended here.
+    pub created: Timestamp,
+    /// The bytes of the segment's entries, this one included.
+    pub bytes: u64,
+    /// The newest time of a record in them.
+    pub max_timestamp: Timestamp,
+}
+
+/// What is known of an entry without its data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntryMeta {
+    /// The raft term.
+    pub term: u64,
+    /// The raft entry type, as its number in eraftpb.
+    pub entry_type: u8,
+    /// The partition's next offset before this entry.
+    pub base_offset: Offset,
+    /// The number of records in it; 0 for everything but a batch.
+    pub record_count: u32,
+    /// The newest time of a record in it; `Timestamp::MIN` for everything but a batch.
+    pub max_timestamp: Timestamp,
+    /// The newest time of a record in the log up to here.
+    pub newest_so_far: Timestamp,
+    /// Its segment.
+    pub segment: SegmentMark,
+}
+
+impl EntryMeta {
+    /// The partition's next offset after this entry.
+    #[must_use]
+    pub fn end_offset(&self) -> Offset {
+        self.base_offset.plus(u64::from(self.record_count))
+    }
+}
+
+/// An entry of a group's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogEntry {
+    /// The raft index.
+    pub index: u64,
+    /// What is known of it.
+    pub meta: EntryMeta,
+    /// The entry's data, as raft carries it.
+    pub data: Bytes,
+}
+
+/// Where a group's log starts, and what must be known of the part that is gone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogStart {
+    /// The index before the first entry: what a snapshot would stand at.
+    pub index: u64,
+    /// The term of that index.
+    pub term: u64,
+    /// The offset of the first record that can be read. It may lie within the first batch.
+    pub offset: Offset,
+    /// The partition's next offset before the first entry.
+    pub base_offset: Offset,
+    /// The newest time of a record that is gone.
+    pub newest_gone: Timestamp,
+}
+
+/// A replica group on this broker.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GroupState {
+    /// The group.
+    pub group: GroupId,
+    /// This broker's replica.
+    pub replica: ReplicaId,
+    /// Raft's term, vote and commit index.
+    pub hard_state: HardState,
+    /// Raft's membership.
+    pub conf_state: ConfState,
+    /// Where the log starts.
+    pub start: LogStart,
+    /// The last entry, if the log has any.
+    pub last: Option<(u64, EntryMeta)>,
+}
+
+/// A change to one group. All parts are optional; all that are given happen together.
+#[derive(Clone, Debug)]
+pub struct GroupWrite {
+    /// The group.
+    pub group: GroupId,
+    /// The group is new on this broker: its replica. `hard_state`, `conf_state` and `start` must be given.
+    pub create: Option<ReplicaId>,
+    /// The group and all that belongs to it goes. Nothing else may be given.
+    pub delete: bool,
+    /// Raft's term, vote and commit index.
+    pub hard_state: Option<HardState>,
+    /// Raft's membership.
+    pub conf_state: Option<ConfState>,
+    /// Entries, with consecutive indexes. Whatever the log holds from the first of them on is replaced.
+    pub append: Vec<LogEntry>,
+    /// The log starts here from now on; entries up to its index go.
+    pub start: Option<LogStart>,
+    /// Rows of the group's state machine: a value to put, or nothing to delete.
+    pub rows: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+}
+
+impl GroupWrite {
+    /// A write that changes nothing yet.
+    #[must_use]
+    pub fn new(group: GroupId) -> Self {
+        Self {
+            group,
+            create: None,
+            delete: false,
+            hard_state: None,
+            conf_state: None,
+            append: Vec::new(),
+            start: None,
+            rows: Vec::new(),
+        }
+    }
+
+    /// Whether it changes nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.create.is_none()
+            && !self.delete
+            && self.hard_state.is_none()
+            && self.conf_state.is_none()
+            && self.append.is_empty()
+            && self.start.is_none()
+            && self.rows.is_empty()
+    }
+}
+
+/// Changes to many groups, which happen together or not at all.
+#[derive(Clone, Debug, Default)]
+pub struct WriteBatch {
+    /// The changes, in the order in which they happen. A group may occur more than once.
+    pub groups: Vec<GroupWrite>,
+    /// Whether the batch must be durable when `write` returns. Without it the batch becomes durable with
+    /// the next one that is, or at the latest when the engine is closed.
+    pub sync: bool,
+}
+
+/// A durable store of replica groups.
+///
+/// Writes come from one thread at a time, reads from any number beside it. A read sees a batch wholly or
+/// not at all.
+pub trait Engine: Send + Sync + 'static {
+    /// Every group of this broker, by id. Called once, at start.
+    fn groups(&self) -> Result<Vec<GroupState>>;
+
+    /// Applies batches in order, all together, and makes them durable with one sync if one of them asks
+    /// for it. After an error the engine must not be written to again: the caller ends the process.
+    fn write(&self, batches: &[WriteBatch]) -> Result<()>;
+
+    /// What is known of one entry; `None` when the log does not have it.
+    fn meta(&self, group: GroupId, index: u64) -> Result<Option<EntryMeta>>;
+
+    /// Entries of a range of indexes, in order: as many as there are without a hole from `range.start`,
+    /// and as `max_bytes` of data allow, but the first in any case. Every byte is checked.
+    fn entries(&self, group: GroupId, range: Range<u64>, max_bytes: u64) -> Result<Vec<LogEntry>>;
+
+    /// The rows of a group's state machine whose key begins with `prefix`, by key.
+    fn rows(&self, group: GroupId, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>>;
+
+    /// Gives back the space of what earlier writes deleted, a bounded step at a time. Returns whether
+    /// more is left. It never removes anything that can still be read.
+    fn reclaim(&self) -> Result<bool>;
+
+    /// The bytes that the store takes on its disk, or in memory.
+    fn size_bytes(&self) -> u64;
+
+    /// Makes everything durable. The engine is not used afterwards.
+    fn close(&self) -> Result<()>;
+}

@@ -1,0 +1,11 @@
+//! The durable log: the storage trait, its memory and sled implementations, and raft's view of a group.
+//!
+//! Nothing outside this crate sees sled or a file.
+
+pub mod conformance;
+pub mod engine;
+pub mod group_log;
+pub mod memory;
+pub mod sled_engine;
+
+pub use engine::{Engine, GroupState, GroupWrite, LogEntry, Result, StorageError, WriteBatch};
