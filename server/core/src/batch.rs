@@ -137,16 +137,25 @@ impl BatchHeader {
     /// Reads a header and checks its own checksum and the length of what follows; not the payload's.
     pub fn read(bytes: &[u8]) -> Result<Self, BatchError> {
         let Some(head) = bytes.first_chunk::<HEADER_BYTES>() else {
-            return Err(BatchError::Length { expected: HEADER_BYTES, actual: bytes.len() });
+            return Err(BatchError::Length {
+                expected: HEADER_BYTES,
+                actual: bytes.len(),
+            });
         };
         if crc32c::crc32c(&head[..60]) != u32_at(head, 60) {
             return Err(BatchError::Checksum("batch header"));
         }
         if head[0] != EntryKind::Batch as u8 {
-            return Err(BatchError::Unknown { what: "entry kind", value: head[0] });
+            return Err(BatchError::Unknown {
+                what: "entry kind",
+                value: head[0],
+            });
         }
         if head[1] != FORMAT_VERSION {
-            return Err(BatchError::Unknown { what: "batch format version", value: head[1] });
+            return Err(BatchError::Unknown {
+                what: "batch format version",
+                value: head[1],
+            });
         }
         let header = Self {
             compression: Compression::from_stored(head[2])?,
@@ -162,7 +171,10 @@ impl BatchHeader {
         };
         let expected = HEADER_BYTES + header.payload_bytes as usize;
         if bytes.len() != expected {
-            return Err(BatchError::Length { expected, actual: bytes.len() });
+            return Err(BatchError::Length {
+                expected,
+                actual: bytes.len(),
+            });
         }
         Ok(header)
     }
@@ -176,7 +188,12 @@ impl Compression {
             2 => Self::Snappy,
             3 => Self::Lz4,
             4 => Self::Zstd,
-            _ => return Err(BatchError::Unknown { what: "compression", value }),
+            _ => {
+                return Err(BatchError::Unknown {
+                    what: "compression",
+                    value,
+                });
+            }
         })
     }
 }
@@ -186,7 +203,12 @@ impl TimestampType {
         Ok(match value {
             0 => Self::Create,
             1 => Self::Append,
-            _ => return Err(BatchError::Unknown { what: "timestamp type", value }),
+            _ => {
+                return Err(BatchError::Unknown {
+                    what: "timestamp type",
+                    value,
+                });
+            }
         })
     }
 }
@@ -238,7 +260,11 @@ impl BatchDraft {
             leader_epoch: 0,
             index: 0,
         };
-        Self { bytes, header, takes_append_time: times.untimed }
+        Self {
+            bytes,
+            header,
+            takes_append_time: times.untimed,
+        }
     }
 
     /// The number of records.
@@ -298,7 +324,10 @@ impl StoredBatch {
     /// Takes a batch that was just sealed here, or whose checksum the caller has checked.
     pub fn trusted(stored: &Bytes) -> Result<Self, BatchError> {
         let header = BatchHeader::read(stored)?;
-        Ok(Self { header, payload: stored.slice(HEADER_BYTES..) })
+        Ok(Self {
+            header,
+            payload: stored.slice(HEADER_BYTES..),
+        })
     }
 
     /// Takes a batch that comes from a disk or a network, and checks every byte of it.

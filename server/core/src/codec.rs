@@ -88,7 +88,11 @@ impl<'a> Reader<'a> {
     }
 
     /// A reader of bytes that begin with this format version.
-    pub fn versioned(bytes: &'a [u8], version: u8, what: &'static str) -> Result<Self, DecodeError> {
+    pub fn versioned(
+        bytes: &'a [u8],
+        version: u8,
+        what: &'static str,
+    ) -> Result<Self, DecodeError> {
         let mut reader = Self::new(bytes, what);
         if reader.u8()? != version {
             return Err(reader.error());
@@ -110,7 +114,11 @@ impl<'a> Reader<'a> {
 
     /// Refuses bytes that are left over.
     pub fn finish(self) -> Result<(), DecodeError> {
-        if self.is_done() { Ok(()) } else { Err(self.error()) }
+        if self.is_done() {
+            Ok(())
+        } else {
+            Err(self.error())
+        }
     }
 
     /// This many bytes.

@@ -71,8 +71,12 @@ impl Entry {
             return Err(EntryError::Unknown { kind, version });
         }
         if kind == EntryKind::Trim as u8 {
-            let before = data[2..].first_chunk().ok_or(EntryError::Short(data.len()))?;
-            return Ok(Self::Trim { before: Offset(u64::from_le_bytes(*before)) });
+            let before = data[2..]
+                .first_chunk()
+                .ok_or(EntryError::Short(data.len()))?;
+            return Ok(Self::Trim {
+                before: Offset(u64::from_le_bytes(*before)),
+            });
         }
         if kind == EntryKind::Command as u8 {
             return Ok(Self::Command(data.slice(2..)));

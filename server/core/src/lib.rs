@@ -3,6 +3,8 @@
 //! Pure and synchronous. It knows no file, no socket, no thread and no other crate of the workspace;
 //! everything above it speaks in its types.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 pub mod batch;
 pub mod clock;
 pub mod codec;

@@ -60,7 +60,10 @@ mod tests {
     #[test]
     fn parts_go_both_ways_also_before_the_epoch() {
         for (seconds, nanos) in [(0, 0), (1, 5), (-1, 999_999_999), (1_700_000_000, 1)] {
-            assert_eq!(Timestamp::from_parts(seconds, nanos).to_parts(), (seconds, nanos));
+            assert_eq!(
+                Timestamp::from_parts(seconds, nanos).to_parts(),
+                (seconds, nanos)
+            );
         }
     }
 

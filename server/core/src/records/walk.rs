@@ -1,0 +1,68 @@
+//! Finding places in a payload: record boundaries, times, keys.
+
+use std::ops::Range;
+
+use super::wire::{KEY, KEY_TEXT, TIMESTAMP, Value, fields, frames, timestamp};
+use crate::time::Timestamp;
+
+/// The byte position after this many records, or `None` when there are fewer.
+///
+/// What lies before the position and what lies after it are payloads of their own.
+#[must_use]
+pub fn skip(payload: &[u8], records: u32) -> Option<usize> {
+    let Some(last) = records.checked_sub(1) else {
+        return Some(0);
+    };
+    frames(payload).nth(last as usize).map(|frame| frame.end)
+}
+
+/// The longest run of leading records within `max_bytes`, but at least one record, as its length in
+/// bytes and its number of records. Both are 0 only where there is no record.
+#[must_use]
+pub fn cut(payload: &[u8], max_bytes: usize) -> (usize, u32) {
+    let (mut bytes, mut records) = (0, 0_u32);
+    for frame in frames(payload) {
+        if records > 0 && frame.end > max_bytes {
+            break;
+        }
+        bytes = frame.end;
+        records = records.saturating_add(1);
+    }
+    (bytes, records)
+}
+
+/// The first record whose time is `at_or_after` or later: its position, from 0, and its time. A record
+/// without a timestamp has the time `default`, the append time of its batch.
+///
+/// It is for batches in which the records' own times count.
+#[must_use]
+pub fn find_time(
+    payload: &[u8],
+    default: Timestamp,
+    at_or_after: Timestamp,
+) -> Option<(u32, Timestamp)> {
+    (0..)
+        .zip(frames(payload))
+        .map(|(record, frame)| (record, time_of(frame.body).unwrap_or(default)))
+        .find(|(_, time)| *time >= at_or_after)
+}
+
+/// Each record's bytes in the payload, tag and length included, and its key if it has one. A key given
+/// as text counts as its UTF-8 bytes.
+pub fn keys(payload: &[u8]) -> impl Iterator<Item = (Range<usize>, Option<&[u8]>)> {
+    frames(payload).map(|frame| (frame.start..frame.end, key_of(frame.body)))
+}
+
+fn time_of(record: &[u8]) -> Option<Timestamp> {
+    fields(record).find_map(|field| match (field.number, field.value) {
+        (TIMESTAMP, Value::Bytes(message)) => timestamp(message).ok(),
+        _ => None,
+    })
+}
+
+fn key_of(record: &[u8]) -> Option<&[u8]> {
+    fields(record).find_map(|field| match (field.number, field.value) {
+        (KEY | KEY_TEXT, Value::Bytes(key)) => Some(key),
+        _ => None,
+    })
+}
