@@ -2,9 +2,13 @@
 //!
 //! Nothing outside this crate sees sled or a file.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 pub mod conformance;
+mod contract;
 pub mod engine;
 pub mod group_log;
+pub mod log_view;
 pub mod memory;
 pub mod sled_engine;
 

@@ -1,0 +1,131 @@
+//! What every engine asks of a write, whatever the engine is made of, and where a log stands after it.
+//!
+//! Pure: it knows numbers, not keys or bytes. A write that breaks the contract is a mistake of the
+//! caller; it is refused before anything changes.
+
+use ropewalk_core::GroupId;
+
+use crate::engine::{GroupWrite, Result, StorageError};
+
+/// Which indexes a log holds: those after `start`, up to and with `last`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Span {
+    /// The index before the first entry.
+    pub(crate) start: u64,
+    /// The last entry's index; `start` when there is none.
+    pub(crate) last: u64,
+}
+
+impl Span {
+    /// Whether the log holds the index.
+    pub(crate) fn contains(self, index: u64) -> bool {
+        index > self.start && index <= self.last
+    }
+
+    /// The indexes of `first..end` that the log holds, if it holds `first`.
+    pub(crate) fn clip(self, first: u64, end: u64) -> std::ops::Range<u64> {
+        if self.contains(first) {
+            first..end.min(self.last + 1)
+        } else {
+            first..first
+        }
+    }
+}
+
+/// What a write does to the entries of a group that exists before and after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SpanChange {
+    /// Where the log stands afterwards.
+    pub(crate) span: Span,
+    /// Entries from here on, as they stood before, are no longer part of the log.
+    pub(crate) cut_from: Option<u64>,
+}
+
+/// Checks a write to a group that stands at `current`, `None` when there is no such group, and says where
+/// it stands afterwards. `same_history` tells whether the log holds this index with this term.
+pub(crate) fn check(
+    current: Option<Span>,
+    write: &GroupWrite,
+    same_history: impl FnOnce(u64, u64) -> Result<bool>,
+) -> Result<Option<SpanChange>> {
+    if write.delete {
+        let alone = GroupWrite {
+            delete: false,
+            ..write.clone()
+        }
+        .is_empty();
+        return if alone {
+            Ok(None)
+        } else {
+            Err(refuse(write.group, "a delete with other changes"))
+        };
+    }
+    let before = match (current, write.create) {
+        (Some(span), None) => span,
+        (None, None) => {
+            return Err(refuse(
+                write.group,
+                "a change to a group that does not exist",
+            ));
+        }
+        (Some(_), Some(_)) => {
+            return Err(refuse(write.group, "the creation of a group that exists"));
+        }
+        (None, Some(_)) => created(write)?,
+    };
+    let (mut span, mut cut_from) = (before, None);
+    if let Some(start) = write.start {
+        if start.index < before.start {
+            return Err(refuse(write.group, "a log start that goes back"));
+        }
+        let keeps = start.index <= before.last
+            && (start.index == before.start || same_history(start.index, start.term)?);
+        if !keeps {
+            cut_from = (start.index < before.last).then_some(start.index + 1);
+        }
+        span = Span {
+            start: start.index,
+            last: if keeps { before.last } else { start.index },
+        };
+    }
+    if let (Some(first), Some(last)) = (write.append.first(), write.append.last()) {
+        let gapless = write
+            .append
+            .windows(2)
+            .all(|pair| pair[0].index + 1 == pair[1].index);
+        if !gapless {
+            return Err(refuse(
+                write.group,
+                "entries whose indexes are not consecutive",
+            ));
+        }
+        if first.index <= span.start || first.index > span.last + 1 {
+            return Err(refuse(write.group, "entries that do not join the log"));
+        }
+        if first.index <= before.last {
+            cut_from = Some(cut_from.map_or(first.index, |from| from.min(first.index)));
+        }
+        span.last = last.index;
+    }
+    Ok(Some(SpanChange { span, cut_from }))
+}
+
+fn created(write: &GroupWrite) -> Result<Span> {
+    match (&write.hard_state, &write.conf_state, write.start) {
+        (Some(_), Some(_), Some(start)) => Ok(Span {
+            start: start.index,
+            last: start.index,
+        }),
+        _ => Err(refuse(
+            write.group,
+            "the creation of a group without its state",
+        )),
+    }
+}
+
+fn refuse(group: GroupId, what: &str) -> StorageError {
+    StorageError::Refused(format!(
+        "the store was asked for {what} (replica group {group}): this is a bug of the broker, please \
+         report it; nothing was written"
+    ))
+}

@@ -1,0 +1,204 @@
+//! The database under the index: opened, synced and read, with every failure named.
+//!
+//! It knows sled and the file, and no more of the index than that its keys and values have a form.
+
+use std::any::Any;
+use std::fs::{self, File};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use sled::IVec;
+
+use crate::engine::{Result, StorageError};
+
+use super::keys::Key;
+use super::value::Damage;
+
+/// sled's cache. The entries that readers ask for most are in memory above this crate already.
+const CACHE_BYTES: u64 = 8 * 1024 * 1024;
+
+/// An open database.
+pub(super) struct Source {
+    db: sled::Db,
+    /// A second descriptor of sled's file: sled's own flush starts the writes and never syncs them.
+    file: File,
+    path: PathBuf,
+}
+
+impl Source {
+    /// Opens the database in `<dir>/index`, or creates it, durably.
+    pub(super) fn open(dir: &Path) -> Result<Self> {
+        let index = dir.join("index");
+        let path = index.join("db");
+        fs::create_dir_all(&index).map_err(|source| io_error("create", &index, source))?;
+        let config = sled::Config::new()
+            .path(&index)
+            .cache_capacity(CACHE_BYTES)
+            .flush_every_ms(None);
+        let db = catch_unwind(AssertUnwindSafe(|| config.open()))
+            .map_err(|panic| unreadable(&path, &panic_text(panic.as_ref())))?
+            .map_err(|error| open_error(&path, error))?;
+        let file = fs::OpenOptions::new().write(true).open(&path);
+        let file = file.map_err(|source| io_error("open", &path, source))?;
+        let source = Self { db, file, path };
+        // What an earlier process wrote and did not sync is about to count as stored.
+        source.sync()?;
+        sync_path(&index.join("conf"))?;
+        sync_path(&index)?;
+        sync_path(dir)?;
+        Ok(source)
+    }
+
+    /// Makes everything that was applied durable.
+    pub(super) fn sync(&self) -> Result<()> {
+        self.db
+            .flush()
+            .map_err(|error| self.error("write", error))?;
+        self.file
+            .sync_data()
+            .map_err(|source| io_error("sync", &self.path, source))
+    }
+
+    /// Applies changes, all together.
+    pub(super) fn apply(&self, batch: sled::Batch) -> Result<()> {
+        self.db
+            .apply_batch(batch)
+            .map_err(|error| self.error("write", error))
+    }
+
+    /// The bytes of the file.
+    pub(super) fn size_bytes(&self) -> io::Result<u64> {
+        self.file.metadata().map(|metadata| metadata.len())
+    }
+
+    /// The value of a key.
+    pub(super) fn get(&self, key: &[u8]) -> Result<Option<IVec>> {
+        self.db.get(key).map_err(|error| self.error("read", error))
+    }
+
+    /// The keys and values from `first` to `last`, in order, or in reverse from the end.
+    pub(super) fn range<'a>(
+        &'a self,
+        first: &[u8],
+        last: &[u8],
+    ) -> impl DoubleEndedIterator<Item = Result<(IVec, IVec)>> + use<'a> {
+        let range = self.db.range::<&[u8], _>(first..=last);
+        range.map(|pair| pair.map_err(|error| self.error("read", error)))
+    }
+
+    /// The keys and values whose key begins with `prefix`, in order.
+    pub(super) fn prefix<'a>(
+        &'a self,
+        prefix: &[u8],
+    ) -> impl Iterator<Item = Result<(IVec, IVec)>> + use<'a> {
+        let pairs = self.db.scan_prefix(prefix);
+        pairs.map(|pair| pair.map_err(|error| self.error("read", error)))
+    }
+
+    /// The keys from `first` to `last`.
+    pub(super) fn keys_in(&self, first: &[u8], last: &[u8]) -> Result<Vec<IVec>> {
+        self.range(first, last)
+            .map(|pair| pair.map(|(key, _)| key))
+            .collect()
+    }
+
+    /// The keys that begin with `prefix`.
+    pub(super) fn keys_with_prefix(&self, prefix: &[u8]) -> Result<Vec<IVec>> {
+        self.prefix(prefix)
+            .map(|pair| pair.map(|(key, _)| key))
+            .collect()
+    }
+
+    /// A value that was decoded, or what is wrong with the value of this key.
+    pub(super) fn decoded<T>(
+        &self,
+        key: &[u8],
+        result: std::result::Result<T, Damage>,
+    ) -> Result<T> {
+        result.map_err(|damage| self.corrupt(key, &damage.to_string()))
+    }
+
+    /// The value of this key is not what was written.
+    pub(super) fn corrupt(&self, key: &[u8], detail: &str) -> StorageError {
+        let what = match Key::decode(key) {
+            Ok(Key::Format) => "the format of the index".to_owned(),
+            Ok(Key::Group(group)) => format!("the replica id of replica group {group}"),
+            Ok(Key::HardState(group)) => format!("the raft state of replica group {group}"),
+            Ok(Key::ConfState(group)) => format!("the membership of replica group {group}"),
+            Ok(Key::LogStart(group)) => format!("the log start of replica group {group}"),
+            Ok(Key::Deleted(group)) => format!("the deletion of replica group {group}"),
+            Ok(Key::Row(group, row)) => {
+                format!("row \"{}\" of replica group {group}", row.escape_ascii())
+            }
+            Ok(Key::Entry(group, index)) => format!("entry {index} of replica group {group}"),
+            Ok(Key::Chunk(group, index, number)) => {
+                format!("part {number} of entry {index} of replica group {group}")
+            }
+            Err(_) => format!("key \"{}\"", key.escape_ascii()),
+        };
+        StorageError::Corrupt {
+            what,
+            path: self.path.clone(),
+            detail: detail.to_owned(),
+        }
+    }
+
+    fn error(&self, action: &'static str, error: sled::Error) -> StorageError {
+        match error {
+            sled::Error::Corruption { at, .. } => StorageError::Corrupt {
+                what: "page of the index".to_owned(),
+                path: self.path.clone(),
+                detail: at.map_or_else(|| "place unknown".to_owned(), |at| format!("at {at:?}")),
+            },
+            sled::Error::Io(source) => io_error(action, &self.path, source),
+            other => io_error(action, &self.path, io::Error::other(other.to_string())),
+        }
+    }
+}
+
+/// A call of the system that failed.
+pub(crate) fn io_error(action: &'static str, path: &Path, source: io::Error) -> StorageError {
+    StorageError::Io {
+        action,
+        path: path.to_owned(),
+        source,
+    }
+}
+
+/// Makes a file, or the names in a directory, durable.
+pub(crate) fn sync_path(path: &Path) -> Result<()> {
+    let synced = File::open(path).and_then(|file| file.sync_all());
+    synced.map_err(|source| io_error("sync", path, source))
+}
+
+fn open_error(path: &Path, error: sled::Error) -> StorageError {
+    match error {
+        sled::Error::Io(source) if source.to_string().contains("acquire lock") => {
+            StorageError::Refused(format!(
+                "{} is in use by another process: stop the other broker, or give this one a data \
+                 directory of its own",
+                path.display()
+            ))
+        }
+        sled::Error::Io(source) => io_error("open", path, source),
+        other => unreadable(path, &other.to_string()),
+    }
+}
+
+fn unreadable(path: &Path, why: &str) -> StorageError {
+    StorageError::Corrupt {
+        what: "index".to_owned(),
+        path: path.to_owned(),
+        detail: format!(
+            "it does not open: {why}; keep a copy of the data directory, then start this broker with an \
+             empty one, and it fetches its replicas from the others"
+        ),
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "panic".to_owned())
+}
