@@ -35,9 +35,30 @@ pub enum StorageError {
         /// How it shows.
         detail: String,
     },
+    /// An entry that the log must have is not there.
+    #[error("the log of replica group {group} lacks its entry {index} (offset {offset})")]
+    Missing {
+        /// The group.
+        group: GroupId,
+        /// The raft index of the entry.
+        index: u64,
+        /// The offset that was to be read.
+        offset: Offset,
+    },
     /// The directory is not usable by this broker.
     #[error("{0}")]
     Refused(String),
+}
+
+impl StorageError {
+    /// An entry whose bytes are sound and make no sense.
+    pub(crate) fn entry(group: GroupId, index: u64, error: &dyn std::fmt::Display) -> Self {
+        Self::Corrupt {
+            what: format!("entry {index} of replica group {group}"),
+            path: PathBuf::new(),
+            detail: error.to_string(),
+        }
+    }
 }
 
 /// A result of the store.

@@ -1,1 +1,496 @@
-//! To come.
+//! One replica group's log: raft's `Storage`, and the only writer of what readers see.
+//!
+//! It turns what raft wants kept into [`GroupWrite`]s, which somebody else makes durable, and keeps
+//! recent entries in memory until they are durable and until the shard's budget pushes them out. It
+//! writes nothing itself and knows no thread.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use raft::eraftpb::{ConfState, Entry as RaftEntry, EntryType, HardState, Snapshot};
+use raft::{Error as RaftError, GetEntriesContext, RaftState, Storage, StorageError as RaftStorageError};
+use ropewalk_core::{GroupId, Offset, ReplicaId, Timestamp, limits};
+
+use crate::engine::{
+    Engine, EntryMeta, GroupState, GroupWrite, LogEntry, LogStart, Result, SegmentMark, StorageError,
+};
+use crate::log_view::{LogReader, LogView, ViewState, record_facts};
+
+/// Every group begins here rather than at 0, so that a new replica always learns the membership from a
+/// snapshot, never from an empty log.
+pub const BOOTSTRAP_INDEX: u64 = 5;
+/// The term of the bootstrap index.
+pub const BOOTSTRAP_TERM: u64 = 5;
+
+/// When a segment is closed and the next one begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentPolicy {
+    /// At this many bytes.
+    pub max_bytes: u64,
+    /// At this age.
+    pub max_age: Duration,
+}
+
+impl Default for SegmentPolicy {
+    fn default() -> Self {
+        Self { max_bytes: limits::MAX_SEGMENT_BYTES, max_age: Duration::MAX }
+    }
+}
+
+/// The log of one replica group.
+pub struct GroupLog {
+    group: GroupId,
+    replica: ReplicaId,
+    engine: Arc<dyn Engine>,
+    view: Arc<LogView>,
+    hard_state: HardState,
+    conf_state: ConfState,
+    /// The last entry's facts; those of the log start while the log is empty.
+    last: EntryMeta,
+    /// Entries up to here are durable.
+    durable_index: u64,
+    policy: SegmentPolicy,
+}
+
+impl GroupLog {
+    /// The state of a group that starts with this one replica as its only voter, and the write that makes
+    /// it durable.
+    #[must_use]
+    pub fn bootstrap(group: GroupId, replica: ReplicaId) -> (GroupState, GroupWrite) {
+        let hard_state =
+            HardState { term: BOOTSTRAP_TERM, commit: BOOTSTRAP_INDEX, ..HardState::default() };
+        let conf_state = ConfState { voters: vec![replica.0], ..ConfState::default() };
+        let start = LogStart {
+            index: BOOTSTRAP_INDEX,
+            term: BOOTSTRAP_TERM,
+            newest_gone: Timestamp::MIN,
+            ..LogStart::default()
+        };
+        let mut write = GroupWrite::new(group);
+        write.create = Some(replica);
+        write.hard_state = Some(hard_state.clone());
+        write.conf_state = Some(conf_state.clone());
+        write.start = Some(start);
+        (GroupState { group, replica, hard_state, conf_state, start, last: None }, write)
+    }
+
+    /// The log of a group that the engine has, or is about to have.
+    pub fn open(engine: Arc<dyn Engine>, state: GroupState) -> Result<Self> {
+        let start = state.start;
+        let at_start = EntryMeta {
+            term: start.term,
+            entry_type: EntryType::EntryNormal as u8,
+            base_offset: start.base_offset,
+            record_count: 0,
+            max_timestamp: Timestamp::MIN,
+            newest_so_far: start.newest_gone,
+            segment: SegmentMark::default(),
+        };
+        let (last_index, last) = state.last.unwrap_or((start.index, at_start));
+        let segments = match state.last {
+            Some((_, last)) => segments_back_from(engine.as_ref(), state.group, last, start)?,
+            None => VecDeque::new(),
+        };
+        let view = ViewState {
+            start,
+            high_watermark: start.base_offset,
+            last_index,
+            segments,
+            ..ViewState::default()
+        };
+        Ok(Self {
+            group: state.group,
+            replica: state.replica,
+            engine,
+            view: Arc::new(LogView::from(view)),
+            hard_state: state.hard_state,
+            conf_state: state.conf_state,
+            last,
+            durable_index: last_index,
+            policy: SegmentPolicy::default(),
+        })
+    }
+
+    /// A reader of this log.
+    #[must_use]
+    pub fn reader(&self) -> LogReader {
+        LogReader::new(self.group, Arc::clone(&self.engine), Arc::clone(&self.view))
+    }
+
+    /// The group.
+    #[must_use]
+    pub fn group(&self) -> GroupId {
+        self.group
+    }
+
+    /// This broker's replica.
+    #[must_use]
+    pub fn replica(&self) -> ReplicaId {
+        self.replica
+    }
+
+    /// The offset after the last record in the log, committed or not.
+    #[must_use]
+    pub fn next_offset(&self) -> Offset {
+        self.last.end_offset()
+    }
+
+    /// Where the log starts.
+    #[must_use]
+    pub fn start(&self) -> LogStart {
+        self.view.lock().start
+    }
+
+    /// The last index, of the log or of its start.
+    #[must_use]
+    pub fn last(&self) -> u64 {
+        self.view.lock().last_index
+    }
+
+    /// Raft's term, vote and commit index, as given last.
+    #[must_use]
+    pub fn hard_state(&self) -> &HardState {
+        &self.hard_state
+    }
+
+    /// When segments are closed from now on.
+    pub fn set_policy(&mut self, policy: SegmentPolicy) {
+        self.policy = policy;
+    }
+
+    /// Takes raft's term, vote and commit index. The caller decides when they are written.
+    pub fn set_hard_state(&mut self, hard_state: HardState) {
+        self.hard_state = hard_state;
+    }
+
+    /// Takes raft's membership.
+    pub fn set_conf_state(&mut self, conf_state: ConfState, write: &mut GroupWrite) {
+        self.conf_state = conf_state.clone();
+        write.conf_state = Some(conf_state);
+    }
+
+    /// Appends entries, which replace whatever the log holds from the first of them on. Returns their
+    /// facts, in order.
+    pub fn append(
+        &mut self,
+        entries: Vec<RaftEntry>,
+        now: Timestamp,
+        write: &mut GroupWrite,
+    ) -> Result<Vec<LogEntry>> {
+        let Some(first) = entries.first().map(|entry| entry.index) else {
+            return Ok(Vec::new());
+        };
+        self.cut_from(first)?;
+        let mut appended = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let (record_count, max_timestamp) = record_facts(&entry.data)
+                .map_err(|error| StorageError::entry(self.group, entry.index, &error))?;
+            let base_offset = self.next_offset();
+            let meta = EntryMeta {
+                term: entry.term,
+                entry_type: entry.entry_type as u8,
+                base_offset,
+                record_count,
+                max_timestamp,
+                newest_so_far: self.last.newest_so_far.max(max_timestamp),
+                segment: self.segment_for(&entry, base_offset, max_timestamp, now),
+            };
+            self.last = meta;
+            let entry = LogEntry { index: entry.index, meta, data: entry.data };
+            let mut view = self.view.lock();
+            view.last_index = entry.index;
+            match view.segments.back_mut() {
+                Some(last) if last.base_index == meta.segment.base_index => *last = meta.segment,
+                _ => view.segments.push_back(meta.segment),
+            }
+            view.tail.push(entry.clone());
+            appended.push(entry);
+        }
+        write.append.extend(appended.iter().cloned());
+        Ok(appended)
+    }
+
+    /// Moves the high watermark up; readers see it at once.
+    pub fn set_high_watermark(&mut self, offset: Offset) {
+        let mut view = self.view.lock();
+        view.high_watermark = view.high_watermark.max(offset);
+    }
+
+    /// Moves the log start up to an offset at or below the high watermark; readers see it at once.
+    /// Returns the log start, which an offset at or below it leaves as it is.
+    pub fn trim(&mut self, before: Offset, write: &mut GroupWrite) -> Result<Offset> {
+        let (start, last_index) = {
+            let view = self.view.lock();
+            (view.start, view.last_index)
+        };
+        let before = before.min(self.view.lock().high_watermark);
+        if before <= start.offset {
+            return Ok(start.offset);
+        }
+        // The first entry that stays is the one that ends after the offset; without one, the last entry
+        // stays, as its facts are what the next one continues from.
+        let (mut low, mut high) = (start.index + 1, last_index);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.meta(middle)?.end_offset() > before {
+                high = middle;
+            } else {
+                low = middle + 1;
+            }
+        }
+        self.start_after(low - 1, before, write)
+    }
+
+    /// Drops entries up to an index from the log of a group without records.
+    pub fn compact(&mut self, index: u64, write: &mut GroupWrite) -> Result<()> {
+        let start = self.start();
+        if index > start.index && index < self.last() {
+            self.start_after(index, start.offset, write)?;
+        }
+        Ok(())
+    }
+
+    fn start_after(&mut self, index: u64, offset: Offset, write: &mut GroupWrite) -> Result<Offset> {
+        let old = self.start();
+        let start = if index == old.index {
+            LogStart { offset, ..old }
+        } else {
+            let meta = self.meta(index)?;
+            LogStart {
+                index,
+                term: meta.term,
+                offset,
+                base_offset: meta.end_offset(),
+                newest_gone: meta.newest_so_far,
+            }
+        };
+        write.start = Some(start);
+        let mut view = self.view.lock();
+        view.start = start;
+        // Entries that are not yet written stay in memory until they are.
+        view.tail.drop_to(start.index.min(self.durable_index));
+        while view.segments.len() > 1 && view.segments[1].base_index <= start.index + 1 {
+            view.segments.pop_front();
+        }
+        Ok(start.offset)
+    }
+
+    /// Entries up to this index are durable.
+    pub fn set_durable(&mut self, index: u64) {
+        self.durable_index = self.durable_index.max(index);
+    }
+
+    /// The index up to which entries are durable.
+    #[must_use]
+    pub fn durable_index(&self) -> u64 {
+        self.durable_index
+    }
+
+    /// Forgets entries up to an index in memory; they must be durable.
+    pub fn evict(&mut self, index: u64) {
+        debug_assert!(index <= self.durable_index, "only durable entries leave the memory");
+        self.view.lock().tail.drop_to(index);
+    }
+
+    /// The entries after an index, with their data: what a start has to apply.
+    pub fn entries_after(&self, index: u64) -> Result<Vec<LogEntry>> {
+        let start = index.max(self.start().index) + 1;
+        let end = self.last() + 1;
+        if start >= end {
+            return Ok(Vec::new());
+        }
+        self.engine.entries(self.group, start..end, u64::MAX)
+    }
+
+    /// The facts of an entry that the log has.
+    pub fn meta(&self, index: u64) -> Result<EntryMeta> {
+        if let Some(entry) = self.view.lock().tail.get(index) {
+            return Ok(entry.meta);
+        }
+        let missing = StorageError::Missing { group: self.group, index, offset: Offset::ZERO };
+        self.engine.meta(self.group, index)?.ok_or(missing)
+    }
+
+    fn segment_for(
+        &self,
+        entry: &RaftEntry,
+        base_offset: Offset,
+        max_timestamp: Timestamp,
+        now: Timestamp,
+    ) -> SegmentMark {
+        let bytes = entry.data.len() as u64;
+        let current = self.last.segment;
+        let full = current.bytes > 0 && current.bytes + bytes > self.policy.max_bytes;
+        let old = now.since(current.created) >= self.policy.max_age;
+        if current.base_index == 0 || (bytes > 0 && (full || old)) {
+            return SegmentMark {
+                base_index: entry.index,
+                base_offset,
+                created: now,
+                bytes,
+                max_timestamp,
+            };
+        }
+        SegmentMark {
+            bytes: current.bytes + bytes,
+            max_timestamp: current.max_timestamp.max(max_timestamp),
+            ..current
+        }
+    }
+
+    /// Forgets the entries from `first` on, which others replace.
+    fn cut_from(&mut self, first: u64) -> Result<()> {
+        let last_index = self.last();
+        if first > last_index {
+            return Ok(());
+        }
+        let start = self.start();
+        let previous = if first - 1 == start.index { None } else { Some(self.meta(first - 1)?) };
+        self.durable_index = self.durable_index.min(first - 1);
+        let mut view = self.view.lock();
+        view.tail.truncate_from(first);
+        view.last_index = first - 1;
+        view.segments.retain(|segment| segment.base_index < first);
+        self.last = previous.unwrap_or(EntryMeta {
+            term: start.term,
+            entry_type: EntryType::EntryNormal as u8,
+            base_offset: start.base_offset,
+            record_count: 0,
+            max_timestamp: Timestamp::MIN,
+            newest_so_far: start.newest_gone,
+            segment: SegmentMark::default(),
+        });
+        if let Some(last) = view.segments.back_mut() {
+            *last = self.last.segment;
+        }
+        Ok(())
+    }
+}
+
+impl From<ViewState> for LogView {
+    fn from(state: ViewState) -> Self {
+        let view = Self::default();
+        *view.lock() = state;
+        view
+    }
+}
+
+/// The segments, oldest first: each entry names its segment, and the entry before that segment's first
+/// names the one before.
+fn segments_back_from(
+    engine: &dyn Engine,
+    group: GroupId,
+    last: EntryMeta,
+    start: LogStart,
+) -> Result<VecDeque<SegmentMark>> {
+    let mut segments = VecDeque::from([last.segment]);
+    let mut before = last.segment.base_index.saturating_sub(1);
+    while before > start.index {
+        let missing = StorageError::Missing { group, index: before, offset: Offset::ZERO };
+        let segment = engine.meta(group, before)?.ok_or(missing)?.segment;
+        before = segment.base_index.saturating_sub(1);
+        segments.push_front(segment);
+    }
+    Ok(segments)
+}
+
+fn raft_entry(index: u64, meta: &EntryMeta, data: Bytes) -> RaftEntry {
+    let entry_type = match meta.entry_type {
+        1 => EntryType::EntryConfChange,
+        2 => EntryType::EntryConfChangeV2,
+        _ => EntryType::EntryNormal,
+    };
+    RaftEntry { entry_type, term: meta.term, index, data, ..RaftEntry::default() }
+}
+
+fn unavailable(error: StorageError) -> RaftError {
+    RaftError::Store(RaftStorageError::Other(Box::new(error)))
+}
+
+impl Storage for GroupLog {
+    fn initial_state(&self) -> raft::Result<RaftState> {
+        Ok(RaftState::new(self.hard_state.clone(), self.conf_state.clone()))
+    }
+
+    fn entries(
+        &self,
+        low: u64,
+        high: u64,
+        max_size: impl Into<Option<u64>>,
+        _context: GetEntriesContext,
+    ) -> raft::Result<Vec<RaftEntry>> {
+        let max_bytes = max_size.into().unwrap_or(u64::MAX);
+        if low <= self.start().index {
+            return Err(RaftError::Store(RaftStorageError::Compacted));
+        }
+        let mut entries = Vec::new();
+        let mut bytes = 0;
+        let mut take = |index, meta: &EntryMeta, data: Bytes| {
+            bytes += data.len() as u64;
+            let fits = bytes <= max_bytes || entries.is_empty();
+            if fits {
+                entries.push(raft_entry(index, meta, data));
+            }
+            fits
+        };
+        let tail_start = self.view.lock().tail.first_index().unwrap_or(u64::MAX);
+        let mut next = low;
+        if low < tail_start {
+            let stored = self.engine.entries(self.group, low..high.min(tail_start), max_bytes);
+            for entry in stored.map_err(unavailable)? {
+                if entry.index != next || !take(entry.index, &entry.meta, entry.data) {
+                    return Ok(entries);
+                }
+                next += 1;
+            }
+        }
+        let view = self.view.lock();
+        for entry in view.tail.from_index(next).take_while(|entry| entry.index < high) {
+            if entry.index != next || !take(entry.index, &entry.meta, entry.data.clone()) {
+                break;
+            }
+            next += 1;
+        }
+        if entries.is_empty() && low < high {
+            return Err(RaftError::Store(RaftStorageError::Unavailable));
+        }
+        Ok(entries)
+    }
+
+    fn term(&self, index: u64) -> raft::Result<u64> {
+        let start = self.start();
+        if index < start.index {
+            return Err(RaftError::Store(RaftStorageError::Compacted));
+        }
+        if index == start.index {
+            return Ok(start.term);
+        }
+        if index > self.last() {
+            return Err(RaftError::Store(RaftStorageError::Unavailable));
+        }
+        self.meta(index).map(|meta| meta.term).map_err(unavailable)
+    }
+
+    fn first_index(&self) -> raft::Result<u64> {
+        Ok(self.start().index + 1)
+    }
+
+    fn last_index(&self) -> raft::Result<u64> {
+        Ok(self.last())
+    }
+
+    fn snapshot(&self, request_index: u64, _to: u64) -> raft::Result<Snapshot> {
+        let start = self.start();
+        if request_index > start.index {
+            return Err(RaftError::Store(RaftStorageError::SnapshotTemporarilyUnavailable));
+        }
+        let mut snapshot = Snapshot::default();
+        let metadata = snapshot.mut_metadata();
+        metadata.set_conf_state(self.conf_state.clone());
+        metadata.index = start.index;
+        metadata.term = start.term;
+        Ok(snapshot)
+    }
+}

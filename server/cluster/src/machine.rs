@@ -1,0 +1,47 @@
+//! The metadata state behind the interface of consensus, and the watch through which others see it.
+
+use std::sync::Arc;
+
+use ropewalk_consensus::machine::{Applied, StateMachine};
+use ropewalk_core::codec::DecodeError;
+use tokio::sync::watch;
+
+use crate::metadata::Metadata;
+use crate::state::MetadataState;
+
+/// Where the newest metadata is seen.
+pub type MetadataWatch = watch::Receiver<Arc<Metadata>>;
+
+/// The state machine of the metadata group. Each command is answered with a
+/// [`crate::state::MetadataAnswer`], after the metadata that it led to was published.
+pub struct MetadataMachine {
+    state: MetadataState,
+    publish: watch::Sender<Arc<Metadata>>,
+}
+
+impl MetadataMachine {
+    /// An empty machine, and the watch of its state.
+    #[must_use]
+    pub fn new() -> (Self, MetadataWatch) {
+        let (publish, watch) = watch::channel(Arc::new(Metadata::default()));
+        (Self { state: MetadataState::default(), publish }, watch)
+    }
+
+    fn publish(&self) {
+        self.publish.send_replace(Arc::new(self.state.metadata().clone()));
+    }
+}
+
+impl StateMachine for MetadataMachine {
+    fn restore(&mut self, rows: Vec<(Vec<u8>, Vec<u8>)>) -> Result<(), DecodeError> {
+        self.state.restore(rows)?;
+        self.publish();
+        Ok(())
+    }
+
+    fn apply(&mut self, index: u64, command: &[u8]) -> Applied {
+        let (answer, rows) = self.state.apply(index, command);
+        self.publish();
+        Applied { response: Box::new(answer), rows }
+    }
+}

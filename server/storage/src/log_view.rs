@@ -1,0 +1,326 @@
+//! What readers see of a group's log, while its owner appends to it.
+//!
+//! The owner ([`crate::group_log::GroupLog`], on the shard's thread) is the only writer. Readers get the
+//! recent entries from memory, the same bytes that were written and shared by all of them, and older ones
+//! from the engine. Nothing at or above the high watermark is ever given out.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use bytes::Bytes;
+use ropewalk_core::entry::Entry;
+use ropewalk_core::{GroupId, Offset, StoredBatch, Timestamp};
+
+use crate::engine::{Engine, EntryMeta, LogEntry, LogStart, Result, SegmentMark, StorageError};
+
+/// Entries that are kept in memory, by index, without a hole.
+#[derive(Debug, Default)]
+pub(crate) struct Tail {
+    entries: VecDeque<LogEntry>,
+}
+
+impl Tail {
+    pub(crate) fn first_index(&self) -> Option<u64> {
+        self.entries.front().map(|entry| entry.index)
+    }
+
+    pub(crate) fn get(&self, index: u64) -> Option<&LogEntry> {
+        let at = index.checked_sub(self.first_index()?)?;
+        self.entries.get(usize::try_from(at).ok()?)
+    }
+
+    pub(crate) fn from_index(&self, index: u64) -> impl Iterator<Item = &LogEntry> {
+        let skipped = self.first_index().map_or(0, |first| index.saturating_sub(first));
+        self.entries.iter().skip(usize::try_from(skipped).unwrap_or(usize::MAX))
+    }
+
+    pub(crate) fn push(&mut self, entry: LogEntry) {
+        self.entries.push_back(entry);
+    }
+
+    pub(crate) fn truncate_from(&mut self, index: u64) {
+        while self.entries.back().is_some_and(|last| last.index >= index) {
+            self.entries.pop_back();
+        }
+    }
+
+    pub(crate) fn drop_to(&mut self, index: u64) {
+        while self.entries.front().is_some_and(|first| first.index <= index) {
+            self.entries.pop_front();
+        }
+    }
+
+    /// The position of the first entry that ends after `offset`, if the tail reaches down to it.
+    fn position_of(&self, offset: Offset) -> Option<usize> {
+        let covered = self.entries.front().is_some_and(|first| first.meta.base_offset <= offset);
+        covered.then(|| self.entries.partition_point(|entry| entry.meta.end_offset() <= offset))
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct ViewState {
+    pub(crate) start: LogStart,
+    pub(crate) high_watermark: Offset,
+    pub(crate) tail: Tail,
+    /// The last entry; the start's when the log is empty.
+    pub(crate) last_index: u64,
+    /// The segments from the oldest to the one that is written, each as it stood after its last entry.
+    pub(crate) segments: VecDeque<SegmentMark>,
+}
+
+/// The shared part of a group's log.
+#[derive(Debug, Default)]
+pub(crate) struct LogView(Mutex<ViewState>);
+
+impl LogView {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, ViewState> {
+        self.0.lock().expect("no holder of a log view panics")
+    }
+}
+
+/// What a read found.
+#[derive(Debug, PartialEq, Eq)]
+pub enum ReadOutcome {
+    /// Consecutive batches. The first contains the offset that was asked for, perhaps not as its first.
+    Batches {
+        /// The batches.
+        batches: Vec<StoredBatch>,
+        /// Where the read after this one goes on.
+        next: Cursor,
+    },
+    /// There is nothing below the high watermark at or after the offset.
+    End,
+    /// The log starts at a later offset.
+    Trimmed(Offset),
+    /// Not in memory; only given where a read must not wait for the disk.
+    Cold,
+}
+
+/// A position in a log: the offset, and, where it is known, the index of the entry that holds it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cursor {
+    /// The next offset to read.
+    pub offset: Offset,
+    /// The raft index of the entry that holds it, if a read has just ended before it.
+    pub index: Option<u64>,
+}
+
+impl Cursor {
+    /// A position of which only the offset is known.
+    #[must_use]
+    pub fn at(offset: Offset) -> Self {
+        Self { offset, index: None }
+    }
+}
+
+/// The bounds of a log at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LogBounds {
+    /// The offset of the first record.
+    pub start: Offset,
+    /// The offset after the last record that can be read.
+    pub high_watermark: Offset,
+}
+
+/// Reads a group's log. Cheap to clone; any number read at a time.
+#[derive(Clone)]
+pub struct LogReader {
+    group: GroupId,
+    engine: Arc<dyn Engine>,
+    view: Arc<LogView>,
+}
+
+impl LogReader {
+    pub(crate) fn new(group: GroupId, engine: Arc<dyn Engine>, view: Arc<LogView>) -> Self {
+        Self { group, engine, view }
+    }
+
+    /// The bounds of the log.
+    #[must_use]
+    pub fn bounds(&self) -> LogBounds {
+        let view = self.view.lock();
+        LogBounds { start: view.start.offset, high_watermark: view.high_watermark }
+    }
+
+    /// The segments from the oldest to the one that is written.
+    #[must_use]
+    pub fn segments(&self) -> Vec<SegmentMark> {
+        self.view.lock().segments.iter().copied().collect()
+    }
+
+    /// The bytes of all entries that the log holds.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        self.view.lock().segments.iter().map(|segment| segment.bytes).sum()
+    }
+
+    /// Reads from memory alone: never waits for the disk.
+    pub fn read_tail(&self, cursor: Cursor, max_bytes: usize) -> Result<ReadOutcome> {
+        let mut found = Vec::new();
+        {
+            let view = self.view.lock();
+            if cursor.offset < view.start.offset {
+                return Ok(ReadOutcome::Trimmed(view.start.offset));
+            }
+            if cursor.offset >= view.high_watermark {
+                return Ok(ReadOutcome::End);
+            }
+            let Some(position) = view.tail.position_of(cursor.offset) else {
+                return Ok(ReadOutcome::Cold);
+            };
+            let mut bytes = 0;
+            for entry in view.tail.entries.iter().skip(position) {
+                if entry.meta.end_offset() > view.high_watermark {
+                    break;
+                }
+                bytes += entry.data.len();
+                if bytes > max_bytes && !found.is_empty() {
+                    break;
+                }
+                found.push((entry.index, entry.meta.record_count, entry.data.clone()));
+            }
+        }
+        self.outcome(cursor, found)
+    }
+
+    /// Reads from memory or, where that does not reach down, from the engine. May wait for the disk.
+    pub fn read(&self, cursor: Cursor, max_bytes: usize) -> Result<ReadOutcome> {
+        match self.read_tail(cursor, max_bytes)? {
+            ReadOutcome::Cold => {}
+            outcome => return Ok(outcome),
+        }
+        let (start, end, high_watermark) = self.stored_range();
+        let index = match cursor.index {
+            Some(index) => index,
+            None => self.search(start.index + 1, end, |meta| meta.end_offset() > cursor.offset)?,
+        };
+        let entries = self.engine.entries(self.group, index..end, max_bytes as u64)?;
+        let found: Vec<_> = entries
+            .into_iter()
+            .take_while(|entry| entry.meta.end_offset() <= high_watermark)
+            .map(|entry| (entry.index, entry.meta.record_count, entry.data))
+            .collect();
+        if found.first().is_none_or(|(first, ..)| *first != index) {
+            return self.vanished(cursor, index);
+        }
+        self.outcome(cursor, found)
+    }
+
+    /// The first record at or above the log start whose time is at or after `time`, with its time; `None`
+    /// when there is none below the high watermark. `find_in` looks inside a batch. May wait for the disk.
+    pub fn find_time(
+        &self,
+        time: Timestamp,
+        find_in: impl Fn(&StoredBatch, Offset) -> Option<(Offset, Timestamp)>,
+    ) -> Result<Option<(Offset, Timestamp)>> {
+        let (start, end) = {
+            let view = self.view.lock();
+            (view.start, view.last_index + 1)
+        };
+        // The running maximum rises past `time` at the first entry that has such a record, unless a record
+        // that is gone had risen past it before: then every entry is asked.
+        let mut index = if start.newest_gone < time {
+            self.search(start.index + 1, end, |meta| meta.newest_so_far >= time)?
+        } else {
+            start.index + 1
+        };
+        while index < end {
+            let Some(meta) = self.meta(index)? else { break };
+            if meta.end_offset() > self.bounds().high_watermark {
+                break;
+            }
+            if meta.record_count > 0 && meta.max_timestamp >= time {
+                let batch = self.batch(index)?;
+                if let Some(found) = find_in(&batch, start.offset) {
+                    return Ok(Some(found));
+                }
+            }
+            index += 1;
+        }
+        Ok(None)
+    }
+
+    /// The log start, the index after the last entry that only the engine has, and the high watermark.
+    fn stored_range(&self) -> (LogStart, u64, Offset) {
+        let view = self.view.lock();
+        let end = view.tail.first_index().unwrap_or(view.last_index + 1);
+        (view.start, end, view.high_watermark)
+    }
+
+    /// An entry that should be there is not: retention took it meanwhile, or the store has lost it.
+    fn vanished(&self, cursor: Cursor, index: u64) -> Result<ReadOutcome> {
+        let view = self.view.lock();
+        if cursor.offset < view.start.offset {
+            return Ok(ReadOutcome::Trimmed(view.start.offset));
+        }
+        if index <= view.start.index {
+            return Ok(ReadOutcome::Cold);
+        }
+        Err(StorageError::Missing { group: self.group, index, offset: cursor.offset })
+    }
+
+    fn outcome(&self, cursor: Cursor, found: Vec<(u64, u32, Bytes)>) -> Result<ReadOutcome> {
+        let mut next = cursor;
+        let mut batches = Vec::with_capacity(found.len());
+        for (index, record_count, data) in found {
+            next.index = Some(index + 1);
+            if record_count == 0 {
+                continue;
+            }
+            let batch = StoredBatch::trusted(&data)
+                .map_err(|error| StorageError::entry(self.group, index, &error))?;
+            next.offset = batch.header.end_offset();
+            batches.push(batch);
+        }
+        Ok(ReadOutcome::Batches { batches, next })
+    }
+
+    fn meta(&self, index: u64) -> Result<Option<EntryMeta>> {
+        if let Some(entry) = self.view.lock().tail.get(index) {
+            return Ok(Some(entry.meta));
+        }
+        self.engine.meta(self.group, index)
+    }
+
+    fn batch(&self, index: u64) -> Result<StoredBatch> {
+        let in_memory = self.view.lock().tail.get(index).map(|entry| entry.data.clone());
+        let data = match in_memory {
+            Some(data) => data,
+            None => {
+                let mut entries = self.engine.entries(self.group, index..index + 1, 0)?;
+                let missing =
+                    StorageError::Missing { group: self.group, index, offset: Offset::ZERO };
+                entries.pop().ok_or(missing)?.data
+            }
+        };
+        StoredBatch::trusted(&data).map_err(|error| StorageError::entry(self.group, index, &error))
+    }
+
+    /// The first index of `low..high` for which the condition holds, `high` when it holds for none. It
+    /// must hold for all after the first. Indexes that are gone count as not holding.
+    fn search(
+        &self,
+        mut low: u64,
+        mut high: u64,
+        holds: impl Fn(&EntryMeta) -> bool,
+    ) -> Result<u64> {
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.meta(middle)?.is_some_and(|meta| holds(&meta)) {
+                high = middle;
+            } else {
+                low = middle + 1;
+            }
+        }
+        Ok(low)
+    }
+}
+
+/// A batch whose entry kind is not a batch is a bug of the caller; a no-op or a trim is not one.
+pub(crate) fn record_facts(data: &Bytes) -> std::result::Result<(u32, Timestamp), String> {
+    match Entry::decode(data) {
+        Ok(Entry::Batch(header)) => Ok((header.record_count, header.max_timestamp)),
+        Ok(_) => Ok((0, Timestamp::MIN)),
+        Err(error) => Err(error.to_string()),
+    }
+}
