@@ -106,6 +106,12 @@ impl<'a> Reader<'a> {
         DecodeError(self.what)
     }
 
+    /// What was not read yet.
+    #[must_use]
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
     /// Whether everything was read.
     #[must_use]
     pub fn is_done(&self) -> bool {

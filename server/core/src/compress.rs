@@ -3,10 +3,24 @@
 //! The broker stores what producers compressed. It checks the frame by its structure, without
 //! decompressing, and decompresses only for a consumer that does not accept the codec. What is inside
 //! is for `records` to know.
+//!
+//! No codec may use a dictionary, since a consumer has none. Frames may follow one another, as the
+//! formats allow; anything else may not follow them.
+
+mod gzip;
+mod lz4;
+mod output;
+mod snappy;
+mod xxh32;
+mod zstd;
+
+#[cfg(test)]
+mod tests;
 
 use thiserror::Error;
 
 use crate::batch::Compression;
+use crate::codec::DecodeError;
 
 /// Why compressed bytes are refused.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -22,18 +36,39 @@ pub enum CompressError {
     },
 }
 
-const NOT_YET: CompressError = CompressError::Corrupt("this codec is not supported yet");
+impl From<DecodeError> for CompressError {
+    fn from(_: DecodeError) -> Self {
+        Self::Corrupt("they are cut short")
+    }
+}
 
 /// Checks that `bytes` are whole frames of the codec and nothing else, without decompressing.
-pub fn check_frame(codec: Compression, _bytes: &[u8]) -> Result<(), CompressError> {
-    if codec == Compression::None {
-        Ok(())
-    } else {
-        Err(NOT_YET)
+///
+/// What the frame's own structure says is checked: magic numbers, headers, the lengths of all blocks,
+/// the end mark, and the checksums that are taken over compressed bytes. A damaged block can still
+/// pass. A snappy stream has no end mark, so that one that is cut between two chunks passes. Of gzip,
+/// whose blocks have no lengths, only the first header and the least possible length are checked, so
+/// that a truncated member can pass too. Uncompressed bytes have no frame.
+///
+/// # Errors
+/// [`CompressError::Corrupt`], never [`CompressError::TooLarge`].
+pub fn check_frame(codec: Compression, bytes: &[u8]) -> Result<(), CompressError> {
+    match codec {
+        Compression::None => Ok(()),
+        Compression::Gzip => gzip::check(bytes),
+        Compression::Snappy => snappy::walk(bytes, None),
+        Compression::Lz4 => lz4::walk(bytes, None),
+        Compression::Zstd => zstd::check(bytes).map(drop),
     }
 }
 
 /// What `bytes` are when they are decompressed, at most `limit` bytes.
+///
+/// Whatever the bytes claim, no more than the limit and the fixed state of a decoder is allocated.
+///
+/// # Errors
+/// [`CompressError::TooLarge`] when there would be more than `limit` bytes, which may be known before
+/// the rest is found to be damaged; [`CompressError::Corrupt`] otherwise.
 pub fn decompress(
     codec: Compression,
     bytes: &[u8],
@@ -42,6 +77,29 @@ pub fn decompress(
     match codec {
         Compression::None if bytes.len() > limit => Err(CompressError::TooLarge { limit }),
         Compression::None => Ok(bytes.to_vec()),
-        _ => Err(NOT_YET),
+        Compression::Gzip => gzip::decompress(bytes, limit),
+        Compression::Snappy => {
+            let mut out = output::Output::new(limit);
+            snappy::walk(bytes, Some(&mut out))?;
+            Ok(out.finish())
+        }
+        Compression::Lz4 => {
+            let mut out = output::Output::new(limit);
+            lz4::walk(bytes, Some(&mut out))?;
+            Ok(out.finish())
+        }
+        Compression::Zstd => zstd::decompress(bytes, limit),
+    }
+}
+
+/// Compresses `bytes` at the codec's default level.
+#[must_use]
+pub fn compress(codec: Compression, bytes: &[u8]) -> Vec<u8> {
+    match codec {
+        Compression::None => bytes.to_vec(),
+        Compression::Gzip => gzip::compress(bytes),
+        Compression::Snappy => snappy::compress(bytes),
+        Compression::Lz4 => lz4::compress(bytes),
+        Compression::Zstd => zstd::compress(bytes),
     }
 }
