@@ -1,0 +1,176 @@
+//! The settings of `ropewalk serve`.
+//!
+//! A value comes from its default, is replaced by the TOML file's, that by the environment's, and
+//! that by the flag's. `table` lists every setting once; the reader of each source, the flags, the
+//! help and `docs/settings.md` are derived from it. What can change while the broker runs is not
+//! here: it is a topic or cluster setting of the API.
+
+mod flags;
+mod load;
+mod reference;
+mod table;
+pub(crate) mod values;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub(crate) use flags::{wants_settings_printed, with_flags};
+pub(crate) use load::SettingsError;
+pub(crate) use table::flag_of;
+
+/// What a broker is started with. [`Settings::load`] makes one.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Settings {
+    /// Who listens where, and how many are let in.
+    pub(crate) server: ServerSettings,
+    /// Where the log is kept.
+    pub(crate) storage: StorageSettings,
+    /// The bounds of the large buffers.
+    pub(crate) memory: MemorySettings,
+    /// What topics get when their creator does not say.
+    pub(crate) topics: TopicSettings,
+    /// The broker's own log.
+    pub(crate) log: LogSettings,
+    /// What is sent to a collector.
+    pub(crate) telemetry: TelemetrySettings,
+}
+
+/// `server.*`
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct ServerSettings {
+    /// HOST:PORT of the client port. Port 0 lets the system choose.
+    pub(crate) listen: String,
+    /// HOST:PORT that clients are told; see [`ServerSettings::advertised`].
+    pub(crate) advertise: Option<String>,
+    /// HOST:PORT of the admin port. Port 0 lets the system choose.
+    pub(crate) admin_listen: String,
+    /// The data directory, as it was given: relative to the working directory.
+    pub(crate) data_dir: PathBuf,
+    /// The id of this broker. The data directory remembers it.
+    pub(crate) node_id: u64,
+    /// The most client connections at a time.
+    pub(crate) max_connections: usize,
+    /// The most calls at a time on one connection.
+    pub(crate) max_streams_per_connection: u32,
+    /// How long a drain waits for calls before it ends them.
+    pub(crate) drain_timeout: Duration,
+    /// The time between HTTP/2 pings on a quiet connection.
+    pub(crate) keepalive_interval: Duration,
+    /// How long a ping may go unanswered before the connection is closed.
+    pub(crate) keepalive_timeout: Duration,
+    /// The worker threads of the asynchronous runtime; absent: one a core.
+    pub(crate) threads: Option<usize>,
+}
+
+/// `storage.*`
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct StorageSettings {
+    /// Which implementation keeps the log.
+    pub(crate) engine: StorageEngine,
+}
+
+/// Where the log is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum StorageEngine {
+    /// In the data directory.
+    #[default]
+    Disk,
+    /// In memory: gone when the process ends.
+    Memory,
+}
+
+/// `memory.*`
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct MemorySettings {
+    /// Bytes of appends that may wait for the disk, of all partitions together.
+    pub(crate) append_budget: u64,
+    /// Bytes of recent batches that are kept for readers at the tail, of all partitions together.
+    pub(crate) tail_budget: u64,
+}
+
+/// `topics.*`
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct TopicSettings {
+    /// Whether producing to a topic that does not exist, or subscribing to it, creates it.
+    pub(crate) auto_create: bool,
+    /// The partitions of a topic whose creator does not say.
+    pub(crate) default_partitions: u32,
+    /// The time between two looks for what retention lets go.
+    pub(crate) retention_check_interval: Duration,
+}
+
+/// `log.*`
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct LogSettings {
+    /// The form of a line.
+    pub(crate) format: LogFormat,
+    /// Which lines: a level, or directives `target=level` separated by commas.
+    pub(crate) level: String,
+}
+
+/// The form of a line of the broker's log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `telemetry.*`
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct TelemetrySettings {
+    /// `http://HOST:PORT` of an OTLP collector that speaks gRPC; absent: nothing is sent.
+    pub(crate) otlp_endpoint: Option<String>,
+    /// The time between two reports of the metrics.
+    pub(crate) otlp_interval: Duration,
+    /// The share of traces that is kept, where the caller has not decided; 0 to 1.
+    pub(crate) trace_ratio: f64,
+    /// The name under which the collector files what is sent.
+    pub(crate) service_name: String,
+}
+
+impl ServerSettings {
+    /// The address to tell clients, when the client port is bound to `bound`: `advertise` when it
+    /// is set, else where the broker listens. Nobody can connect to a wildcard address: the name
+    /// of the machine stands in for it.
+    pub(crate) fn advertised(&self, bound: SocketAddr) -> String {
+        if let Some(advertise) = &self.advertise {
+            return advertise.clone();
+        }
+        if !bound.ip().is_unspecified() {
+            return bound.to_string();
+        }
+        let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        match name.trim() {
+            "" | "(none)" => SocketAddr::from(([127, 0, 0, 1], bound.port())).to_string(),
+            name => format!("{name}:{}", bound.port()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_to_connect_to_is_advertised() {
+        let mut server = ServerSettings::default();
+        assert_eq!(
+            server.advertised(([127, 0, 0, 1], 9092).into()),
+            "127.0.0.1:9092"
+        );
+        let wildcard = server.advertised(([0, 0, 0, 0], 4711).into());
+        assert!(
+            wildcard.ends_with(":4711") && !wildcard.starts_with("0.0.0.0"),
+            "{wildcard}"
+        );
+        server.advertise = Some("broker.example:9092".to_owned());
+        assert_eq!(
+            server.advertised(([0, 0, 0, 0], 1).into()),
+            "broker.example:9092"
+        );
+    }
+}
