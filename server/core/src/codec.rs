@@ -1,5 +1,5 @@
-//! A small reader and writer for the persisted forms that are not protobuf: metadata commands, group
-//! state, index values. Numbers are little-endian, byte strings carry a u32 length.
+//! A small reader and writer for the persisted forms that are not protobuf: metadata commands,
+//! group state, index values. Numbers are little-endian, byte strings carry a u32 length.
 
 use thiserror::Error;
 
@@ -182,5 +182,103 @@ impl<'a> Reader<'a> {
     pub fn string(&mut self) -> Result<String, DecodeError> {
         let error = self.error();
         String::from_utf8(self.bytes()?.to_vec()).map_err(|_| error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::option;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn number(writer: &mut Writer, value: u32) {
+        writer.u32(value);
+    }
+
+    #[test]
+    fn values_come_back_in_the_order_in_which_they_were_written() {
+        let mut writer = Writer::versioned(3);
+        writer.u8(1).u32(2).u64(3).i64(-4).bytes(b"five");
+        writer.option(Some(6), number);
+        writer.option(None, number).raw(b"end");
+        let stored = writer.finish();
+        let mut reader = Reader::versioned(&stored, 3, "example").unwrap();
+        assert_eq!(reader.u8(), Ok(1));
+        assert_eq!(reader.u32(), Ok(2));
+        assert_eq!(reader.u64(), Ok(3));
+        assert_eq!(reader.i64(), Ok(-4));
+        assert_eq!(reader.string().as_deref(), Ok("five"));
+        assert_eq!(reader.option(Reader::u32), Ok(Some(6)));
+        assert_eq!(reader.option(Reader::u32), Ok(None));
+        assert_eq!(reader.rest(), b"end");
+        assert_eq!(reader.array(), Ok(*b"end"));
+        assert_eq!(reader.finish(), Ok(()));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_malformed() {
+        let malformed = DecodeError("example");
+        let reader = |bytes: &'static [u8]| Reader::new(bytes, "example");
+        assert_eq!(reader(b"123").u32(), Err(malformed));
+        assert_eq!(reader(b"\x05\0\0\0four").bytes(), Err(malformed));
+        assert_eq!(reader(b"\x01\0\0\0\xff").string(), Err(malformed));
+        assert_eq!(reader(b"\x02").option(Reader::u8), Err(malformed));
+        assert_eq!(reader(b"rest").finish(), Err(malformed));
+        assert_eq!(
+            Reader::versioned(b"\x02", 1, "example").err(),
+            Some(malformed)
+        );
+        assert_eq!(malformed.to_string(), "malformed example");
+    }
+
+    /// One of each: written and read by the same list.
+    type Values = (u8, u32, u64, i64, Vec<u8>, String, Option<u32>);
+
+    fn write((a, b, c, d, e, f, g): &Values) -> Vec<u8> {
+        let mut writer = Writer::default();
+        writer.u8(*a).u32(*b).u64(*c).i64(*d).bytes(e);
+        writer.bytes(f.as_bytes()).option(*g, number).finish()
+    }
+
+    fn read(bytes: &[u8]) -> Result<Values, DecodeError> {
+        let mut reader = Reader::new(bytes, "values");
+        let values = (
+            reader.u8()?,
+            reader.u32()?,
+            reader.u64()?,
+            reader.i64()?,
+            reader.bytes()?.to_vec(),
+            reader.string()?,
+            reader.option(Reader::u32)?,
+        );
+        reader.finish()?;
+        Ok(values)
+    }
+
+    proptest! {
+        #[test]
+        fn round_trip(
+            numbers: (u8, u32, u64, i64),
+            bytes in vec(any::<u8>(), 0..40),
+            text in "\\PC{0,20}",
+            maybe in option::of(any::<u32>()),
+        ) {
+            let (a, b, c, d) = numbers;
+            let values = (a, b, c, d, bytes, text, maybe);
+            let stored = write(&values);
+            prop_assert_eq!(read(&stored), Ok(values));
+            for end in 0..stored.len() {
+                prop_assert_eq!(read(&stored[..end]), Err(DecodeError("values")));
+            }
+        }
+
+        #[test]
+        fn random_bytes_do_no_harm(bytes in vec(any::<u8>(), 0..100)) {
+            if let Ok(values) = read(&bytes) {
+                prop_assert_eq!(write(&values), bytes);
+            }
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! The codecs that clients compress batches with, each in its standard frame format.
 //!
 //! The broker stores what producers compressed. It checks the frame by its structure, without
-//! decompressing, and decompresses only for a consumer that does not accept the codec. What is inside
-//! is for `records` to know.
+//! decompressing, and decompresses only for a consumer that does not accept the codec. What is
+//! inside is for `records` to know.
 //!
 //! No codec may use a dictionary, since a consumer has none. Frames may follow one another, as the
 //! formats allow; anything else may not follow them.
@@ -44,11 +44,11 @@ impl From<DecodeError> for CompressError {
 
 /// Checks that `bytes` are whole frames of the codec and nothing else, without decompressing.
 ///
-/// What the frame's own structure says is checked: magic numbers, headers, the lengths of all blocks,
-/// the end mark, and the checksums that are taken over compressed bytes. A damaged block can still
-/// pass. A snappy stream has no end mark, so that one that is cut between two chunks passes. Of gzip,
-/// whose blocks have no lengths, only the first header and the least possible length are checked, so
-/// that a truncated member can pass too. Uncompressed bytes have no frame.
+/// What the frame's own structure says is checked: magic numbers, headers, the lengths of all
+/// blocks, the end mark, and the checksums that are taken over compressed bytes. A damaged block
+/// can still pass. A snappy stream has no end mark, so that one that is cut between two chunks
+/// passes. Of gzip, whose blocks have no lengths, only the first header and the least possible
+/// length are checked, so that a truncated member can pass too. Uncompressed bytes have no frame.
 ///
 /// # Errors
 /// [`CompressError::Corrupt`], never [`CompressError::TooLarge`].
@@ -67,8 +67,8 @@ pub fn check_frame(codec: Compression, bytes: &[u8]) -> Result<(), CompressError
 /// Whatever the bytes claim, no more than the limit and the fixed state of a decoder is allocated.
 ///
 /// # Errors
-/// [`CompressError::TooLarge`] when there would be more than `limit` bytes, which may be known before
-/// the rest is found to be damaged; [`CompressError::Corrupt`] otherwise.
+/// [`CompressError::TooLarge`] when there would be more than `limit` bytes, which may be known
+/// before the rest is found to be damaged; [`CompressError::Corrupt`] otherwise.
 pub fn decompress(
     codec: Compression,
     bytes: &[u8],

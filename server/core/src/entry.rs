@@ -1,7 +1,7 @@
 //! What a replica group's log consists of: tagged, versioned entries.
 //!
-//! The first byte of an entry's data is its kind, the second its version. A new kind is a new arm in
-//! [`Entry::decode`] and in the one place that applies entries; nothing else changes.
+//! The first byte of an entry's data is its kind, the second its version. A new kind is a new arm
+//! in [`Entry::decode`] and in the one place that applies entries; nothing else changes.
 
 use bytes::Bytes;
 use thiserror::Error;
@@ -99,5 +99,72 @@ impl Entry {
         data.extend_from_slice(&[EntryKind::Command as u8, VERSION]);
         data.extend_from_slice(command);
         data
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::batch::{BatchDraft, Compression, RecordTimes, TimestampType};
+    use crate::time::Timestamp;
+    use crate::vectors;
+
+    #[test]
+    fn the_stored_forms_of_version_1_stay() {
+        let trim = Entry::encode_trim(Offset(0x0102_0304_0506_0708));
+        let command = Entry::encode_command(b"\x01create");
+        assert_eq!([trim, command], *vectors::read("entry-v1.hex"));
+    }
+
+    #[test]
+    fn an_entry_without_data_is_the_no_op_of_a_leader() {
+        assert_eq!(Entry::decode(&Bytes::new()), Ok(Entry::Noop));
+    }
+
+    #[test]
+    fn a_batch_is_an_entry() {
+        let times = RecordTimes::default();
+        let draft = BatchDraft::new(
+            b"\x0a\0",
+            1,
+            Compression::None,
+            TimestampType::Append,
+            times,
+        );
+        let stored = Bytes::from(draft.seal(Offset(7), 1, 9, Timestamp(5)));
+        let header = BatchHeader::read(&stored).unwrap();
+        assert_eq!(Entry::decode(&stored), Ok(Entry::Batch(header)));
+    }
+
+    #[test]
+    fn what_is_not_known_is_named() {
+        let decode = |data: &'static [u8]| Entry::decode(&Bytes::from_static(data)).unwrap_err();
+        let unknown = |kind, version| EntryError::Unknown { kind, version };
+        assert_eq!(decode(b"\x04\x01"), unknown(4, 1));
+        assert_eq!(decode(b"\x02\x02"), unknown(2, 2));
+        assert_eq!(decode(b"\x03"), unknown(3, 0));
+        assert_eq!(decode(b"\x02\x01short"), EntryError::Short(7));
+        assert!(matches!(decode(b"\x01\x01"), EntryError::Batch(_)));
+        assert_eq!(unknown(4, 1).to_string(), "unknown entry kind 4 version 1");
+    }
+
+    proptest! {
+        #[test]
+        fn trims_and_commands_round_trip(before: u64, command in vec(any::<u8>(), 0..50)) {
+            let before = Offset(before);
+            let trim = Entry::decode(&Entry::encode_trim(before).into());
+            prop_assert_eq!(trim, Ok(Entry::Trim { before }));
+            let stored = Entry::encode_command(&command).into();
+            prop_assert_eq!(Entry::decode(&stored), Ok(Entry::Command(command.into())));
+        }
+
+        #[test]
+        fn random_bytes_do_no_harm(kind in 0_u8..5, rest in vec(any::<u8>(), 0..100)) {
+            let data = [&[kind], rest.as_slice()].concat();
+            let _ = Entry::decode(&data.into());
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The vocabulary of the broker: ids, offsets, time, the stored form of a batch, bounds.
 //!
-//! Pure and synchronous. It knows no file, no socket, no thread and no other crate of the workspace;
-//! everything above it speaks in its types.
+//! Pure and synchronous. It knows no file, no socket, no thread and no other crate of the
+//! workspace; everything above it speaks in its types.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -16,6 +16,8 @@ pub mod names;
 pub mod partitioner;
 pub mod records;
 pub mod time;
+#[cfg(test)]
+mod vectors;
 
 pub use batch::{BatchDraft, BatchHeader, Compression, StoredBatch, TimestampType};
 pub use clock::{Clock, SystemClock};

@@ -1,6 +1,7 @@
 //! The names that users give: of topics and of consumer groups.
 //!
-//! Only their form is judged here; whether a name is taken or known is for those who keep the names.
+//! Only their form is judged here; whether a name is taken or known is for those who keep the
+//! names.
 
 use thiserror::Error;
 
@@ -100,8 +101,8 @@ pub fn is_internal(name: &str) -> bool {
     name.starts_with(INTERNAL_PREFIX)
 }
 
-/// Whether a consumer group can have this name: any text without control characters, spaces included,
-/// because tools derive group names from titles and paths.
+/// Whether a consumer group can have this name: any text without control characters, spaces
+/// included, because tools derive group names from titles and paths.
 pub fn check_group(name: &str) -> Result<(), NameError> {
     check_length(name, "consumer group")?;
     if let Some((at, character)) = name.char_indices().find(|(_, c)| c.is_control()) {

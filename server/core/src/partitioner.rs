@@ -1,5 +1,5 @@
-//! Which partition a key belongs to. The broker, every SDK and Kafka's Java client agree, bit for bit,
-//! so that a key stays on its partition whoever places it.
+//! Which partition a key belongs to. The broker, every SDK and Kafka's Java client agree, bit for
+//! bit, so that a key stays on its partition whoever places it.
 
 use crate::ids::PartitionId;
 
@@ -27,8 +27,8 @@ pub fn murmur2(data: &[u8]) -> i32 {
     (hash ^ (hash >> 15)).cast_signed()
 }
 
-/// The partition of a key in a topic of `count` partitions. A count of 0, which no topic has, is taken
-/// for 1.
+/// The partition of a key in a topic of `count` partitions. A count of 0, which no topic has, is
+/// taken for 1.
 #[must_use]
 pub fn partition_of(key: &[u8], count: u32) -> PartitionId {
     let positive = murmur2(key).cast_unsigned() & 0x7fff_ffff;

@@ -112,8 +112,8 @@ fn little_endian(bytes: &[u8]) -> u64 {
         .fold(0, |value, &byte| value << 8 | u64::from(byte))
 }
 
-/// In one step and straight into the result: so a frame cannot make the decoder allocate a window, and
-/// none is too large for it.
+/// In one step and straight into the result: so a frame cannot make the decoder allocate a window,
+/// and none is too large for it.
 pub(super) fn decompress(bytes: &[u8], limit: usize) -> Result<Vec<u8>, CompressError> {
     let most = check(bytes)?;
     let capacity = usize::try_from(most).unwrap_or(usize::MAX).min(limit);

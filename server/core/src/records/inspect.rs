@@ -72,11 +72,11 @@ pub enum RecordsError {
 
 /// Checks a producer's payload in one pass over its frames and says what is in it.
 ///
-/// It lets pass what every protobuf library reads in the same way. Unknown fields are kept unread, so
-/// that newer clients can talk to older brokers; groups are refused. A field that is not repeated may
-/// stand only once: protobuf would let the last one win, but no encoder writes that, and with one
-/// meaning per record the broker need not read to the end to know a key. Header sizes count the
-/// encoded headers with their tags and lengths, which bounds their number too.
+/// It lets pass what every protobuf library reads in the same way. Unknown fields are kept unread,
+/// so that newer clients can talk to older brokers; groups are refused. A field that is not
+/// repeated may stand only once: protobuf would let the last one win, but no encoder writes that,
+/// and with one meaning per record the broker need not read to the end to know a key. Header sizes
+/// count the encoded headers with their tags and lengths, which bounds their number too.
 ///
 /// # Errors
 /// The first fault, by position.

@@ -1,16 +1,17 @@
 //! The two forms of a record's contents: bytes, as they are stored, and text, for people.
 //!
-//! A field's two forms differ in the number in the tag alone, and all these numbers are below 16, so
-//! that they fit the first byte of the tag: the rewriting happens in place and no length changes.
+//! A field's two forms differ in the number in the tag alone, and all these numbers are below 16,
+//! so that they fit the first byte of the tag: the rewriting happens in place and no length
+//! changes.
 
 use super::wire::{
     Frame, HEADER_TEXT, HEADER_VALUE, HEADERS, KEY, KEY_TEXT, TEXT, TIMESTAMP, VALUE, Value,
     fields, frames,
 };
 
-/// The stored form of a payload: keys, values and header values that were given as text become bytes,
-/// and on request the records lose their timestamps, because the append time counts. All else stays,
-/// unknown fields included.
+/// The stored form of a payload: keys, values and header values that were given as text become
+/// bytes, and on request the records lose their timestamps, because the append time counts. All
+/// else stays, unknown fields included.
 ///
 /// Without either need there is no reason to call this: the payload is its own stored form.
 #[must_use]
@@ -33,8 +34,8 @@ pub fn normalize(payload: &[u8], drop_timestamps: bool) -> Vec<u8> {
     out
 }
 
-/// The payload for a consumer that asked for text: each key, value and header value that is UTF-8 is
-/// given as text, and everything else as bytes.
+/// The payload for a consumer that asked for text: each key, value and header value that is UTF-8
+/// is given as text, and everything else as bytes.
 #[must_use]
 pub fn to_text(payload: &[u8]) -> Vec<u8> {
     let is_text = |bytes: &[u8]| std::str::from_utf8(bytes).is_ok();

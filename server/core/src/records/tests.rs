@@ -430,7 +430,10 @@ proptest! {
     }
 
     #[test]
-    fn slices_at_record_boundaries_are_record_sets(records in records(), max_bytes in 0_usize..900) {
+    fn slices_at_record_boundaries_are_record_sets(
+        records in records(),
+        max_bytes in 0_usize..900,
+    ) {
         let set = payload(&records);
         for count in 0..=records.len() {
             let at = skip(&set, count as u32).unwrap();

@@ -31,8 +31,8 @@ pub fn cut(payload: &[u8], max_bytes: usize) -> (usize, u32) {
     (bytes, records)
 }
 
-/// The first record whose time is `at_or_after` or later: its position, from 0, and its time. A record
-/// without a timestamp has the time `default`, the append time of its batch.
+/// The first record whose time is `at_or_after` or later: its position, from 0, and its time. A
+/// record without a timestamp has the time `default`, the append time of its batch.
 ///
 /// It is for batches in which the records' own times count.
 #[must_use]
@@ -47,8 +47,8 @@ pub fn find_time(
         .find(|(_, time)| *time >= at_or_after)
 }
 
-/// Each record's bytes in the payload, tag and length included, and its key if it has one. A key given
-/// as text counts as its UTF-8 bytes.
+/// Each record's bytes in the payload, tag and length included, and its key if it has one. A key
+/// given as text counts as its UTF-8 bytes.
 pub fn keys(payload: &[u8]) -> impl Iterator<Item = (Range<usize>, Option<&[u8]>)> {
     frames(payload).map(|frame| (frame.start..frame.end, key_of(frame.body)))
 }

@@ -131,7 +131,8 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// One record in its payload, from `start` (its tag) to `end`; the body is the encoded record itself.
+/// One record in its payload, from `start` (its tag) to `end`; the body is the encoded record
+/// itself.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Frame<'a> {
     pub(super) start: usize,
