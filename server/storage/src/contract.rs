@@ -41,12 +41,13 @@ pub(crate) struct SpanChange {
     pub(crate) cut_from: Option<u64>,
 }
 
-/// Checks a write to a group that stands at `current`, `None` when there is no such group, and says where
-/// it stands afterwards. `same_history` tells whether the log holds this index with this term.
+/// Checks a write to a group that stands at `current`, `None` when there is no such group, and says what
+/// it does; `None` when the group is gone afterwards. `has_term` tells whether the log holds an index with
+/// a term.
 pub(crate) fn check(
     current: Option<Span>,
     write: &GroupWrite,
-    same_history: impl FnOnce(u64, u64) -> Result<bool>,
+    has_term: impl FnOnce(u64, u64) -> Result<bool>,
 ) -> Result<Option<SpanChange>> {
     if write.delete {
         let alone = GroupWrite {
@@ -73,41 +74,60 @@ pub(crate) fn check(
         }
         (None, Some(_)) => created(write)?,
     };
-    let (mut span, mut cut_from) = (before, None);
-    if let Some(start) = write.start {
-        if start.index < before.start {
-            return Err(refuse(write.group, "a log start that goes back"));
-        }
-        let keeps = start.index <= before.last
-            && (start.index == before.start || same_history(start.index, start.term)?);
-        if !keeps {
-            cut_from = (start.index < before.last).then_some(start.index + 1);
-        }
-        span = Span {
-            start: start.index,
-            last: if keeps { before.last } else { start.index },
-        };
+    if write
+        .append
+        .windows(2)
+        .any(|pair| pair[0].index + 1 != pair[1].index)
+    {
+        return Err(refuse(
+            write.group,
+            "entries whose indexes are not consecutive",
+        ));
     }
-    if let (Some(first), Some(last)) = (write.append.first(), write.append.last()) {
-        let gapless = write
-            .append
-            .windows(2)
-            .all(|pair| pair[0].index + 1 == pair[1].index);
-        if !gapless {
-            return Err(refuse(
-                write.group,
-                "entries whose indexes are not consecutive",
-            ));
-        }
-        if first.index <= span.start || first.index > span.last + 1 {
-            return Err(refuse(write.group, "entries that do not join the log"));
-        }
-        if first.index <= before.last {
-            cut_from = Some(cut_from.map_or(first.index, |from| from.min(first.index)));
-        }
-        span.last = last.index;
+    change(before, write, has_term).map(Some)
+}
+
+/// What a start and entries do to a log. The start may lie in the log that was, among the entries, or
+/// beyond both; and entries may follow the log that was, or a start that replaces it.
+fn change(
+    before: Span,
+    write: &GroupWrite,
+    has_term: impl FnOnce(u64, u64) -> Result<bool>,
+) -> Result<SpanChange> {
+    let (start, term) = write
+        .start
+        .map_or((before.start, 0), |start| (start.index, start.term));
+    if start < before.start {
+        return Err(refuse(write.group, "a log start that goes back"));
     }
-    Ok(Some(SpanChange { span, cut_from }))
+    let continues =
+        || Ok(start == before.start || (start <= before.last && has_term(start, term)?));
+    let (Some(first), Some(last)) = (write.append.first(), write.append.last()) else {
+        let last = if continues()? { before.last } else { start };
+        let cut_from = (last < before.last).then_some(start + 1);
+        return Ok(SpanChange {
+            span: Span { start, last },
+            cut_from,
+        });
+    };
+    let joins = first.index > before.start && first.index <= before.last + 1;
+    let fits = if first.index > start {
+        first.index == start + 1 || (joins && continues()?)
+    } else {
+        let at_start = write.append.iter().find(|entry| entry.index == start);
+        joins && at_start.is_none_or(|entry| entry.meta.term == term)
+    };
+    if !fits {
+        return Err(refuse(write.group, "entries that do not join the log"));
+    }
+    let cut_from = (first.index <= before.last).then_some(first.index);
+    Ok(SpanChange {
+        span: Span {
+            start,
+            last: last.index.max(start),
+        },
+        cut_from,
+    })
 }
 
 fn created(write: &GroupWrite) -> Result<Span> {

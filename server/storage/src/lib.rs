@@ -4,7 +4,8 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-pub mod conformance;
+#[cfg(test)]
+mod conformance;
 mod contract;
 pub mod engine;
 pub mod group_log;

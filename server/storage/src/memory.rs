@@ -26,7 +26,8 @@ pub struct MemoryEngine(Arc<RwLock<State>>);
 struct State {
     groups: BTreeMap<GroupId, Group>,
     bytes: u64,
-    failed: bool,
+    /// A write failed, or the engine was closed: nothing may be written any more.
+    ended: bool,
 }
 
 #[derive(Debug)]
@@ -49,7 +50,7 @@ impl MemoryEngine {
     /// The same content, as a broker finds it that starts again.
     #[must_use]
     pub fn reopened(&self) -> Self {
-        self.write_lock().failed = false;
+        self.write_lock().ended = false;
         self.clone()
     }
 
@@ -169,14 +170,15 @@ impl Engine for MemoryEngine {
 
     fn write(&self, batches: &[WriteBatch]) -> Result<()> {
         let mut state = self.write_lock();
-        if state.failed {
+        if state.ended {
             return Err(StorageError::Refused(
-                "an earlier write failed: restart the broker".to_owned(),
+                "the store is closed, or an earlier write to it failed: restart the broker"
+                    .to_owned(),
             ));
         }
         let mut writes = batches.iter().flat_map(|batch| &batch.groups);
         let result = writes.try_for_each(|write| state.apply(write));
-        state.failed = result.is_err();
+        state.ended |= result.is_err();
         result
     }
 
@@ -227,6 +229,36 @@ impl Engine for MemoryEngine {
     }
 
     fn close(&self) -> Result<()> {
+        self.write_lock().ended = true;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::conformance::{self, Harness, model};
+
+    impl Harness for MemoryEngine {
+        fn open(&mut self) -> Box<dyn Engine> {
+            Box::new(self.reopened())
+        }
+    }
+
+    #[test]
+    fn conforms() {
+        conformance::run(|| Box::new(MemoryEngine::new()));
+    }
+
+    proptest! {
+        #[test]
+        fn the_bytes_are_those_of_the_content(steps in model::steps()) {
+            let (mut engine, mut same) = (MemoryEngine::new(), MemoryEngine::new());
+            model::compare(steps, &mut same, &mut engine);
+            let counted: u64 = engine.read_lock().groups.values().map(Group::bytes).sum();
+            prop_assert_eq!(engine.size_bytes(), counted);
+        }
     }
 }

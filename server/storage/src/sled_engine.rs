@@ -8,6 +8,8 @@
 mod keys;
 mod plan;
 mod source;
+#[cfg(test)]
+mod tests;
 mod value;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -95,7 +97,7 @@ impl SledEngine {
             ));
         }
         let result = change(&mut writer);
-        writer.ended = result.is_err();
+        writer.ended |= result.is_err();
         result
     }
 

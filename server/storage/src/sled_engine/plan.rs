@@ -72,7 +72,12 @@ impl<'a> Plan<'a> {
             self.remove_range(&Key::Entry(id, from), &Key::Entry(id, last))?;
             self.remove_range(&Key::Chunk(id, from, 0), &Key::Chunk(id, last, u32::MAX))?;
         }
-        for entry in &write.append {
+        // Entries that the same write trims are never seen.
+        for entry in write
+            .append
+            .iter()
+            .filter(|entry| change.span.contains(entry.index))
+        {
             self.append(id, entry);
         }
         self.put_state(write);
