@@ -46,6 +46,14 @@ impl fmt::Display for PartitionId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TopicId(pub [u8; 16]);
 
+impl TopicId {
+    /// An id that no other topic has.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(uuid::Uuid::new_v4().into_bytes())
+    }
+}
+
 /// A text that is no topic id.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error("not a UUID")]
