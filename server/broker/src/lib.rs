@@ -1,1 +1,23 @@
-//! Partitions, the partition table, committed offsets, retention
+//! What one broker serves: partitions and their table, committed offsets, retention.
+//!
+//! It drives the replica groups on threads of its own and speaks to callers in async Rust. It knows
+//! neither protobuf nor a socket, nor how the log is stored.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod broker;
+pub mod delivery;
+pub mod driver;
+pub mod errors;
+pub mod follow;
+pub mod ingest;
+pub mod metrics;
+pub mod offsets;
+pub mod partition;
+mod retention;
+pub mod table;
+
+pub use broker::{Broker, BrokerConfig, BrokerTasks};
+pub use partition::{Appended, Partition};
+pub use ropewalk_consensus::{Durability, ProposeError};
+pub use ropewalk_storage::{Engine, StorageError};

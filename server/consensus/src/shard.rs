@@ -38,7 +38,7 @@ pub struct NewGroup {
 pub enum Input<T> {
     /// A group is taken up. Answered by [`Output::Opened`].
     Open(NewGroup),
-    /// A group goes, with all its data.
+    /// A group goes, with all its data, also when it was not taken up.
     Remove(GroupId),
     /// A group's segments are closed otherwise from now on.
     SetPolicy(GroupId, SegmentPolicy),
@@ -139,6 +139,12 @@ impl<T> Shard<T> {
         self.groups.is_empty()
     }
 
+    /// Whether nothing waits to be written, or for a write.
+    #[must_use]
+    pub fn is_written(&self) -> bool {
+        self.changes.is_empty() && self.dirty.is_empty() && self.in_flight.is_empty()
+    }
+
     /// Takes one input. `flush` must follow, after any number of steps.
     pub fn step(
         &mut self,
@@ -219,8 +225,8 @@ impl<T> Shard<T> {
         if let Some(mut replica) = self.groups.remove(&group) {
             replica.abandon(out);
             self.dirty.remove(&group);
-            self.changes.push(GroupWrite { delete: true, ..GroupWrite::new(group) });
         }
+        self.changes.push(GroupWrite { delete: true, ..GroupWrite::new(group) });
     }
 
     fn on_durable(&mut self, number: u64, out: &mut Vec<Output<T>>) {

@@ -1,0 +1,397 @@
+//! The threads under the replica groups: each shard has one, the journal has one, and one gives back space.
+//!
+//! A shard's thread owns its groups; the journal's thread is the only one that writes to the engine. They
+//! cannot wait for one another for ever: a shard hands the journal no more batches than fit its queue.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use ropewalk_consensus::shard::{MAX_WRITES_IN_FLIGHT, NewGroup};
+use ropewalk_consensus::{Input, Output, Proposal, ProposeError, Receipt, Shard};
+use ropewalk_core::{Clock, GroupId};
+use ropewalk_storage::group_log::SegmentPolicy;
+use ropewalk_storage::log_view::LogReader;
+use ropewalk_storage::{Engine, StorageError, WriteBatch};
+use tokio::sync::{mpsc, watch};
+
+use crate::follow::FollowSignal;
+use crate::metrics::Metrics;
+
+/// Inputs that wait for a shard. What they carry is bounded by bytes before it gets here.
+const INPUT_QUEUE: usize = 4_096;
+/// Inputs that a shard takes before it looks at what they led to.
+const MAX_INPUTS_PER_ROUND: usize = 1_024;
+const TICK: Duration = Duration::from_millis(500);
+const RECLAIM_PAUSE: Duration = Duration::from_millis(20);
+
+/// Is told how a proposal ended.
+pub type Reply = Box<dyn FnOnce(Result<Receipt, ProposeError>) + Send>;
+
+/// Called when the log cannot be kept any more: it ends the process, and does not return otherwise.
+pub type OnFatal = Arc<dyn Fn(&StorageError) + Send + Sync>;
+
+/// What others see of a group that runs on a shard.
+pub struct GroupWatch {
+    reader: OnceLock<LogReader>,
+    epoch: watch::Sender<Option<u64>>,
+    followers: Mutex<Vec<(Arc<FollowSignal>, usize)>>,
+}
+
+impl Default for GroupWatch {
+    fn default() -> Self {
+        let (epoch, _) = watch::channel(None);
+        Self { reader: OnceLock::new(), epoch, followers: Mutex::new(Vec::new()) }
+    }
+}
+
+impl GroupWatch {
+    /// Reads the group's log.
+    ///
+    /// # Panics
+    /// Before the group has served once: nobody sees it before.
+    #[must_use]
+    pub fn reader(&self) -> &LogReader {
+        self.reader.get().expect("a group is seen only after it was opened")
+    }
+
+    /// The epoch in which this broker leads and serves the group.
+    #[must_use]
+    pub fn epoch(&self) -> Option<u64> {
+        *self.epoch.borrow()
+    }
+
+    /// Waits until this broker serves the group.
+    pub async fn served(&self) {
+        // The sender is part of self, so the wait ends only with success.
+        let _ = self.epoch.subscribe().wait_for(Option::is_some).await;
+    }
+
+    /// Raises `slot` of the signal whenever there is more to read.
+    pub(crate) fn follow(&self, signal: &Arc<FollowSignal>, slot: usize) {
+        self.lock_followers().push((Arc::clone(signal), slot));
+    }
+
+    pub(crate) fn unfollow(&self, signal: &Arc<FollowSignal>) {
+        self.lock_followers().retain(|(follower, _)| !Arc::ptr_eq(follower, signal));
+    }
+
+    fn progress(&self) {
+        for (signal, slot) in self.lock_followers().iter() {
+            signal.raise(*slot);
+        }
+    }
+
+    fn lock_followers(&self) -> std::sync::MutexGuard<'_, Vec<(Arc<FollowSignal>, usize)>> {
+        self.followers.lock().expect("no holder of the followers panics")
+    }
+}
+
+/// What a shard is sent.
+enum Command {
+    Open(NewGroup, Arc<GroupWatch>),
+    Input(Input<Reply>),
+    Stop,
+}
+
+/// Reaches the shards. Cheap to clone.
+#[derive(Clone)]
+pub struct Driver {
+    shards: Vec<mpsc::Sender<Command>>,
+}
+
+/// The broker is stopping, and takes nothing more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stopped;
+
+impl Driver {
+    fn shard(&self, group: GroupId) -> &mpsc::Sender<Command> {
+        &self.shards[usize::try_from(group.0).unwrap_or(0) % self.shards.len()]
+    }
+
+    async fn send(&self, group: GroupId, command: Command) -> Result<(), Stopped> {
+        self.shard(group).send(command).await.map_err(|_| Stopped)
+    }
+
+    /// Takes up a group. `watch` tells when it serves.
+    pub async fn open(&self, new: NewGroup, watch: Arc<GroupWatch>) -> Result<(), Stopped> {
+        self.send(new.group, Command::Open(new, watch)).await
+    }
+
+    /// Removes a group and all its data.
+    pub async fn remove(&self, group: GroupId) -> Result<(), Stopped> {
+        self.send(group, Command::Input(Input::Remove(group))).await
+    }
+
+    /// Says when a group's segments are closed from now on.
+    pub async fn set_policy(&self, group: GroupId, policy: SegmentPolicy) -> Result<(), Stopped> {
+        self.send(group, Command::Input(Input::SetPolicy(group, policy))).await
+    }
+
+    /// Proposes. Proposals to one group that are sent one after the other stay in that order.
+    pub async fn propose(&self, group: GroupId, proposal: Proposal<Reply>) -> Result<(), Stopped> {
+        self.send(group, Command::Input(Input::Propose(group, proposal))).await
+    }
+
+    fn tick(&self) {
+        for shard in &self.shards {
+            // A shard that is too busy for a tick writes enough without it.
+            let _ = shard.try_send(Command::Input(Input::Tick));
+        }
+    }
+}
+
+/// What the threads need.
+pub struct DriverConfig {
+    /// The store.
+    pub engine: Arc<dyn Engine>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The instruments.
+    pub metrics: Arc<Metrics>,
+    /// How many shards there are.
+    pub shards: usize,
+    /// The bytes of recent entries kept in memory, over all shards.
+    pub tail_budget: u64,
+    /// Ends the process.
+    pub on_fatal: OnFatal,
+}
+
+/// The running threads.
+pub struct Threads {
+    driver: Driver,
+    shards: Vec<JoinHandle<()>>,
+    journal: Option<JoinHandle<()>>,
+    housekeeping: Option<(SyncSender<()>, JoinHandle<()>)>,
+    engine: Arc<dyn Engine>,
+}
+
+struct JournalWrite {
+    shard: usize,
+    number: u64,
+    batch: WriteBatch,
+}
+
+impl Threads {
+    /// Starts them.
+    ///
+    /// # Panics
+    /// When the system gives no thread.
+    #[must_use]
+    pub fn start(config: DriverConfig) -> Self {
+        let count = config.shards.max(1);
+        let (journal, writes) = sync_channel(count * MAX_WRITES_IN_FLIGHT);
+        let mut senders = Vec::new();
+        let mut shards = Vec::new();
+        for number in 0..count {
+            let (sender, commands) = mpsc::channel(INPUT_QUEUE);
+            let shard = ShardThread {
+                number,
+                shard: Shard::new(
+                    Arc::clone(&config.engine),
+                    config.tail_budget / count as u64,
+                    ropewalk_consensus::logger::tracing_logger(),
+                ),
+                watches: BTreeMap::new(),
+                journal: journal.clone(),
+                clock: Arc::clone(&config.clock),
+                on_fatal: Arc::clone(&config.on_fatal),
+            };
+            senders.push(sender);
+            shards.push(spawn(format!("shard-{number}"), move || shard.run(commands)));
+        }
+        drop(journal);
+        let driver = Driver { shards: senders };
+        let journal = {
+            let (driver, engine) = (driver.clone(), Arc::clone(&config.engine));
+            let journal = JournalThread {
+                engine,
+                clock: config.clock,
+                metrics: config.metrics,
+                on_fatal: config.on_fatal,
+            };
+            spawn("journal".to_owned(), move || journal.run(&writes, &driver))
+        };
+        let housekeeping = {
+            let (driver, engine) = (driver.clone(), Arc::clone(&config.engine));
+            let (stop, stopped) = sync_channel(1);
+            let thread = spawn("housekeeping".to_owned(), move || {
+                keep_house(&driver, engine.as_ref(), &stopped);
+            });
+            (stop, thread)
+        };
+        Self {
+            driver,
+            shards,
+            journal: Some(journal),
+            housekeeping: Some(housekeeping),
+            engine: config.engine,
+        }
+    }
+
+    /// Reaches the shards.
+    #[must_use]
+    pub fn driver(&self) -> &Driver {
+        &self.driver
+    }
+
+    /// Lets the shards finish what they have, writes it, and closes the engine. Blocks.
+    pub fn stop(mut self) -> Result<(), StorageError> {
+        if let Some((stop, thread)) = self.housekeeping.take() {
+            drop(stop);
+            let _ = thread.join();
+        }
+        for shard in &self.driver.shards {
+            let _ = shard.blocking_send(Command::Stop);
+        }
+        for shard in self.shards.drain(..) {
+            let _ = shard.join();
+        }
+        if let Some(journal) = self.journal.take() {
+            let _ = journal.join();
+        }
+        self.engine.close()
+    }
+}
+
+fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
+    std::thread::Builder::new().name(name).spawn(run).expect("the system gives a thread at start")
+}
+
+struct ShardThread {
+    number: usize,
+    shard: Shard<Reply>,
+    watches: BTreeMap<GroupId, Arc<GroupWatch>>,
+    journal: SyncSender<JournalWrite>,
+    clock: Arc<dyn Clock>,
+    on_fatal: OnFatal,
+}
+
+impl ShardThread {
+    fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        let mut out = Vec::new();
+        let mut stopping = false;
+        while !(stopping && self.shard.is_written()) {
+            let Some(first) = commands.blocking_recv() else { return };
+            let now = self.clock.now();
+            let mut next = Some(first);
+            let mut taken = 0;
+            while let Some(command) = next.take() {
+                let result = match command {
+                    Command::Stop => {
+                        stopping = true;
+                        self.shard.step(now, Input::Tick, &mut out)
+                    }
+                    Command::Open(new, watch) => {
+                        self.watches.insert(new.group, watch);
+                        self.shard.step(now, Input::Open(new), &mut out)
+                    }
+                    Command::Input(input) => {
+                        if let Input::Remove(group) = &input {
+                            self.watches.remove(group);
+                        }
+                        self.shard.step(now, input, &mut out)
+                    }
+                };
+                if let Err(error) = result {
+                    return (self.on_fatal)(&error);
+                }
+                taken += 1;
+                if taken < MAX_INPUTS_PER_ROUND {
+                    next = commands.try_recv().ok();
+                }
+            }
+            if let Err(error) = self.shard.flush(now, &mut out) {
+                return (self.on_fatal)(&error);
+            }
+            for output in out.drain(..) {
+                self.carry_out(output);
+            }
+        }
+    }
+
+    fn carry_out(&self, output: Output<Reply>) {
+        match output {
+            Output::Write { number, batch } => {
+                let write = JournalWrite { shard: self.number, number, batch };
+                if let Err(TrySendError::Full(_)) = self.journal.try_send(write) {
+                    unreachable!("a shard has no more writes in flight than the queue takes");
+                }
+            }
+            Output::Reply { to, result } => to(result),
+            Output::Opened { group, reader } => {
+                if let Some(watch) = self.watches.get(&group) {
+                    let _ = watch.reader.set(reader);
+                }
+            }
+            Output::Progress { group, .. } => {
+                if let Some(watch) = self.watches.get(&group) {
+                    watch.progress();
+                }
+            }
+            Output::Leadership { group, epoch } => {
+                if let Some(watch) = self.watches.get(&group) {
+                    watch.epoch.send_replace(epoch);
+                }
+            }
+        }
+    }
+}
+
+struct JournalThread {
+    engine: Arc<dyn Engine>,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    on_fatal: OnFatal,
+}
+
+impl JournalThread {
+    fn run(self, writes: &Receiver<JournalWrite>, driver: &Driver) {
+        let mut batches = Vec::new();
+        let mut newest = vec![None; driver.shards.len()];
+        while let Ok(first) = writes.recv() {
+            for write in std::iter::once(first).chain(writes.try_iter()) {
+                newest[write.shard] = Some(write.number);
+                batches.push(write.batch);
+            }
+            let begun = self.clock.monotonic();
+            if let Err(error) = self.engine.write(&batches) {
+                return (self.on_fatal)(&error);
+            }
+            self.record(&batches, self.clock.monotonic().saturating_sub(begun));
+            batches.clear();
+            for (shard, number) in driver.shards.iter().zip(&mut newest) {
+                if let Some(number) = number.take() {
+                    let _ = shard.blocking_send(Command::Input(Input::Durable(number)));
+                }
+            }
+        }
+    }
+
+    fn record(&self, batches: &[WriteBatch], took: Duration) {
+        let (mut bytes, mut records) = (0, 0);
+        for entry in batches.iter().flat_map(|b| &b.groups).flat_map(|write| &write.append) {
+            bytes += entry.data.len() as u64;
+            records += u64::from(entry.meta.record_count > 0);
+        }
+        self.metrics.synced(took, bytes, records);
+    }
+}
+
+/// Gives ticks to the shards, and space back to the disk, until `stopped` closes.
+fn keep_house(driver: &Driver, engine: &dyn Engine, stopped: &Receiver<()>) {
+    let mut pause = TICK;
+    while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+        driver.tick();
+        pause = match engine.reclaim() {
+            Ok(true) => RECLAIM_PAUSE,
+            Ok(false) => TICK,
+            Err(error) => {
+                tracing::warn!(%error, "space could not be given back; tried again later");
+                TICK
+            }
+        };
+    }
+}

@@ -1,0 +1,124 @@
+//! Why an operation of the broker failed: an enum per operation, over the leaf errors below it.
+
+use ropewalk_cluster::MetadataError;
+use ropewalk_consensus::ProposeError;
+use ropewalk_core::names::NameError;
+use ropewalk_core::{Offset, PartitionId};
+use ropewalk_storage::StorageError;
+use thiserror::Error;
+
+use crate::delivery::DeliveryError;
+use crate::follow::FollowError;
+use crate::ingest::IngestError;
+
+/// A topic or partition that is not there.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub enum Missing {
+    /// No topic has this name.
+    #[error("topic `{0}` does not exist; create it with CreateTopic")]
+    Topic(String),
+    /// The topic has no such partition.
+    #[error("topic `{topic}` has {count} partitions, so none with the number {partition}")]
+    Partition {
+        /// The topic.
+        topic: String,
+        /// The partition that was asked for.
+        partition: i64,
+        /// How many there are.
+        count: u32,
+    },
+}
+
+/// Why records were not, or perhaps not, appended.
+#[derive(Debug, Error)]
+pub enum AppendError {
+    /// Where to is unknown.
+    #[error(transparent)]
+    Missing(#[from] Missing),
+    /// The batch is refused.
+    #[error(transparent)]
+    Ingest(#[from] IngestError),
+    /// The log did not take it.
+    #[error(transparent)]
+    Propose(#[from] ProposeError),
+    /// The topic could not be created by its first use.
+    #[error(transparent)]
+    Create(#[from] TopicError),
+    /// The broker stops.
+    #[error("the broker is shutting down; connect to another one")]
+    Draining,
+    /// No memory became free in time.
+    #[error("{limit} bytes of appends wait for the disk already; try again later")]
+    Overloaded {
+        /// The budget.
+        limit: usize,
+    },
+}
+
+/// Why a topic was not created, changed or deleted.
+#[derive(Debug, Error)]
+pub enum TopicError {
+    /// Its name is not allowed.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// There is no such topic.
+    #[error(transparent)]
+    Missing(#[from] Missing),
+    /// The metadata group refuses it.
+    #[error(transparent)]
+    Metadata(#[from] MetadataError),
+    /// The metadata group did not take it.
+    #[error(transparent)]
+    Propose(#[from] ProposeError),
+    /// The number of partitions is not allowed.
+    #[error("a topic has 1 to {limit} partitions, not {actual}")]
+    PartitionCount {
+        /// The bound.
+        limit: u32,
+        /// What was asked for.
+        actual: i64,
+    },
+}
+
+/// Why a partition cannot be read.
+#[derive(Debug, Error)]
+pub enum ReadError {
+    /// It is not there.
+    #[error(transparent)]
+    Missing(#[from] Missing),
+    /// The topic could not be created by its first use.
+    #[error(transparent)]
+    Create(#[from] TopicError),
+    /// The offset is not between the log start and the high watermark.
+    #[error("offset {offset} of `{topic}`-{partition} is out of range {earliest} to {latest}")]
+    OutOfRange {
+        /// The topic.
+        topic: String,
+        /// The partition.
+        partition: PartitionId,
+        /// What was asked for.
+        offset: i64,
+        /// The log start.
+        earliest: Offset,
+        /// The high watermark.
+        latest: Offset,
+    },
+    /// The log cannot be read.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// A batch cannot be delivered.
+    #[error(transparent)]
+    Delivery(#[from] DeliveryError),
+    /// The log did not take the command.
+    #[error(transparent)]
+    Propose(#[from] ProposeError),
+}
+
+impl From<FollowError> for ReadError {
+    fn from(error: FollowError) -> Self {
+        match error {
+            FollowError::Storage(error) => Self::Storage(error),
+            FollowError::Delivery(error) => Self::Delivery(error),
+        }
+    }
+}

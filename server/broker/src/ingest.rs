@@ -1,0 +1,116 @@
+//! From what a producer sends to what is appended: checked, in stored form, placed on partitions.
+
+use bytes::{Bytes, BytesMut};
+use ropewalk_cluster::TopicSettings;
+use ropewalk_core::batch::RecordTimes;
+use ropewalk_core::compress::{self, CompressError};
+use ropewalk_core::records::{self, RecordsError};
+use ropewalk_core::{BatchDraft, Compression, PartitionId, TimestampType, limits, partitioner};
+use thiserror::Error;
+
+/// The records of a request, as they came.
+#[derive(Clone, Debug)]
+pub enum Payload {
+    /// An encoded record set.
+    Records(Bytes),
+    /// An encoded record set that the client has compressed.
+    Compressed {
+        /// The codec; not `None`.
+        codec: Compression,
+        /// The compressed bytes.
+        bytes: Bytes,
+        /// The number of records in it, at least 1.
+        record_count: u32,
+    },
+}
+
+/// A batch that is refused.
+#[derive(Debug, Error)]
+pub enum IngestError {
+    /// The records are not well formed, or too large.
+    #[error(transparent)]
+    Records(#[from] RecordsError),
+    /// The codec's frame is damaged.
+    #[error("`compressed` is not a {codec:?} frame: {source}")]
+    Frame {
+        /// The codec.
+        codec: Compression,
+        /// What is wrong.
+        source: CompressError,
+    },
+    /// The batch is too large.
+    #[error("the batch has {actual} bytes, more than {limit}: send the records in several batches")]
+    BatchTooLarge {
+        /// The bound.
+        limit: usize,
+        /// What came.
+        actual: usize,
+    },
+}
+
+/// Checks a batch and brings it into its stored form.
+pub fn prepare(payload: &Payload, settings: &TopicSettings) -> Result<BatchDraft, IngestError> {
+    let (Payload::Records(bytes) | Payload::Compressed { bytes, .. }) = payload;
+    let (limit, actual) = (limits::MAX_BATCH_BYTES, bytes.len());
+    if actual > limit {
+        return Err(IngestError::BatchTooLarge { limit, actual });
+    }
+    let timestamp_type = settings.timestamp_type;
+    match payload {
+        Payload::Records(bytes) => {
+            let found = records::inspect(bytes, settings.max_record_bytes as usize)?;
+            let drop_times = timestamp_type == TimestampType::Append && found.has_timestamps;
+            let draft = |payload: &[u8]| {
+                let count = found.record_count;
+                BatchDraft::new(payload, count, Compression::None, timestamp_type, found.times)
+            };
+            if found.has_text || drop_times {
+                return Ok(draft(&records::normalize(bytes, drop_times)));
+            }
+            Ok(draft(bytes))
+        }
+        Payload::Compressed { codec, bytes, record_count } => {
+            compress::check_frame(*codec, bytes)
+                .map_err(|source| IngestError::Frame { codec: *codec, source })?;
+            // The times inside are not looked at: on the time axis it stands at its append time.
+            let times = RecordTimes { newest: None, untimed: true };
+            Ok(BatchDraft::new(bytes, *record_count, *codec, timestamp_type, times))
+        }
+    }
+}
+
+/// The records of a request that go to one partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// The partition.
+    pub partition: PartitionId,
+    /// The encoded records.
+    pub records: Bytes,
+    /// Their positions in the request; empty when all records of the request are here.
+    pub indexes: Vec<u32>,
+}
+
+/// Places each record of an encoded record set: by its key, or, without one, on `keyless`.
+#[must_use]
+pub fn place(records: &Bytes, partition_count: u32, keyless: PartitionId) -> Vec<Placed> {
+    let partition = |key: Option<&[u8]>| match key {
+        Some(key) => partitioner::partition_of(key, partition_count),
+        None => keyless,
+    };
+    let mut keys = records::keys(records).map(|(_, key)| partition(key));
+    let first = keys.next().unwrap_or(keyless);
+    if keys.all(|other| other == first) {
+        let records = records.clone();
+        return vec![Placed { partition: first, records, indexes: Vec::new() }];
+    }
+    let mut split: std::collections::BTreeMap<_, (BytesMut, Vec<u32>)> = Default::default();
+    for (index, (range, key)) in (0..).zip(records::keys(records)) {
+        let (bytes, indexes) = split.entry(partition(key)).or_default();
+        bytes.extend_from_slice(&records[range]);
+        indexes.push(index);
+    }
+    split
+        .into_iter()
+        .map(|(partition, (bytes, indexes))| Placed { partition, records: bytes.freeze(), indexes })
+        .collect()
+}

@@ -1,0 +1,256 @@
+//! Committed offsets: the state machine of the coordinator groups.
+//!
+//! A consumer group lives in one of them, by the hash of its name. An offset belongs to a topic's id, not
+//! to its name: a topic that is created again under an old name has none.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use ropewalk_consensus::machine::{Applied, Row, StateMachine};
+use ropewalk_core::codec::{DecodeError, Reader, Writer};
+use ropewalk_core::partitioner::murmur2;
+use ropewalk_core::{GroupId, Offset, PartitionId, Timestamp, TopicId};
+
+const VERSION: u8 = 1;
+const OFFSET_ROW: u8 = b'o';
+
+/// The position of a consumer group in a partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committed {
+    /// The next offset to read.
+    pub offset: Offset,
+    /// What the consumer keeps beside it.
+    pub metadata: String,
+    /// When it was committed.
+    pub time: Timestamp,
+}
+
+/// A command to a coordinator group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OffsetCommand {
+    /// A consumer group keeps these positions, all together.
+    Commit {
+        /// The consumer group.
+        group: String,
+        /// The time of the proposer.
+        time: Timestamp,
+        /// The positions, and what is kept beside each.
+        offsets: Vec<(TopicId, PartitionId, Offset, String)>,
+    },
+    /// A topic is deleted: nothing committed for it is kept.
+    ForgetTopic(TopicId),
+}
+
+impl OffsetCommand {
+    /// The stored form.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Writer::versioned(VERSION);
+        match self {
+            Self::Commit { group, time, offsets } => {
+                out.u8(1).bytes(group.as_bytes()).i64(time.0);
+                out.u32(u32::try_from(offsets.len()).expect("limits bound the offsets of a commit"));
+                for (topic, partition, offset, metadata) in offsets {
+                    out.raw(&topic.0).u32(partition.0).u64(offset.0).bytes(metadata.as_bytes());
+                }
+            }
+            Self::ForgetTopic(topic) => {
+                out.u8(2).raw(&topic.0);
+            }
+        }
+        out.finish()
+    }
+
+    /// Reads the stored form.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::versioned(bytes, VERSION, "offset command")?;
+        let command = match reader.u8()? {
+            1 => {
+                let (group, time) = (reader.string()?, Timestamp(reader.i64()?));
+                let offsets = (0..reader.u32()?)
+                    .map(|_| {
+                        let topic = TopicId(reader.array()?);
+                        let partition = PartitionId(reader.u32()?);
+                        Ok((topic, partition, Offset(reader.u64()?), reader.string()?))
+                    })
+                    .collect::<Result<_, DecodeError>>()?;
+                Self::Commit { group, time, offsets }
+            }
+            2 => Self::ForgetTopic(TopicId(reader.array()?)),
+            _ => return Err(reader.error()),
+        };
+        reader.finish()?;
+        Ok(command)
+    }
+}
+
+type Positions = BTreeMap<(TopicId, PartitionId), Committed>;
+
+/// The committed offsets of the consumer groups of one coordinator group.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OffsetState {
+    groups: BTreeMap<String, Positions>,
+}
+
+impl OffsetState {
+    /// The committed offset of a consumer group in a partition.
+    #[must_use]
+    pub fn get(&self, group: &str, topic: TopicId, partition: PartitionId) -> Option<&Committed> {
+        self.groups.get(group)?.get(&(topic, partition))
+    }
+
+    /// Every committed offset of a consumer group.
+    pub fn of_group(
+        &self,
+        group: &str,
+    ) -> impl Iterator<Item = (TopicId, PartitionId, &Committed)> {
+        let positions = self.groups.get(group).into_iter().flatten();
+        positions.map(|((topic, partition), committed)| (*topic, *partition, committed))
+    }
+
+    /// The topics for which something is committed.
+    #[must_use]
+    pub fn topics(&self) -> BTreeSet<TopicId> {
+        self.groups.values().flat_map(BTreeMap::keys).map(|(topic, _)| *topic).collect()
+    }
+
+    fn apply(&mut self, command: OffsetCommand) -> Vec<Row> {
+        match command {
+            OffsetCommand::Commit { group, time, offsets } => {
+                let mut rows = Vec::with_capacity(offsets.len());
+                for (topic, partition, offset, metadata) in offsets {
+                    let committed = Committed { offset, metadata, time };
+                    rows.push((
+                        row_key(&group, topic, partition),
+                        Some(row_value(&group, topic, partition, &committed)),
+                    ));
+                    let positions = self.groups.entry(group.clone()).or_default();
+                    positions.insert((topic, partition), committed);
+                }
+                rows
+            }
+            OffsetCommand::ForgetTopic(gone) => {
+                let mut rows = Vec::new();
+                for (group, positions) in &mut self.groups {
+                    positions.retain(|(topic, partition), _| {
+                        if *topic == gone {
+                            rows.push((row_key(group, *topic, *partition), None));
+                        }
+                        *topic != gone
+                    });
+                }
+                self.groups.retain(|_, positions| !positions.is_empty());
+                rows
+            }
+        }
+    }
+
+    fn restore(&mut self, value: &[u8]) -> Result<(), DecodeError> {
+        let mut reader = Reader::versioned(value, VERSION, "committed offset")?;
+        let group = reader.string()?;
+        let key = (TopicId(reader.array()?), PartitionId(reader.u32()?));
+        let committed = Committed {
+            offset: Offset(reader.u64()?),
+            metadata: reader.string()?,
+            time: Timestamp(reader.i64()?),
+        };
+        reader.finish()?;
+        self.groups.entry(group).or_default().insert(key, committed);
+        Ok(())
+    }
+}
+
+/// A name may be long and hold any byte, so the key has it with its length in front.
+fn row_key(group: &str, topic: TopicId, partition: PartitionId) -> Vec<u8> {
+    let mut key = Writer::versioned(OFFSET_ROW);
+    key.bytes(group.as_bytes()).raw(&topic.0).raw(&partition.0.to_be_bytes()).finish()
+}
+
+fn row_value(group: &str, topic: TopicId, partition: PartitionId, committed: &Committed) -> Vec<u8> {
+    let mut value = Writer::versioned(VERSION);
+    value.bytes(group.as_bytes()).raw(&topic.0).u32(partition.0);
+    value.u64(committed.offset.0).bytes(committed.metadata.as_bytes()).i64(committed.time.0);
+    value.finish()
+}
+
+/// A state that its machine changes and others read.
+#[derive(Clone, Debug, Default)]
+pub struct SharedOffsets(Arc<Mutex<OffsetState>>);
+
+impl SharedOffsets {
+    /// The state of this moment.
+    ///
+    /// # Panics
+    /// Never: nobody panics while holding it.
+    pub fn lock(&self) -> MutexGuard<'_, OffsetState> {
+        self.0.lock().expect("no holder of the committed offsets panics")
+    }
+}
+
+/// The state machine of a coordinator group. Each command is answered with `Result<(), DecodeError>`.
+pub struct OffsetMachine(pub SharedOffsets);
+
+impl StateMachine for OffsetMachine {
+    fn restore(&mut self, rows: Vec<(Vec<u8>, Vec<u8>)>) -> Result<(), DecodeError> {
+        let mut state = self.0.lock();
+        rows.iter().try_for_each(|(_, value)| state.restore(value))
+    }
+
+    fn apply(&mut self, _index: u64, command: &[u8]) -> Applied {
+        let (answer, rows) = match OffsetCommand::decode(command) {
+            Ok(command) => (Ok(()), self.0.lock().apply(command)),
+            Err(error) => (Err(error), Vec::new()),
+        };
+        Applied { response: Box::new(answer), rows }
+    }
+}
+
+/// The coordinator group of a consumer group: its place in [`GroupId::COORDINATORS`].
+#[must_use]
+pub fn coordinator_of(group: &str) -> usize {
+    let hash = murmur2(group.as_bytes()).cast_unsigned() as usize;
+    hash % GroupId::COORDINATORS.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOPIC: TopicId = TopicId([7; 16]);
+
+    fn commit(group: &str, offset: u64) -> OffsetCommand {
+        OffsetCommand::Commit {
+            group: group.to_owned(),
+            time: Timestamp(1),
+            offsets: vec![(TOPIC, PartitionId(3), Offset(offset), "note".to_owned())],
+        }
+    }
+
+    #[test]
+    fn a_commit_replaces_the_one_before_and_its_rows_restore_it() {
+        let shared = SharedOffsets::default();
+        let mut machine = OffsetMachine(shared.clone());
+        let mut stored = BTreeMap::new();
+        for command in [commit("a", 5), commit("b", 1), commit("a", 4)] {
+            let applied = machine.apply(1, &command.encode());
+            stored.extend(applied.rows.into_iter().map(|(key, value)| (key, value.unwrap())));
+        }
+        assert_eq!(shared.lock().get("a", TOPIC, PartitionId(3)).unwrap().offset, Offset(4));
+
+        let restored = SharedOffsets::default();
+        OffsetMachine(restored.clone()).restore(stored.into_iter().collect()).unwrap();
+        assert_eq!(*restored.lock(), *shared.lock());
+    }
+
+    #[test]
+    fn a_deleted_topic_is_forgotten_in_every_group() {
+        let shared = SharedOffsets::default();
+        let mut machine = OffsetMachine(shared.clone());
+        machine.apply(1, &commit("a", 5).encode());
+        let forget = OffsetCommand::ForgetTopic(TOPIC);
+        assert_eq!(OffsetCommand::decode(&forget.encode()), Ok(forget.clone()));
+        let applied = machine.apply(2, &forget.encode());
+        assert_eq!(applied.rows, [(row_key("a", TOPIC, PartitionId(3)), None)]);
+        assert_eq!(*shared.lock(), OffsetState::default());
+    }
+}
