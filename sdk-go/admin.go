@@ -1,0 +1,198 @@
+package ropewalk
+
+import (
+	"context"
+	"iter"
+	"sort"
+
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
+
+	ropewalkv1 "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
+)
+
+// An Admin manages topics and positions, and shows the cluster. It needs no Close of its own.
+type Admin struct{ client *Client }
+
+// Admin returns the client's administrator.
+func (c *Client) Admin() *Admin { return &Admin{c} }
+
+// CreateTopic creates a topic; partitions 0 leaves their number to the broker. A name that is taken is
+// refused with [ReasonTopicExists].
+func (a *Admin) CreateTopic(ctx context.Context, name string, partitions int32, settings ...TopicSetting) (*Topic, error) {
+	request := &ropewalkv1.CreateTopicRequest{Name: name, PartitionCount: partitions}
+	if len(settings) > 0 {
+		request.Settings = &ropewalkv1.TopicSettings{}
+		for _, set := range settings {
+			set.apply(request.Settings)
+		}
+	}
+	answer, err := call(ctx, a.client, "create topic", false,
+		func(ctx context.Context) (*ropewalkv1.CreateTopicResponse, error) {
+			return a.client.admins.CreateTopic(ctx, request)
+		})
+	if err != nil {
+		return nil, err
+	}
+	a.client.topics.forget(name)
+	return topicFrom(answer.GetTopic()), nil
+}
+
+// GetTopic describes a topic, and the state of each of its partitions.
+func (a *Admin) GetTopic(ctx context.Context, name string) (*Topic, []PartitionInfo, error) {
+	answer, err := a.client.topics.describe(ctx, "get topic", name)
+	if err != nil {
+		return nil, nil, err
+	}
+	partitions := make([]PartitionInfo, 0, len(answer.GetPartitions()))
+	for _, p := range answer.GetPartitions() {
+		partitions = append(partitions, PartitionInfo{
+			Partition:     p.GetPartition(),
+			Leader:        p.GetLeaderBrokerId(),
+			LeaderEpoch:   p.GetLeaderEpoch(),
+			Replicas:      p.GetReplicaBrokerIds(),
+			LogStart:      p.GetLogStartOffset(),
+			HighWatermark: p.GetHighWatermark(),
+			SizeBytes:     p.GetSizeBytes(),
+		})
+	}
+	return topicFrom(answer.GetTopic()), partitions, nil
+}
+
+// Topics ranges over the topics whose name begins with prefix, by name. Pages are fetched as the loop
+// gets to them; an error ends it.
+func (a *Admin) Topics(ctx context.Context, prefix string) iter.Seq2[*Topic, error] {
+	return func(yield func(*Topic, error) bool) {
+		request := &ropewalkv1.ListTopicsRequest{NamePrefix: prefix}
+		for {
+			page, err := call(ctx, a.client, "list topics", true,
+				func(ctx context.Context) (*ropewalkv1.ListTopicsResponse, error) {
+					return a.client.admins.ListTopics(ctx, request)
+				})
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			for _, topic := range page.GetTopics() {
+				if !yield(topicFrom(topic), nil) {
+					return
+				}
+			}
+			if request.PageToken = page.GetNextPageToken(); request.PageToken == "" {
+				return
+			}
+		}
+	}
+}
+
+// ListTopics returns the topics whose name begins with prefix, by name.
+func (a *Admin) ListTopics(ctx context.Context, prefix string) ([]*Topic, error) {
+	var topics []*Topic
+	for topic, err := range a.Topics(ctx, prefix) {
+		if err != nil {
+			return nil, err
+		}
+		topics = append(topics, topic)
+	}
+	return topics, nil
+}
+
+// UpdateTopic changes settings of a topic; those that are not named stay as they are.
+func (a *Admin) UpdateTopic(ctx context.Context, name string, settings ...TopicSetting) (*Topic, error) {
+	topic := &ropewalkv1.Topic{Name: name, Settings: &ropewalkv1.TopicSettings{}}
+	mask := &fieldmaskpb.FieldMask{}
+	for _, set := range settings {
+		set.apply(topic.Settings)
+		mask.Paths = append(mask.Paths, "settings."+set.path)
+	}
+	return a.updateTopic(ctx, topic, mask)
+}
+
+// AddPartitions gives a topic more partitions, up to a total. Keys may move to other partitions: what
+// was appended stays where it is.
+func (a *Admin) AddPartitions(ctx context.Context, name string, total int32) (*Topic, error) {
+	return a.updateTopic(ctx, &ropewalkv1.Topic{Name: name, PartitionCount: total},
+		&fieldmaskpb.FieldMask{Paths: []string{"partition_count"}})
+}
+
+func (a *Admin) updateTopic(ctx context.Context, topic *ropewalkv1.Topic, mask *fieldmaskpb.FieldMask) (*Topic, error) {
+	request := &ropewalkv1.UpdateTopicRequest{Topic: topic, UpdateMask: mask}
+	answer, err := call(ctx, a.client, "update topic", false,
+		func(ctx context.Context) (*ropewalkv1.UpdateTopicResponse, error) {
+			return a.client.admins.UpdateTopic(ctx, request)
+		})
+	if err != nil {
+		return nil, err
+	}
+	a.client.topics.forget(topic.GetName())
+	return topicFrom(answer.GetTopic()), nil
+}
+
+// DeleteTopic deletes a topic, its records and the offsets committed for it.
+func (a *Admin) DeleteTopic(ctx context.Context, name string) error {
+	_, err := call(ctx, a.client, "delete topic", false,
+		func(ctx context.Context) (*ropewalkv1.DeleteTopicResponse, error) {
+			return a.client.admins.DeleteTopic(ctx, &ropewalkv1.DeleteTopicRequest{Name: name})
+		})
+	if err == nil {
+		a.client.topics.forget(name)
+	}
+	return err
+}
+
+// HighWatermark stands, in DeleteRecords, for the end of a partition.
+const HighWatermark int64 = -1
+
+// DeleteRecords deletes, for good, the records of partitions below an offset. It returns the offset
+// at which each partition starts now.
+func (a *Admin) DeleteRecords(ctx context.Context, topic string, before map[int32]int64) (map[int32]int64, error) {
+	request := &ropewalkv1.DeleteRecordsRequest{Topic: topic}
+	for partition, offset := range before {
+		request.Targets = append(request.Targets,
+			&ropewalkv1.DeleteRecordsTarget{Partition: partition, BeforeOffset: offset})
+	}
+	sort.Slice(request.Targets, func(i, j int) bool {
+		return request.Targets[i].Partition < request.Targets[j].Partition
+	})
+	// Not repeated when the outcome is open: with HighWatermark, a second try could delete more.
+	answer, err := call(ctx, a.client, "delete records", false,
+		func(ctx context.Context) (*ropewalkv1.DeleteRecordsResponse, error) {
+			return a.client.admins.DeleteRecords(ctx, request)
+		})
+	if err != nil {
+		return nil, err
+	}
+	starts := make(map[int32]int64, len(before))
+	for _, p := range answer.GetPartitions() {
+		starts[p.GetPartition()] = p.GetLogStartOffset()
+	}
+	return starts, nil
+}
+
+// ListOffsets resolves positions, in the order of the queries; a query for all partitions gives one
+// for each.
+func (a *Admin) ListOffsets(ctx context.Context, queries ...OffsetQuery) ([]PartitionOffset, error) {
+	return a.client.listOffsets(ctx, queries)
+}
+
+// CommitOffset keeps positions under the name of a consumer group, durably and all together.
+func (a *Admin) CommitOffset(ctx context.Context, group string, offsets ...CommittedOffset) error {
+	return a.client.commitOffset(ctx, group, offsets)
+}
+
+// GetCommittedOffsets returns the positions that are kept for a consumer group, in all topics when none
+// is named. Partitions without one are left out.
+func (a *Admin) GetCommittedOffsets(ctx context.Context, group string, topics ...string) ([]CommittedOffset, error) {
+	return a.client.committedOffsets(ctx, group, topics)
+}
+
+// GetCluster describes the cluster.
+func (a *Admin) GetCluster(ctx context.Context) (*Cluster, error) {
+	answer, err := call(ctx, a.client, "get cluster", true,
+		func(ctx context.Context) (*ropewalkv1.GetClusterResponse, error) {
+			return a.client.admins.GetCluster(ctx, &ropewalkv1.GetClusterRequest{})
+		})
+	if err != nil {
+		return nil, err
+	}
+	return clusterFrom(answer), nil
+}

@@ -1,0 +1,34 @@
+package ropewalk
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"google.golang.org/grpc"
+	grpcbackoff "google.golang.org/grpc/backoff"
+)
+
+const (
+	backoffFirst = 50 * time.Millisecond
+	backoffMost  = 2 * time.Second
+)
+
+// backoff is the pause before a retry, attempt being the number of tries so far: it doubles up to a
+// bound, with a quarter of jitter so that clients that failed together do not return together.
+func backoff(attempt int) time.Duration {
+	d := backoffMost
+	if attempt < 8 {
+		d = min(backoffFirst<<max(attempt-1, 0), backoffMost)
+	}
+	return d - time.Duration(rand.Int64N(int64(d)/4+1))
+}
+
+// connectParams bounds how long gRPC waits between tries of a lost connection.
+func connectParams(timeout time.Duration) grpc.ConnectParams {
+	return grpc.ConnectParams{
+		Backoff: grpcbackoff.Config{
+			BaseDelay: backoffFirst, Multiplier: 2, Jitter: 0.2, MaxDelay: backoffMost,
+		},
+		MinConnectTimeout: timeout,
+	}
+}

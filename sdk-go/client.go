@@ -1,0 +1,252 @@
+package ropewalk
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/resolver"
+	"google.golang.org/grpc/resolver/manual"
+
+	ropewalkv1 "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
+)
+
+// A Client is a connection to a cluster. It is safe for use by many goroutines, and meant to be shared:
+// producers and consumers are streams on its one connection.
+type Client struct {
+	config    clientConfig
+	addresses []string
+	conn      *grpc.ClientConn
+	log       *slog.Logger
+
+	producers ropewalkv1.ProducerServiceClient
+	consumers ropewalkv1.ConsumerServiceClient
+	admins    ropewalkv1.AdminServiceClient
+
+	topics topicCache
+
+	// ctx ends with Close; background work and streams hang on it.
+	ctx    context.Context
+	cancel context.CancelFunc
+
+	background sync.WaitGroup
+
+	mu       sync.Mutex
+	closed   bool
+	children map[child]struct{}
+}
+
+// child is what a client closes with itself.
+type child interface{ Close() error }
+
+// Dial connects to a cluster. The addresses, each HOST:PORT, are tried in order, now and whenever the
+// connection is lost; any broker of the cluster will do. Dial returns when a broker has answered, or
+// with the error of the last address once all have failed.
+func Dial(ctx context.Context, addresses []string, options ...ClientOption) (*Client, error) {
+	config := defaultClientConfig()
+	for _, option := range options {
+		option(&config)
+	}
+	if err := config.validate(); err != nil {
+		return nil, err
+	}
+	if err := checkAddresses(addresses); err != nil {
+		return nil, err
+	}
+	c := &Client{
+		config:    config,
+		addresses: append([]string(nil), addresses...),
+		log:       config.logger,
+		children:  map[child]struct{}{},
+	}
+	if err := c.connect(); err != nil {
+		return nil, err
+	}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	c.topics.init(c)
+	ctx, cancel := context.WithTimeout(ctx, config.dialTimeout)
+	defer cancel()
+	if err := c.awaitBroker(ctx); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
+}
+
+func checkAddresses(addresses []string) *Error {
+	if len(addresses) == 0 {
+		return invalidError("dial", "no address is given")
+	}
+	for _, address := range addresses {
+		host, port, err := net.SplitHostPort(address)
+		if err != nil || host == "" || port == "" {
+			return invalidError("dial", "address %q is not HOST:PORT", address)
+		}
+	}
+	return nil
+}
+
+// connect makes the gRPC connection, which tries the addresses by itself, in order.
+func (c *Client) connect() error {
+	state := resolver.State{}
+	for _, address := range c.addresses {
+		state.Endpoints = append(state.Endpoints,
+			resolver.Endpoint{Addresses: []resolver.Address{{Addr: address}}})
+	}
+	addresses := manual.NewBuilderWithScheme("ropewalk")
+	addresses.InitialState(state)
+	conn, err := grpc.NewClient("ropewalk:///"+c.addresses[0],
+		grpc.WithResolvers(addresses),
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithUserAgent(c.config.clientID),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{
+			Time:    c.config.keepAlive,
+			Timeout: c.config.keepAlive / 2,
+		}),
+		// A broker that comes back is found soon; gRPC's own default waits for up to two minutes.
+		grpc.WithConnectParams(connectParams(c.config.dialTimeout)),
+		// Streams are long-lived and large: the first bytes shall not wait for window updates.
+		grpc.WithInitialWindowSize(1<<20),
+		grpc.WithInitialConnWindowSize(4<<20),
+	)
+	if err != nil {
+		return newError("dial", ReasonUnreachable, codes.Unavailable, OutcomeNo, "%v", err)
+	}
+	c.conn = conn
+	c.producers = ropewalkv1.NewProducerServiceClient(conn)
+	c.consumers = ropewalkv1.NewConsumerServiceClient(conn)
+	c.admins = ropewalkv1.NewAdminServiceClient(conn)
+	return nil
+}
+
+// awaitBroker asks for the cluster, so that a peer that is no broker is found out at once.
+func (c *Client) awaitBroker(ctx context.Context) error {
+	_, err := c.admins.GetCluster(ctx, &ropewalkv1.GetClusterRequest{})
+	if err == nil {
+		return nil
+	}
+	e := fromRPC("dial", err)
+	if e.Reason == "" && e.code == codes.Unavailable {
+		e.Reason, e.outcome = ReasonUnreachable, OutcomeNo
+		e.Message = "no broker at " + strings.Join(c.addresses, ", ") + ": " + e.Message
+	}
+	if ctx.Err() != nil {
+		e.cause = ctx.Err()
+	}
+	return e
+}
+
+// Close closes the client's producers, which first finish what they were given, and consumers, and
+// then the connection. Closing again does nothing.
+func (c *Client) Close() error {
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return nil
+	}
+	c.closed = true
+	children := make([]child, 0, len(c.children))
+	for k := range c.children {
+		children = append(children, k)
+	}
+	c.mu.Unlock()
+	var all sync.WaitGroup
+	errs := make([]error, len(children))
+	for i, k := range children {
+		all.Go(func() { errs[i] = k.Close() })
+	}
+	all.Wait()
+	c.mu.Lock()
+	c.cancel() // under the lock, so that inBackground starts nothing that Wait does not see
+	c.mu.Unlock()
+	c.background.Wait()
+	return errors.Join(append(errs, c.conn.Close())...)
+}
+
+// adopt registers a child; it fails once the client is closed.
+func (c *Client) adopt(k child) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return false
+	}
+	c.children[k] = struct{}{}
+	return true
+}
+
+func (c *Client) disown(k child) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.children, k)
+}
+
+// inBackground runs a function that Close waits for; it reports false once the client is closed.
+func (c *Client) inBackground(f func()) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ctx.Err() != nil {
+		return false
+	}
+	c.background.Go(f)
+	return true
+}
+
+func (c *Client) isClosed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closed
+}
+
+// departing reports whether the connection under the open streams is going away: gRPC leaves the
+// ready state when a broker says goodbye, while streams on that connection still live for a time.
+func (c *Client) departing() bool { return c.conn.GetState() != connectivity.Ready }
+
+// call runs one unary call. It repeats what surely had no effect, and for reads whatever may pass,
+// until the caller's context or the client's request timeout ends.
+func call[T any](ctx context.Context, c *Client, op string, read bool,
+	rpc func(context.Context) (T, error)) (T, error) {
+	var zero T
+	if c.isClosed() {
+		return zero, closedError(op, "client")
+	}
+	limit, cancel := context.WithTimeout(ctx, c.config.requestTimeout)
+	defer cancel()
+	for attempt := 1; ; attempt++ {
+		answer, err := rpc(limit)
+		if err == nil {
+			return answer, nil
+		}
+		e := fromRPC(op, err)
+		switch {
+		case ctx.Err() != nil:
+			return zero, contextError(op, ctx, e.outcome)
+		case c.ctx.Err() != nil:
+			return zero, closedError(op, "client")
+		case limit.Err() != nil, !e.Retriable(), !read && e.outcome != OutcomeNo:
+			return zero, e
+		}
+		if !sleep(limit, max(backoff(attempt), e.RetryAfter)) {
+			return zero, e
+		}
+	}
+}
+
+// sleep waits, and reports false when the context ended first.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

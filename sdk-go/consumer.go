@@ -1,0 +1,219 @@
+package ropewalk
+
+import (
+	"context"
+	"errors"
+	"io"
+	"iter"
+	"sort"
+	"sync"
+
+	"google.golang.org/grpc/codes"
+)
+
+// A Consumer reads partitions over one stream. It reconnects by itself and goes on at the next offset.
+// It is safe for use by many goroutines; each record is handed out once.
+type Consumer struct {
+	client *Client
+	config consumerConfig
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup
+
+	// fetches brings what was received; it is closed at the end, and final is then the reason.
+	fetches chan fetch
+	final   error
+
+	// reading holds a token while somebody takes from current.
+	reading chan struct{}
+	current fetch
+
+	mu     sync.Mutex
+	states map[TopicPartition]*partitionState
+}
+
+// A fetch is a run of records of one partition, or a gap in it.
+type fetch struct {
+	state   *partitionState
+	records []Record
+	gap     *Gap
+}
+
+// NewConsumer starts to read. When it returns, the start of every partition is fixed: what is produced
+// from then on is delivered, also with [StartLatest]. The context bounds the start only.
+func (c *Client) NewConsumer(ctx context.Context, options ...ConsumerOption) (*Consumer, error) {
+	const op = "subscribe"
+	config := defaultConsumerConfig()
+	for _, option := range options {
+		option(&config)
+	}
+	if err := config.validate(); err != nil {
+		return nil, err
+	}
+	k := &Consumer{
+		client:  c,
+		config:  config,
+		fetches: make(chan fetch, config.readAhead),
+		reading: make(chan struct{}, 1),
+		states:  map[TopicPartition]*partitionState{},
+	}
+	if !c.adopt(k) {
+		return nil, closedError(op, "client")
+	}
+	k.ctx, k.cancel = context.WithCancel(c.ctx)
+	r := &reader{consumer: k}
+	stream, err := call(ctx, c, op, true, func(ctx context.Context) (*subscription, error) {
+		return r.open(ctx, config.request())
+	})
+	if err != nil {
+		k.cancel()
+		c.disown(k)
+		return nil, err
+	}
+	k.tasks.Go(func() { r.run(stream) })
+	return k, nil
+}
+
+// Next returns the next record, and waits for it as long as the context allows. It returns io.EOF when
+// every partition has reached the stop. An error with [ReasonGap] wraps a *[Gap]: records are gone,
+// and the next call goes on behind them. After any other error that is not the context's, the
+// consumer has ended.
+func (k *Consumer) Next(ctx context.Context) (*Record, error) {
+	if err := k.load(ctx); err != nil {
+		return nil, err
+	}
+	defer k.release()
+	record := &k.current.records[0]
+	k.current.records = k.current.records[1:]
+	k.current.state.delivered.Store(record.Offset + 1)
+	return record, nil
+}
+
+// Poll returns records as they came in, at least one, all of one partition. It waits and fails as Next
+// does.
+func (k *Consumer) Poll(ctx context.Context) ([]Record, error) {
+	if err := k.load(ctx); err != nil {
+		return nil, err
+	}
+	defer k.release()
+	records := k.current.records
+	k.current.records = nil
+	k.current.state.delivered.Store(records[len(records)-1].Offset + 1)
+	return records, nil
+}
+
+// Records returns the records to range over. The loop ends where the consumer stops, and after an
+// error, which it gets; only a gap does not end it.
+func (k *Consumer) Records(ctx context.Context) iter.Seq2[*Record, error] {
+	return func(yield func(*Record, error) bool) {
+		for {
+			record, err := k.Next(ctx)
+			if errors.Is(err, io.EOF) {
+				return
+			}
+			if !yield(record, err) || (err != nil && !errors.Is(err, ReasonGap)) {
+				return
+			}
+		}
+	}
+}
+
+// load takes the reading token and has records in current. After an error the token is given back.
+func (k *Consumer) load(ctx context.Context) error {
+	select {
+	case k.reading <- struct{}{}:
+	case <-ctx.Done():
+		return contextError("consume", ctx, OutcomeNo)
+	}
+	for len(k.current.records) == 0 {
+		if err := k.receive(ctx); err != nil {
+			k.release()
+			return err
+		}
+	}
+	return nil
+}
+
+func (k *Consumer) release() { <-k.reading }
+
+func (k *Consumer) receive(ctx context.Context) error {
+	select {
+	case f, ok := <-k.fetches:
+		if !ok {
+			return k.final
+		}
+		k.current = f
+		if f.gap == nil {
+			return nil
+		}
+		f.state.delivered.Store(f.gap.To)
+		if k.config.onGap != nil {
+			k.config.onGap(*f.gap)
+			return nil
+		}
+		e := newError("consume", ReasonGap, codes.OutOfRange, OutcomeNo, "%v", f.gap)
+		e.cause = f.gap
+		return e
+	case <-ctx.Done():
+		return contextError("consume", ctx, OutcomeNo)
+	case <-k.ctx.Done():
+		return closedError("consume", "consumer")
+	}
+}
+
+// Positions returns where the consumer is, by topic and partition.
+func (k *Consumer) Positions() []Position {
+	k.mu.Lock()
+	list := make([]Position, 0, len(k.states))
+	for _, s := range k.states {
+		list = append(list, s.position())
+	}
+	k.mu.Unlock()
+	sort.Slice(list, func(i, j int) bool {
+		a, b := list[i], list[j]
+		return a.Topic < b.Topic || a.Topic == b.Topic && a.Partition < b.Partition
+	})
+	return list
+}
+
+// Position returns where the consumer is in a partition, and whether it reads it.
+func (k *Consumer) Position(topic string, partition int32) (Position, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	s := k.states[TopicPartition{topic, partition}]
+	if s == nil {
+		return Position{}, false
+	}
+	return s.position(), true
+}
+
+// Commit keeps the positions of this consumer under the name of a consumer group: everything that was
+// handed out counts as read.
+func (k *Consumer) Commit(ctx context.Context, group string) error {
+	var offsets []CommittedOffset
+	for _, p := range k.Positions() {
+		offsets = append(offsets, CommittedOffset{TopicPartition: p.TopicPartition, Offset: p.Offset})
+	}
+	return k.client.commitOffset(ctx, group, offsets)
+}
+
+// CommitOffset keeps positions under the name of a consumer group, durably and all together.
+func (k *Consumer) CommitOffset(ctx context.Context, group string, offsets ...CommittedOffset) error {
+	return k.client.commitOffset(ctx, group, offsets)
+}
+
+// GetCommittedOffsets returns the positions that are kept for a consumer group, in all topics when none
+// is named. Partitions without one are left out.
+func (k *Consumer) GetCommittedOffsets(ctx context.Context, group string, topics ...string) ([]CommittedOffset, error) {
+	return k.client.committedOffsets(ctx, group, topics)
+}
+
+// Close ends the stream. Records that were received and not handed out are dropped; nothing is
+// committed. Closing again does nothing.
+func (k *Consumer) Close() error {
+	k.cancel()
+	k.tasks.Wait()
+	k.client.disown(k)
+	return nil
+}

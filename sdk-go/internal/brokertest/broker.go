@@ -1,0 +1,137 @@
+// Package brokertest starts the real broker for tests.
+package brokertest
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"testing"
+	"time"
+
+	ropewalk "github.com/ropewalk/ropewalk/sdk-go"
+)
+
+// startTimeout is how long a broker may take to answer its first call.
+const startTimeout = 20 * time.Second
+
+// Binary returns the broker's binary: $ROPEWALK_BIN, else what cargo built in this repository. Without
+// one the test is skipped, or fails where the variable CI is true.
+func Binary(t testing.TB) string {
+	t.Helper()
+	path := os.Getenv("ROPEWALK_BIN")
+	if path == "" {
+		_, here, _, _ := runtime.Caller(0)
+		path = filepath.Join(filepath.Dir(here), "..", "..", "..", "target", "debug", "ropewalk")
+	}
+	if info, err := os.Stat(path); err == nil && !info.IsDir() {
+		return path
+	}
+	message := "the broker's binary is not at " + path +
+		": run `cargo build` in the repository, or set ROPEWALK_BIN"
+	if os.Getenv("CI") == "true" {
+		t.Fatal(message)
+	}
+	t.Skip(message)
+	return ""
+}
+
+// Broker is a running broker.
+type Broker struct {
+	Address string
+
+	t       testing.TB
+	binary  string
+	dir     string
+	admin   string
+	command *exec.Cmd
+	exited  chan error
+}
+
+// Start runs a broker on free ports, with a data directory of its own, until the test ends.
+func Start(t testing.TB) *Broker {
+	t.Helper()
+	return StartAt(t, freeAddress(t))
+}
+
+// StartAt is as Start, listening on an address.
+func StartAt(t testing.TB, address string) *Broker {
+	t.Helper()
+	b := &Broker{Address: address, t: t, binary: Binary(t), dir: t.TempDir(), admin: freeAddress(t)}
+	b.Run()
+	t.Cleanup(b.Kill)
+	return b
+}
+
+// Run starts the process, and waits until it answers.
+func (b *Broker) Run() {
+	b.t.Helper()
+	output, err := os.OpenFile(filepath.Join(b.dir, "output"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer output.Close()
+	b.command = exec.Command(b.binary, "serve", "--data-dir", filepath.Join(b.dir, "data"),
+		"--listen", b.Address, "--admin-listen", b.admin)
+	b.command.Stdout, b.command.Stderr = output, output
+	if err := b.command.Start(); err != nil {
+		b.t.Fatal(err)
+	}
+	exited := make(chan error, 1)
+	b.exited = exited
+	go func(c *exec.Cmd) { exited <- c.Wait() }(b.command)
+	if err := b.await(); err != nil {
+		log, _ := os.ReadFile(output.Name())
+		b.t.Fatalf("the broker did not start: %v\n%s", err, log)
+	}
+}
+
+func (b *Broker) await() error {
+	deadline := time.Now().Add(startTimeout)
+	for {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		client, err := ropewalk.Dial(ctx, []string{b.Address})
+		cancel()
+		if err == nil {
+			return client.Close()
+		}
+		select {
+		case exit := <-b.exited:
+			b.exited <- exit
+			return errors.Join(errors.New("the process exited"), exit)
+		case <-time.After(50 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			return err
+		}
+	}
+}
+
+// Kill ends the process at once, as a crash does.
+func (b *Broker) Kill() { b.end(syscall.SIGKILL) }
+
+// Stop ends the process in order.
+func (b *Broker) Stop() { b.end(syscall.SIGTERM) }
+
+func (b *Broker) end(signal syscall.Signal) {
+	if b.command == nil {
+		return
+	}
+	_ = b.command.Process.Signal(signal) // it may have exited already
+	<-b.exited
+	b.command = nil
+}
+
+func freeAddress(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}

@@ -1,0 +1,186 @@
+// Package testserver is an in-memory broker for tests: the three services over a real socket, with
+// faults on demand. It keeps the contract in what clients of this module rely on; it has no disk, no
+// replicas and no retention, and does not know topic patterns and text.
+package testserver
+
+import (
+	"net"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/status"
+
+	ropewalkv1 "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
+)
+
+// A Fault is what happens to a batch instead of the ordinary.
+type Fault struct {
+	// Status is the answer. Without one, the batch is answered as always.
+	Status *status.Status
+	// Append has the batch appended although Status refuses it.
+	Append bool
+	// Cut breaks the connection instead of answering.
+	Cut bool
+	// Hang gives no answer at all.
+	Hang bool
+}
+
+// Server is a broker in memory.
+type Server struct {
+	// AutoCreate is whether the first use of an unknown topic creates it.
+	AutoCreate bool
+	// DefaultPartitions is the number of partitions of such a topic.
+	DefaultPartitions int32
+
+	address string
+
+	mu          sync.Mutex
+	grpc        *grpc.Server
+	listener    *listener
+	done        chan struct{}
+	topics      map[string]*topic
+	groups      map[string]map[place]*ropewalkv1.CommittedOffset
+	changed     chan struct{}
+	onProduce   func(*ropewalkv1.ProduceRequest) *Fault
+	onSubscribe func(*ropewalkv1.SubscribeRequest) error
+	endStreams  error
+	subscribes  []*ropewalkv1.SubscribeRequest
+}
+
+type place struct {
+	topic     string
+	partition int32
+}
+
+// New starts a broker on a free port of the loopback. It creates topics by their first use.
+func New() (*Server, error) {
+	s := &Server{
+		AutoCreate:        true,
+		DefaultPartitions: 1,
+		address:           "127.0.0.1:0",
+		topics:            map[string]*topic{},
+		groups:            map[string]map[place]*ropewalkv1.CommittedOffset{},
+		changed:           make(chan struct{}),
+	}
+	return s, s.Start()
+}
+
+// Start starts the broker again after a Stop, at the same address and with what it held.
+func (s *Server) Start() error {
+	inner, err := net.Listen("tcp", s.address)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.address = inner.Addr().String()
+	s.listener = &listener{Listener: inner, conns: map[net.Conn]struct{}{}}
+	s.grpc = grpc.NewServer(grpc.KeepaliveEnforcementPolicy(
+		keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}))
+	ropewalkv1.RegisterProducerServiceServer(s.grpc, &producerService{s: s})
+	ropewalkv1.RegisterConsumerServiceServer(s.grpc, &consumerService{s: s})
+	ropewalkv1.RegisterAdminServiceServer(s.grpc, &adminService{s: s})
+	s.done = make(chan struct{})
+	go func(g *grpc.Server, l net.Listener, done chan struct{}) {
+		defer close(done)
+		_ = g.Serve(l) // returns when the server is stopped
+	}(s.grpc, s.listener, s.done)
+	return nil
+}
+
+// Stop breaks all connections and stops listening. The data is kept.
+func (s *Server) Stop() {
+	s.mu.Lock()
+	g, done := s.grpc, s.done
+	s.mu.Unlock()
+	g.Stop()
+	<-done
+}
+
+// Address is where the broker listens, HOST:PORT.
+func (s *Server) Address() string { return s.address }
+
+// CutConnections breaks every connection; new ones are accepted.
+func (s *Server) CutConnections() {
+	s.mu.Lock()
+	l := s.listener
+	s.mu.Unlock()
+	l.cut()
+}
+
+// OnProduce asks f about every batch before it is appended; nil lets it pass. f runs without the
+// server's lock.
+func (s *Server) OnProduce(f func(*ropewalkv1.ProduceRequest) *Fault) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.onProduce = f
+}
+
+// OnSubscribe asks f about every Subscribe call; an error ends the call.
+func (s *Server) OnSubscribe(f func(*ropewalkv1.SubscribeRequest) error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.onSubscribe = f
+}
+
+// Subscribes returns the Subscribe requests so far.
+func (s *Server) Subscribes() []*ropewalkv1.SubscribeRequest {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]*ropewalkv1.SubscribeRequest(nil), s.subscribes...)
+}
+
+// EndSubscribes ends all open Subscribe streams with an error; later ones are not touched.
+func (s *Server) EndSubscribes(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.endStreams = err
+	s.signal()
+}
+
+// signal wakes all streams; the caller holds the lock.
+func (s *Server) signal() {
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// listener remembers its connections, so that they can be cut.
+type listener struct {
+	net.Listener
+	mu    sync.Mutex
+	conns map[net.Conn]struct{}
+}
+
+func (l *listener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.conns[c] = struct{}{}
+	return &conn{Conn: c, listener: l}, nil
+}
+
+func (l *listener) cut() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for c := range l.conns {
+		_ = c.Close()
+	}
+	clear(l.conns)
+}
+
+type conn struct {
+	net.Conn
+	listener *listener
+}
+
+func (c *conn) Close() error {
+	c.listener.mu.Lock()
+	delete(c.listener.conns, c.Conn)
+	c.listener.mu.Unlock()
+	return c.Conn.Close()
+}

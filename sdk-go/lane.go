@@ -1,0 +1,199 @@
+package ropewalk
+
+import (
+	"time"
+
+	"google.golang.org/grpc/codes"
+)
+
+// A lane is one partition in a producer: what waits for it, in order. At most one batch of it is
+// under way. Its fields are guarded by the producer's lock.
+type lane struct {
+	topic     string
+	partition int32
+	queue     []*pending
+	// retry holds batches that go before the queue.
+	retry []*batch
+	state laneState
+}
+
+type laneState int
+
+const (
+	// laneIdle: nothing waits.
+	laneIdle laneState = iota
+	// laneReady: it is in the producer's ready list.
+	laneReady
+	// laneBusy: a batch of it is under way, or waits to be tried again.
+	laneBusy
+)
+
+// A batch is what is appended as one.
+type batch struct {
+	lane    *lane
+	records []*pending
+	// deadline ends the tries; it comes from the oldest record.
+	deadline time.Time
+	attempts int
+	// maybe: an earlier try may have appended it, whatever later tries say.
+	maybe bool
+	// started is when the current try began. written: the transport has taken it.
+	started time.Time
+	written bool
+}
+
+// makeReady has the sender look at a lane; the caller holds the lock.
+func (p *Producer) makeReady(l *lane) {
+	l.state = laneReady
+	p.ready = append(p.ready, l)
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+// next moves a lane on after a batch of it came to an end; the caller holds the lock.
+func (p *Producer) next(l *lane) {
+	if len(l.queue) > 0 || len(l.retry) > 0 {
+		p.makeReady(l)
+	} else {
+		l.state = laneIdle
+	}
+}
+
+// nextBatch takes a batch of the lane that has been ready for longest, or returns nil.
+func (p *Producer) nextBatch() *batch {
+	for {
+		p.mu.Lock()
+		if len(p.ready) == 0 {
+			p.mu.Unlock()
+			return nil
+		}
+		l := p.ready[0]
+		p.ready = p.ready[1:]
+		b, withdrawn := p.take(l)
+		if b != nil {
+			l.state = laneBusy
+		} else {
+			l.state = laneIdle
+		}
+		p.mu.Unlock()
+		if len(withdrawn) > 0 {
+			p.finish(withdrawn, nil)
+		}
+		if b != nil {
+			return b
+		}
+	}
+}
+
+// take cuts a batch from a lane: one that is to be repeated, else as much of the queue as a batch
+// holds. Records that their callers have withdrawn are sorted out. The caller holds the lock.
+func (p *Producer) take(l *lane) (*batch, []*pending) {
+	if len(l.retry) > 0 {
+		b := l.retry[0]
+		l.retry = l.retry[1:]
+		return b, nil
+	}
+	var withdrawn []*pending
+	var records []*pending
+	bytes, n := 0, 0
+	for _, s := range l.queue {
+		if len(records) > 0 && bytes+s.size > p.config.batchBytes {
+			break
+		}
+		n++
+		if !s.state.CompareAndSwap(stateQueued, stateTaken) {
+			withdrawn = append(withdrawn, s)
+			continue
+		}
+		records = append(records, s)
+		bytes += s.size
+	}
+	if l.queue = l.queue[n:]; len(l.queue) == 0 {
+		l.queue = nil // let go of the array, and with it of the records before
+	}
+	if len(records) == 0 {
+		return nil, withdrawn
+	}
+	return &batch{
+		lane:     l,
+		records:  records,
+		deadline: records[0].since.Add(p.config.deliveryTimeout),
+	}, withdrawn
+}
+
+// dispatch sends a batch, or settles it where that cannot be done.
+func (p *Producer) dispatch(b *batch) {
+	if !time.Now().Before(b.deadline) {
+		p.failed(b, newError("produce", ReasonTimedOut, codes.DeadlineExceeded, OutcomeNo,
+			"the record waited for longer than the delivery timeout"))
+		return
+	}
+	b.attempts++
+	s, err := p.currentStream()
+	if err != nil {
+		p.failed(b, err)
+		return
+	}
+	s.send(b)
+}
+
+// failed settles a batch that was not appended, or may not have been: it is repeated if that can help
+// and is allowed, else its records get the error.
+func (p *Producer) failed(b *batch, e *Error) {
+	if e.outcome == OutcomeMaybe {
+		b.maybe = true
+	}
+	delay := max(p.config.backoff(b.attempts), e.RetryAfter)
+	switch {
+	case p.ctx.Err() != nil:
+	case e.code == codes.InvalidArgument && len(b.records) > 1:
+		p.split(b)
+		return
+	case p.mayRetry(b, e, delay):
+		p.client.log.Debug("ropewalk: batch is sent again", "topic", b.lane.topic,
+			"partition", b.lane.partition, "records", len(b.records), "attempt", b.attempts, "error", e)
+		time.AfterFunc(delay, func() { p.again(b) })
+		return
+	}
+	if e.code == codes.NotFound {
+		p.client.topics.forget(b.lane.topic)
+	}
+	if b.maybe && e.outcome == OutcomeNo {
+		c := *e
+		c.outcome = OutcomeMaybe
+		e = &c
+	}
+	p.mu.Lock()
+	p.next(b.lane)
+	p.mu.Unlock()
+	p.finish(b.records, func(int) (Ack, error) { return Ack{}, e })
+}
+
+func (p *Producer) mayRetry(b *batch, e *Error, delay time.Duration) bool {
+	return e.Retriable() &&
+		(e.outcome == OutcomeNo || p.config.retryMaybe) &&
+		b.attempts <= p.config.maxRetries &&
+		time.Now().Add(delay).Before(b.deadline)
+}
+
+// again puts a batch back at the head of its lane.
+func (p *Producer) again(b *batch) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	b.lane.retry = append([]*batch{b}, b.lane.retry...)
+	p.makeReady(b.lane)
+}
+
+// split halves a batch that the broker refused for what is in it, so that one bad record fails alone.
+func (p *Producer) split(b *batch) {
+	half := len(b.records) / 2
+	first, second := *b, *b
+	first.records, second.records = b.records[:half:half], b.records[half:]
+	first.attempts, second.attempts = b.attempts-1, b.attempts-1
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	b.lane.retry = append([]*batch{&first, &second}, b.lane.retry...)
+	p.makeReady(b.lane)
+}

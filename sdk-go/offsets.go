@@ -1,0 +1,135 @@
+package ropewalk
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/protobuf/types/known/emptypb"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	ropewalkv1 "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
+)
+
+// A CommittedOffset is the position of a consumer group in a partition.
+type CommittedOffset struct {
+	TopicPartition
+	// Offset is the next one to read.
+	Offset int64
+	// Metadata is anything the consumer wants to keep beside it, at most 4 KiB.
+	Metadata string
+	// CommitTime is when it was committed, by the broker's clock. Commits do not look at it.
+	CommitTime time.Time
+}
+
+// An OffsetQuery is a position to resolve. Make it with [QueryEarliest], [QueryLatest] or [QueryTime].
+type OffsetQuery struct{ wire *ropewalkv1.OffsetQuery }
+
+// AllPartitions stands, in an OffsetQuery, for every partition of the topic.
+const AllPartitions int32 = -1
+
+func newQuery(topic string, partition int32) OffsetQuery {
+	q := &ropewalkv1.OffsetQuery{Topic: topic}
+	if partition != AllPartitions {
+		q.Partition = &partition
+	}
+	return OffsetQuery{q}
+}
+
+// QueryEarliest asks for the offset of the first record that a partition still has.
+func QueryEarliest(topic string, partition int32) OffsetQuery {
+	q := newQuery(topic, partition)
+	q.wire.Position = &ropewalkv1.OffsetQuery_Earliest{Earliest: &emptypb.Empty{}}
+	return q
+}
+
+// QueryLatest asks for the offset after the last record: at least that of every append that was
+// answered before.
+func QueryLatest(topic string, partition int32) OffsetQuery {
+	q := newQuery(topic, partition)
+	q.wire.Position = &ropewalkv1.OffsetQuery_Latest{Latest: &emptypb.Empty{}}
+	return q
+}
+
+// QueryTime asks for the first record whose time is t or later; the latest offset when there is none.
+func QueryTime(topic string, partition int32, t time.Time) OffsetQuery {
+	q := newQuery(topic, partition)
+	q.wire.Position = &ropewalkv1.OffsetQuery_Timestamp{Timestamp: timestamppb.New(t)}
+	return q
+}
+
+// A PartitionOffset is a resolved position.
+type PartitionOffset struct {
+	TopicPartition
+	Offset int64
+	// Timestamp is, for a query by time, the time of the record at Offset; zero when there is none.
+	Timestamp time.Time
+	// LeaderEpoch is the epoch of the partition's leader.
+	LeaderEpoch int64
+}
+
+func (c *Client) listOffsets(ctx context.Context, queries []OffsetQuery) ([]PartitionOffset, error) {
+	request := &ropewalkv1.ListOffsetsRequest{}
+	for _, q := range queries {
+		if q.wire == nil {
+			return nil, invalidError("list offsets", "a query is empty")
+		}
+		request.Queries = append(request.Queries, q.wire)
+	}
+	answer, err := call(ctx, c, "list offsets", true, func(ctx context.Context) (*ropewalkv1.ListOffsetsResponse, error) {
+		return c.consumers.ListOffsets(ctx, request)
+	})
+	if err != nil {
+		return nil, err
+	}
+	offsets := make([]PartitionOffset, 0, len(answer.GetOffsets()))
+	for _, o := range answer.GetOffsets() {
+		offset := PartitionOffset{
+			TopicPartition: TopicPartition{o.GetTopic(), o.GetPartition()},
+			Offset:         o.GetOffset(),
+			LeaderEpoch:    o.GetLeaderEpoch(),
+		}
+		if o.Timestamp != nil {
+			offset.Timestamp = o.Timestamp.AsTime()
+		}
+		offsets = append(offsets, offset)
+	}
+	return offsets, nil
+}
+
+func (c *Client) commitOffset(ctx context.Context, group string, offsets []CommittedOffset) error {
+	request := &ropewalkv1.CommitOffsetRequest{Group: group}
+	for _, o := range offsets {
+		request.Offsets = append(request.Offsets, &ropewalkv1.CommittedOffset{
+			Topic: o.Topic, Partition: o.Partition, Offset: o.Offset, Metadata: o.Metadata,
+		})
+	}
+	// A commit says where the group is, so that repeating it does no harm: it is retried like a read.
+	_, err := call(ctx, c, "commit offset", true, func(ctx context.Context) (*ropewalkv1.CommitOffsetResponse, error) {
+		return c.consumers.CommitOffset(ctx, request)
+	})
+	return err
+}
+
+func (c *Client) committedOffsets(ctx context.Context, group string, topics []string) ([]CommittedOffset, error) {
+	request := &ropewalkv1.GetCommittedOffsetsRequest{Group: group}
+	for _, topic := range topics {
+		request.Topics = append(request.Topics, &ropewalkv1.TopicPartitions{Topic: topic})
+	}
+	answer, err := call(ctx, c, "get committed offsets", true,
+		func(ctx context.Context) (*ropewalkv1.GetCommittedOffsetsResponse, error) {
+			return c.consumers.GetCommittedOffsets(ctx, request)
+		})
+	if err != nil {
+		return nil, err
+	}
+	offsets := make([]CommittedOffset, 0, len(answer.GetOffsets()))
+	for _, o := range answer.GetOffsets() {
+		offsets = append(offsets, CommittedOffset{
+			TopicPartition: TopicPartition{o.GetTopic(), o.GetPartition()},
+			Offset:         o.GetOffset(),
+			Metadata:       o.GetMetadata(),
+			CommitTime:     o.GetCommitTime().AsTime(),
+		})
+	}
+	return offsets, nil
+}

@@ -1,0 +1,203 @@
+package ropewalk
+
+import (
+	"log/slog"
+	"math"
+	"time"
+
+	ropewalkv1 "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
+)
+
+// A ClientOption changes a setting of a [Client].
+type ClientOption func(*clientConfig)
+
+type clientConfig struct {
+	clientID       string
+	logger         *slog.Logger
+	dialTimeout    time.Duration
+	requestTimeout time.Duration
+	metadataAge    time.Duration
+	keepAlive      time.Duration
+}
+
+func defaultClientConfig() clientConfig {
+	return clientConfig{
+		clientID:       "ropewalk-go",
+		logger:         slog.Default(),
+		dialTimeout:    10 * time.Second,
+		requestTimeout: 30 * time.Second,
+		metadataAge:    5 * time.Minute,
+		keepAlive:      30 * time.Second,
+	}
+}
+
+func (c *clientConfig) validate() error {
+	switch {
+	case c.logger == nil:
+		return invalidError("dial", "the logger is nil")
+	case c.dialTimeout <= 0:
+		return invalidError("dial", "the dial timeout must be positive, not %v", c.dialTimeout)
+	case c.requestTimeout <= 0:
+		return invalidError("dial", "the request timeout must be positive, not %v", c.requestTimeout)
+	case c.metadataAge <= 0:
+		return invalidError("dial", "the metadata age must be positive, not %v", c.metadataAge)
+	case c.keepAlive < 10*time.Second:
+		return invalidError("dial", "the keepalive interval must be at least 10s, not %v", c.keepAlive)
+	}
+	return nil
+}
+
+// WithClientID names the program to the broker, as its user agent. Default: ropewalk-go.
+func WithClientID(id string) ClientOption { return func(c *clientConfig) { c.clientID = id } }
+
+// WithLogger sets where the client says what it does by itself: retries, reconnects, gaps. Default:
+// slog.Default().
+func WithLogger(logger *slog.Logger) ClientOption { return func(c *clientConfig) { c.logger = logger } }
+
+// WithDialTimeout bounds the first connection, and each later try of an address. Default: 10 s.
+func WithDialTimeout(d time.Duration) ClientOption {
+	return func(c *clientConfig) { c.dialTimeout = d }
+}
+
+// WithRequestTimeout bounds a unary call with all its retries, beside its context. Default: 30 s.
+func WithRequestTimeout(d time.Duration) ClientOption {
+	return func(c *clientConfig) { c.requestTimeout = d }
+}
+
+// WithMetadataAge sets for how long the number of a topic's partitions is taken as known. Default: 5 min.
+func WithMetadataAge(d time.Duration) ClientOption {
+	return func(c *clientConfig) { c.metadataAge = d }
+}
+
+// WithKeepAlive sets after how much silence a connection in use is probed; it counts as lost when no
+// answer comes within half of that. Default: 30 s, at least 10 s.
+func WithKeepAlive(d time.Duration) ClientOption { return func(c *clientConfig) { c.keepAlive = d } }
+
+// Durability is what must be true of a record before its append is answered.
+type Durability int32
+
+const (
+	// DurabilityQuorum: on the disks of a majority of the replicas. The default.
+	DurabilityQuorum = Durability(ropewalkv1.Durability_DURABILITY_QUORUM)
+	// DurabilityLeader: on the leader's disk; lost if the leader never comes back.
+	DurabilityLeader = Durability(ropewalkv1.Durability_DURABILITY_LEADER)
+	// DurabilityNone: in the leader's memory; lost in a crash.
+	DurabilityNone = Durability(ropewalkv1.Durability_DURABILITY_NONE)
+)
+
+// String returns quorum, leader or none.
+func (d Durability) String() string {
+	switch d {
+	case DurabilityQuorum:
+		return "quorum"
+	case DurabilityLeader:
+		return "leader"
+	case DurabilityNone:
+		return "none"
+	}
+	return "unknown"
+}
+
+// A ProducerOption changes a setting of a [Producer].
+type ProducerOption func(*producerConfig)
+
+type producerConfig struct {
+	durability      Durability
+	partitioner     func(topic string) Partitioner
+	batchBytes      int
+	bufferBytes     int
+	answerTimeout   time.Duration
+	deliveryTimeout time.Duration
+	maxRetries      int
+	retryMaybe      bool
+	backoff         func(attempt int) time.Duration
+}
+
+const (
+	// maxBatchBytes keeps a request with its frame below the 4 MiB that any message may have.
+	maxBatchBytes = 4<<20 - 16<<10
+	unlimited     = math.MaxInt
+)
+
+func defaultProducerConfig() producerConfig {
+	return producerConfig{
+		durability:      DurabilityQuorum,
+		partitioner:     DefaultPartitioner,
+		batchBytes:      256 << 10,
+		bufferBytes:     64 << 20,
+		answerTimeout:   30 * time.Second,
+		deliveryTimeout: 2 * time.Minute,
+		maxRetries:      unlimited,
+		backoff:         backoff,
+	}
+}
+
+func (c *producerConfig) validate() error {
+	const op = "new producer"
+	switch {
+	case c.durability < DurabilityQuorum || c.durability > DurabilityNone:
+		return invalidError(op, "unknown durability %d", c.durability)
+	case c.partitioner == nil:
+		return invalidError(op, "the partitioner is nil")
+	case c.batchBytes < 1 || c.batchBytes > maxBatchBytes:
+		return invalidError(op, "batch bytes must be 1 to %d, not %d", maxBatchBytes, c.batchBytes)
+	case c.bufferBytes < 1:
+		return invalidError(op, "buffer bytes must be positive, not %d", c.bufferBytes)
+	case c.answerTimeout <= 0:
+		return invalidError(op, "the answer timeout must be positive, not %v", c.answerTimeout)
+	case c.deliveryTimeout < c.answerTimeout:
+		return invalidError(op, "the delivery timeout %v is below the answer timeout %v",
+			c.deliveryTimeout, c.answerTimeout)
+	case c.maxRetries < 0:
+		return invalidError(op, "retries must not be negative")
+	case c.backoff == nil:
+		return invalidError(op, "the backoff is nil")
+	}
+	return nil
+}
+
+// WithDurability sets what must be true of a record before its append is answered. Default: [DurabilityQuorum].
+func WithDurability(d Durability) ProducerOption {
+	return func(c *producerConfig) { c.durability = d }
+}
+
+// WithPartitioner sets how records are placed; the function is called once for each topic. Default:
+// [DefaultPartitioner].
+func WithPartitioner(p func(topic string) Partitioner) ProducerOption {
+	return func(c *producerConfig) { c.partitioner = p }
+}
+
+// WithBatchBytes bounds a batch; a larger record travels alone. A batch never waits to be filled: it
+// takes what has arrived since the one before it was sent. Default: 256 KiB.
+func WithBatchBytes(n int) ProducerOption { return func(c *producerConfig) { c.batchBytes = n } }
+
+// WithBufferBytes bounds the memory for records that have no answer yet. When it is used up, sending
+// waits. Default: 64 MiB.
+func WithBufferBytes(n int) ProducerOption { return func(c *producerConfig) { c.bufferBytes = n } }
+
+// WithAnswerTimeout bounds the wait for the answer to a batch that was sent. Its outcome is then not
+// known. Default: 30 s.
+func WithAnswerTimeout(d time.Duration) ProducerOption {
+	return func(c *producerConfig) { c.answerTimeout = d }
+}
+
+// WithDeliveryTimeout bounds how long a record is tried for, from when it was handed over. Default: 2 min.
+func WithDeliveryTimeout(d time.Duration) ProducerOption {
+	return func(c *producerConfig) { c.deliveryTimeout = d }
+}
+
+// WithMaxRetries bounds how often a batch is sent again; 0 sends it once. Default: as often as the
+// delivery timeout allows.
+func WithMaxRetries(n int) ProducerOption {
+	return func(c *producerConfig) { c.maxRetries = n }
+}
+
+// WithRetryMaybe makes the producer also retry what may have been appended. Delivery is then at least
+// once: a record whose answer was lost can be in the log twice. Default: such errors are returned.
+func WithRetryMaybe() ProducerOption { return func(c *producerConfig) { c.retryMaybe = true } }
+
+// WithRetryBackoff sets the pause before a retry; attempt is the number of tries so far. A broker that
+// asks for a longer pause gets it. Default: 50 ms, doubling to 2 s, with jitter.
+func WithRetryBackoff(f func(attempt int) time.Duration) ProducerOption {
+	return func(c *producerConfig) { c.backoff = f }
+}

@@ -1,0 +1,325 @@
+package ropewalk
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+	"google.golang.org/grpc/codes"
+)
+
+// recordOverhead is counted for each record beside its bytes, for the structures around it.
+const recordOverhead = 256
+
+// closeTimeout bounds the wait for the broker to end a stream that has nothing left to answer.
+const closeTimeout = 2 * time.Second
+
+// recheckAfter is how old the knowledge of a topic must be before a record that contradicts it makes
+// the producer ask again: a limit may have been raised, or partitions added.
+const recheckAfter = time.Second
+
+// An Ack says where a record went.
+type Ack struct {
+	// Partition and Offset are the record's place.
+	Partition int32
+	Offset    int64
+	// AppendTime is when the leader appended it, by its clock.
+	AppendTime time.Time
+	// Achieved is the durability that was reached: at least the one asked for.
+	Achieved Durability
+	// LeaderEpoch is the epoch of the leader that appended it.
+	LeaderEpoch int64
+}
+
+// A Producer appends records over one long-lived stream. It is safe for use by many goroutines, and
+// works best when they share one: what arrives while a batch is under way forms the next batch.
+//
+// Each partition has one batch under way at a time. That keeps its records in the order in which they
+// were handed over, also over retries; batches of different partitions share the stream, pipelined.
+type Producer struct {
+	client *Client
+	config producerConfig
+	memory *semaphore.Weighted
+
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	tasks  sync.WaitGroup
+	wake   chan struct{}
+	quit   chan struct{}
+
+	mu          sync.Mutex
+	closing     bool
+	topics      map[string]*producerTopic
+	ready       []*lane
+	stream      *produceStream
+	correlation uint64
+	outstanding int
+	// idle is there while somebody waits for outstanding to be 0, and closed then.
+	idle chan struct{}
+}
+
+// producerTopic is a topic with its partitioner; lanes has one entry for each partition in use.
+type producerTopic struct {
+	partitioner Partitioner
+	lanes       map[int32]*lane
+}
+
+// pending is a record that has no answer yet.
+type pending struct {
+	record *Record
+	size   int
+	since  time.Time
+	state  atomic.Int32
+	done   func(*Record, Ack, error)
+}
+
+// The states of a pending record: a caller that gives up takes back what no batch has taken.
+const (
+	stateQueued int32 = iota
+	stateTaken
+	stateWithdrawn
+)
+
+// NewProducer makes a producer. Close it to have its last records answered.
+func (c *Client) NewProducer(options ...ProducerOption) (*Producer, error) {
+	config := defaultProducerConfig()
+	for _, option := range options {
+		option(&config)
+	}
+	if err := config.validate(); err != nil {
+		return nil, err
+	}
+	p := &Producer{
+		client: c,
+		config: config,
+		memory: semaphore.NewWeighted(int64(config.bufferBytes)),
+		wake:   make(chan struct{}, 1),
+		quit:   make(chan struct{}),
+		topics: map[string]*producerTopic{},
+	}
+	if !c.adopt(p) {
+		return nil, closedError("new producer", "client")
+	}
+	p.ctx, p.cancel = context.WithCancelCause(c.ctx)
+	p.tasks.Go(p.run)
+	return p, nil
+}
+
+// Send appends a record and waits for the answer. When the context ends first, the error says by
+// Appended whether the record may be appended all the same.
+func (p *Producer) Send(ctx context.Context, record *Record) (Ack, error) {
+	type result struct {
+		ack Ack
+		err error
+	}
+	answer := make(chan result, 1)
+	sent, err := p.enqueue(ctx, record, func(_ *Record, ack Ack, err error) {
+		answer <- result{ack, err}
+	})
+	if err != nil {
+		return Ack{}, err
+	}
+	select {
+	case r := <-answer:
+		return r.ack, r.err
+	case <-ctx.Done():
+		if sent.state.CompareAndSwap(stateQueued, stateWithdrawn) {
+			return Ack{}, contextError("produce", ctx, OutcomeNo)
+		}
+		select {
+		case r := <-answer: // it was there already
+			return r.ack, r.err
+		default:
+			return Ack{}, contextError("produce", ctx, OutcomeMaybe)
+		}
+	}
+}
+
+// SendAsync hands a record over and returns; it waits only for memory, or for the first look at a
+// topic, and no longer than the context. When it returns nil, done is called exactly once, from a
+// goroutine of the producer: it must not block, nor send with this producer itself. The record must
+// not be changed until then. done may be nil.
+func (p *Producer) SendAsync(ctx context.Context, record *Record, done func(*Record, Ack, error)) error {
+	_, err := p.enqueue(ctx, record, done)
+	return err
+}
+
+func (p *Producer) enqueue(ctx context.Context, r *Record, done func(*Record, Ack, error)) (*pending, error) {
+	if err := r.validate(); err != nil {
+		return nil, err
+	}
+	if ctx.Err() != nil {
+		return nil, contextError("produce", ctx, OutcomeNo)
+	}
+	info, err := p.topicFor(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	s := &pending{record: r, size: fieldSize(r.encodedSize()), since: time.Now(), done: done}
+	if err := p.memory.Acquire(ctx, p.weight(s)); err != nil {
+		return nil, contextError("produce", ctx, OutcomeNo)
+	}
+	if err := p.place(s, info); err != nil {
+		p.memory.Release(p.weight(s))
+		return nil, err
+	}
+	return s, nil
+}
+
+// weight is what a record counts in memory; one that is larger than all of it waits to be alone.
+func (p *Producer) weight(s *pending) int64 {
+	return int64(min(s.size+recordOverhead, p.config.bufferBytes))
+}
+
+// topicFor returns what is known of a record's topic, and refuses a record that is larger than the
+// topic takes: within a batch it would have the others refused with it.
+func (p *Producer) topicFor(ctx context.Context, r *Record) (*topicInfo, error) {
+	info, err := p.client.topics.get(ctx, "produce", r.Topic)
+	if err != nil {
+		return nil, err
+	}
+	size := r.encodedSize()
+	tooLarge := func() bool { return info.maxRecordBytes > 0 && size > info.maxRecordBytes }
+	if tooLarge() && time.Since(info.fetched) > recheckAfter {
+		p.client.topics.forget(r.Topic)
+		if info, err = p.client.topics.get(ctx, "produce", r.Topic); err != nil {
+			return nil, err
+		}
+	}
+	if limit := info.maxRecordBytes; tooLarge() {
+		return nil, tooLargeError(size, limit)
+	}
+	if size > maxBatchBytes {
+		return nil, tooLargeError(size, maxBatchBytes)
+	}
+	return info, nil
+}
+
+func tooLargeError(size, limit int) *Error {
+	return newError("produce", ReasonRecordTooLarge, codes.InvalidArgument, OutcomeNo,
+		"the record has %d bytes, more than the %d that are allowed", size, limit)
+}
+
+// place puts a record on the lane of its partition.
+func (p *Producer) place(s *pending, info *topicInfo) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closing {
+		return closedError("produce", "producer")
+	}
+	topic := p.topics[s.record.Topic]
+	if topic == nil {
+		topic = &producerTopic{
+			partitioner: p.config.partitioner(s.record.Topic),
+			lanes:       map[int32]*lane{},
+		}
+		p.topics[s.record.Topic] = topic
+	}
+	partition := topic.partitioner.Partition(s.record, info.partitions)
+	if partition < 0 {
+		return invalidError("produce", "partition %d is negative", partition)
+	}
+	if partition >= info.partitions && time.Since(info.fetched) < recheckAfter {
+		return newError("produce", ReasonPartitionNotFound, codes.NotFound, OutcomeNo,
+			"topic %s has no partition %d, it has %d", s.record.Topic, partition, info.partitions)
+	}
+	// Beyond what is known, and known for a while: the broker decides, its answer refreshes us.
+	l := topic.lanes[partition]
+	if l == nil {
+		l = &lane{topic: s.record.Topic, partition: partition}
+		topic.lanes[partition] = l
+	}
+	l.queue = append(l.queue, s)
+	p.outstanding++
+	if l.state == laneIdle {
+		p.makeReady(l)
+	}
+	return nil
+}
+
+// Flush waits until every record that was handed over has its answer.
+func (p *Producer) Flush(ctx context.Context) error {
+	p.mu.Lock()
+	if p.outstanding == 0 {
+		p.mu.Unlock()
+		return nil
+	}
+	if p.idle == nil {
+		p.idle = make(chan struct{})
+	}
+	idle := p.idle
+	p.mu.Unlock()
+	select {
+	case <-idle:
+		return nil
+	case <-ctx.Done():
+		return contextError("flush", ctx, OutcomeMaybe)
+	}
+}
+
+// Close takes no more records, waits until those it has are answered, which takes no longer than the
+// delivery timeout, and ends the stream. To wait less, Flush with a context before. Closing again
+// does nothing.
+func (p *Producer) Close() error {
+	p.mu.Lock()
+	again := p.closing
+	p.closing = true
+	p.mu.Unlock()
+	if again {
+		p.tasks.Wait()
+		return nil
+	}
+	err := p.Flush(p.ctx)
+	close(p.quit)
+	// The broker ends the stream when it sees ours end; one that hangs must not hold up Close.
+	hung := time.AfterFunc(closeTimeout, func() { p.cancel(closedError("produce", "producer")) })
+	p.tasks.Wait()
+	hung.Stop()
+	p.cancel(nil)
+	p.client.disown(p)
+	return err
+}
+
+// run is the one goroutine that sends.
+func (p *Producer) run() {
+	for {
+		if b := p.nextBatch(); b != nil {
+			p.dispatch(b)
+			continue
+		}
+		select {
+		case <-p.wake:
+		case <-p.quit:
+			p.mu.Lock()
+			s := p.stream
+			p.mu.Unlock()
+			if s != nil {
+				_ = s.rpc.CloseSend() // never fails, by its contract
+			}
+			return
+		}
+	}
+}
+
+// finish gives records their outcome and the memory back. The caller does not hold the lock: done is
+// foreign code.
+func (p *Producer) finish(records []*pending, result func(i int) (Ack, error)) {
+	weight := int64(0)
+	for i, s := range records {
+		weight += p.weight(s)
+		if s.done != nil && s.state.Load() != stateWithdrawn {
+			ack, err := result(i)
+			s.done(s.record, ack, err)
+		}
+	}
+	p.memory.Release(weight)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.outstanding -= len(records)
+	if p.outstanding == 0 && p.idle != nil {
+		close(p.idle)
+		p.idle = nil
+	}
+}

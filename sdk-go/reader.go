@@ -1,0 +1,341 @@
+package ropewalk
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sort"
+	"time"
+
+	"google.golang.org/grpc/codes"
+
+	ropewalkv1 "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
+)
+
+// growthInterval is how often a reader that has reconnected looks for new partitions: its stream
+// names the partitions with their offsets, so that the broker adds none by itself.
+const growthInterval = 30 * time.Second
+
+// reader is the receiving side of a consumer: one goroutine that keeps a stream open and fills fetches.
+type reader struct {
+	consumer *Consumer
+	resumed  bool
+	grown    time.Time
+}
+
+// A subscription is one Subscribe call.
+type subscription struct {
+	rpc    ropewalkv1.ConsumerService_SubscribeClient
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+}
+
+// errReopen ends a stream that is to be opened again with more partitions.
+var errReopen = errors.New("partitions were added")
+
+// open starts a call and waits for its first event, no longer than the context allows. The call itself
+// lives as long as the consumer.
+func (r *reader) open(ctx context.Context, request *ropewalkv1.SubscribeRequest) (*subscription, error) {
+	k := r.consumer
+	s := &subscription{}
+	s.ctx, s.cancel = context.WithCancelCause(k.ctx)
+	// The timer of the heartbeat watches here too: a broker that says nothing at all is no broker.
+	unbind := context.AfterFunc(ctx, func() { s.cancel(context.Cause(ctx)) })
+	defer unbind()
+	event, err := s.start(k, request)
+	if err == nil && !unbind() {
+		err = contextError("subscribe", ctx, OutcomeNo)
+	}
+	if err == nil {
+		err = r.started(event.GetStarted())
+	}
+	if err != nil {
+		s.cancel(nil)
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *subscription) start(k *Consumer, request *ropewalkv1.SubscribeRequest) (*ropewalkv1.SubscribeResponse, error) {
+	var err error
+	if s.rpc, err = k.client.consumers.Subscribe(s.ctx, request); err != nil {
+		return nil, err
+	}
+	event, err := s.receive(k)
+	if err != nil {
+		return nil, err
+	}
+	if event.GetStarted() == nil {
+		return nil, newError("subscribe", ReasonInternal, codes.Internal, OutcomeNo,
+			"the first event of the stream is not its start")
+	}
+	return event, nil
+}
+
+// receive waits for an event, but not for longer than three heartbeats.
+func (s *subscription) receive(k *Consumer) (*ropewalkv1.SubscribeResponse, error) {
+	silence := 3 * k.config.heartbeat
+	timer := time.AfterFunc(silence, func() {
+		s.cancel(newError("subscribe", ReasonDisconnected, codes.Unavailable, OutcomeNo,
+			"nothing heard from the broker for %v", silence))
+	})
+	defer timer.Stop()
+	event, err := s.rpc.Recv()
+	if err == nil {
+		return event, nil
+	}
+	var own *Error
+	if !errors.Is(err, io.EOF) && errors.As(context.Cause(s.ctx), &own) {
+		return nil, own
+	}
+	return nil, err
+}
+
+// run reads until the consumer is closed, every partition is at its stop, or reading cannot go on.
+func (r *reader) run(s *subscription) {
+	k := r.consumer
+	failures := 0
+	for {
+		if s != nil {
+			err := r.pump(s, &failures)
+			s.cancel(nil)
+			if s = nil; r.ended(err, &failures) {
+				return
+			}
+		}
+		if failures > 0 && !sleep(k.ctx, k.config.backoff(failures)) {
+			r.finish(closedError("consume", "consumer"))
+			return
+		}
+		var err error
+		if s, err = r.resume(); err != nil && r.ended(err, &failures) {
+			return
+		}
+	}
+}
+
+// pump hands on events until the stream ends.
+func (r *reader) pump(s *subscription, failures *int) error {
+	for {
+		event, err := s.receive(r.consumer)
+		if err != nil {
+			return err
+		}
+		*failures = 0
+		if err := r.handle(event); err != nil {
+			return err
+		}
+		if r.resumed && time.Since(r.grown) > growthInterval && r.addPartitions() {
+			return errReopen
+		}
+	}
+}
+
+// ended decides what the end of a stream means; it reports true when the consumer ends with it.
+func (r *reader) ended(err error, failures *int) bool {
+	k := r.consumer
+	switch {
+	case k.ctx.Err() != nil:
+		r.finish(closedError("consume", "consumer"))
+		return true
+	case errors.Is(err, errReopen):
+		return false
+	case errors.Is(err, io.EOF) && (k.config.stop.wire != nil || r.allFinished()):
+		r.finish(io.EOF)
+		return true
+	case errors.Is(err, io.EOF):
+		err = newError("consume", ReasonDisconnected, codes.Unavailable, OutcomeNo, "the broker ended the stream")
+	}
+	e := fromRPC("consume", err)
+	if !e.Retriable() {
+		r.finish(e)
+		return true
+	}
+	*failures++
+	k.client.log.Warn("ropewalk: subscribe stream broke, reconnecting", "failures", *failures, "error", e)
+	if k.config.onError != nil {
+		k.config.onError(e)
+	}
+	return false
+}
+
+func (r *reader) finish(err error) {
+	r.consumer.final = err
+	close(r.consumer.fetches)
+}
+
+// resume opens a stream that goes on where the last one ended.
+func (r *reader) resume() (*subscription, error) {
+	k := r.consumer
+	r.resumed = true
+	r.addPartitions()
+	var partitions []partitionStart
+	k.mu.Lock()
+	for tp, s := range k.states {
+		if !s.finished() {
+			partitions = append(partitions, partitionStart{tp, StartOffset(s.next)})
+		}
+	}
+	k.mu.Unlock()
+	if len(partitions) == 0 {
+		return nil, io.EOF
+	}
+	sort.Slice(partitions, func(i, j int) bool {
+		a, b := partitions[i], partitions[j]
+		return a.Topic < b.Topic || a.Topic == b.Topic && a.Partition < b.Partition
+	})
+	ctx, cancel := context.WithTimeout(k.ctx, k.client.config.requestTimeout)
+	defer cancel()
+	return r.open(ctx, k.config.requestFor(partitions))
+}
+
+// addPartitions learns of partitions that were added to topics that are read as a whole. They are read
+// from their beginning, as the broker does it. A broker that does not answer is asked again later.
+func (r *reader) addPartitions() (added bool) {
+	k := r.consumer
+	r.grown = time.Now()
+	ctx, cancel := context.WithTimeout(k.ctx, k.config.heartbeat)
+	defer cancel()
+	for _, topic := range k.config.topics {
+		answer, err := k.client.admins.GetTopic(ctx, &ropewalkv1.GetTopicRequest{Name: topic})
+		if err != nil {
+			continue
+		}
+		k.mu.Lock()
+		for partition := range answer.GetTopic().GetPartitionCount() {
+			tp := TopicPartition{topic, partition}
+			if k.states[tp] == nil {
+				k.states[tp] = &partitionState{tp: tp, topicID: answer.GetTopic().GetTopicId()}
+				added = true
+			}
+		}
+		k.mu.Unlock()
+	}
+	return added
+}
+
+func (r *reader) allFinished() bool {
+	k := r.consumer
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, s := range k.states {
+		if !s.finished() {
+			return false
+		}
+	}
+	return true
+}
+
+// started takes the partitions that a stream reads. Those that are known keep their place: the request
+// named it, and a gap event tells when it could not be had.
+func (r *reader) started(started *ropewalkv1.Started) error {
+	k := r.consumer
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, p := range started.GetPositions() {
+		tp := TopicPartition{p.GetTopic(), p.GetPartition()}
+		s := k.states[tp]
+		if s == nil {
+			s = &partitionState{tp: tp, topicID: p.GetTopicId(), next: p.GetOffset()}
+			s.delivered.Store(s.next)
+			if k.config.stop.wire.GetCaughtUp() != nil {
+				// Fixed here, so that a reconnect does not move the end.
+				s.end, s.hasEnd = p.GetHighWatermark(), true
+			} else if end, ok := k.config.stop.wire.GetEnd().(*ropewalkv1.Stop_Offset); ok {
+				s.end, s.hasEnd = end.Offset, true
+			}
+			k.states[tp] = s
+		} else if s.topicID != p.GetTopicId() {
+			return newError("consume", ReasonTopicReplaced, codes.NotFound, OutcomeNo,
+				"topic %s was deleted and created again while it was read", tp.Topic)
+		}
+		s.heard(p)
+	}
+	return nil
+}
+
+func (r *reader) state(topic string, partition int32) *partitionState {
+	k := r.consumer
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.states[TopicPartition{topic, partition}]
+}
+
+// handle takes one event. What a stream says of partitions that it did not start is ignored.
+func (r *reader) handle(event *ropewalkv1.SubscribeResponse) error {
+	switch e := event.GetEvent().(type) {
+	case *ropewalkv1.SubscribeResponse_Started:
+		return r.started(e.Started)
+	case *ropewalkv1.SubscribeResponse_Batch:
+		return r.batch(e.Batch)
+	case *ropewalkv1.SubscribeResponse_Heartbeat:
+		for _, p := range e.Heartbeat.GetPositions() {
+			if s := r.state(p.GetTopic(), p.GetPartition()); s != nil {
+				s.heard(p)
+			}
+		}
+	case *ropewalkv1.SubscribeResponse_Gap:
+		return r.gap(e.Gap)
+	case *ropewalkv1.SubscribeResponse_CaughtUp:
+		if f := r.consumer.config.onCaughtUp; f != nil {
+			f(TopicPartition{e.CaughtUp.GetTopic(), e.CaughtUp.GetPartition()}, e.CaughtUp.GetOffset())
+		}
+	}
+	return nil
+}
+
+func (r *reader) batch(b *ropewalkv1.RecordBatch) error {
+	s := r.state(b.GetTopic(), b.GetPartition())
+	if s == nil {
+		return nil
+	}
+	if int(b.GetRecordCount()) != len(b.GetRecords().GetRecords()) {
+		return newError("consume", ReasonCorruptBatch, codes.DataLoss, OutcomeNo,
+			"a batch of %s/%d at offset %d does not hold the records it announces",
+			b.GetTopic(), b.GetPartition(), b.GetBaseOffset())
+	}
+	records := decodeBatch(b, s.next)
+	if len(records) == 0 {
+		return nil
+	}
+	next := b.GetBaseOffset() + int64(b.GetRecordCount())
+	if s.hasEnd && next > s.end {
+		// After a reconnect the broker's own end lies behind ours.
+		keep := max(s.end-records[0].Offset, 0)
+		records = records[:keep]
+	}
+	s.next = next
+	s.highWatermark.Store(max(next, s.highWatermark.Load()))
+	if len(records) > 0 {
+		if err := r.hand(fetch{state: s, records: records}); err != nil {
+			return err
+		}
+	}
+	if s.finished() && r.resumed && r.allFinished() {
+		return io.EOF
+	}
+	return nil
+}
+
+func (r *reader) gap(g *ropewalkv1.Gap) error {
+	s := r.state(g.GetTopic(), g.GetPartition())
+	if s == nil || g.GetToOffset() <= s.next {
+		return nil
+	}
+	gap := &Gap{TopicPartition: s.tp, From: max(g.GetFromOffset(), s.next), To: g.GetToOffset()}
+	s.next = gap.To
+	r.consumer.client.log.Warn("ropewalk: records were deleted before they were read",
+		"topic", gap.Topic, "partition", gap.Partition, "from", gap.From, "to", gap.To)
+	return r.hand(fetch{state: s, gap: gap})
+}
+
+// hand waits for room, which is what slows the broker down when nobody reads.
+func (r *reader) hand(f fetch) error {
+	k := r.consumer
+	select {
+	case k.fetches <- f:
+		return nil
+	case <-k.ctx.Done():
+		return closedError("consume", "consumer")
+	}
+}

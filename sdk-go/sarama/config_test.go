@@ -1,0 +1,86 @@
+package sarama_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/ropewalk/ropewalk/sdk-go/sarama"
+)
+
+func TestDefaultsAreValid(t *testing.T) {
+	if err := sarama.NewConfig().Validate(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestValidateRefuses(t *testing.T) {
+	for name, change := range map[string]func(*sarama.Config){
+		"dial timeout":       func(c *sarama.Config) { c.Net.DialTimeout = 0 },
+		"metadata retries":   func(c *sarama.Config) { c.Metadata.Retry.Max = -1 },
+		"metadata backoff":   func(c *sarama.Config) { c.Metadata.Retry.Backoff = -1 },
+		"no message bytes":   func(c *sarama.Config) { c.Producer.MaxMessageBytes = 0 },
+		"many message bytes": func(c *sarama.Config) { c.Producer.MaxMessageBytes = 4 << 20 },
+		"acks below":         func(c *sarama.Config) { c.Producer.RequiredAcks = -2 },
+		"acks above":         func(c *sarama.Config) { c.Producer.RequiredAcks = 2 },
+		"timeout":            func(c *sarama.Config) { c.Producer.Timeout = 0 },
+		"partitioner":        func(c *sarama.Config) { c.Producer.Partitioner = nil },
+		"retries":            func(c *sarama.Config) { c.Producer.Retry.Max = -1 },
+		"backoff":            func(c *sarama.Config) { c.Producer.Retry.Backoff = -1 },
+		"no fetch":           func(c *sarama.Config) { c.Consumer.Fetch.Default = 0 },
+		"large fetch":        func(c *sarama.Config) { c.Consumer.Fetch.Default = 4 << 20 },
+		"consumer backoff":   func(c *sarama.Config) { c.Consumer.Retry.Backoff = -1 },
+		"channel":            func(c *sarama.Config) { c.ChannelBufferSize = -1 },
+		"client id":          func(c *sarama.Config) { c.ClientID = "a b" },
+	} {
+		config := sarama.NewConfig()
+		change(config)
+		var want sarama.ConfigurationError
+		if err := config.Validate(); !errors.As(err, &want) {
+			t.Errorf("%s: got %v", name, err)
+		}
+		if _, err := sarama.NewConsumer([]string{"127.0.0.1:1"}, config); !errors.As(err, &want) {
+			t.Errorf("%s: NewConsumer gave %v", name, err)
+		}
+	}
+}
+
+func TestSyncProducerNeedsItsReturns(t *testing.T) {
+	var want sarama.ConfigurationError
+	config := sarama.NewConfig()
+	config.Producer.Return.Successes, config.Producer.Return.Errors = true, false
+	for _, c := range []*sarama.Config{nil, sarama.NewConfig(), config} {
+		if _, err := sarama.NewSyncProducer([]string{"127.0.0.1:1"}, c); !errors.As(err, &want) {
+			t.Errorf("got %v", err)
+		}
+	}
+}
+
+// Whatever a program may reasonably set makes a producer: no combination trips over the core's checks.
+func TestProducerSettings(t *testing.T) {
+	addrs := []string{newServer(t).Address()}
+	for name, change := range map[string]func(*sarama.Config){
+		"no retries":   func(c *sarama.Config) { c.Producer.Retry.Max = 0 },
+		"many retries": func(c *sarama.Config) { c.Producer.Retry.Max = 1 << 30 },
+		"long timeout": func(c *sarama.Config) { c.Producer.Timeout = 10000 * time.Hour },
+		"long backoff": func(c *sarama.Config) { c.Producer.Retry.Backoff = 10000 * time.Hour },
+		"function": func(c *sarama.Config) {
+			c.Producer.Retry.BackoffFunc = func(int, int) time.Duration { return time.Millisecond }
+		},
+		"no response": func(c *sarama.Config) { c.Producer.RequiredAcks = sarama.NoResponse },
+		"local":       func(c *sarama.Config) { c.Producer.RequiredAcks = sarama.WaitForLocal },
+		"round robin": func(c *sarama.Config) { c.Producer.Partitioner = sarama.NewRoundRobinPartitioner },
+	} {
+		config := testConfig()
+		change(config)
+		producer, err := sarama.NewSyncProducer(addrs, config)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if _, _, err := producer.SendMessage(text("t", "x")); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		closing(t, producer)
+	}
+}
