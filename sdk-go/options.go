@@ -115,7 +115,7 @@ type producerConfig struct {
 
 const (
 	// maxBatchBytes keeps a request with its frame below the 4 MiB that any message may have.
-	maxBatchBytes = 4<<20 - 16<<10
+	maxBatchBytes = 4<<20 - 64<<10
 	unlimited     = math.MaxInt
 )
 

@@ -147,7 +147,7 @@ func (p *Producer) SendAsync(ctx context.Context, record *Record, done func(*Rec
 }
 
 func (p *Producer) enqueue(ctx context.Context, r *Record, done func(*Record, Ack, error)) (*pending, error) {
-	if err := r.validate(); err != nil {
+	if err := r.validate(r.Topic); err != nil {
 		return nil, err
 	}
 	if ctx.Err() != nil {

@@ -461,3 +461,85 @@ func TestProducerRefuses(t *testing.T) {
 		t.Errorf("unknown topic: %v", err)
 	}
 }
+
+func TestAppendIsConditional(t *testing.T) {
+	eachBroker(t, func(t *testing.T, client *ropewalk.Client) {
+		ctx, topic := testContext(t), newName("append")
+		producer := newProducer(t, client)
+		two := []*ropewalk.Record{{Value: []byte("0")}, {Value: []byte("1")}}
+		ack, err := producer.Append(ctx, topic, 0, two, ropewalk.IfOffset(0))
+		if err != nil || ack.Offset != 0 || ack.Achieved != ropewalk.DurabilityQuorum {
+			t.Fatalf("got %+v, %v", ack, err)
+		}
+		_, err = producer.Append(ctx, topic, 0, two, ropewalk.IfOffset(1))
+		var e *ropewalk.Error
+		if !errors.Is(err, ropewalk.ReasonExpectedOffsetMismatch) || !errors.As(err, &e) ||
+			e.Metadata["current"] != "2" || e.Appended() != ropewalk.OutcomeNo {
+			t.Errorf("a mismatch gave %v", err)
+		}
+		if ack, err := producer.Append(ctx, topic, 0, two); err != nil || ack.Offset != 2 {
+			t.Errorf("without a condition: %+v, %v", ack, err)
+		}
+		if _, err := producer.Append(ctx, topic, 0, nil); !errors.Is(err, ropewalk.ReasonInvalidField) {
+			t.Errorf("no records: %v", err)
+		}
+		expect(t, newConsumer(t, client, ropewalk.WithTopics(topic)), "0", "1", "0", "1")
+	})
+}
+
+// A broker that sends its connections away, as one does at the end of their age, costs no record: the
+// stream moves to a new connection and the old one still answers what it owes.
+func TestConnectionsGrowOld(t *testing.T) {
+	server := newServer(t)
+	server.Stop()
+	server.ConnectionAge = 100 * time.Millisecond
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	client := dial(t, server.Address())
+	producer := newProducer(t, client)
+	var failed atomic.Int32
+	for end := time.Now().Add(time.Second); time.Now().Before(end); {
+		err := producer.SendAsync(testContext(t), &ropewalk.Record{Topic: "t", Value: make([]byte, 100)},
+			func(_ *ropewalk.Record, _ ropewalk.Ack, err error) {
+				if err != nil && failed.Add(1) == 1 {
+					t.Error(err)
+				}
+			})
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(100 * time.Microsecond)
+	}
+	if err := producer.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestManyGoroutines(t *testing.T) {
+	eachBroker(t, func(t *testing.T, client *ropewalk.Client) {
+		ctx, topic := testContext(t), newName("many")
+		producer := newProducer(t, client)
+		var all sync.WaitGroup
+		var seen sync.Map
+		for range 50 {
+			all.Go(func() {
+				for range 20 {
+					ack, err := producer.Send(ctx, &ropewalk.Record{Topic: topic, Value: []byte("x")})
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					if _, twice := seen.LoadOrStore(ack.Offset, true); twice {
+						t.Errorf("offset %d was given twice", ack.Offset)
+					}
+				}
+			})
+		}
+		all.Wait()
+		offsets, err := client.Admin().ListOffsets(ctx, ropewalk.QueryLatest(topic, 0))
+		if err != nil || offsets[0].Offset != 1000 {
+			t.Errorf("the log ends at %v, want 1000 (%v)", offsets, err)
+		}
+	})
+}

@@ -85,9 +85,10 @@ func (r *Record) encodedSize() int {
 }
 
 // validate refuses what cannot be encoded; the broker checks the rest.
-func (r *Record) validate() *Error {
-	if r.Topic == "" || !utf8.ValidString(r.Topic) {
-		return newError("produce", ReasonInvalidTopicName, codes.InvalidArgument, OutcomeNo, "topic name %q is not valid", r.Topic)
+func (r *Record) validate(topic string) *Error {
+	if topic == "" || !utf8.ValidString(topic) {
+		return newError("produce", ReasonInvalidTopicName, codes.InvalidArgument, OutcomeNo,
+			"topic name %q is not valid", topic)
 	}
 	for i := range r.Headers {
 		if !utf8.ValidString(r.Headers[i].Key) {

@@ -205,19 +205,12 @@ func (s *produceStream) answered(answer *ropewalkv1.ProduceStreamResponse) {
 		p.failed(b, fromStatus("produce", status.FromProto(answer.GetStatus())))
 		return
 	}
-	appends := answer.GetResponse().GetAppends()
-	if len(appends) != 1 || int(appends[0].GetRecordCount()) != len(b.records) {
-		p.failed(b, newError("produce", ReasonInternal, codes.Internal, OutcomeMaybe,
-			"the broker's answer does not fit the batch"))
+	at, mismatch := singleAppend(answer.GetResponse(), len(b.records))
+	if mismatch != nil {
+		p.failed(b, mismatch)
 		return
 	}
-	at := appends[0]
-	ack := Ack{
-		Partition:   at.GetPartition(),
-		AppendTime:  at.GetAppendTime().AsTime(),
-		Achieved:    Durability(at.GetAchieved()),
-		LeaderEpoch: at.GetLeaderEpoch(),
-	}
+	ack := ackFrom(at)
 	p.mu.Lock()
 	p.next(b.lane)
 	p.mu.Unlock()

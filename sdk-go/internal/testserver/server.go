@@ -33,6 +33,8 @@ type Server struct {
 	AutoCreate bool
 	// DefaultPartitions is the number of partitions of such a topic.
 	DefaultPartitions int32
+	// ConnectionAge is after how long a connection is told to go, 0 for never; set it before Start.
+	ConnectionAge time.Duration
 
 	address string
 
@@ -77,8 +79,10 @@ func (s *Server) Start() error {
 	defer s.mu.Unlock()
 	s.address = inner.Addr().String()
 	s.listener = &listener{Listener: inner, conns: map[net.Conn]struct{}{}}
-	s.grpc = grpc.NewServer(grpc.KeepaliveEnforcementPolicy(
-		keepalive.EnforcementPolicy{MinTime: time.Second, PermitWithoutStream: true}))
+	s.grpc = grpc.NewServer(
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionAge: s.ConnectionAge}),
+	)
 	ropewalkv1.RegisterProducerServiceServer(s.grpc, &producerService{s: s})
 	ropewalkv1.RegisterConsumerServiceServer(s.grpc, &consumerService{s: s})
 	ropewalkv1.RegisterAdminServiceServer(s.grpc, &adminService{s: s})
