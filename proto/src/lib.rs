@@ -4,13 +4,13 @@
 //! a `RecordSet` is opaque bytes there. [`FILE_DESCRIPTOR_SET`] serves reflection.
 
 /// `ropewalk.v1` as clients see it: messages, client stubs, and server traits for test servers.
-#[allow(missing_docs, unreachable_pub, clippy::all)]
+#[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all)]
 pub mod v1 {
     include!(concat!(env!("OUT_DIR"), "/client/ropewalk.v1.rs"));
 }
 
 /// `ropewalk.v1` as the broker reads it: a `RecordSet` is `Bytes`.
-#[allow(missing_docs, unreachable_pub, clippy::all)]
+#[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all)]
 pub mod broker {
     include!(concat!(env!("OUT_DIR"), "/broker/ropewalk.v1.rs"));
 }

@@ -1,1 +1,21 @@
-//! The gRPC services, the error mapping, and the limits around them
+//! The gRPC services: protobuf on one side, the broker on the other.
+//!
+//! Protobuf and tonic stop here: what goes down from here is the broker's own types, and what comes up is
+//! turned into a `google.rpc.Status` in one place, `failure`.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod admin;
+mod call;
+mod consumer;
+mod convert;
+mod deadline;
+mod failure;
+mod producer;
+mod produce_stream;
+mod server;
+mod subscribe;
+mod subscription;
+
+pub use failure::Reason;
+pub use server::{Drain, Server, ServerConfig};

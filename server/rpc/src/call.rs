@@ -1,0 +1,270 @@
+//! What every call has in common: its span, its deadline, its metrics, and that its error has details.
+//!
+//! It stands right around the services, inside the connection; a call that it refuses has reached no
+//! handler.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use hyper::body::Incoming;
+use opentelemetry::propagation::Extractor;
+use ropewalk_broker::metrics::Metrics;
+use ropewalk_core::Clock;
+use tokio::time::{Instant, Sleep};
+use tonic::body::Body;
+use tonic::service::Routes;
+use tonic::{Code, Status};
+use tower::Service;
+use tracing::Instrument;
+use tracing_opentelemetry::OpenTelemetrySpanExt;
+
+use crate::deadline::timeout_of;
+use crate::failure::{Failure, refused_by_transport};
+use crate::server::Drain;
+
+/// The methods that metrics and spans name; every other is `other`.
+const METHODS: [&str; 18] = [
+    "ropewalk.v1.ProducerService/Produce",
+    "ropewalk.v1.ProducerService/ProduceStream",
+    "ropewalk.v1.ConsumerService/Subscribe",
+    "ropewalk.v1.ConsumerService/CommitOffset",
+    "ropewalk.v1.ConsumerService/GetCommittedOffsets",
+    "ropewalk.v1.ConsumerService/ListOffsets",
+    "ropewalk.v1.AdminService/CreateTopic",
+    "ropewalk.v1.AdminService/GetTopic",
+    "ropewalk.v1.AdminService/ListTopics",
+    "ropewalk.v1.AdminService/UpdateTopic",
+    "ropewalk.v1.AdminService/DeleteTopic",
+    "ropewalk.v1.AdminService/DeleteRecords",
+    "ropewalk.v1.AdminService/GetCluster",
+    "grpc.health.v1.Health/Check",
+    "grpc.health.v1.Health/Watch",
+    "grpc.health.v1.Health/List",
+    "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+    "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+];
+const OTHER: &str = "other";
+
+fn method_of(path: &str) -> &'static str {
+    let path = path.strip_prefix('/').unwrap_or(path);
+    METHODS.into_iter().find(|method| *method == path).unwrap_or(OTHER)
+}
+
+/// What calls need beside the services.
+pub(crate) struct CallContext {
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) drain: Drain,
+}
+
+/// The services, with what all calls have in common around them.
+#[derive(Clone)]
+pub(crate) struct CallService {
+    pub(crate) routes: Routes,
+    pub(crate) context: Arc<CallContext>,
+}
+
+impl Service<Request<Incoming>> for CallService {
+    type Response = Response<CallBody>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        let method = method_of(request.uri().path());
+        let mut end = CallEnd {
+            method,
+            begun: self.context.clock.monotonic(),
+            context: Arc::clone(&self.context),
+            code: Some(Code::Cancelled),
+        };
+        let deadline = timeout_of(request.headers()).map(|timeout| Instant::now() + timeout);
+        let span = span_of(method, request.headers());
+        let mut routes = self.routes.clone();
+        let is_draining = self.context.drain.has_begun() && method.starts_with("ropewalk.");
+        let run = async move {
+            let handler = routes.call(request.map(Body::new));
+            let response = if is_draining {
+                Failure::draining().into_status().into_http()
+            } else if let Some(deadline) = deadline {
+                match tokio::time::timeout_at(deadline, handler).await {
+                    Ok(Ok(response)) => response,
+                    Err(_) => Failure::timed_out().into_status().into_http(),
+                }
+            } else {
+                let Ok(response) = handler.await;
+                response
+            };
+            let response = with_details(response);
+            if let Some(code) = code_of(response.headers()) {
+                end.code = Some(code);
+            }
+            let deadline = deadline.map(|at| Box::pin(tokio::time::sleep_until(at)));
+            Ok(response.map(|body| CallBody { body, deadline, end, is_over: false }))
+        };
+        Box::pin(run.instrument(span))
+    }
+}
+
+/// An error that tonic made itself gets the details that API.md promises.
+fn with_details(response: Response<Body>) -> Response<Body> {
+    let headers = response.headers();
+    if !headers.contains_key("grpc-status") || headers.contains_key("grpc-status-details-bin") {
+        return response;
+    }
+    let failure = Status::from_header_map(headers).as_ref().and_then(refused_by_transport);
+    failure.map_or(response, |failure| failure.into_status().into_http())
+}
+
+fn code_of(headers: &HeaderMap) -> Option<Code> {
+    Some(Code::from_bytes(headers.get("grpc-status")?.as_bytes()))
+}
+
+struct Headers<'a>(&'a HeaderMap);
+
+impl Extractor for Headers<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        self.0.get(key)?.to_str().ok()
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.0.keys().map(http::HeaderName::as_str).collect()
+    }
+}
+
+/// The span of a call, part of the caller's trace if its metadata carry one.
+fn span_of(method: &'static str, headers: &HeaderMap) -> tracing::Span {
+    let span = tracing::debug_span!("call", otel.name = method, otel.kind = "server", method);
+    if !span.is_disabled() && headers.contains_key("traceparent") {
+        let parent = opentelemetry::global::get_text_map_propagator(|propagator| {
+            propagator.extract(&Headers(headers))
+        });
+        // It fails only where no exporter is set up, and then nobody misses it.
+        let _ = span.set_parent(parent);
+    }
+    span
+}
+
+/// Records a call when it is over, in whatever way.
+struct CallEnd {
+    method: &'static str,
+    begun: Duration,
+    context: Arc<CallContext>,
+    code: Option<Code>,
+}
+
+impl Drop for CallEnd {
+    fn drop(&mut self) {
+        let took = self.context.clock.monotonic().saturating_sub(self.begun);
+        let code = self.code.unwrap_or(Code::Unknown);
+        self.context.metrics.rpc_finished(self.method, code_name(code), took);
+    }
+}
+
+/// The body of an answer: it ends at the call's deadline, and tells how the call ended.
+pub(crate) struct CallBody {
+    body: Body,
+    deadline: Option<Pin<Box<Sleep>>>,
+    end: CallEnd,
+    is_over: bool,
+}
+
+impl HttpBody for CallBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if self.is_over {
+            return Poll::Ready(None);
+        }
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        if let Poll::Ready(frame) = &polled {
+            match frame {
+                Some(Ok(frame)) => {
+                    if let Some(code) = frame.trailers_ref().and_then(code_of) {
+                        self.end.code = Some(code);
+                    }
+                }
+                Some(Err(status)) => self.end.code = Some(status.code()),
+                None => self.is_over = true,
+            }
+            return polled;
+        }
+        let Some(deadline) = &mut self.deadline else { return Poll::Pending };
+        if deadline.as_mut().poll(context).is_pending() {
+            return Poll::Pending;
+        }
+        self.is_over = true;
+        self.body = Body::empty();
+        let status = Failure::timed_out().into_status();
+        self.end.code = Some(status.code());
+        let mut trailers = HeaderMap::new();
+        let added = status.add_header(&mut trailers);
+        Poll::Ready(Some(added.map(|()| Frame::trailers(trailers))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.is_over || self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+
+    use super::*;
+
+    #[test]
+    fn every_method_of_the_contract_has_a_name_in_metrics() {
+        let files =
+            prost_types::FileDescriptorSet::decode(ropewalk_proto::FILE_DESCRIPTOR_SET).unwrap();
+        for file in files.file {
+            for service in &file.service {
+                for method in &service.method {
+                    let path = format!("/{}.{}/{}", file.package(), service.name(), method.name());
+                    assert_eq!(method_of(&path), &path[1..]);
+                }
+            }
+        }
+        assert_eq!(method_of("/no.Such/Method"), OTHER);
+    }
+}

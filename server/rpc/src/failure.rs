@@ -1,0 +1,451 @@
+//! The one mapping from errors to `google.rpc.Status`.
+//!
+//! Every failure has a reason of API.md's table, and with it a code; the details say what a program
+//! needs to react: ErrorInfo always, BadRequest, ResourceInfo, RetryInfo and QuotaFailure where they fit.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use prost::Message;
+use ropewalk_broker::delivery::DeliveryError;
+use ropewalk_broker::errors::{AppendError, Missing, ReadError, TopicError};
+use ropewalk_broker::ingest::IngestError;
+use ropewalk_broker::{ProposeError, StorageError};
+use ropewalk_cluster::MetadataError;
+use ropewalk_core::names::NameError;
+use ropewalk_core::records::RecordsError;
+use ropewalk_proto::{ERROR_DOMAIN, google};
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+/// Why a call failed, as API.md names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)] // API.md and the protos say what each means.
+pub enum Reason {
+    TopicNotFound,
+    PartitionNotFound,
+    TopicExists,
+    InvalidTopicName,
+    InvalidField,
+    RecordTooLarge,
+    BatchTooLarge,
+    CorruptBatch,
+    ExpectedOffsetMismatch,
+    OffsetOutOfRange,
+    NoLeader,
+    BrokerDraining,
+    NoQuorum,
+    LeaderChanged,
+    TimedOut,
+    Overloaded,
+    TooMany,
+    CorruptLog,
+    Internal,
+}
+
+impl Reason {
+    /// Every reason.
+    pub const ALL: [Self; 19] = [
+        Self::TopicNotFound,
+        Self::PartitionNotFound,
+        Self::TopicExists,
+        Self::InvalidTopicName,
+        Self::InvalidField,
+        Self::RecordTooLarge,
+        Self::BatchTooLarge,
+        Self::CorruptBatch,
+        Self::ExpectedOffsetMismatch,
+        Self::OffsetOutOfRange,
+        Self::NoLeader,
+        Self::BrokerDraining,
+        Self::NoQuorum,
+        Self::LeaderChanged,
+        Self::TimedOut,
+        Self::Overloaded,
+        Self::TooMany,
+        Self::CorruptLog,
+        Self::Internal,
+    ];
+
+    /// Its name on the wire, and its code.
+    const fn parts(self) -> (&'static str, Code) {
+        match self {
+            Self::TopicNotFound => ("TOPIC_NOT_FOUND", Code::NotFound),
+            Self::PartitionNotFound => ("PARTITION_NOT_FOUND", Code::NotFound),
+            Self::TopicExists => ("TOPIC_EXISTS", Code::AlreadyExists),
+            Self::InvalidTopicName => ("INVALID_TOPIC_NAME", Code::InvalidArgument),
+            Self::InvalidField => ("INVALID_FIELD", Code::InvalidArgument),
+            Self::RecordTooLarge => ("RECORD_TOO_LARGE", Code::InvalidArgument),
+            Self::BatchTooLarge => ("BATCH_TOO_LARGE", Code::InvalidArgument),
+            Self::CorruptBatch => ("CORRUPT_BATCH", Code::InvalidArgument),
+            Self::ExpectedOffsetMismatch => ("EXPECTED_OFFSET_MISMATCH", Code::Aborted),
+            Self::OffsetOutOfRange => ("OFFSET_OUT_OF_RANGE", Code::OutOfRange),
+            Self::NoLeader => ("NO_LEADER", Code::Unavailable),
+            Self::BrokerDraining => ("BROKER_DRAINING", Code::Unavailable),
+            Self::NoQuorum => ("NO_QUORUM", Code::Unavailable),
+            Self::LeaderChanged => ("LEADER_CHANGED", Code::Unavailable),
+            Self::TimedOut => ("TIMED_OUT", Code::DeadlineExceeded),
+            Self::Overloaded => ("OVERLOADED", Code::ResourceExhausted),
+            Self::TooMany => ("TOO_MANY", Code::ResourceExhausted),
+            Self::CorruptLog => ("CORRUPT_LOG", Code::DataLoss),
+            Self::Internal => ("INTERNAL", Code::Internal),
+        }
+    }
+
+    /// Its name on the wire.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        self.parts().0
+    }
+
+    /// The gRPC code that goes with it.
+    #[must_use]
+    pub const fn code(self) -> Code {
+        self.parts().1
+    }
+}
+
+/// A call, or one batch of a stream, that failed.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    reason: Reason,
+    message: String,
+    metadata: HashMap<String, String>,
+    details: ErrorDetails,
+}
+
+impl Failure {
+    pub(crate) fn new(reason: Reason, message: impl Into<String>) -> Self {
+        let (message, metadata) = (message.into(), HashMap::new());
+        Self { reason, message, metadata, details: ErrorDetails::new() }
+    }
+
+    /// A field of the request that is not what it must be.
+    pub(crate) fn field(field: &str, message: impl Into<String>) -> Self {
+        Self::new(Reason::InvalidField, message).about_field(field)
+    }
+
+    pub(crate) fn draining() -> Self {
+        let message = "the broker is shutting down; connect to another one or try again";
+        Self::new(Reason::BrokerDraining, message).retry_after(Duration::from_millis(500))
+    }
+
+    pub(crate) fn timed_out() -> Self {
+        Self::new(Reason::TimedOut, "the call's deadline ran out")
+    }
+
+    /// The broker's own fault. What happened is in its log under the id in the message.
+    pub(crate) fn internal(error: &dyn std::fmt::Display) -> Self {
+        tracing::error!(%error, "a call failed inside the broker");
+        Self::new(Reason::Internal, format!("the broker failed: {error}; its log says more"))
+    }
+
+    pub(crate) fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    pub(crate) fn with(mut self, key: &str, value: impl ToString) -> Self {
+        self.metadata.insert(key.to_owned(), value.to_string());
+        self
+    }
+
+    pub(crate) fn about_field(mut self, field: &str) -> Self {
+        self.details.add_bad_request_violation(field, self.message.clone());
+        self.with("field", field)
+    }
+
+    fn about_resource(mut self, kind: &str, name: &str) -> Self {
+        self.details.set_resource_info(kind, name, "", self.message.clone());
+        self.with("resource", name)
+    }
+
+    fn retry_after(mut self, delay: Duration) -> Self {
+        self.details.set_retry_info(Some(delay));
+        self
+    }
+
+    fn over_quota(mut self, subject: &str, limit: usize) -> Self {
+        self.details.add_quota_failure_violation(subject, self.message.clone());
+        self.with("limit", limit)
+    }
+
+    /// As the status of a whole call.
+    pub(crate) fn into_status(mut self) -> Status {
+        self.details.set_error_info(self.reason.name(), ERROR_DOMAIN, self.metadata);
+        Status::with_error_details(self.reason.code(), self.message, self.details)
+    }
+
+    /// As the status of one answer within a stream.
+    pub(crate) fn into_rpc_status(self) -> google::rpc::Status {
+        let status = self.into_status();
+        google::rpc::Status::decode(status.details())
+            .expect("a status is read back as it was just encoded")
+    }
+}
+
+impl From<Failure> for Status {
+    fn from(failure: Failure) -> Self {
+        failure.into_status()
+    }
+}
+
+impl From<Missing> for Failure {
+    fn from(missing: Missing) -> Self {
+        let message = missing.to_string();
+        match missing {
+            Missing::Topic(name) => {
+                Self::new(Reason::TopicNotFound, message).about_resource("topic", &name)
+            }
+            Missing::Partition { topic, partition, .. } => {
+                Self::new(Reason::PartitionNotFound, message)
+                    .about_resource("partition", &format!("{topic}/{partition}"))
+            }
+        }
+    }
+}
+
+impl From<ProposeError> for Failure {
+    fn from(error: ProposeError) -> Self {
+        let message = error.to_string();
+        match error {
+            ProposeError::NoGroup => {
+                Self::new(Reason::TopicNotFound, "the topic was deleted").with("resource", "")
+            }
+            ProposeError::NoLeader => Self::new(Reason::NoLeader, message + "; try again")
+                .retry_after(Duration::from_millis(100)),
+            ProposeError::ExpectedOffset { current } => {
+                let message = format!("another append came first: the next offset is {current}");
+                Self::new(Reason::ExpectedOffsetMismatch, message).with("current", current)
+            }
+            ProposeError::OutOfRange { start, high_watermark } => {
+                let message = format!("the offset is above the high watermark, {high_watermark}");
+                Self::new(Reason::OffsetOutOfRange, message)
+                    .with("earliest", start)
+                    .with("latest", high_watermark)
+            }
+            ProposeError::Overloaded => Self::new(Reason::Overloaded, message + "; try again later")
+                .retry_after(Duration::from_millis(500)),
+            ProposeError::LeaderChanged { epoch } => {
+                Self::new(Reason::LeaderChanged, message).with("leader_epoch", epoch)
+            }
+        }
+    }
+}
+
+impl From<NameError> for Failure {
+    fn from(error: NameError) -> Self {
+        Self::new(Reason::InvalidTopicName, error.to_string()).about_field("name")
+    }
+}
+
+impl From<TopicError> for Failure {
+    fn from(error: TopicError) -> Self {
+        let message = error.to_string();
+        match error {
+            TopicError::Name(error) => error.into(),
+            TopicError::Missing(missing) => missing.into(),
+            TopicError::Propose(error) => error.into(),
+            TopicError::PartitionCount { limit, actual } => Self::field("partition_count", message)
+                .with("limit", limit)
+                .with("actual", actual),
+            TopicError::Metadata(error) => error.into(),
+        }
+    }
+}
+
+impl From<MetadataError> for Failure {
+    fn from(error: MetadataError) -> Self {
+        let message = error.to_string();
+        match error {
+            MetadataError::TopicExists(name) => Self::new(Reason::TopicExists, message)
+                .about_resource("topic", &name)
+                .with("topic", name),
+            MetadataError::TopicNotFound => Self::new(Reason::TopicNotFound, message),
+            MetadataError::PartitionsShrink { current } => {
+                Self::field("partition_count", message).with("actual", current)
+            }
+            MetadataError::TooManyPartitions { limit } => {
+                Self::new(Reason::TooMany, message).over_quota("partitions", limit)
+            }
+            MetadataError::OutOfRange(error) => {
+                Self::field(&format!("settings.{}", error.setting), message)
+            }
+            MetadataError::Malformed(error) => Self::internal(&error),
+        }
+    }
+}
+
+impl From<IngestError> for Failure {
+    fn from(error: IngestError) -> Self {
+        let message = error.to_string();
+        match error {
+            IngestError::Records(error) => error.into(),
+            IngestError::Frame { .. } => {
+                Self::new(Reason::CorruptBatch, message).about_field("compressed")
+            }
+            IngestError::BatchTooLarge { limit, actual } => {
+                Self::new(Reason::BatchTooLarge, message)
+                    .about_field("records")
+                    .with("limit", limit)
+                    .with("actual", actual)
+            }
+        }
+    }
+}
+
+impl From<RecordsError> for Failure {
+    fn from(error: RecordsError) -> Self {
+        let message = error.to_string();
+        match error {
+            RecordsError::Empty => Self::field("records", message),
+            RecordsError::Corrupt { record, .. } => Self::new(Reason::CorruptBatch, message)
+                .about_field(&format!("records.records[{record}]")),
+            RecordsError::RecordTooLarge { record, limit, actual } => {
+                Self::new(Reason::RecordTooLarge, message)
+                    .about_field(&format!("records.records[{record}]"))
+                    .with("limit", limit)
+                    .with("actual", actual)
+            }
+            RecordsError::HeadersTooLarge { record, limit, actual } => {
+                Self::new(Reason::RecordTooLarge, message)
+                    .about_field(&format!("records.records[{record}].headers"))
+                    .with("limit", limit)
+                    .with("actual", actual)
+            }
+            RecordsError::Conflict { record, .. } => {
+                Self::field(&format!("records.records[{record}]"), message)
+            }
+        }
+    }
+}
+
+impl From<AppendError> for Failure {
+    fn from(error: AppendError) -> Self {
+        let message = error.to_string();
+        match error {
+            AppendError::Missing(missing) => missing.into(),
+            AppendError::Ingest(error) => error.into(),
+            AppendError::Propose(error) => error.into(),
+            // The name of a topic that is used is the request's field `topic`.
+            AppendError::Create(TopicError::Name(error)) => {
+                Self::new(Reason::InvalidTopicName, error.to_string()).about_field("topic")
+            }
+            AppendError::Create(error) => error.into(),
+            AppendError::Draining => Self::draining(),
+            AppendError::Overloaded { limit } => Self::new(Reason::Overloaded, message)
+                .over_quota("append_budget", limit)
+                .retry_after(Duration::from_millis(500)),
+        }
+    }
+}
+
+impl From<ReadError> for Failure {
+    fn from(error: ReadError) -> Self {
+        let message = error.to_string();
+        match error {
+            ReadError::Missing(missing) => missing.into(),
+            ReadError::Create(error) => AppendError::Create(error).into(),
+            ReadError::Propose(error) => error.into(),
+            ReadError::OutOfRange { earliest, latest, .. } => {
+                Self::new(Reason::OffsetOutOfRange, message)
+                    .with("earliest", earliest)
+                    .with("latest", latest)
+            }
+            ReadError::Storage(error) => error.into(),
+            ReadError::Delivery(
+                DeliveryError::Compressed { offset, .. } | DeliveryError::Count { offset, .. },
+            ) => Self::new(Reason::CorruptLog, message + "; read on at a later offset")
+                .with("file", "")
+                .with("offset", offset),
+        }
+    }
+}
+
+impl From<StorageError> for Failure {
+    fn from(error: StorageError) -> Self {
+        let message = error.to_string();
+        match error {
+            StorageError::Corrupt { what, path, .. } => {
+                tracing::error!(error = %message, "a part of the log is damaged and is not served");
+                Self::new(Reason::CorruptLog, message)
+                    .with("file", path.display())
+                    .with("offset", what)
+            }
+            StorageError::Missing { offset, .. } => {
+                tracing::error!(error = %message, "a part of the log is missing");
+                Self::new(Reason::CorruptLog, message).with("file", "").with("offset", offset)
+            }
+            StorageError::Io { .. } | StorageError::Refused(_) => Self::internal(&message),
+        }
+    }
+}
+
+/// What tonic refuses before a handler sees it, with the details that API.md promises.
+pub(crate) fn refused_by_transport(status: &Status) -> Option<Failure> {
+    let message = status.message();
+    match status.code() {
+        Code::OutOfRange if message.contains("message length too large") => {
+            let limit = ropewalk_core::limits::MAX_MESSAGE_BYTES;
+            let text = format!("{message}; send the records in several requests");
+            Some(Failure::new(Reason::BatchTooLarge, text).with("limit", limit))
+        }
+        Code::Internal if message.contains("decode") => {
+            let text = format!("the request is not a valid message of this method: {message}");
+            Some(Failure::new(Reason::InvalidField, text))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_reason_stands_in_the_table_of_a_proto_with_its_code() {
+        let protos = [
+            include_str!("../../../proto/ropewalk/v1/producer.proto"),
+            include_str!("../../../proto/ropewalk/v1/consumer.proto"),
+            include_str!("../../../proto/ropewalk/v1/admin.proto"),
+        ];
+        let rows: BTreeSet<(String, String)> = protos
+            .iter()
+            .flat_map(|proto| proto.lines())
+            .filter_map(|line| line.strip_prefix("// | "))
+            .flat_map(|row| {
+                let mut cells = row.split('|').map(str::trim);
+                let (reasons, code) = (cells.next().unwrap(), cells.next().unwrap());
+                reasons
+                    .split(", ")
+                    .map(|reason| (reason.to_owned(), code.to_owned()))
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+        for reason in Reason::ALL {
+            let code = format!("{:?}", reason.code());
+            let code: String = code
+                .chars()
+                .enumerate()
+                .flat_map(|(at, c)| {
+                    let gap = (at > 0 && c.is_uppercase()).then_some('_');
+                    gap.into_iter().chain(c.to_uppercase())
+                })
+                .collect();
+            assert!(rows.contains(&(reason.name().to_owned(), code.clone())), "{reason:?} {code}");
+        }
+    }
+
+    #[test]
+    fn a_failure_is_the_same_in_a_stream_and_as_a_call() {
+        let failure = || Failure::field("topic", "no").with("limit", 3);
+        let status = failure().into_status();
+        let info = status.get_error_details().error_info().unwrap().clone();
+        assert_eq!((info.reason.as_str(), info.domain.as_str()), ("INVALID_FIELD", ERROR_DOMAIN));
+        assert_eq!(info.metadata["limit"], "3");
+        let in_stream = failure().into_rpc_status();
+        assert_eq!(in_stream.code, Code::InvalidArgument as i32);
+        assert_eq!(in_stream.details.len(), 2);
+    }
+}

@@ -1,0 +1,272 @@
+//! ProducerService: from a request to appends, and from appends to an answer.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use ropewalk_broker::errors::AppendError;
+use ropewalk_broker::ingest::{self, Payload};
+use ropewalk_broker::metrics::AppendDurability;
+use ropewalk_broker::{Appended, Broker, Durability, Partition, ProposeError};
+use ropewalk_core::{BatchDraft, Compression, Offset};
+use ropewalk_proto::broker as pb;
+use ropewalk_proto::broker::producer_service_server::ProducerService;
+use tokio::sync::oneshot;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::convert;
+use crate::failure::{Failure, Reason};
+use crate::produce_stream::ProduceSession;
+use crate::server::Drain;
+
+/// How long a single Produce waits for memory.
+const RESERVE_TIMEOUT: Duration = Duration::from_secs(5);
+
+pub(crate) struct Producer {
+    pub(crate) broker: Arc<Broker>,
+    pub(crate) drain: Drain,
+}
+
+#[tonic::async_trait]
+impl ProducerService for Producer {
+    async fn produce(
+        &self,
+        request: Request<pb::ProduceRequest>,
+    ) -> Result<Response<pb::ProduceResponse>, Status> {
+        let (done, ended) = oneshot::channel();
+        let append = Append::plan(&self.broker, request.into_inner()).await?;
+        append
+            .submit(&self.broker, Some(RESERVE_TIMEOUT), move |answer| {
+                // Nobody waits any more: the call was given up, and the records stand all the same.
+                let _ = done.send(answer);
+            })
+            .await?;
+        match ended.await {
+            Ok(answer) => Ok(Response::new(answer?)),
+            Err(_) => Err(Failure::draining().into()),
+        }
+    }
+
+    type ProduceStreamStream = ReceiverStream<Result<pb::ProduceStreamResponse, Status>>;
+
+    async fn produce_stream(
+        &self,
+        request: Request<Streaming<pb::ProduceStreamRequest>>,
+    ) -> Result<Response<Self::ProduceStreamStream>, Status> {
+        let (broker, drain) = (Arc::clone(&self.broker), self.drain.clone());
+        Ok(Response::new(ProduceSession::start(broker, drain, request.into_inner())))
+    }
+}
+
+/// One batch for one partition.
+struct Part {
+    partition: Arc<Partition>,
+    draft: BatchDraft,
+    indexes: Vec<u32>,
+}
+
+/// A request that was checked as a whole, and is not yet appended.
+pub(crate) struct Append {
+    parts: Vec<Part>,
+    durability: Durability,
+    expected: Option<Offset>,
+}
+
+impl Append {
+    /// Checks a request. Nothing of it is appended when it is refused here.
+    pub(crate) async fn plan(
+        broker: &Broker,
+        request: pb::ProduceRequest,
+    ) -> Result<Self, Failure> {
+        let planned = Self::plan_inner(broker, request).await;
+        planned.inspect_err(|failure| {
+            broker.config().metrics.produce_failed(failure.reason().name());
+        })
+    }
+
+    async fn plan_inner(broker: &Broker, request: pb::ProduceRequest) -> Result<Self, Failure> {
+        let durability = convert::read_durability(request.durability)?;
+        let expected = request.expected.map(|pb::produce_request::Expected::ExpectedOffset(at)| {
+            let negative = "`expected_offset` cannot be negative: the first offset is 0";
+            u64::try_from(at).map(Offset).map_err(|_| Failure::field("expected_offset", negative))
+        });
+        let expected = expected.transpose()?;
+        let payload = read_payload(request.data, request.compression, request.record_count)?;
+        let topic = broker.topic_for_use(&request.topic).await.map_err(AppendError::Create)?;
+        let settings = &topic.topic.settings;
+        let mut parts = Vec::new();
+        if let Some(id) = request.partition {
+            let partition = broker.partition(&topic, id.into())?;
+            let draft = ingest::prepare(&payload, settings)?;
+            parts.push(Part { partition, draft, indexes: Vec::new() });
+            return Ok(Self { parts, durability, expected });
+        }
+        if expected.is_some() {
+            let message = "`partition` must be given with `expected_offset`, which is one partition's";
+            return Err(Failure::field("partition", message));
+        }
+        let Payload::Records(records) = &payload else {
+            let message = "`partition` must be given with `compressed`: the broker does not look inside";
+            return Err(Failure::field("partition", message));
+        };
+        // The whole is checked before it is taken apart, so that errors name positions in the request.
+        let whole = ingest::prepare(&payload, settings)?;
+        let keyless = broker.keyless_partition(&topic);
+        let mut placed = ingest::place(records, topic.topic.partition_count(), keyless);
+        if let [only] = placed.as_mut_slice() {
+            let partition = broker.partition(&topic, only.partition.0.into())?;
+            parts.push(Part { partition, draft: whole, indexes: Vec::new() });
+        } else {
+            for placed in placed {
+                let partition = broker.partition(&topic, placed.partition.0.into())?;
+                let draft = ingest::prepare(&Payload::Records(placed.records), settings)?;
+                parts.push(Part { partition, draft, indexes: placed.indexes });
+            }
+        }
+        Ok(Self { parts, durability, expected })
+    }
+
+    /// Appends it, once memory is free for it. `done` is told how it ended, on a thread that must not be
+    /// kept waiting; an error that is returned is told nowhere else.
+    pub(crate) async fn submit(
+        self,
+        broker: &Broker,
+        reserve_timeout: Option<Duration>,
+        done: impl FnOnce(Result<pb::ProduceResponse, Failure>) + Send + 'static,
+    ) -> Result<(), Failure> {
+        let bytes = self.parts.iter().map(|part| part.draft.len()).sum();
+        let mut reserved = broker.reserve(bytes, reserve_timeout).await?;
+        let metrics = Arc::clone(&broker.config().metrics);
+        let clock = Arc::clone(&broker.config().clock);
+        let begun = clock.monotonic();
+        let durability = self.durability;
+        let join = Arc::new(Join {
+            unfinished: AtomicUsize::new(self.parts.len()),
+            outcomes: Mutex::new(Vec::with_capacity(self.parts.len())),
+            done: Mutex::new(Some(done)),
+        });
+        for Part { partition, draft, indexes } in self.parts {
+            let own = reserved.split(draft.len());
+            let (join, metrics) = (Arc::clone(&join), Arc::clone(&metrics));
+            let (clock, bytes) = (Arc::clone(&clock), draft.len() as u64);
+            let (id, failed) = (partition.id.0, Arc::clone(&join));
+            let finish = move |result: Result<Appended, ProposeError>| {
+                match &result {
+                    Ok(appended) => {
+                        metrics.produced(u64::from(appended.record_count), bytes);
+                        let took = clock.monotonic().saturating_sub(begun);
+                        metrics.append_acknowledged(metrics_durability(durability), took);
+                    }
+                    Err(error) => metrics.produce_failed(Failure::from(*error).reason().name()),
+                }
+                join.finish(result.map(|appended| partition_append(id, &appended, &indexes)));
+            };
+            if partition.append(draft, self.expected, durability, own, finish).await.is_err() {
+                failed.finish(Err(ProposeError::NoLeader));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn read_payload(
+    data: Option<pb::produce_request::Data>,
+    compression: i32,
+    record_count: i32,
+) -> Result<Payload, Failure> {
+    let codec = convert::read_compression(compression, "compression")?;
+    match data {
+        Some(pb::produce_request::Data::Records(records)) => {
+            if codec != Compression::None {
+                let message = "`compression` belongs to `compressed`: leave it out with `records`";
+                return Err(Failure::field("compression", message));
+            }
+            Ok(Payload::Records(records))
+        }
+        Some(pb::produce_request::Data::Compressed(bytes)) => {
+            if codec == Compression::None {
+                let message = "`compression` must name the codec of `compressed`";
+                return Err(Failure::field("compression", message));
+            }
+            let count = u32::try_from(record_count).ok().filter(|count| *count > 0);
+            let missing = "`record_count` must give the number of records in `compressed`";
+            let record_count = count.ok_or_else(|| Failure::field("record_count", missing))?;
+            Ok(Payload::Compressed { codec, bytes, record_count })
+        }
+        // A record set without records is a field without bytes, which some encoders leave out.
+        None => Ok(Payload::Records(Bytes::new())),
+    }
+}
+
+/// Gathers the ends of a request's appends.
+struct Join<F> {
+    unfinished: AtomicUsize,
+    outcomes: Mutex<Vec<Result<pb::PartitionAppend, ProposeError>>>,
+    done: Mutex<Option<F>>,
+}
+
+impl<F: FnOnce(Result<pb::ProduceResponse, Failure>)> Join<F> {
+    fn finish(&self, outcome: Result<pb::PartitionAppend, ProposeError>) {
+        let expect = "no holder of an append's outcome panics";
+        self.outcomes.lock().expect(expect).push(outcome);
+        if self.unfinished.fetch_sub(1, Ordering::AcqRel) > 1 {
+            return;
+        }
+        let outcomes = std::mem::take(&mut *self.outcomes.lock().expect(expect));
+        if let Some(done) = self.done.lock().expect(expect).take() {
+            done(answer(outcomes));
+        }
+    }
+}
+
+/// The answer of a request whose appends have all ended. When some failed, what the others did cannot be
+/// taken back, so that the caller may not conclude that nothing happened.
+fn answer(
+    outcomes: Vec<Result<pb::PartitionAppend, ProposeError>>,
+) -> Result<pb::ProduceResponse, Failure> {
+    let mut appends = Vec::with_capacity(outcomes.len());
+    let mut error = None;
+    for outcome in outcomes {
+        match outcome {
+            Ok(append) => appends.push(append),
+            Err(failed) => error = error.or(Some(failed)),
+        }
+    }
+    appends.sort_by_key(|append| append.partition);
+    match error {
+        None => Ok(pb::ProduceResponse { appends }),
+        Some(error) if appends.is_empty() => Err(error.into()),
+        Some(error) => {
+            let partitions: Vec<_> =
+                appends.iter().map(|append| append.partition.to_string()).collect();
+            let message = format!(
+                "only some partitions took their records ({}): {error}",
+                partitions.join(", ")
+            );
+            Err(Failure::new(Reason::NoQuorum, message).with("appended", partitions.join(",")))
+        }
+    }
+}
+
+fn partition_append(partition: u32, appended: &Appended, indexes: &[u32]) -> pb::PartitionAppend {
+    let signed = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
+    pb::PartitionAppend {
+        partition: signed(partition),
+        base_offset: convert::offset(appended.base_offset),
+        record_count: signed(appended.record_count),
+        append_time: Some(convert::timestamp(appended.append_time)),
+        achieved: convert::durability(appended.achieved).into(),
+        leader_epoch: i64::try_from(appended.leader_epoch).unwrap_or(i64::MAX),
+        record_indexes: indexes.iter().map(|index| signed(*index)).collect(),
+    }
+}
+
+fn metrics_durability(durability: Durability) -> AppendDurability {
+    match durability {
+        Durability::None => AppendDurability::None,
+        Durability::Leader => AppendDurability::Leader,
+        Durability::Quorum => AppendDurability::Quorum,
+    }
+}

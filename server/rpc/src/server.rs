@@ -1,0 +1,230 @@
+//! The client port: connections, their limits, the services behind them, and how it all ends.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::server::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use ropewalk_broker::Broker;
+use ropewalk_core::limits;
+use ropewalk_proto::broker::admin_service_server::AdminServiceServer;
+use ropewalk_proto::broker::consumer_service_server::ConsumerServiceServer;
+use ropewalk_proto::broker::producer_service_server::ProducerServiceServer;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tonic::service::{Routes, RoutesBuilder};
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+
+use crate::admin::Admin;
+use crate::call::{CallContext, CallService};
+use crate::consumer::Consumer;
+use crate::producer::Producer;
+
+/// What one stream may be sent without an answer, and what a connection may in all.
+const STREAM_WINDOW: u32 = 1024 * 1024;
+const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+/// Answers that a connection holds for one stream while the client does not read.
+const SEND_BUFFER: usize = 512 * 1024;
+/// How long a connection may stay without its first byte.
+const FIRST_BYTE: Duration = Duration::from_secs(10);
+/// How long the port rests after the system would give it no connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Tells everything that is open that the broker is about to stop.
+#[derive(Clone, Debug)]
+pub struct Drain(watch::Receiver<bool>);
+
+impl Drain {
+    /// A drain that has not begun, and what begins it.
+    #[must_use]
+    pub fn new() -> (watch::Sender<bool>, Self) {
+        let (begin, drain) = watch::channel(false);
+        (begin, Self(drain))
+    }
+
+    /// Whether it has begun.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    /// Waits until it begins. Nothing is lost when the wait is given up.
+    pub async fn begun(&mut self) {
+        // Whoever could begin it is gone: then the broker stops too.
+        let _ = self.0.wait_for(|begun| *begun).await;
+    }
+}
+
+/// How the port is to be served.
+#[derive(Clone, Copy, Debug)]
+pub struct ServerConfig {
+    /// The most connections at a time; more are closed at once.
+    pub max_connections: usize,
+    /// The most open streams of a connection.
+    pub max_streams: u32,
+    /// The time between pings of a connection.
+    pub keepalive_interval: Duration,
+    /// How long a ping may stay unanswered before the connection is closed.
+    pub keepalive_timeout: Duration,
+    /// How long connections may take to end once the broker drains.
+    pub drain_timeout: Duration,
+}
+
+/// The client port.
+pub struct Server {
+    config: ServerConfig,
+    service: CallService,
+    health: HealthReporter,
+    drain: Drain,
+    broker: Arc<Broker>,
+}
+
+impl Server {
+    /// A server of a running broker.
+    ///
+    /// # Panics
+    /// When the compiled contract cannot be reflected, which a test rules out.
+    pub async fn new(broker: Arc<Broker>, config: ServerConfig, drain: Drain) -> Self {
+        let (health, routes) = services(&broker, &drain).await;
+        let context = CallContext {
+            metrics: Arc::clone(&broker.config().metrics),
+            clock: Arc::clone(&broker.config().clock),
+            drain: drain.clone(),
+        };
+        let service = CallService { routes: routes.prepare(), context: Arc::new(context) };
+        Self { config, service, health, drain, broker }
+    }
+
+    /// Serves until the drain begins, and then until what is open has ended, or the drain's time is over.
+    pub async fn serve(mut self, listener: TcpListener) -> io::Result<()> {
+        let slots = Arc::new(Semaphore::new(self.config.max_connections));
+        let mut connections = JoinSet::new();
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                Some(_) = connections.join_next(), if !connections.is_empty() => continue,
+                () = self.drain.begun() => break,
+            };
+            let stream = match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    // Out of descriptors, or the peer is gone already: the port itself is sound.
+                    tracing::warn!(%error, "a connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            };
+            let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
+                tracing::warn!(
+                    limit = self.config.max_connections,
+                    "a connection was closed: there are too many (server.max_connections)"
+                );
+                continue;
+            };
+            let connection = connection(
+                stream,
+                self.config,
+                self.service.clone(),
+                self.drain.clone(),
+                self.broker.config().metrics.connection_opened(),
+            );
+            connections.spawn(async move {
+                connection.await;
+                drop(slot);
+            });
+        }
+        drop(listener);
+        for service in SERVICES {
+            self.health.set_service_status(service, ServingStatus::NotServing).await;
+        }
+        let ended = async { while connections.join_next().await.is_some() {} };
+        if tokio::time::timeout(self.config.drain_timeout, ended).await.is_err() {
+            tracing::warn!(left = connections.len(), "connections were cut: they did not end in time");
+            connections.shutdown().await;
+        }
+        Ok(())
+    }
+}
+
+/// The names under which health is asked for; the empty one is the process as a whole.
+const SERVICES: [&str; 4] = [
+    "",
+    "ropewalk.v1.ProducerService",
+    "ropewalk.v1.ConsumerService",
+    "ropewalk.v1.AdminService",
+];
+
+async fn services(broker: &Arc<Broker>, drain: &Drain) -> (HealthReporter, Routes) {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    for service in SERVICES {
+        health.set_service_status(service, ServingStatus::Serving).await;
+    }
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(ropewalk_proto::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let expect = "the compiled contract can be reflected";
+    let (broker, drain) = (|| Arc::clone(broker), || drain.clone());
+    let limit = limits::MAX_MESSAGE_BYTES;
+    let producer = Producer { broker: broker(), drain: drain() };
+    let consumer = Consumer { broker: broker(), drain: drain() };
+    let mut routes = RoutesBuilder::default();
+    routes
+        .add_service(health_service)
+        .add_service(reflection().build_v1().expect(expect))
+        .add_service(reflection().build_v1alpha().expect(expect))
+        .add_service(ProducerServiceServer::new(producer).max_decoding_message_size(limit))
+        .add_service(ConsumerServiceServer::new(consumer).max_decoding_message_size(limit))
+        .add_service(
+            AdminServiceServer::new(Admin { broker: broker() }).max_decoding_message_size(limit),
+        );
+    (health, routes.routes())
+}
+
+async fn connection(
+    stream: TcpStream,
+    config: ServerConfig,
+    service: CallService,
+    mut drain: Drain,
+    active: ropewalk_broker::metrics::ActiveGuard,
+) {
+    let _active = active;
+    // Answers are small and must not wait for more of them.
+    let _ = stream.set_nodelay(true);
+    let mut first = [0];
+    let first_byte = tokio::time::timeout(FIRST_BYTE, stream.peek(&mut first));
+    let mut draining = drain.clone();
+    let is_open = tokio::select! {
+        peeked = first_byte => matches!(peeked, Ok(Ok(1))),
+        () = draining.begun() => false,
+    };
+    if !is_open {
+        return;
+    }
+    let served = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(config.max_streams)
+        .keep_alive_interval(config.keepalive_interval)
+        .keep_alive_timeout(config.keepalive_timeout)
+        .max_header_list_size(u32::try_from(limits::MAX_METADATA_BYTES).unwrap_or(u32::MAX))
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+    let mut served = std::pin::pin!(served);
+    let result = tokio::select! {
+        result = served.as_mut() => result,
+        () = drain.begun() => {
+            served.as_mut().graceful_shutdown();
+            served.await
+        }
+    };
+    if let Err(error) = result {
+        tracing::debug!(%error, "a connection ended with an error");
+    }
+}
