@@ -6,6 +6,7 @@
 //! garbage, to be removed at leisure. Nothing here knows what an entry means.
 
 mod keys;
+mod load;
 mod plan;
 mod source;
 #[cfg(test)]
@@ -29,10 +30,10 @@ use plan::Plan;
 use source::Source;
 use value::EntryHead;
 
-/// The format of the index that this code writes and reads.
-const FORMAT: u32 = 1;
 /// The most keys that one step of `reclaim` removes.
 const RECLAIM_KEYS: usize = 512;
+/// The most groups in which one step of `reclaim` looks for garbage.
+const RECLAIM_CHECKS: usize = 32;
 
 /// An engine on the disk.
 pub struct SledEngine {
@@ -41,6 +42,8 @@ pub struct SledEngine {
     /// reader sees a batch wholly or not at all.
     spans: RwLock<BTreeMap<GroupId, Span>>,
     writer: Mutex<Writer>,
+    /// The groups as `open` found them, for the one who asks first; gone with the first write.
+    found: Mutex<Option<Vec<GroupState>>>,
 }
 
 /// What only the writer knows.
@@ -48,8 +51,10 @@ pub struct SledEngine {
 struct Writer {
     /// A write failed, or the engine was closed: nothing may be written any more.
     ended: bool,
-    /// Groups that may have garbage.
+    /// Groups that have garbage.
     garbage: BTreeSet<GroupId>,
+    /// Groups that may have garbage since before `open`.
+    unchecked: Vec<GroupId>,
 }
 
 impl fmt::Debug for SledEngine {
@@ -66,16 +71,19 @@ impl SledEngine {
     /// be read, `Io` for everything else.
     pub fn open(dir: &Path) -> Result<Self> {
         let source = Source::open(dir)?;
-        check_format(&source)?;
-        let (spans, garbage) = load(&source)?;
-        let writer = Mutex::new(Writer {
+        load::check_format(&source)?;
+        let found = load::groups(&source)?;
+        let spans: BTreeMap<GroupId, Span> = found.iter().map(load::span).collect();
+        let writer = Writer {
             ended: false,
-            garbage,
-        });
+            garbage: load::deleted(&source)?,
+            unchecked: spans.keys().copied().collect(),
+        };
         Ok(Self {
             source,
             spans: RwLock::new(spans),
-            writer,
+            writer: Mutex::new(writer),
+            found: Mutex::new(Some(found)),
         })
     }
 
@@ -85,6 +93,12 @@ impl SledEngine {
 
     fn writer(&self) -> MutexGuard<'_, Writer> {
         self.writer.lock().expect("no holder of the writer panics")
+    }
+
+    fn found(&self) -> MutexGuard<'_, Option<Vec<GroupState>>> {
+        self.found
+            .lock()
+            .expect("no holder of the found groups panics")
     }
 
     /// Runs a change of the index; after a failure nothing is written any more.
@@ -111,6 +125,7 @@ impl SledEngine {
             plan.finish()
         };
         if !planned.is_empty {
+            self.found().take();
             let mut spans = self.spans.write().expect("no holder of the spans panics");
             self.source.apply(planned.batch)?;
             for (group, span) in planned.spans {
@@ -156,6 +171,27 @@ impl SledEngine {
         Ok((batch, done))
     }
 
+    /// Looks for what a trim before `open` has left, in some of the groups.
+    fn check_some(&self, writer: &mut Writer) -> Result<()> {
+        let rest = writer.unchecked.len().saturating_sub(RECLAIM_CHECKS);
+        for group in writer.unchecked.split_off(rest) {
+            let Some(span) = self.spans().get(&group).copied() else {
+                continue;
+            };
+            let (first, last) = (Key::Entry(group, 0), Key::Entry(group, span.start));
+            if self
+                .source
+                .range(&first.encode(), &last.encode())
+                .next()
+                .transpose()?
+                .is_some()
+            {
+                writer.garbage.insert(group);
+            }
+        }
+        Ok(())
+    }
+
     fn entry(&self, group: GroupId, index: u64, key: &[u8], stored: &[u8]) -> Result<LogEntry> {
         let (head, inline) = self.source.decoded(key, EntryHead::decode(key, stored))?;
         let data = if head.chunk_bytes == 0 {
@@ -186,102 +222,11 @@ impl SledEngine {
     }
 }
 
-/// Makes sure that the index has the format of this code; a new one gets it.
-fn check_format(source: &Source) -> Result<()> {
-    let key = Key::Format.encode();
-    let Some(stored) = source.get(&key)? else {
-        let mut batch = sled::Batch::default();
-        batch.insert(key.clone(), value::encode_format(&key, FORMAT));
-        source.apply(batch)?;
-        return source.sync();
-    };
-    let format = source.decoded(&key, value::decode_format(&key, &stored))?;
-    if format == FORMAT {
-        return Ok(());
-    }
-    Err(StorageError::Refused(format!(
-        "the index has format {format}, and this build reads format {FORMAT}: start the version of \
-         ropewalk that wrote it"
-    )))
-}
-
-/// Where each group's log stands, and which groups have garbage.
-fn load(source: &Source) -> Result<(BTreeMap<GroupId, Span>, BTreeSet<GroupId>)> {
-    let (mut spans, mut garbage) = (BTreeMap::new(), BTreeSet::new());
-    for pair in source.prefix(&Key::LogStart(GroupId(0)).kind_prefix()) {
-        let (key, stored) = pair?;
-        let group = group_of(source, &key)?;
-        let start = source
-            .decoded(&key, value::decode_start(&key, &stored))?
-            .index;
-        let (first, last) = (
-            Key::Entry(group, 0).encode(),
-            Key::Entry(group, u64::MAX).encode(),
-        );
-        let mut entries = source.range(&first, &last);
-        let oldest = entries.next().transpose()?;
-        let newest = entries.next_back().transpose()?.or_else(|| oldest.clone());
-        let index =
-            |pair: Option<(sled::IVec, sled::IVec)>| match pair.map(|(key, _)| Key::decode(&key)) {
-                Some(Ok(Key::Entry(_, index))) => index,
-                _ => start + 1,
-            };
-        if oldest.is_some() && index(oldest) <= start {
-            garbage.insert(group);
-        }
-        let last = newest.map_or(start, |pair| index(Some(pair)).max(start));
-        spans.insert(group, Span { start, last });
-    }
-    for pair in source.prefix(&Key::Deleted(GroupId(0)).kind_prefix()) {
-        garbage.insert(group_of(source, &pair?.0)?);
-    }
-    Ok((spans, garbage))
-}
-
-fn group_of(source: &Source, key: &[u8]) -> Result<GroupId> {
-    match source.decoded(key, Key::decode(key))? {
-        Key::Group(group) | Key::LogStart(group) | Key::Deleted(group) => Ok(group),
-        _ => Err(source.corrupt(key, "a key of another kind was expected")),
-    }
-}
-
 impl Engine for SledEngine {
     fn groups(&self) -> Result<Vec<GroupState>> {
-        let spans = self.spans();
-        let mut groups = Vec::with_capacity(spans.len());
-        for (&group, span) in spans.iter() {
-            let get = |key: Key| -> Result<(Vec<u8>, sled::IVec)> {
-                let key = key.encode();
-                let stored = self.source.get(&key)?;
-                let stored = stored.ok_or_else(|| self.source.corrupt(&key, "it is missing"))?;
-                Ok((key, stored))
-            };
-            let source = &self.source;
-            let (key, stored) = get(Key::Group(group))?;
-            let replica = source.decoded(&key, value::decode_replica(&key, &stored))?;
-            let (key, stored) = get(Key::HardState(group))?;
-            let hard_state = source.decoded(&key, value::decode_hard_state(&key, &stored))?;
-            let (key, stored) = get(Key::ConfState(group))?;
-            let conf_state = source.decoded(&key, value::decode_conf_state(&key, &stored))?;
-            let (key, stored) = get(Key::LogStart(group))?;
-            let start = source.decoded(&key, value::decode_start(&key, &stored))?;
-            let last = if span.last > span.start {
-                let (key, stored) = get(Key::Entry(group, span.last))?;
-                let (head, _) = source.decoded(&key, EntryHead::decode(&key, &stored))?;
-                Some((span.last, head.meta))
-            } else {
-                None
-            };
-            groups.push(GroupState {
-                group,
-                replica,
-                hard_state,
-                conf_state,
-                start,
-                last,
-            });
-        }
-        Ok(groups)
+        let _no_writes = self.writer();
+        let found = self.found().take();
+        found.map_or_else(|| load::groups(&self.source), Ok)
     }
 
     fn write(&self, batches: &[WriteBatch]) -> Result<()> {
@@ -357,15 +302,17 @@ impl Engine for SledEngine {
 
     fn reclaim(&self) -> Result<bool> {
         self.change(|writer| {
-            let Some(&group) = writer.garbage.first() else {
-                return Ok(false);
-            };
-            let (batch, done) = self.garbage(group)?;
-            self.source.apply(batch)?;
-            if done {
-                writer.garbage.remove(&group);
+            if writer.garbage.is_empty() {
+                self.check_some(writer)?;
             }
-            Ok(!writer.garbage.is_empty())
+            if let Some(&group) = writer.garbage.first() {
+                let (batch, done) = self.garbage(group)?;
+                self.source.apply(batch)?;
+                if done {
+                    writer.garbage.remove(&group);
+                }
+            }
+            Ok(!writer.garbage.is_empty() || !writer.unchecked.is_empty())
         })
     }
 

@@ -72,6 +72,16 @@ impl Source {
         self.file.metadata().map(|metadata| metadata.len())
     }
 
+    /// sled's file.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether there is no key at all.
+    pub(super) fn is_empty(&self) -> bool {
+        self.db.is_empty()
+    }
+
     /// The value of a key.
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<IVec>> {
         self.db.get(key).map_err(|error| self.error("read", error))
