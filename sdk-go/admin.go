@@ -7,7 +7,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 
-	ropewalkv1 "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
+	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
 )
 
 // An Admin manages topics and positions, and shows the cluster. It needs no Close of its own.
@@ -16,18 +16,21 @@ type Admin struct{ client *Client }
 // Admin returns the client's administrator.
 func (c *Client) Admin() *Admin { return &Admin{c} }
 
-// CreateTopic creates a topic; partitions 0 leaves their number to the broker. A name that is taken is
+// CreateTopic creates a topic; partitions 0 leaves their number to the broker. A name that is taken
+// is
 // refused with [ReasonTopicExists].
-func (a *Admin) CreateTopic(ctx context.Context, name string, partitions int32, settings ...TopicSetting) (*Topic, error) {
-	request := &ropewalkv1.CreateTopicRequest{Name: name, PartitionCount: partitions}
+func (a *Admin) CreateTopic(
+	ctx context.Context, name string, partitions int32, settings ...TopicSetting,
+) (*Topic, error) {
+	request := &pb.CreateTopicRequest{Name: name, PartitionCount: partitions}
 	if len(settings) > 0 {
-		request.Settings = &ropewalkv1.TopicSettings{}
+		request.Settings = &pb.TopicSettings{}
 		for _, set := range settings {
 			set.apply(request.Settings)
 		}
 	}
 	answer, err := call(ctx, a.client, "create topic", false,
-		func(ctx context.Context) (*ropewalkv1.CreateTopicResponse, error) {
+		func(ctx context.Context) (*pb.CreateTopicResponse, error) {
 			return a.client.admins.CreateTopic(ctx, request)
 		})
 	if err != nil {
@@ -58,14 +61,15 @@ func (a *Admin) GetTopic(ctx context.Context, name string) (*Topic, []PartitionI
 	return topicFrom(answer.GetTopic()), partitions, nil
 }
 
-// Topics ranges over the topics whose name begins with prefix, by name. Pages are fetched as the loop
+// Topics ranges over the topics whose name begins with prefix, by name. Pages are fetched as the
+// loop
 // gets to them; an error ends it.
 func (a *Admin) Topics(ctx context.Context, prefix string) iter.Seq2[*Topic, error] {
 	return func(yield func(*Topic, error) bool) {
-		request := &ropewalkv1.ListTopicsRequest{NamePrefix: prefix}
+		request := &pb.ListTopicsRequest{NamePrefix: prefix}
 		for {
 			page, err := call(ctx, a.client, "list topics", true,
-				func(ctx context.Context) (*ropewalkv1.ListTopicsResponse, error) {
+				func(ctx context.Context) (*pb.ListTopicsResponse, error) {
 					return a.client.admins.ListTopics(ctx, request)
 				})
 			if err != nil {
@@ -97,8 +101,10 @@ func (a *Admin) ListTopics(ctx context.Context, prefix string) ([]*Topic, error)
 }
 
 // UpdateTopic changes settings of a topic; those that are not named stay as they are.
-func (a *Admin) UpdateTopic(ctx context.Context, name string, settings ...TopicSetting) (*Topic, error) {
-	topic := &ropewalkv1.Topic{Name: name, Settings: &ropewalkv1.TopicSettings{}}
+func (a *Admin) UpdateTopic(
+	ctx context.Context, name string, settings ...TopicSetting,
+) (*Topic, error) {
+	topic := &pb.Topic{Name: name, Settings: &pb.TopicSettings{}}
 	mask := &fieldmaskpb.FieldMask{}
 	for _, set := range settings {
 		set.apply(topic.Settings)
@@ -107,17 +113,20 @@ func (a *Admin) UpdateTopic(ctx context.Context, name string, settings ...TopicS
 	return a.updateTopic(ctx, topic, mask)
 }
 
-// AddPartitions gives a topic more partitions, up to a total. Keys may move to other partitions: what
+// AddPartitions gives a topic more partitions, up to a total. Keys may move to other partitions:
+// what
 // was appended stays where it is.
 func (a *Admin) AddPartitions(ctx context.Context, name string, total int32) (*Topic, error) {
-	return a.updateTopic(ctx, &ropewalkv1.Topic{Name: name, PartitionCount: total},
+	return a.updateTopic(ctx, &pb.Topic{Name: name, PartitionCount: total},
 		&fieldmaskpb.FieldMask{Paths: []string{"partition_count"}})
 }
 
-func (a *Admin) updateTopic(ctx context.Context, topic *ropewalkv1.Topic, mask *fieldmaskpb.FieldMask) (*Topic, error) {
-	request := &ropewalkv1.UpdateTopicRequest{Topic: topic, UpdateMask: mask}
+func (a *Admin) updateTopic(
+	ctx context.Context, topic *pb.Topic, mask *fieldmaskpb.FieldMask,
+) (*Topic, error) {
+	request := &pb.UpdateTopicRequest{Topic: topic, UpdateMask: mask}
 	answer, err := call(ctx, a.client, "update topic", false,
-		func(ctx context.Context) (*ropewalkv1.UpdateTopicResponse, error) {
+		func(ctx context.Context) (*pb.UpdateTopicResponse, error) {
 			return a.client.admins.UpdateTopic(ctx, request)
 		})
 	if err != nil {
@@ -130,8 +139,8 @@ func (a *Admin) updateTopic(ctx context.Context, topic *ropewalkv1.Topic, mask *
 // DeleteTopic deletes a topic, its records and the offsets committed for it.
 func (a *Admin) DeleteTopic(ctx context.Context, name string) error {
 	_, err := call(ctx, a.client, "delete topic", false,
-		func(ctx context.Context) (*ropewalkv1.DeleteTopicResponse, error) {
-			return a.client.admins.DeleteTopic(ctx, &ropewalkv1.DeleteTopicRequest{Name: name})
+		func(ctx context.Context) (*pb.DeleteTopicResponse, error) {
+			return a.client.admins.DeleteTopic(ctx, &pb.DeleteTopicRequest{Name: name})
 		})
 	if err == nil {
 		a.client.topics.forget(name)
@@ -144,18 +153,20 @@ const HighWatermark int64 = -1
 
 // DeleteRecords deletes, for good, the records of partitions below an offset. It returns the offset
 // at which each partition starts now.
-func (a *Admin) DeleteRecords(ctx context.Context, topic string, before map[int32]int64) (map[int32]int64, error) {
-	request := &ropewalkv1.DeleteRecordsRequest{Topic: topic}
+func (a *Admin) DeleteRecords(
+	ctx context.Context, topic string, before map[int32]int64,
+) (map[int32]int64, error) {
+	request := &pb.DeleteRecordsRequest{Topic: topic}
 	for partition, offset := range before {
 		request.Targets = append(request.Targets,
-			&ropewalkv1.DeleteRecordsTarget{Partition: partition, BeforeOffset: offset})
+			&pb.DeleteRecordsTarget{Partition: partition, BeforeOffset: offset})
 	}
 	sort.Slice(request.Targets, func(i, j int) bool {
 		return request.Targets[i].Partition < request.Targets[j].Partition
 	})
 	// Not repeated when the outcome is open: with HighWatermark, a second try could delete more.
 	answer, err := call(ctx, a.client, "delete records", false,
-		func(ctx context.Context) (*ropewalkv1.DeleteRecordsResponse, error) {
+		func(ctx context.Context) (*pb.DeleteRecordsResponse, error) {
 			return a.client.admins.DeleteRecords(ctx, request)
 		})
 	if err != nil {
@@ -170,7 +181,9 @@ func (a *Admin) DeleteRecords(ctx context.Context, topic string, before map[int3
 
 // ListOffsets resolves positions, in the order of the queries; a query for all partitions gives one
 // for each.
-func (a *Admin) ListOffsets(ctx context.Context, queries ...OffsetQuery) ([]PartitionOffset, error) {
+func (a *Admin) ListOffsets(
+	ctx context.Context, queries ...OffsetQuery,
+) ([]PartitionOffset, error) {
 	return a.client.listOffsets(ctx, queries)
 }
 
@@ -179,17 +192,20 @@ func (a *Admin) CommitOffset(ctx context.Context, group string, offsets ...Commi
 	return a.client.commitOffset(ctx, group, offsets)
 }
 
-// GetCommittedOffsets returns the positions that are kept for a consumer group, in all topics when none
+// GetCommittedOffsets returns the positions that are kept for a consumer group, in all topics when
+// none
 // is named. Partitions without one are left out.
-func (a *Admin) GetCommittedOffsets(ctx context.Context, group string, topics ...string) ([]CommittedOffset, error) {
+func (a *Admin) GetCommittedOffsets(
+	ctx context.Context, group string, topics ...string,
+) ([]CommittedOffset, error) {
 	return a.client.committedOffsets(ctx, group, topics)
 }
 
 // GetCluster describes the cluster.
 func (a *Admin) GetCluster(ctx context.Context) (*Cluster, error) {
 	answer, err := call(ctx, a.client, "get cluster", true,
-		func(ctx context.Context) (*ropewalkv1.GetClusterResponse, error) {
-			return a.client.admins.GetCluster(ctx, &ropewalkv1.GetClusterRequest{})
+		func(ctx context.Context) (*pb.GetClusterResponse, error) {
+			return a.client.admins.GetCluster(ctx, &pb.GetClusterRequest{})
 		})
 	if err != nil {
 		return nil, err

@@ -5,26 +5,30 @@ import (
 
 	"google.golang.org/grpc/codes"
 
-	ropewalkv1 "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
+	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
 )
 
 // An AppendOption changes one [Producer.Append].
-type AppendOption func(*ropewalkv1.ProduceRequest)
+type AppendOption func(*pb.ProduceRequest)
 
-// IfOffset makes an append conditional: it happens only if the first record gets this offset, which is
+// IfOffset makes an append conditional: it happens only if the first record gets this offset, which
+// is
 // the partition's next one. When another append came first, the error has
 // [ReasonExpectedOffsetMismatch], with the offset that is next in its metadata as "current".
 func IfOffset(offset int64) AppendOption {
-	return func(r *ropewalkv1.ProduceRequest) {
-		r.Expected = &ropewalkv1.ProduceRequest_ExpectedOffset{ExpectedOffset: offset}
+	return func(r *pb.ProduceRequest) {
+		r.Expected = &pb.ProduceRequest_ExpectedOffset{ExpectedOffset: offset}
 	}
 }
 
-// Append appends records to one partition, all or none of them and at once: they are a batch of their
+// Append appends records to one partition, all or none of them and at once: they are a batch of
+// their
 // own, which does not wait in line with what is sent. The answer is that of the first record; the
 // others follow it. Topic and Partition of the records are not looked at. Only what surely was not
 // appended is retried, also with [WithRetryMaybe].
-func (p *Producer) Append(ctx context.Context, topic string, partition int32, records []*Record, options ...AppendOption) (Ack, error) {
+func (p *Producer) Append(
+	ctx context.Context, topic string, partition int32, records []*Record, options ...AppendOption,
+) (Ack, error) {
 	p.mu.Lock()
 	closing := p.closing
 	p.mu.Unlock()
@@ -46,17 +50,17 @@ func (p *Producer) Append(ctx context.Context, topic string, partition int32, re
 		return Ack{}, newError("append", ReasonBatchTooLarge, codes.InvalidArgument, OutcomeNo,
 			"the records have %d bytes, more than the %d that are allowed", size, maxBatchBytes)
 	}
-	request := &ropewalkv1.ProduceRequest{
+	request := &pb.ProduceRequest{
 		Topic:      topic,
 		Partition:  &partition,
-		Data:       &ropewalkv1.ProduceRequest_Records{Records: encodeRecords(list)},
-		Durability: ropewalkv1.Durability(p.config.durability),
+		Data:       &pb.ProduceRequest_Records{Records: encodeRecords(list)},
+		Durability: pb.Durability(p.config.durability),
 	}
 	for _, option := range options {
 		option(request)
 	}
 	answer, err := call(ctx, p.client, "append", false,
-		func(ctx context.Context) (*ropewalkv1.ProduceResponse, error) {
+		func(ctx context.Context) (*pb.ProduceResponse, error) {
 			return p.client.producers.Produce(ctx, request)
 		})
 	if err != nil {
@@ -70,7 +74,7 @@ func (p *Producer) Append(ctx context.Context, topic string, partition int32, re
 }
 
 // singleAppend is the one append of an answer to a request that named its partition.
-func singleAppend(answer *ropewalkv1.ProduceResponse, records int) (*ropewalkv1.PartitionAppend, *Error) {
+func singleAppend(answer *pb.ProduceResponse, records int) (*pb.PartitionAppend, *Error) {
 	appends := answer.GetAppends()
 	if len(appends) != 1 || int(appends[0].GetRecordCount()) != records {
 		return nil, newError("produce", ReasonInternal, codes.Internal, OutcomeMaybe,
@@ -79,7 +83,7 @@ func singleAppend(answer *ropewalkv1.ProduceResponse, records int) (*ropewalkv1.
 	return appends[0], nil
 }
 
-func ackFrom(at *ropewalkv1.PartitionAppend) Ack {
+func ackFrom(at *pb.PartitionAppend) Ack {
 	return Ack{
 		Partition:   at.GetPartition(),
 		Offset:      at.GetBaseOffset(),

@@ -17,10 +17,11 @@ import (
 	"google.golang.org/grpc/resolver"
 	"google.golang.org/grpc/resolver/manual"
 
-	ropewalkv1 "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
+	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
 )
 
-// A Client is a connection to a cluster. It is safe for use by many goroutines, and meant to be shared:
+// A Client is a connection to a cluster. It is safe for use by many goroutines, and meant to be
+// shared:
 // producers and consumers are streams on its one connection.
 type Client struct {
 	config    clientConfig
@@ -28,9 +29,9 @@ type Client struct {
 	conn      *grpc.ClientConn
 	log       *slog.Logger
 
-	producers ropewalkv1.ProducerServiceClient
-	consumers ropewalkv1.ConsumerServiceClient
-	admins    ropewalkv1.AdminServiceClient
+	producers pb.ProducerServiceClient
+	consumers pb.ConsumerServiceClient
+	admins    pb.AdminServiceClient
 
 	topics topicCache
 
@@ -48,8 +49,10 @@ type Client struct {
 // child is what a client closes with itself.
 type child interface{ Close() error }
 
-// Dial connects to a cluster. The addresses, each HOST:PORT, are tried in order, now and whenever the
-// connection is lost; any broker of the cluster will do. Dial returns when a broker has answered, or
+// Dial connects to a cluster. The addresses, each HOST:PORT, are tried in order, now and whenever
+// the
+// connection is lost; any broker of the cluster will do. Dial returns when a broker has answered,
+// or
 // with the error of the last address once all have failed.
 func Dial(ctx context.Context, addresses []string, options ...ClientOption) (*Client, error) {
 	config := defaultClientConfig()
@@ -121,15 +124,15 @@ func (c *Client) connect() error {
 		return newError("dial", ReasonUnreachable, codes.Unavailable, OutcomeNo, "%v", err)
 	}
 	c.conn = conn
-	c.producers = ropewalkv1.NewProducerServiceClient(conn)
-	c.consumers = ropewalkv1.NewConsumerServiceClient(conn)
-	c.admins = ropewalkv1.NewAdminServiceClient(conn)
+	c.producers = pb.NewProducerServiceClient(conn)
+	c.consumers = pb.NewConsumerServiceClient(conn)
+	c.admins = pb.NewAdminServiceClient(conn)
 	return nil
 }
 
 // awaitBroker asks for the cluster, so that a peer that is no broker is found out at once.
 func (c *Client) awaitBroker(ctx context.Context) error {
-	_, err := c.admins.GetCluster(ctx, &ropewalkv1.GetClusterRequest{})
+	_, err := c.admins.GetCluster(ctx, &pb.GetClusterRequest{})
 	if err == nil {
 		return nil
 	}

@@ -11,7 +11,8 @@ import (
 	"google.golang.org/grpc/codes"
 )
 
-// A Consumer reads partitions over one stream. It reconnects by itself and goes on at the next offset.
+// A Consumer reads partitions over one stream. It reconnects by itself and goes on at the next
+// offset.
 // It is safe for use by many goroutines; each record is handed out once.
 type Consumer struct {
 	client *Client
@@ -40,7 +41,8 @@ type fetch struct {
 	gap     *Gap
 }
 
-// NewConsumer starts to read. When it returns, the start of every partition is fixed: what is produced
+// NewConsumer starts to read. When it returns, the start of every partition is fixed: what is
+// produced
 // from then on is delivered, also with [StartLatest]. The context bounds the start only.
 func (c *Client) NewConsumer(ctx context.Context, options ...ConsumerOption) (*Consumer, error) {
 	const op = "subscribe"
@@ -75,7 +77,8 @@ func (c *Client) NewConsumer(ctx context.Context, options ...ConsumerOption) (*C
 	return k, nil
 }
 
-// Next returns the next record, and waits for it as long as the context allows. It returns io.EOF when
+// Next returns the next record, and waits for it as long as the context allows. It returns io.EOF
+// when
 // every partition has reached the stop. An error with [ReasonGap] wraps a *[Gap]: records are gone,
 // and the next call goes on behind them. After any other error that is not the context's, the
 // consumer has ended.
@@ -90,7 +93,8 @@ func (k *Consumer) Next(ctx context.Context) (*Record, error) {
 	return record, nil
 }
 
-// Poll returns records as they came in, at least one, all of one partition. It waits and fails as Next
+// Poll returns records as they came in, at least one, all of one partition. It waits and fails as
+// Next
 // does.
 func (k *Consumer) Poll(ctx context.Context) ([]Record, error) {
 	if err := k.load(ctx); err != nil {
@@ -188,7 +192,8 @@ func (k *Consumer) Position(topic string, partition int32) (Position, bool) {
 	return s.position(), true
 }
 
-// Commit keeps the positions of this consumer under the name of a consumer group: everything that was
+// Commit keeps the positions of this consumer under the name of a consumer group: everything that
+// was
 // handed out counts as read.
 func (k *Consumer) Commit(ctx context.Context, group string) error {
 	var offsets []CommittedOffset
@@ -199,13 +204,18 @@ func (k *Consumer) Commit(ctx context.Context, group string) error {
 }
 
 // CommitOffset keeps positions under the name of a consumer group, durably and all together.
-func (k *Consumer) CommitOffset(ctx context.Context, group string, offsets ...CommittedOffset) error {
+func (k *Consumer) CommitOffset(
+	ctx context.Context, group string, offsets ...CommittedOffset,
+) error {
 	return k.client.commitOffset(ctx, group, offsets)
 }
 
-// GetCommittedOffsets returns the positions that are kept for a consumer group, in all topics when none
+// GetCommittedOffsets returns the positions that are kept for a consumer group, in all topics when
+// none
 // is named. Partitions without one are left out.
-func (k *Consumer) GetCommittedOffsets(ctx context.Context, group string, topics ...string) ([]CommittedOffset, error) {
+func (k *Consumer) GetCommittedOffsets(
+	ctx context.Context, group string, topics ...string,
+) ([]CommittedOffset, error) {
 	return k.client.committedOffsets(ctx, group, topics)
 }
 

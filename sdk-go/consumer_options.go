@@ -5,7 +5,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/durationpb"
 
-	ropewalkv1 "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
+	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
 )
 
 // A ConsumerOption says what a [Consumer] reads, or changes a setting of it.
@@ -94,11 +94,13 @@ func WithStop(stop Stop) ConsumerOption { return func(c *consumerConfig) { c.sto
 // WithFetchBytes bounds the records that the broker sends at once. Default: 1 MiB, at most 3.5 MiB.
 func WithFetchBytes(n int) ConsumerOption { return func(c *consumerConfig) { c.fetchBytes = n } }
 
-// WithReadAhead bounds how many fetches wait to be read. When so many do, the broker is slowed by flow
+// WithReadAhead bounds how many fetches wait to be read. When so many do, the broker is slowed by
+// flow
 // control. Default: 4.
 func WithReadAhead(n int) ConsumerOption { return func(c *consumerConfig) { c.readAhead = n } }
 
-// WithHeartbeat sets how often the broker shows that a quiet stream is alive. After three intervals of
+// WithHeartbeat sets how often the broker shows that a quiet stream is alive. After three intervals
+// of
 // silence the consumer reconnects. Default: 5 s; 100 ms to 5 min.
 func WithHeartbeat(d time.Duration) ConsumerOption {
 	return func(c *consumerConfig) { c.heartbeat = d }
@@ -110,7 +112,8 @@ func WithReconnectBackoff(f func(attempt int) time.Duration) ConsumerOption {
 	return func(c *consumerConfig) { c.backoff = f }
 }
 
-// WithGapHandler has gaps reported to a function, in their place between records, instead of as errors
+// WithGapHandler has gaps reported to a function, in their place between records, instead of as
+// errors
 // from Next and Poll.
 func WithGapHandler(f func(Gap)) ConsumerOption { return func(c *consumerConfig) { c.onGap = f } }
 
@@ -118,43 +121,44 @@ func WithGapHandler(f func(Gap)) ConsumerOption { return func(c *consumerConfig)
 // not block. Default: they are logged only.
 func WithErrorHandler(f func(error)) ConsumerOption { return func(c *consumerConfig) { c.onError = f } }
 
-// WithCaughtUpHandler tells when the stream has brought everything of a partition that could be read;
+// WithCaughtUpHandler tells when the stream has brought everything of a partition that could be
+// read;
 // offset is the next one. Records may still wait in this consumer. The function must not block.
 func WithCaughtUpHandler(f func(tp TopicPartition, offset int64)) ConsumerOption {
 	return func(c *consumerConfig) { c.onCaughtUp = f }
 }
 
 // request builds the first request of a consumer.
-func (c *consumerConfig) request() *ropewalkv1.SubscribeRequest {
+func (c *consumerConfig) request() *pb.SubscribeRequest {
 	r := c.requestFor(c.partitions)
 	r.DefaultStart = c.start.wire
 	for _, topic := range c.topics {
-		r.Topics = append(r.Topics, &ropewalkv1.TopicSelection{
-			Selection: &ropewalkv1.TopicSelection_Name{Name: topic},
+		r.Topics = append(r.Topics, &pb.TopicSelection{
+			Selection: &pb.TopicSelection_Name{Name: topic},
 		})
 	}
 	return r
 }
 
 // requestFor builds a request for named partitions.
-func (c *consumerConfig) requestFor(partitions []partitionStart) *ropewalkv1.SubscribeRequest {
-	r := &ropewalkv1.SubscribeRequest{
+func (c *consumerConfig) requestFor(partitions []partitionStart) *pb.SubscribeRequest {
+	r := &pb.SubscribeRequest{
 		Stop:              c.stop.wire,
 		MaxBatchBytes:     int32(c.fetchBytes),
 		HeartbeatInterval: durationpb.New(c.heartbeat),
 	}
-	byTopic := map[string]*ropewalkv1.TopicSelection{}
+	byTopic := map[string]*pb.TopicSelection{}
 	for _, p := range partitions {
 		selection := byTopic[p.Topic]
 		if selection == nil {
-			selection = &ropewalkv1.TopicSelection{
-				Selection: &ropewalkv1.TopicSelection_Name{Name: p.Topic},
+			selection = &pb.TopicSelection{
+				Selection: &pb.TopicSelection_Name{Name: p.Topic},
 			}
 			byTopic[p.Topic] = selection
 			r.Topics = append(r.Topics, selection)
 		}
 		selection.Partitions = append(selection.Partitions,
-			&ropewalkv1.PartitionSelection{Partition: p.Partition, Start: p.start.wire})
+			&pb.PartitionSelection{Partition: p.Partition, Start: p.start.wire})
 	}
 	return r
 }

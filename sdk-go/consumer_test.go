@@ -12,7 +12,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	ropewalk "github.com/ropewalk/ropewalk/sdk-go"
-	ropewalkv1 "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
+	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
 	"github.com/ropewalk/ropewalk/sdk-go/internal/testserver"
 )
 
@@ -220,7 +220,7 @@ func TestSilentStreamIsReplaced(t *testing.T) {
 	var calls atomic.Int32
 	hung := make(chan struct{})
 	defer close(hung)
-	server.OnSubscribe(func(r *ropewalkv1.SubscribeRequest) error {
+	server.OnSubscribe(func(r *pb.SubscribeRequest) error {
 		if calls.Add(1) == 1 {
 			<-hung
 		}

@@ -16,7 +16,8 @@ import (
 // errorDomain is the domain of the ErrorInfo that the broker attaches to its errors.
 const errorDomain = "ropewalk.v1"
 
-// A Reason says what went wrong, more exactly than a gRPC code does. A Reason is an error itself, so
+// A Reason says what went wrong, more exactly than a gRPC code does. A Reason is an error itself,
+// so
 // that errors.Is(err, ropewalk.ReasonTopicNotFound) works for any error of this package.
 type Reason string
 
@@ -141,7 +142,8 @@ func (e *Error) Is(target error) bool {
 // Appended says whether a write that failed may have happened all the same.
 func (e *Error) Appended() Outcome { return e.outcome }
 
-// Retriable reports whether the same call can succeed later without a change to it. For a write, look
+// Retriable reports whether the same call can succeed later without a change to it. For a write,
+// look
 // at Appended too: only with OutcomeNo is a retry free of duplicates.
 func (e *Error) Retriable() bool {
 	switch e.Reason {
@@ -161,7 +163,8 @@ func (e *Error) Retriable() bool {
 	}
 }
 
-// Fatal reports whether going on makes no sense: the log is damaged, the caller is not allowed to do
+// Fatal reports whether going on makes no sense: the log is damaged, the caller is not allowed to
+// do
 // this, the peer does not know the call, or the client is closed.
 func (e *Error) Fatal() bool {
 	switch e.code {
@@ -179,7 +182,9 @@ func (e *Error) with(op string) *Error {
 }
 
 // newError makes an error of this client.
-func newError(op string, reason Reason, code codes.Code, outcome Outcome, format string, args ...any) *Error {
+func newError(
+	op string, reason Reason, code codes.Code, outcome Outcome, format string, args ...any,
+) *Error {
 	return &Error{Op: op, Reason: reason, Message: fmt.Sprintf(format, args...), code: code, outcome: outcome}
 }
 
@@ -202,7 +207,8 @@ func contextError(op string, ctx context.Context, outcome Outcome) *Error {
 	return e
 }
 
-// fromRPC converts what a gRPC call returned. Errors without an ErrorInfo were made by the transport:
+// fromRPC converts what a gRPC call returned. Errors without an ErrorInfo were made by the
+// transport:
 // nothing is known of what the broker did, unless the caller knows that nothing was sent.
 func fromRPC(op string, err error) *Error {
 	if err == nil {

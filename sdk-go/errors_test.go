@@ -11,7 +11,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	ropewalk "github.com/ropewalk/ropewalk/sdk-go"
-	ropewalkv1 "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
+	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
 	"github.com/ropewalk/ropewalk/sdk-go/internal/testserver"
 )
 
@@ -45,7 +45,7 @@ func TestErrors(t *testing.T) {
 		{"PERMISSION_DENIED", codes.PermissionDenied, ropewalk.OutcomeNo, false, true},
 	} {
 		st := testserver.Status(c.code, c.reason, "key", "value")
-		server.OnProduce(func(*ropewalkv1.ProduceRequest) *testserver.Fault { return &testserver.Fault{Status: st} })
+		server.OnProduce(func(*pb.ProduceRequest) *testserver.Fault { return &testserver.Fault{Status: st} })
 		_, err := producer.Append(testContext(t), "t", 0, []*ropewalk.Record{{}})
 		var e *ropewalk.Error
 		if !errors.As(err, &e) {

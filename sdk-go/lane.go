@@ -139,7 +139,8 @@ func (p *Producer) dispatch(b *batch) {
 	s.send(b)
 }
 
-// failed settles a batch that was not appended, or may not have been: it is repeated if that can help
+// failed settles a batch that was not appended, or may not have been: it is repeated if that can
+// help
 // and is allowed, else its records get the error.
 func (p *Producer) failed(b *batch, e *Error) {
 	if e.outcome == OutcomeMaybe {
@@ -186,7 +187,8 @@ func (p *Producer) again(b *batch) {
 	p.makeReady(b.lane)
 }
 
-// split halves a batch that the broker refused for what is in it, so that one bad record fails alone.
+// split halves a batch that the broker refused for what is in it, so that one bad record fails
+// alone.
 func (p *Producer) split(b *batch) {
 	half := len(b.records) / 2
 	first, second := *b, *b

@@ -60,7 +60,9 @@ func testContext(t testing.TB) context.Context {
 	return ctx
 }
 
-func newProducer(t testing.TB, client *ropewalk.Client, options ...ropewalk.ProducerOption) *ropewalk.Producer {
+func newProducer(
+	t testing.TB, client *ropewalk.Client, options ...ropewalk.ProducerOption,
+) *ropewalk.Producer {
 	t.Helper()
 	producer, err := client.NewProducer(options...)
 	if err != nil {
@@ -69,7 +71,9 @@ func newProducer(t testing.TB, client *ropewalk.Client, options ...ropewalk.Prod
 	return producer
 }
 
-func newConsumer(t testing.TB, client *ropewalk.Client, options ...ropewalk.ConsumerOption) *ropewalk.Consumer {
+func newConsumer(
+	t testing.TB, client *ropewalk.Client, options ...ropewalk.ConsumerOption,
+) *ropewalk.Consumer {
 	t.Helper()
 	consumer, err := client.NewConsumer(testContext(t), options...)
 	if err != nil {

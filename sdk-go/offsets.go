@@ -7,7 +7,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	ropewalkv1 "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
+	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
 )
 
 // A CommittedOffset is the position of a consumer group in a partition.
@@ -21,14 +21,15 @@ type CommittedOffset struct {
 	CommitTime time.Time
 }
 
-// An OffsetQuery is a position to resolve. Make it with [QueryEarliest], [QueryLatest] or [QueryTime].
-type OffsetQuery struct{ wire *ropewalkv1.OffsetQuery }
+// An OffsetQuery is a position to resolve. Make it with [QueryEarliest], [QueryLatest] or
+// [QueryTime].
+type OffsetQuery struct{ wire *pb.OffsetQuery }
 
 // AllPartitions stands, in an OffsetQuery, for every partition of the topic.
 const AllPartitions int32 = -1
 
 func newQuery(topic string, partition int32) OffsetQuery {
-	q := &ropewalkv1.OffsetQuery{Topic: topic}
+	q := &pb.OffsetQuery{Topic: topic}
 	if partition != AllPartitions {
 		q.Partition = &partition
 	}
@@ -38,7 +39,7 @@ func newQuery(topic string, partition int32) OffsetQuery {
 // QueryEarliest asks for the offset of the first record that a partition still has.
 func QueryEarliest(topic string, partition int32) OffsetQuery {
 	q := newQuery(topic, partition)
-	q.wire.Position = &ropewalkv1.OffsetQuery_Earliest{Earliest: &emptypb.Empty{}}
+	q.wire.Position = &pb.OffsetQuery_Earliest{Earliest: &emptypb.Empty{}}
 	return q
 }
 
@@ -46,14 +47,15 @@ func QueryEarliest(topic string, partition int32) OffsetQuery {
 // answered before.
 func QueryLatest(topic string, partition int32) OffsetQuery {
 	q := newQuery(topic, partition)
-	q.wire.Position = &ropewalkv1.OffsetQuery_Latest{Latest: &emptypb.Empty{}}
+	q.wire.Position = &pb.OffsetQuery_Latest{Latest: &emptypb.Empty{}}
 	return q
 }
 
-// QueryTime asks for the first record whose time is t or later; the latest offset when there is none.
+// QueryTime asks for the first record whose time is t or later; the latest offset when there is
+// none.
 func QueryTime(topic string, partition int32, t time.Time) OffsetQuery {
 	q := newQuery(topic, partition)
-	q.wire.Position = &ropewalkv1.OffsetQuery_Timestamp{Timestamp: timestamppb.New(t)}
+	q.wire.Position = &pb.OffsetQuery_Timestamp{Timestamp: timestamppb.New(t)}
 	return q
 }
 
@@ -67,15 +69,17 @@ type PartitionOffset struct {
 	LeaderEpoch int64
 }
 
-func (c *Client) listOffsets(ctx context.Context, queries []OffsetQuery) ([]PartitionOffset, error) {
-	request := &ropewalkv1.ListOffsetsRequest{}
+func (c *Client) listOffsets(
+	ctx context.Context, queries []OffsetQuery,
+) ([]PartitionOffset, error) {
+	request := &pb.ListOffsetsRequest{}
 	for _, q := range queries {
 		if q.wire == nil {
 			return nil, invalidError("list offsets", "a query is empty")
 		}
 		request.Queries = append(request.Queries, q.wire)
 	}
-	answer, err := call(ctx, c, "list offsets", true, func(ctx context.Context) (*ropewalkv1.ListOffsetsResponse, error) {
+	answer, err := call(ctx, c, "list offsets", true, func(ctx context.Context) (*pb.ListOffsetsResponse, error) {
 		return c.consumers.ListOffsets(ctx, request)
 	})
 	if err != nil {
@@ -97,26 +101,29 @@ func (c *Client) listOffsets(ctx context.Context, queries []OffsetQuery) ([]Part
 }
 
 func (c *Client) commitOffset(ctx context.Context, group string, offsets []CommittedOffset) error {
-	request := &ropewalkv1.CommitOffsetRequest{Group: group}
+	request := &pb.CommitOffsetRequest{Group: group}
 	for _, o := range offsets {
-		request.Offsets = append(request.Offsets, &ropewalkv1.CommittedOffset{
+		request.Offsets = append(request.Offsets, &pb.CommittedOffset{
 			Topic: o.Topic, Partition: o.Partition, Offset: o.Offset, Metadata: o.Metadata,
 		})
 	}
-	// A commit says where the group is, so that repeating it does no harm: it is retried like a read.
-	_, err := call(ctx, c, "commit offset", true, func(ctx context.Context) (*ropewalkv1.CommitOffsetResponse, error) {
+	// A commit says where the group is, so that repeating it does no harm: it is retried like a
+	// read.
+	_, err := call(ctx, c, "commit offset", true, func(ctx context.Context) (*pb.CommitOffsetResponse, error) {
 		return c.consumers.CommitOffset(ctx, request)
 	})
 	return err
 }
 
-func (c *Client) committedOffsets(ctx context.Context, group string, topics []string) ([]CommittedOffset, error) {
-	request := &ropewalkv1.GetCommittedOffsetsRequest{Group: group}
+func (c *Client) committedOffsets(
+	ctx context.Context, group string, topics []string,
+) ([]CommittedOffset, error) {
+	request := &pb.GetCommittedOffsetsRequest{Group: group}
 	for _, topic := range topics {
-		request.Topics = append(request.Topics, &ropewalkv1.TopicPartitions{Topic: topic})
+		request.Topics = append(request.Topics, &pb.TopicPartitions{Topic: topic})
 	}
 	answer, err := call(ctx, c, "get committed offsets", true,
-		func(ctx context.Context) (*ropewalkv1.GetCommittedOffsetsResponse, error) {
+		func(ctx context.Context) (*pb.GetCommittedOffsetsResponse, error) {
 			return c.consumers.GetCommittedOffsets(ctx, request)
 		})
 	if err != nil {

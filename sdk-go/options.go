@@ -5,7 +5,7 @@ import (
 	"math"
 	"time"
 
-	ropewalkv1 "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
+	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
 )
 
 // A ClientOption changes a setting of a [Client].
@@ -64,12 +64,14 @@ func WithRequestTimeout(d time.Duration) ClientOption {
 	return func(c *clientConfig) { c.requestTimeout = d }
 }
 
-// WithMetadataAge sets for how long the number of a topic's partitions is taken as known. Default: 5 min.
+// WithMetadataAge sets for how long the number of a topic's partitions is taken as known. Default:
+// 5 min.
 func WithMetadataAge(d time.Duration) ClientOption {
 	return func(c *clientConfig) { c.metadataAge = d }
 }
 
-// WithKeepAlive sets after how much silence a connection in use is probed; it counts as lost when no
+// WithKeepAlive sets after how much silence a connection in use is probed; it counts as lost when
+// no
 // answer comes within half of that. Default: 30 s, at least 10 s.
 func WithKeepAlive(d time.Duration) ClientOption { return func(c *clientConfig) { c.keepAlive = d } }
 
@@ -78,11 +80,11 @@ type Durability int32
 
 const (
 	// DurabilityQuorum: on the disks of a majority of the replicas. The default.
-	DurabilityQuorum = Durability(ropewalkv1.Durability_DURABILITY_QUORUM)
+	DurabilityQuorum = Durability(pb.Durability_DURABILITY_QUORUM)
 	// DurabilityLeader: on the leader's disk; lost if the leader never comes back.
-	DurabilityLeader = Durability(ropewalkv1.Durability_DURABILITY_LEADER)
+	DurabilityLeader = Durability(pb.Durability_DURABILITY_LEADER)
 	// DurabilityNone: in the leader's memory; lost in a crash.
-	DurabilityNone = Durability(ropewalkv1.Durability_DURABILITY_NONE)
+	DurabilityNone = Durability(pb.Durability_DURABILITY_NONE)
 )
 
 // String returns quorum, leader or none.
@@ -156,7 +158,8 @@ func (c *producerConfig) validate() error {
 	return nil
 }
 
-// WithDurability sets what must be true of a record before its append is answered. Default: [DurabilityQuorum].
+// WithDurability sets what must be true of a record before its append is answered. Default:
+// [DurabilityQuorum].
 func WithDurability(d Durability) ProducerOption {
 	return func(c *producerConfig) { c.durability = d }
 }
@@ -167,21 +170,25 @@ func WithPartitioner(p func(topic string) Partitioner) ProducerOption {
 	return func(c *producerConfig) { c.partitioner = p }
 }
 
-// WithBatchBytes bounds a batch; a larger record travels alone. A batch never waits to be filled: it
+// WithBatchBytes bounds a batch; a larger record travels alone. A batch never waits to be filled:
+// it
 // takes what has arrived since the one before it was sent. Default: 256 KiB.
 func WithBatchBytes(n int) ProducerOption { return func(c *producerConfig) { c.batchBytes = n } }
 
-// WithBufferBytes bounds the memory for records that have no answer yet. When it is used up, sending
+// WithBufferBytes bounds the memory for records that have no answer yet. When it is used up,
+// sending
 // waits. Default: 64 MiB.
 func WithBufferBytes(n int) ProducerOption { return func(c *producerConfig) { c.bufferBytes = n } }
 
-// WithAnswerTimeout bounds the wait for the answer to a batch that was sent. Its outcome is then not
+// WithAnswerTimeout bounds the wait for the answer to a batch that was sent. Its outcome is then
+// not
 // known. Default: 30 s.
 func WithAnswerTimeout(d time.Duration) ProducerOption {
 	return func(c *producerConfig) { c.answerTimeout = d }
 }
 
-// WithDeliveryTimeout bounds how long a record is tried for, from when it was handed over. Default: 2 min.
+// WithDeliveryTimeout bounds how long a record is tried for, from when it was handed over. Default:
+// 2 min.
 func WithDeliveryTimeout(d time.Duration) ProducerOption {
 	return func(c *producerConfig) { c.deliveryTimeout = d }
 }
@@ -192,11 +199,13 @@ func WithMaxRetries(n int) ProducerOption {
 	return func(c *producerConfig) { c.maxRetries = n }
 }
 
-// WithRetryMaybe makes the producer also retry what may have been appended. Delivery is then at least
+// WithRetryMaybe makes the producer also retry what may have been appended. Delivery is then at
+// least
 // once: a record whose answer was lost can be in the log twice. Default: such errors are returned.
 func WithRetryMaybe() ProducerOption { return func(c *producerConfig) { c.retryMaybe = true } }
 
-// WithRetryBackoff sets the pause before a retry; attempt is the number of tries so far. A broker that
+// WithRetryBackoff sets the pause before a retry; attempt is the number of tries so far. A broker
+// that
 // asks for a longer pause gets it. Default: 50 ms, doubling to 2 s, with jitter.
 func WithRetryBackoff(f func(attempt int) time.Duration) ProducerOption {
 	return func(c *producerConfig) { c.backoff = f }

@@ -8,66 +8,69 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	ropewalkv1 "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
+	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
 )
 
 // A Start says where reading starts. The zero Start is [StartEarliest].
-type Start struct{ wire *ropewalkv1.Start }
+type Start struct{ wire *pb.Start }
 
 // StartEarliest starts at the first record that the partition still has.
 func StartEarliest() Start {
-	return Start{&ropewalkv1.Start{Position: &ropewalkv1.Start_Earliest{Earliest: &emptypb.Empty{}}}}
+	return Start{&pb.Start{Position: &pb.Start_Earliest{Earliest: &emptypb.Empty{}}}}
 }
 
 // StartLatest starts after the last record: only what is appended from now on is read.
 func StartLatest() Start {
-	return Start{&ropewalkv1.Start{Position: &ropewalkv1.Start_Latest{Latest: &emptypb.Empty{}}}}
+	return Start{&pb.Start{Position: &pb.Start_Latest{Latest: &emptypb.Empty{}}}}
 }
 
-// StartOffset starts at an offset. One that the partition no longer has leads to a [Gap]; one beyond
+// StartOffset starts at an offset. One that the partition no longer has leads to a [Gap]; one
+// beyond
 // its end is refused with [ReasonOffsetOutOfRange].
 func StartOffset(offset int64) Start {
-	return Start{&ropewalkv1.Start{Position: &ropewalkv1.Start_Offset{Offset: offset}}}
+	return Start{&pb.Start{Position: &pb.Start_Offset{Offset: offset}}}
 }
 
 // StartTime starts at the first record whose time is t or later.
 func StartTime(t time.Time) Start {
-	return Start{&ropewalkv1.Start{Position: &ropewalkv1.Start_Timestamp{Timestamp: timestamppb.New(t)}}}
+	return Start{&pb.Start{Position: &pb.Start_Timestamp{Timestamp: timestamppb.New(t)}}}
 }
 
-// StartCommitted starts where a consumer group committed, and at the earliest record of partitions for
+// StartCommitted starts where a consumer group committed, and at the earliest record of partitions
+// for
 // which it has not.
 func StartCommitted(group string) Start {
-	return startCommitted(&ropewalkv1.CommittedStart{Group: group})
+	return startCommitted(&pb.CommittedStart{Group: group})
 }
 
-// StartCommittedOrLatest is as StartCommitted, but with the latest offset where nothing is committed.
+// StartCommittedOrLatest is as StartCommitted, but with the latest offset where nothing is
+// committed.
 func StartCommittedOrLatest(group string) Start {
-	return startCommitted(&ropewalkv1.CommittedStart{
-		Group: group, Fallback: &ropewalkv1.CommittedStart_Latest{Latest: &emptypb.Empty{}},
+	return startCommitted(&pb.CommittedStart{
+		Group: group, Fallback: &pb.CommittedStart_Latest{Latest: &emptypb.Empty{}},
 	})
 }
 
-func startCommitted(c *ropewalkv1.CommittedStart) Start {
-	return Start{&ropewalkv1.Start{Position: &ropewalkv1.Start_Committed{Committed: c}}}
+func startCommitted(c *pb.CommittedStart) Start {
+	return Start{&pb.Start{Position: &pb.Start_Committed{Committed: c}}}
 }
 
 // A Stop says where reading ends. The zero Stop is never.
-type Stop struct{ wire *ropewalkv1.Stop }
+type Stop struct{ wire *pb.Stop }
 
 // StopCaughtUp ends at the high watermark that each partition has when reading starts.
 func StopCaughtUp() Stop {
-	return Stop{&ropewalkv1.Stop{End: &ropewalkv1.Stop_CaughtUp{CaughtUp: &emptypb.Empty{}}}}
+	return Stop{&pb.Stop{End: &pb.Stop_CaughtUp{CaughtUp: &emptypb.Empty{}}}}
 }
 
 // StopOffset ends before an offset, the same in every partition.
 func StopOffset(offset int64) Stop {
-	return Stop{&ropewalkv1.Stop{End: &ropewalkv1.Stop_Offset{Offset: offset}}}
+	return Stop{&pb.Stop{End: &pb.Stop_Offset{Offset: offset}}}
 }
 
 // StopTime ends before the first record whose time is t or later.
 func StopTime(t time.Time) Stop {
-	return Stop{&ropewalkv1.Stop{End: &ropewalkv1.Stop_Timestamp{Timestamp: timestamppb.New(t)}}}
+	return Stop{&pb.Stop{End: &pb.Stop_Timestamp{Timestamp: timestamppb.New(t)}}}
 }
 
 // A Position is where a consumer is in a partition.
@@ -84,7 +87,8 @@ type Position struct {
 // Lag is the number of records between the position and the high watermark.
 func (p Position) Lag() int64 { return max(p.HighWatermark-p.Offset, 0) }
 
-// A Gap tells of records that were to be read and are gone: offsets From up to but not including To.
+// A Gap tells of records that were to be read and are gone: offsets From up to but not including
+// To.
 // It is an error, so that a reader cannot miss it; reading goes on at To.
 type Gap struct {
 	TopicPartition
@@ -114,7 +118,7 @@ type partitionState struct {
 
 func (s *partitionState) finished() bool { return s.hasEnd && s.next >= s.end }
 
-func (s *partitionState) heard(p *ropewalkv1.PartitionPosition) {
+func (s *partitionState) heard(p *pb.PartitionPosition) {
 	s.highWatermark.Store(max(p.GetHighWatermark(), s.highWatermark.Load()))
 	s.logStart.Store(p.GetLogStartOffset())
 }

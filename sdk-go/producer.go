@@ -16,7 +16,8 @@ const recordOverhead = 256
 // closeTimeout bounds the wait for the broker to end a stream that has nothing left to answer.
 const closeTimeout = 2 * time.Second
 
-// recheckAfter is how old the knowledge of a topic must be before a record that contradicts it makes
+// recheckAfter is how old the knowledge of a topic must be before a record that contradicts it
+// makes
 // the producer ask again: a limit may have been raised, or partitions added.
 const recheckAfter = time.Second
 
@@ -36,7 +37,8 @@ type Ack struct {
 // A Producer appends records over one long-lived stream. It is safe for use by many goroutines, and
 // works best when they share one: what arrives while a batch is under way forms the next batch.
 //
-// Each partition has one batch under way at a time. That keeps its records in the order in which they
+// Each partition has one batch under way at a time. That keeps its records in the order in which
+// they
 // were handed over, also over retries; batches of different partitions share the stream, pipelined.
 type Producer struct {
 	client *Client
@@ -141,12 +143,16 @@ func (p *Producer) Send(ctx context.Context, record *Record) (Ack, error) {
 // topic, and no longer than the context. When it returns nil, done is called exactly once, from a
 // goroutine of the producer: it must not block, nor send with this producer itself. The record must
 // not be changed until then. done may be nil.
-func (p *Producer) SendAsync(ctx context.Context, record *Record, done func(*Record, Ack, error)) error {
+func (p *Producer) SendAsync(
+	ctx context.Context, record *Record, done func(*Record, Ack, error),
+) error {
 	_, err := p.enqueue(ctx, record, done)
 	return err
 }
 
-func (p *Producer) enqueue(ctx context.Context, r *Record, done func(*Record, Ack, error)) (*pending, error) {
+func (p *Producer) enqueue(
+	ctx context.Context, r *Record, done func(*Record, Ack, error),
+) (*pending, error) {
 	if err := r.validate(r.Topic); err != nil {
 		return nil, err
 	}
@@ -259,7 +265,8 @@ func (p *Producer) Flush(ctx context.Context) error {
 	}
 }
 
-// Close takes no more records, waits until those it has are answered, which takes no longer than the
+// Close takes no more records, waits until those it has are answered, which takes no longer than
+// the
 // delivery timeout, and ends the stream. To wait less, Flush with a context before. Closing again
 // does nothing.
 func (p *Producer) Close() error {
@@ -303,7 +310,8 @@ func (p *Producer) run() {
 	}
 }
 
-// finish gives records their outcome and the memory back. The caller does not hold the lock: done is
+// finish gives records their outcome and the memory back. The caller does not hold the lock: done
+// is
 // foreign code.
 func (p *Producer) finish(records []*pending, result func(i int) (Ack, error)) {
 	weight := int64(0)

@@ -14,7 +14,7 @@ import (
 	"google.golang.org/grpc/codes"
 
 	ropewalk "github.com/ropewalk/ropewalk/sdk-go"
-	ropewalkv1 "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
+	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
 	"github.com/ropewalk/ropewalk/sdk-go/internal/testserver"
 )
 
@@ -42,7 +42,8 @@ func TestSendGivesPartitionAndOffset(t *testing.T) {
 	})
 }
 
-// Records of one key keep the order in which one goroutine sent them, over many partitions, and every
+// Records of one key keep the order in which one goroutine sent them, over many partitions, and
+// every
 // ack names the place where the record is found.
 func TestOrderAndPlaces(t *testing.T) {
 	eachBroker(t, func(t *testing.T, client *ropewalk.Client) {
@@ -170,7 +171,7 @@ func TestRecordSizeLimit(t *testing.T) {
 func TestOneBadRecordFailsAlone(t *testing.T) {
 	server := newServer(t)
 	client := dial(t, server.Address())
-	server.OnProduce(func(r *ropewalkv1.ProduceRequest) *testserver.Fault {
+	server.OnProduce(func(r *pb.ProduceRequest) *testserver.Fault {
 		time.Sleep(5 * time.Millisecond) // so that records gather
 		for _, record := range r.GetRecords().GetRecords() {
 			if string(record.GetValue()) == "bad" {
@@ -255,7 +256,7 @@ func TestRetriesFollowTheContract(t *testing.T) {
 			server := newServer(t)
 			client := dial(t, server.Address())
 			var tries atomic.Int32
-			server.OnProduce(func(*ropewalkv1.ProduceRequest) *testserver.Fault {
+			server.OnProduce(func(*pb.ProduceRequest) *testserver.Fault {
 				if tries.Add(1) == 1 {
 					return c.fault
 				}
@@ -285,7 +286,7 @@ func TestRetryWaitsAsAsked(t *testing.T) {
 	client := dial(t, server.Address())
 	const pause = 400 * time.Millisecond
 	var tries atomic.Int32
-	server.OnProduce(func(*ropewalkv1.ProduceRequest) *testserver.Fault {
+	server.OnProduce(func(*pb.ProduceRequest) *testserver.Fault {
 		if tries.Add(1) > 1 {
 			return nil
 		}
@@ -300,12 +301,13 @@ func TestRetryWaitsAsAsked(t *testing.T) {
 	}
 }
 
-// Refusals at random, and order all the same: the next batch of a partition waits for the one before.
+// Refusals at random, and order all the same: the next batch of a partition waits for the one
+// before.
 func TestOrderIsKeptOverRetries(t *testing.T) {
 	server := newServer(t)
 	client := dial(t, server.Address())
 	var tries atomic.Int32
-	server.OnProduce(func(*ropewalkv1.ProduceRequest) *testserver.Fault {
+	server.OnProduce(func(*pb.ProduceRequest) *testserver.Fault {
 		if n := tries.Add(1); n%3 != 0 {
 			return &testserver.Fault{Status: testserver.Status(codes.Unavailable, "NOT_LEADER")}
 		}
@@ -331,7 +333,7 @@ func TestBufferGivesBackPressure(t *testing.T) {
 	server := newServer(t)
 	client := dial(t, server.Address())
 	release := make(chan struct{})
-	server.OnProduce(func(*ropewalkv1.ProduceRequest) *testserver.Fault { <-release; return nil })
+	server.OnProduce(func(*pb.ProduceRequest) *testserver.Fault { <-release; return nil })
 	producer := newProducer(t, client, ropewalk.WithBufferBytes(4<<10))
 	record := &ropewalk.Record{Topic: "t", Value: make([]byte, 1000)}
 	ctx, cancel := context.WithTimeout(testContext(t), 300*time.Millisecond)
@@ -360,7 +362,7 @@ func TestSendGivesUp(t *testing.T) {
 	server := newServer(t)
 	client := dial(t, server.Address())
 	release := make(chan struct{})
-	server.OnProduce(func(*ropewalkv1.ProduceRequest) *testserver.Fault { <-release; return nil })
+	server.OnProduce(func(*pb.ProduceRequest) *testserver.Fault { <-release; return nil })
 	producer := newProducer(t, client)
 	short, cancel := context.WithTimeout(testContext(t), 200*time.Millisecond)
 	defer cancel()
@@ -407,7 +409,8 @@ func TestProducerOutlivesABroker(t *testing.T) {
 		t.Fatal(err)
 	}
 	server.Stop()
-	// A batch that is written before the client notices may have been appended, and is not repeated.
+	// A batch that is written before the client notices may have been appended, and is not
+	// repeated.
 	time.Sleep(100 * time.Millisecond)
 	done := make(chan error, 1)
 	go func() { done <- send("while away") }()
@@ -487,7 +490,8 @@ func TestAppendIsConditional(t *testing.T) {
 	})
 }
 
-// A broker that sends its connections away, as one does at the end of their age, costs no record: the
+// A broker that sends its connections away, as one does at the end of their age, costs no record:
+// the
 // stream moves to a new connection and the old one still answers what it owes.
 func TestConnectionsGrowOld(t *testing.T) {
 	server := newServer(t)

@@ -9,14 +9,15 @@ import (
 
 	"google.golang.org/grpc/codes"
 
-	ropewalkv1 "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
+	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
 )
 
 // growthInterval is how often a reader that has reconnected looks for new partitions: its stream
 // names the partitions with their offsets, so that the broker adds none by itself.
 const growthInterval = 30 * time.Second
 
-// reader is the receiving side of a consumer: one goroutine that keeps a stream open and fills fetches.
+// reader is the receiving side of a consumer: one goroutine that keeps a stream open and fills
+// fetches.
 type reader struct {
 	consumer *Consumer
 	resumed  bool
@@ -25,7 +26,7 @@ type reader struct {
 
 // A subscription is one Subscribe call.
 type subscription struct {
-	rpc    ropewalkv1.ConsumerService_SubscribeClient
+	rpc    pb.ConsumerService_SubscribeClient
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 }
@@ -33,9 +34,10 @@ type subscription struct {
 // errReopen ends a stream that is to be opened again with more partitions.
 var errReopen = errors.New("partitions were added")
 
-// open starts a call and waits for its first event, no longer than the context allows. The call itself
+// open starts a call and waits for its first event, no longer than the context allows. The call
+// itself
 // lives as long as the consumer.
-func (r *reader) open(ctx context.Context, request *ropewalkv1.SubscribeRequest) (*subscription, error) {
+func (r *reader) open(ctx context.Context, request *pb.SubscribeRequest) (*subscription, error) {
 	k := r.consumer
 	s := &subscription{}
 	s.ctx, s.cancel = context.WithCancelCause(k.ctx)
@@ -56,7 +58,9 @@ func (r *reader) open(ctx context.Context, request *ropewalkv1.SubscribeRequest)
 	return s, nil
 }
 
-func (s *subscription) start(k *Consumer, request *ropewalkv1.SubscribeRequest) (*ropewalkv1.SubscribeResponse, error) {
+func (s *subscription) start(
+	k *Consumer, request *pb.SubscribeRequest,
+) (*pb.SubscribeResponse, error) {
 	var err error
 	if s.rpc, err = k.client.consumers.Subscribe(s.ctx, request); err != nil {
 		return nil, err
@@ -73,7 +77,7 @@ func (s *subscription) start(k *Consumer, request *ropewalkv1.SubscribeRequest) 
 }
 
 // receive waits for an event, but not for longer than three heartbeats.
-func (s *subscription) receive(k *Consumer) (*ropewalkv1.SubscribeResponse, error) {
+func (s *subscription) receive(k *Consumer) (*pb.SubscribeResponse, error) {
 	silence := 3 * k.config.heartbeat
 	timer := time.AfterFunc(silence, func() {
 		s.cancel(newError("subscribe", ReasonDisconnected, codes.Unavailable, OutcomeNo,
@@ -189,7 +193,8 @@ func (r *reader) resume() (*subscription, error) {
 	return r.open(ctx, k.config.requestFor(partitions))
 }
 
-// addPartitions learns of partitions that were added to topics that are read as a whole. They are read
+// addPartitions learns of partitions that were added to topics that are read as a whole. They are
+// read
 // from their beginning, as the broker does it. A broker that does not answer is asked again later.
 func (r *reader) addPartitions() (added bool) {
 	k := r.consumer
@@ -197,7 +202,7 @@ func (r *reader) addPartitions() (added bool) {
 	ctx, cancel := context.WithTimeout(k.ctx, k.config.heartbeat)
 	defer cancel()
 	for _, topic := range k.config.topics {
-		answer, err := k.client.admins.GetTopic(ctx, &ropewalkv1.GetTopicRequest{Name: topic})
+		answer, err := k.client.admins.GetTopic(ctx, &pb.GetTopicRequest{Name: topic})
 		if err != nil {
 			continue
 		}
@@ -226,9 +231,10 @@ func (r *reader) allFinished() bool {
 	return true
 }
 
-// started takes the partitions that a stream reads. Those that are known keep their place: the request
+// started takes the partitions that a stream reads. Those that are known keep their place: the
+// request
 // named it, and a gap event tells when it could not be had.
-func (r *reader) started(started *ropewalkv1.Started) error {
+func (r *reader) started(started *pb.Started) error {
 	k := r.consumer
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -241,7 +247,7 @@ func (r *reader) started(started *ropewalkv1.Started) error {
 			if k.config.stop.wire.GetCaughtUp() != nil {
 				// Fixed here, so that a reconnect does not move the end.
 				s.end, s.hasEnd = p.GetHighWatermark(), true
-			} else if end, ok := k.config.stop.wire.GetEnd().(*ropewalkv1.Stop_Offset); ok {
+			} else if end, ok := k.config.stop.wire.GetEnd().(*pb.Stop_Offset); ok {
 				s.end, s.hasEnd = end.Offset, true
 			}
 			k.states[tp] = s
@@ -262,21 +268,21 @@ func (r *reader) state(topic string, partition int32) *partitionState {
 }
 
 // handle takes one event. What a stream says of partitions that it did not start is ignored.
-func (r *reader) handle(event *ropewalkv1.SubscribeResponse) error {
+func (r *reader) handle(event *pb.SubscribeResponse) error {
 	switch e := event.GetEvent().(type) {
-	case *ropewalkv1.SubscribeResponse_Started:
+	case *pb.SubscribeResponse_Started:
 		return r.started(e.Started)
-	case *ropewalkv1.SubscribeResponse_Batch:
+	case *pb.SubscribeResponse_Batch:
 		return r.batch(e.Batch)
-	case *ropewalkv1.SubscribeResponse_Heartbeat:
+	case *pb.SubscribeResponse_Heartbeat:
 		for _, p := range e.Heartbeat.GetPositions() {
 			if s := r.state(p.GetTopic(), p.GetPartition()); s != nil {
 				s.heard(p)
 			}
 		}
-	case *ropewalkv1.SubscribeResponse_Gap:
+	case *pb.SubscribeResponse_Gap:
 		return r.gap(e.Gap)
-	case *ropewalkv1.SubscribeResponse_CaughtUp:
+	case *pb.SubscribeResponse_CaughtUp:
 		if f := r.consumer.config.onCaughtUp; f != nil {
 			f(TopicPartition{e.CaughtUp.GetTopic(), e.CaughtUp.GetPartition()}, e.CaughtUp.GetOffset())
 		}
@@ -284,7 +290,7 @@ func (r *reader) handle(event *ropewalkv1.SubscribeResponse) error {
 	return nil
 }
 
-func (r *reader) batch(b *ropewalkv1.RecordBatch) error {
+func (r *reader) batch(b *pb.RecordBatch) error {
 	s := r.state(b.GetTopic(), b.GetPartition())
 	if s == nil {
 		return nil
@@ -317,7 +323,7 @@ func (r *reader) batch(b *ropewalkv1.RecordBatch) error {
 	return nil
 }
 
-func (r *reader) gap(g *ropewalkv1.Gap) error {
+func (r *reader) gap(g *pb.Gap) error {
 	s := r.state(g.GetTopic(), g.GetPartition())
 	if s == nil || g.GetToOffset() <= s.next {
 		return nil

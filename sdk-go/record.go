@@ -8,7 +8,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	ropewalkv1 "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
+	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
 )
 
 // A Header is a name and a value that travel with a record.
@@ -28,7 +28,8 @@ type Record struct {
 	Partition int32
 	// Offset is the record's place in its partition. Producers do not look at it.
 	Offset int64
-	// Key places the record on a partition. nil means that it has none, which is not the same as empty.
+	// Key places the record on a partition. nil means that it has none, which is not the same as
+	// empty.
 	Key []byte
 	// Value is the payload. nil means that it has none; with a key that is a tombstone.
 	Value []byte
@@ -105,9 +106,9 @@ func (r *Record) validate(topic string) *Error {
 
 // encodeRecords builds the wire form of records. The messages are cut from slabs, because one
 // allocation a record is what a batch exists to avoid.
-func encodeRecords(records []*pending) *ropewalkv1.RecordSet {
-	slab := make([]ropewalkv1.Record, len(records))
-	list := make([]*ropewalkv1.Record, len(records))
+func encodeRecords(records []*pending) *pb.RecordSet {
+	slab := make([]pb.Record, len(records))
+	list := make([]*pb.Record, len(records))
 	stamped, headers := 0, 0
 	for _, p := range records {
 		if !p.record.Timestamp.IsZero() {
@@ -116,8 +117,8 @@ func encodeRecords(records []*pending) *ropewalkv1.RecordSet {
 		headers += len(p.record.Headers)
 	}
 	stamps := make([]timestamppb.Timestamp, stamped)
-	headerSlab := make([]ropewalkv1.Header, headers)
-	headerList := make([]*ropewalkv1.Header, headers)
+	headerSlab := make([]pb.Header, headers)
+	headerList := make([]*pb.Header, headers)
 	for i, p := range records {
 		r, out := p.record, &slab[i]
 		out.Key, out.Value = r.Key, r.Value
@@ -137,12 +138,12 @@ func encodeRecords(records []*pending) *ropewalkv1.RecordSet {
 		}
 		list[i] = out
 	}
-	return &ropewalkv1.RecordSet{Records: list}
+	return &pb.RecordSet{Records: list}
 }
 
 // decodeBatch turns a batch into records, cut from one slab, whose bytes are those of the message.
 // Records below from are left out: a broker may cut compressed batches at no record.
-func decodeBatch(b *ropewalkv1.RecordBatch, from int64) []Record {
+func decodeBatch(b *pb.RecordBatch, from int64) []Record {
 	in := b.GetRecords().GetRecords()
 	base := b.GetBaseOffset()
 	if skip := from - base; skip > 0 {
@@ -152,7 +153,7 @@ func decodeBatch(b *ropewalkv1.RecordBatch, from int64) []Record {
 		in, base = in[skip:], from
 	}
 	appended := b.GetAppendTime().AsTime()
-	byAppend := b.GetTimestampType() == ropewalkv1.TimestampType_TIMESTAMP_TYPE_APPEND
+	byAppend := b.GetTimestampType() == pb.TimestampType_TIMESTAMP_TYPE_APPEND
 	out := make([]Record, len(in))
 	for i, r := range in {
 		out[i] = Record{

@@ -9,14 +9,15 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	ropewalkv1 "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
+	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
 )
 
-// A produceStream is one ProduceStream call of a producer. The sender writes to it; a goroutine of its
+// A produceStream is one ProduceStream call of a producer. The sender writes to it; a goroutine of
+// its
 // own reads the answers, until the broker ends it. Its fields are guarded by the producer's lock.
 type produceStream struct {
 	producer *Producer
-	rpc      ropewalkv1.ProducerService_ProduceStreamClient
+	rpc      pb.ProducerService_ProduceStreamClient
 	cancel   context.CancelCauseFunc
 	ctx      context.Context
 	watchdog *time.Timer
@@ -26,7 +27,8 @@ type produceStream struct {
 }
 
 // currentStream returns the stream to send on. It opens a new one when there is none, and when the
-// connection under it is being taken away by the broker: the old one then lives on for the answers it
+// connection under it is being taken away by the broker: the old one then lives on for the answers
+// it
 // still owes.
 func (p *Producer) currentStream() (*produceStream, *Error) {
 	p.mu.Lock()
@@ -77,12 +79,12 @@ func (p *Producer) openStream() (*produceStream, *Error) {
 func (s *produceStream) send(b *batch) {
 	p := s.producer
 	partition := b.lane.partition
-	request := &ropewalkv1.ProduceStreamRequest{
-		Request: &ropewalkv1.ProduceRequest{
+	request := &pb.ProduceStreamRequest{
+		Request: &pb.ProduceRequest{
 			Topic:      b.lane.topic,
 			Partition:  &partition,
-			Data:       &ropewalkv1.ProduceRequest_Records{Records: encodeRecords(b.records)},
-			Durability: ropewalkv1.Durability(p.config.durability),
+			Data:       &pb.ProduceRequest_Records{Records: encodeRecords(b.records)},
+			Durability: pb.Durability(p.config.durability),
 		},
 	}
 	p.mu.Lock()
@@ -170,7 +172,8 @@ func (s *produceStream) end(err error) {
 	}
 }
 
-// endError says what the end of a stream means for batches that were sent and not answered. What the
+// endError says what the end of a stream means for batches that were sent and not answered. What
+// the
 // broker did with them is not known, whatever the status of the stream says of itself.
 func (s *produceStream) endError(err error) *Error {
 	var own *Error
@@ -192,7 +195,7 @@ func (s *produceStream) endError(err error) *Error {
 }
 
 // answered settles the batch of an answer. One that is not known was given up before.
-func (s *produceStream) answered(answer *ropewalkv1.ProduceStreamResponse) {
+func (s *produceStream) answered(answer *pb.ProduceStreamResponse) {
 	p := s.producer
 	p.mu.Lock()
 	b := s.inflight[answer.GetCorrelation()]
@@ -220,7 +223,8 @@ func (s *produceStream) answered(answer *ropewalkv1.ProduceStreamResponse) {
 	})
 }
 
-// watch ends a stream whose oldest batch has waited for too long: broker or network hang, and nothing
+// watch ends a stream whose oldest batch has waited for too long: broker or network hang, and
+// nothing
 // behind that batch would be answered either.
 func (s *produceStream) watch() {
 	p := s.producer

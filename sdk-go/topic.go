@@ -5,7 +5,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/durationpb"
 
-	ropewalkv1 "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
+	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
 )
 
 // A Topic is a named set of partitions.
@@ -39,9 +39,9 @@ type TimestampType int32
 
 const (
 	// TimestampCreate: the producer's; the append time for a record that has none.
-	TimestampCreate = TimestampType(ropewalkv1.TimestampType_TIMESTAMP_TYPE_CREATE)
+	TimestampCreate = TimestampType(pb.TimestampType_TIMESTAMP_TYPE_CREATE)
 	// TimestampAppend: the leader's, when it appended the batch.
-	TimestampAppend = TimestampType(ropewalkv1.TimestampType_TIMESTAMP_TYPE_APPEND)
+	TimestampAppend = TimestampType(pb.TimestampType_TIMESTAMP_TYPE_APPEND)
 )
 
 // String returns create or append.
@@ -61,44 +61,45 @@ const KeepForever time.Duration = -1
 // A TopicSetting is a value for one setting, for [Admin.CreateTopic] and [Admin.UpdateTopic].
 type TopicSetting struct {
 	path  string
-	apply func(*ropewalkv1.TopicSettings)
+	apply func(*pb.TopicSettings)
 }
 
-// Retention sets how long a record is kept at least. Default: 7 days. At least 1 s, or [KeepForever].
+// Retention sets how long a record is kept at least. Default: 7 days. At least 1 s, or
+// [KeepForever].
 func Retention(d time.Duration) TopicSetting {
-	return TopicSetting{"retention", func(s *ropewalkv1.TopicSettings) { s.Retention = durationpb.New(d) }}
+	return TopicSetting{"retention", func(s *pb.TopicSettings) { s.Retention = durationpb.New(d) }}
 }
 
 // RetentionBytes sets how many bytes of records a partition keeps at least. Default: -1, no bound.
 func RetentionBytes(n int64) TopicSetting {
-	return TopicSetting{"retention_bytes", func(s *ropewalkv1.TopicSettings) { s.RetentionBytes = &n }}
+	return TopicSetting{"retention_bytes", func(s *pb.TopicSettings) { s.RetentionBytes = &n }}
 }
 
 // SegmentBytes sets the size at which a segment is closed. Default: 1 GiB. 64 KiB to 8 GiB.
 func SegmentBytes(n int64) TopicSetting {
-	return TopicSetting{"segment_bytes", func(s *ropewalkv1.TopicSettings) { s.SegmentBytes = &n }}
+	return TopicSetting{"segment_bytes", func(s *pb.TopicSettings) { s.SegmentBytes = &n }}
 }
 
 // SegmentAge sets the age at which a segment is closed. Default: 7 days. At least 1 s.
 func SegmentAge(d time.Duration) TopicSetting {
-	return TopicSetting{"segment_age", func(s *ropewalkv1.TopicSettings) { s.SegmentAge = durationpb.New(d) }}
+	return TopicSetting{"segment_age", func(s *pb.TopicSettings) { s.SegmentAge = durationpb.New(d) }}
 }
 
 // MaxRecordBytes sets the most that one record may have. Default: 1 MiB. At most 3.5 MiB.
 func MaxRecordBytes(n int32) TopicSetting {
-	return TopicSetting{"max_record_bytes", func(s *ropewalkv1.TopicSettings) { s.MaxRecordBytes = &n }}
+	return TopicSetting{"max_record_bytes", func(s *pb.TopicSettings) { s.MaxRecordBytes = &n }}
 }
 
 // Timestamps sets whose clock gives a record its time. Default: [TimestampCreate].
 func Timestamps(t TimestampType) TopicSetting {
-	return TopicSetting{"timestamp_type", func(s *ropewalkv1.TopicSettings) {
-		s.TimestampType = ropewalkv1.TimestampType(t)
+	return TopicSetting{"timestamp_type", func(s *pb.TopicSettings) {
+		s.TimestampType = pb.TimestampType(t)
 	}}
 }
 
 // Default sets a setting back to its default.
 func Default(setting TopicSetting) TopicSetting {
-	return TopicSetting{setting.path, func(*ropewalkv1.TopicSettings) {}}
+	return TopicSetting{setting.path, func(*pb.TopicSettings) {}}
 }
 
 // PartitionInfo is the state of a partition.
@@ -148,7 +149,7 @@ type Cluster struct {
 	Limits     Limits
 }
 
-func topicFrom(t *ropewalkv1.Topic) *Topic {
+func topicFrom(t *pb.Topic) *Topic {
 	s := t.GetSettings()
 	return &Topic{
 		Name:       t.GetName(),
@@ -166,7 +167,7 @@ func topicFrom(t *ropewalkv1.Topic) *Topic {
 	}
 }
 
-func clusterFrom(c *ropewalkv1.GetClusterResponse) *Cluster {
+func clusterFrom(c *pb.GetClusterResponse) *Cluster {
 	l := c.GetLimits()
 	cluster := &Cluster{
 		ID:         c.GetClusterId(),

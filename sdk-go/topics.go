@@ -8,7 +8,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/emptypb"
 
-	ropewalkv1 "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
+	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
 )
 
 // topicInfo is what producers need to know of a topic.
@@ -39,7 +39,8 @@ func (t *topicCache) init(c *Client) {
 	t.client, t.known, t.lookups = c, map[string]*topicInfo{}, map[string]*lookup{}
 }
 
-// get returns a topic. One that is known but old is looked up again in the background: what is known
+// get returns a topic. One that is known but old is looked up again in the background: what is
+// known
 // serves meanwhile, also while no broker answers.
 func (t *topicCache) get(ctx context.Context, op, name string) (*topicInfo, error) {
 	t.mu.RLock()
@@ -110,25 +111,26 @@ func (t *topicCache) fetch(op, name string) (*topicInfo, error) {
 	}, nil
 }
 
-func (t *topicCache) describe(ctx context.Context, op, name string) (*ropewalkv1.GetTopicResponse, error) {
-	return call(ctx, t.client, op, true, func(ctx context.Context) (*ropewalkv1.GetTopicResponse, error) {
-		return t.client.admins.GetTopic(ctx, &ropewalkv1.GetTopicRequest{Name: name})
+func (t *topicCache) describe(ctx context.Context, op, name string) (*pb.GetTopicResponse, error) {
+	return call(ctx, t.client, op, true, func(ctx context.Context) (*pb.GetTopicResponse, error) {
+		return t.client.admins.GetTopic(ctx, &pb.GetTopicRequest{Name: name})
 	})
 }
 
-// create has the broker create a topic by its first use, if it is set to do that: a stream that names
+// create has the broker create a topic by its first use, if it is set to do that: a stream that
+// names
 // an unknown topic is such a use. Unlike CreateTopic it leaves the decision, and the number of
 // partitions, to the broker; unlike a first Produce it lets the producer place every record itself.
 func (t *topicCache) create(ctx context.Context, op, name string) error {
-	_, err := call(ctx, t.client, op, true, func(ctx context.Context) (*ropewalkv1.SubscribeResponse, error) {
+	_, err := call(ctx, t.client, op, true, func(ctx context.Context) (*pb.SubscribeResponse, error) {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		stream, err := t.client.consumers.Subscribe(ctx, &ropewalkv1.SubscribeRequest{
-			Topics: []*ropewalkv1.TopicSelection{{
-				Selection: &ropewalkv1.TopicSelection_Name{Name: name},
+		stream, err := t.client.consumers.Subscribe(ctx, &pb.SubscribeRequest{
+			Topics: []*pb.TopicSelection{{
+				Selection: &pb.TopicSelection_Name{Name: name},
 			}},
-			DefaultStart: &ropewalkv1.Start{
-				Position: &ropewalkv1.Start_Latest{Latest: &emptypb.Empty{}},
+			DefaultStart: &pb.Start{
+				Position: &pb.Start_Latest{Latest: &emptypb.Empty{}},
 			},
 		})
 		if err != nil {

@@ -26,7 +26,8 @@ type StdLogger interface {
 	Println(v ...any)
 }
 
-// Logger is where this package says what it does by itself: retries, reconnects and lost records. It
+// Logger is where this package says what it does by itself: retries, reconnects and lost records.
+// It
 // is silent unless a program sets it, before it makes clients.
 var Logger StdLogger = log.New(io.Discard, "[Sarama] ", log.LstdFlags)
 
@@ -54,7 +55,8 @@ type Config struct {
 	// Metadata holds settings of finding brokers.
 	Metadata struct {
 		Retry struct {
-			// Max is how often the addresses are tried again before a client is given up. Default: 3.
+			// Max is how often the addresses are tried again before a client is given up. Default:
+			// 3.
 			Max int
 			// Backoff is the pause before it. Default: 250 ms.
 			Backoff time.Duration
@@ -68,7 +70,8 @@ type Config struct {
 		// MaxMessageBytes bounds a message, key, value and headers together. Default: 1 MiB, at
 		// most 3.5 MiB. The topic has a limit too.
 		MaxMessageBytes int
-		// RequiredAcks says what must be true of a message before its answer. Default: WaitForLocal.
+		// RequiredAcks says what must be true of a message before its answer. Default:
+		// WaitForLocal.
 		RequiredAcks RequiredAcks
 		// Timeout bounds the wait for the answer to one try. Default: 10 s.
 		Timeout time.Duration

@@ -56,7 +56,8 @@ func TestSyncProducerNeedsItsReturns(t *testing.T) {
 	}
 }
 
-// Whatever a program may reasonably set makes a producer: no combination trips over the core's checks.
+// Whatever a program may reasonably set makes a producer: no combination trips over the core's
+// checks.
 func TestProducerSettings(t *testing.T) {
 	addrs := []string{newServer(t).Address()}
 	for name, change := range map[string]func(*sarama.Config){

@@ -61,7 +61,8 @@ type PartitionConsumer interface {
 	Messages() <-chan *ConsumerMessage
 	// Errors is the channel of errors, if Consumer.Return.Errors is set. It is closed at the end.
 	Errors() <-chan *ConsumerError
-	// HighWaterMarkOffset is the offset that the next message of the partition will get, as last heard.
+	// HighWaterMarkOffset is the offset that the next message of the partition will get, as last
+	// heard.
 	HighWaterMarkOffset() int64
 	// Pause stops delivery after what is in the channel; Resume goes on with it.
 	Pause()
@@ -117,7 +118,9 @@ func (c *consumer) Partitions(topic string) ([]int32, error) {
 	return partitions, nil
 }
 
-func (c *consumer) ConsumePartition(topic string, partition int32, offset int64) (PartitionConsumer, error) {
+func (c *consumer) ConsumePartition(
+	topic string, partition int32, offset int64,
+) (PartitionConsumer, error) {
 	start := ropewalk.StartOffset(offset)
 	switch {
 	case offset == OffsetNewest:

@@ -28,7 +28,8 @@ type ConfigurationError string
 // Error returns the message.
 func (err ConfigurationError) Error() string { return "kafka: bad configuration: " + string(err) }
 
-// KError is an error by its number in Kafka's protocol. Errors of a broker that have such a number are
+// KError is an error by its number in Kafka's protocol. Errors of a broker that have such a number
+// are
 // returned as it, so that they can be compared with ==.
 type KError int16
 

@@ -6,7 +6,8 @@ import (
 	"math/rand/v2"
 )
 
-// Partitioner picks the partition of each message of one topic. It is called by one goroutine at a time.
+// Partitioner picks the partition of each message of one topic. It is called by one goroutine at a
+// time.
 type Partitioner interface {
 	// Partition returns one of 0 to numPartitions-1.
 	Partition(message *ProducerMessage, numPartitions int32) (int32, error)
@@ -55,7 +56,8 @@ func (p *roundRobinPartitioner) Partition(_ *ProducerMessage, numPartitions int3
 
 func (p *roundRobinPartitioner) RequiresConsistency() bool { return false }
 
-// NewHashPartitioner hashes the encoded key with FNV-1a; a message without a key goes to any partition.
+// NewHashPartitioner hashes the encoded key with FNV-1a; a message without a key goes to any
+// partition.
 func NewHashPartitioner(string) Partitioner {
 	return &hashPartitioner{hasher: fnv.New32a()}
 }

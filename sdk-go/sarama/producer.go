@@ -81,7 +81,8 @@ type syncProducer struct {
 	partitioners map[string]Partitioner
 }
 
-// NewSyncProducer connects to the brokers and makes a producer. A nil config stands for the defaults,
+// NewSyncProducer connects to the brokers and makes a producer. A nil config stands for the
+// defaults,
 // which lack Producer.Return.Successes, and is refused for that.
 func NewSyncProducer(addrs []string, config *Config) (SyncProducer, error) {
 	config, err := orDefault(config)

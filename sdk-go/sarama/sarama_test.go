@@ -9,7 +9,7 @@ import (
 	"go.uber.org/goleak"
 	"google.golang.org/grpc/codes"
 
-	ropewalkv1 "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
+	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
 	"github.com/ropewalk/ropewalk/sdk-go/internal/brokertest"
 	"github.com/ropewalk/ropewalk/sdk-go/internal/testserver"
 	"github.com/ropewalk/ropewalk/sdk-go/sarama"
@@ -65,7 +65,9 @@ func newConsumer(t testing.TB, addrs []string, config *sarama.Config) sarama.Con
 	return consumer
 }
 
-func consume(t testing.TB, c sarama.Consumer, topic string, partition int32, offset int64) sarama.PartitionConsumer {
+func consume(
+	t testing.TB, c sarama.Consumer, topic string, partition int32, offset int64,
+) sarama.PartitionConsumer {
 	t.Helper()
 	partitionConsumer, err := c.ConsumePartition(topic, partition, offset)
 	if err != nil {
@@ -212,7 +214,7 @@ func TestProducerErrors(t *testing.T) {
 	}
 	expect("too large", text("t", string(make([]byte, 1001))), sarama.ErrMessageSizeTooLarge)
 	tries := 0
-	server.OnProduce(func(*ropewalkv1.ProduceRequest) *testserver.Fault {
+	server.OnProduce(func(*pb.ProduceRequest) *testserver.Fault {
 		tries++
 		return &testserver.Fault{Status: testserver.Status(codes.Unavailable, "NO_QUORUM")}
 	})

@@ -19,7 +19,8 @@ import (
 // startTimeout is how long a broker may take to answer its first call.
 const startTimeout = 20 * time.Second
 
-// Binary returns the broker's binary: $ROPEWALK_BIN, else what cargo built in this repository. Without
+// Binary returns the broker's binary: $ROPEWALK_BIN, else what cargo built in this repository.
+// Without
 // one the test is skipped, or fails where the variable CI is true.
 func Binary(t testing.TB) string {
 	t.Helper()

@@ -8,16 +8,18 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 
-	ropewalkv1 "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
+	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
 )
 
 type adminService struct {
-	ropewalkv1.UnsafeAdminServiceServer
+	pb.UnsafeAdminServiceServer
 	s *Server
 }
 
 // CreateTopic creates a topic.
-func (a *adminService) CreateTopic(_ context.Context, r *ropewalkv1.CreateTopicRequest) (*ropewalkv1.CreateTopicResponse, error) {
+func (a *adminService) CreateTopic(
+	_ context.Context, r *pb.CreateTopicRequest,
+) (*pb.CreateTopicResponse, error) {
 	s := a.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -35,11 +37,11 @@ func (a *adminService) CreateTopic(_ context.Context, r *ropewalkv1.CreateTopicR
 		return nil, invalid("partition_count")
 	}
 	t := s.create(r.GetName(), partitions, r.GetSettings())
-	return &ropewalkv1.CreateTopicResponse{Topic: snapshot(t)}, nil
+	return &pb.CreateTopicResponse{Topic: snapshot(t)}, nil
 }
 
 // snapshot copies a topic: answers are encoded after the lock is given up.
-func snapshot(t *topic) *ropewalkv1.Topic { return proto.Clone(t.info).(*ropewalkv1.Topic) }
+func snapshot(t *topic) *pb.Topic { return proto.Clone(t.info).(*pb.Topic) }
 
 func (s *Server) topicNamed(name string) (*topic, error) {
 	if t := s.topics[name]; t != nil {
@@ -52,7 +54,9 @@ func (s *Server) topicNamed(name string) (*topic, error) {
 }
 
 // GetTopic describes a topic.
-func (a *adminService) GetTopic(_ context.Context, r *ropewalkv1.GetTopicRequest) (*ropewalkv1.GetTopicResponse, error) {
+func (a *adminService) GetTopic(
+	_ context.Context, r *pb.GetTopicRequest,
+) (*pb.GetTopicResponse, error) {
 	s := a.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -60,9 +64,9 @@ func (a *adminService) GetTopic(_ context.Context, r *ropewalkv1.GetTopicRequest
 	if err != nil {
 		return nil, err
 	}
-	answer := &ropewalkv1.GetTopicResponse{Topic: snapshot(t)}
+	answer := &pb.GetTopicResponse{Topic: snapshot(t)}
 	for i, p := range t.partitions {
-		answer.Partitions = append(answer.Partitions, &ropewalkv1.PartitionInfo{
+		answer.Partitions = append(answer.Partitions, &pb.PartitionInfo{
 			Partition: int32(i), LeaderBrokerId: 1, LeaderEpoch: 1, ReplicaBrokerIds: []uint64{1},
 			LogStartOffset: p.start, HighWatermark: p.next(), SizeBytes: p.bytes,
 		})
@@ -71,7 +75,9 @@ func (a *adminService) GetTopic(_ context.Context, r *ropewalkv1.GetTopicRequest
 }
 
 // ListTopics lists topics; the page token is the last name of the page before.
-func (a *adminService) ListTopics(_ context.Context, r *ropewalkv1.ListTopicsRequest) (*ropewalkv1.ListTopicsResponse, error) {
+func (a *adminService) ListTopics(
+	_ context.Context, r *pb.ListTopicsRequest,
+) (*pb.ListTopicsResponse, error) {
 	s := a.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -86,7 +92,7 @@ func (a *adminService) ListTopics(_ context.Context, r *ropewalkv1.ListTopicsReq
 	if size == 0 {
 		size = 100
 	}
-	answer := &ropewalkv1.ListTopicsResponse{}
+	answer := &pb.ListTopicsResponse{}
 	if len(names) > size {
 		names = names[:size]
 		answer.NextPageToken = names[size-1]
@@ -98,7 +104,9 @@ func (a *adminService) ListTopics(_ context.Context, r *ropewalkv1.ListTopicsReq
 }
 
 // UpdateTopic changes settings, or adds partitions.
-func (a *adminService) UpdateTopic(_ context.Context, r *ropewalkv1.UpdateTopicRequest) (*ropewalkv1.UpdateTopicResponse, error) {
+func (a *adminService) UpdateTopic(
+	_ context.Context, r *pb.UpdateTopicRequest,
+) (*pb.UpdateTopicResponse, error) {
 	s := a.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -130,11 +138,13 @@ func (a *adminService) UpdateTopic(_ context.Context, r *ropewalkv1.UpdateTopicR
 		settings.Set(field, wanted.Get(field))
 	}
 	s.signal()
-	return &ropewalkv1.UpdateTopicResponse{Topic: snapshot(t)}, nil
+	return &pb.UpdateTopicResponse{Topic: snapshot(t)}, nil
 }
 
 // DeleteTopic deletes a topic and the positions in it.
-func (a *adminService) DeleteTopic(_ context.Context, r *ropewalkv1.DeleteTopicRequest) (*ropewalkv1.DeleteTopicResponse, error) {
+func (a *adminService) DeleteTopic(
+	_ context.Context, r *pb.DeleteTopicRequest,
+) (*pb.DeleteTopicResponse, error) {
 	s := a.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -150,11 +160,13 @@ func (a *adminService) DeleteTopic(_ context.Context, r *ropewalkv1.DeleteTopicR
 		}
 	}
 	s.signal()
-	return &ropewalkv1.DeleteTopicResponse{}, nil
+	return &pb.DeleteTopicResponse{}, nil
 }
 
 // DeleteRecords moves the start of partitions.
-func (a *adminService) DeleteRecords(_ context.Context, r *ropewalkv1.DeleteRecordsRequest) (*ropewalkv1.DeleteRecordsResponse, error) {
+func (a *adminService) DeleteRecords(
+	_ context.Context, r *pb.DeleteRecordsRequest,
+) (*pb.DeleteRecordsResponse, error) {
 	s := a.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -165,7 +177,7 @@ func (a *adminService) DeleteRecords(_ context.Context, r *ropewalkv1.DeleteReco
 	if len(r.GetTargets()) == 0 {
 		return nil, invalid("targets")
 	}
-	answer := &ropewalkv1.DeleteRecordsResponse{}
+	answer := &pb.DeleteRecordsResponse{}
 	for _, target := range r.GetTargets() {
 		p, err := t.find(target.GetPartition())
 		if err != nil {
@@ -183,22 +195,24 @@ func (a *adminService) DeleteRecords(_ context.Context, r *ropewalkv1.DeleteReco
 			p.start = before
 		}
 		answer.Partitions = append(answer.Partitions,
-			&ropewalkv1.DeletedRecords{Partition: target.GetPartition(), LogStartOffset: p.start})
+			&pb.DeletedRecords{Partition: target.GetPartition(), LogStartOffset: p.start})
 	}
 	s.signal()
 	return answer, nil
 }
 
 // GetCluster describes a cluster of one.
-func (a *adminService) GetCluster(context.Context, *ropewalkv1.GetClusterRequest) (*ropewalkv1.GetClusterResponse, error) {
+func (a *adminService) GetCluster(
+	context.Context, *pb.GetClusterRequest,
+) (*pb.GetClusterResponse, error) {
 	s := a.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	answer := &ropewalkv1.GetClusterResponse{
+	answer := &pb.GetClusterResponse{
 		ClusterId:          "test-cluster",
 		ControllerBrokerId: 1,
 		TopicCount:         int32(len(s.topics)),
-		Limits: &ropewalkv1.Limits{
+		Limits: &pb.Limits{
 			MaxRecordBytes: 3_670_016, MaxMessageBytes: 4 << 20, MaxRecordHeaderBytes: 64 << 10,
 			MaxMetadataBytes: 16 << 10, MaxPartitionsPerTopic: 10_000, MaxNameBytes: 249, MaxPageSize: 1000,
 		},
@@ -206,7 +220,7 @@ func (a *adminService) GetCluster(context.Context, *ropewalkv1.GetClusterRequest
 	for _, t := range s.topics {
 		answer.PartitionCount += t.info.PartitionCount
 	}
-	answer.Brokers = []*ropewalkv1.Broker{{
+	answer.Brokers = []*pb.Broker{{
 		BrokerId: 1, Address: s.address, Version: "test", LeaderCount: answer.PartitionCount,
 	}}
 	return answer, nil

@@ -11,7 +11,8 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 )
 
-// Status makes a status as a broker gives it: with an ErrorInfo, and with metadata as key, value, ...
+// Status makes a status as a broker gives it: with an ErrorInfo, and with metadata as key, value,
+// ...
 func Status(code codes.Code, reason string, metadata ...string) *status.Status {
 	return statusWith(code, reason, metadata)
 }
@@ -21,7 +22,9 @@ func StatusRetry(code codes.Code, reason string, after time.Duration) *status.St
 	return statusWith(code, reason, nil, &errdetails.RetryInfo{RetryDelay: durationpb.New(after)})
 }
 
-func statusWith(code codes.Code, reason string, metadata []string, more ...protoadapt.MessageV1) *status.Status {
+func statusWith(
+	code codes.Code, reason string, metadata []string, more ...protoadapt.MessageV1,
+) *status.Status {
 	info := &errdetails.ErrorInfo{Reason: reason, Domain: "ropewalk.v1", Metadata: map[string]string{}}
 	for i := 0; i+1 < len(metadata); i += 2 {
 		info.Metadata[metadata[i]] = metadata[i+1]

@@ -11,11 +11,11 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	ropewalkv1 "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
+	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
 )
 
 type topic struct {
-	info       *ropewalkv1.Topic
+	info       *pb.Topic
 	partitions []*partition
 }
 
@@ -26,7 +26,7 @@ type partition struct {
 }
 
 type entry struct {
-	record   *ropewalkv1.Record
+	record   *pb.Record
 	appended time.Time
 }
 
@@ -37,7 +37,7 @@ func (p *partition) at(offset int64) entry { return p.records[offset-p.start] }
 // timeOf is the time of a record under the topic's rule.
 func (t *topic) timeOf(e entry) time.Time {
 	if e.record.Timestamp == nil ||
-		t.info.Settings.TimestampType == ropewalkv1.TimestampType_TIMESTAMP_TYPE_APPEND {
+		t.info.Settings.TimestampType == pb.TimestampType_TIMESTAMP_TYPE_APPEND {
 		return e.appended
 	}
 	return e.record.Timestamp.AsTime()
@@ -81,8 +81,8 @@ func notFound(reason, resource string) error {
 }
 
 // create makes a topic; the caller holds the lock.
-func (s *Server) create(name string, partitions int32, settings *ropewalkv1.TopicSettings) *topic {
-	t := &topic{info: &ropewalkv1.Topic{
+func (s *Server) create(name string, partitions int32, settings *pb.TopicSettings) *topic {
+	t := &topic{info: &pb.Topic{
 		Name:           name,
 		TopicId:        fmt.Sprintf("topic-%d", time.Now().UnixNano()),
 		PartitionCount: partitions,
@@ -97,14 +97,14 @@ func (s *Server) create(name string, partitions int32, settings *ropewalkv1.Topi
 	return t
 }
 
-func withDefaults(in *ropewalkv1.TopicSettings) *ropewalkv1.TopicSettings {
-	out := &ropewalkv1.TopicSettings{
+func withDefaults(in *pb.TopicSettings) *pb.TopicSettings {
+	out := &pb.TopicSettings{
 		Retention:      durationpb.New(7 * 24 * time.Hour),
 		RetentionBytes: proto.Int64(-1),
 		SegmentBytes:   proto.Int64(1 << 30),
 		SegmentAge:     durationpb.New(7 * 24 * time.Hour),
 		MaxRecordBytes: proto.Int32(1 << 20),
-		TimestampType:  ropewalkv1.TimestampType_TIMESTAMP_TYPE_CREATE,
+		TimestampType:  pb.TimestampType_TIMESTAMP_TYPE_CREATE,
 	}
 	if in != nil {
 		proto.Merge(out, in)
@@ -121,7 +121,7 @@ func (t *topic) find(number int32) (*partition, error) {
 }
 
 // append checks and appends a batch; the caller holds the lock.
-func (s *Server) append(r *ropewalkv1.ProduceRequest) (*ropewalkv1.ProduceResponse, error) {
+func (s *Server) append(r *pb.ProduceRequest) (*pb.ProduceResponse, error) {
 	t, err := s.use(r.GetTopic())
 	if err != nil {
 		return nil, err
@@ -143,7 +143,7 @@ func (s *Server) append(r *ropewalkv1.ProduceRequest) (*ropewalkv1.ProduceRespon
 			return nil, Status(codes.InvalidArgument, "RECORD_TOO_LARGE", "limit", strconv.Itoa(limit)).Err()
 		}
 	}
-	if want, ok := r.GetExpected().(*ropewalkv1.ProduceRequest_ExpectedOffset); ok && want.ExpectedOffset != p.next() {
+	if want, ok := r.GetExpected().(*pb.ProduceRequest_ExpectedOffset); ok && want.ExpectedOffset != p.next() {
 		return nil, Status(codes.Aborted, "EXPECTED_OFFSET_MISMATCH",
 			"expected", strconv.FormatInt(want.ExpectedOffset, 10), "current", strconv.FormatInt(p.next(), 10)).Err()
 	}
@@ -155,10 +155,10 @@ func (s *Server) append(r *ropewalkv1.ProduceRequest) (*ropewalkv1.ProduceRespon
 	}
 	s.signal()
 	achieved := r.GetDurability()
-	if achieved == ropewalkv1.Durability_DURABILITY_UNSPECIFIED {
-		achieved = ropewalkv1.Durability_DURABILITY_QUORUM
+	if achieved == pb.Durability_DURABILITY_UNSPECIFIED {
+		achieved = pb.Durability_DURABILITY_QUORUM
 	}
-	return &ropewalkv1.ProduceResponse{Appends: []*ropewalkv1.PartitionAppend{{
+	return &pb.ProduceResponse{Appends: []*pb.PartitionAppend{{
 		Partition:   r.GetPartition(),
 		BaseOffset:  base,
 		RecordCount: int32(len(records)),

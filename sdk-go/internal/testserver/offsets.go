@@ -7,16 +7,18 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	ropewalkv1 "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
+	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
 )
 
 type consumerService struct {
-	ropewalkv1.UnsafeConsumerServiceServer
+	pb.UnsafeConsumerServiceServer
 	s *Server
 }
 
 // CommitOffset keeps positions.
-func (c *consumerService) CommitOffset(_ context.Context, r *ropewalkv1.CommitOffsetRequest) (*ropewalkv1.CommitOffsetResponse, error) {
+func (c *consumerService) CommitOffset(
+	_ context.Context, r *pb.CommitOffsetRequest,
+) (*pb.CommitOffsetResponse, error) {
 	s := c.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -37,14 +39,14 @@ func (c *consumerService) CommitOffset(_ context.Context, r *ropewalkv1.CommitOf
 	}
 	group := s.groups[r.GetGroup()]
 	if group == nil {
-		group = map[place]*ropewalkv1.CommittedOffset{}
+		group = map[place]*pb.CommittedOffset{}
 		s.groups[r.GetGroup()] = group
 	}
 	for _, o := range r.GetOffsets() {
 		o.CommitTime = timestamppb.Now()
 		group[place{o.GetTopic(), o.GetPartition()}] = o
 	}
-	return &ropewalkv1.CommitOffsetResponse{}, nil
+	return &pb.CommitOffsetResponse{}, nil
 }
 
 // existing finds a partition of a topic that is there; the caller holds the lock.
@@ -57,7 +59,9 @@ func (s *Server) existing(name string, partition int32) (*partition, error) {
 }
 
 // GetCommittedOffsets reads positions.
-func (c *consumerService) GetCommittedOffsets(_ context.Context, r *ropewalkv1.GetCommittedOffsetsRequest) (*ropewalkv1.GetCommittedOffsetsResponse, error) {
+func (c *consumerService) GetCommittedOffsets(
+	_ context.Context, r *pb.GetCommittedOffsetsRequest,
+) (*pb.GetCommittedOffsetsResponse, error) {
 	s := c.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -65,7 +69,7 @@ func (c *consumerService) GetCommittedOffsets(_ context.Context, r *ropewalkv1.G
 	for _, t := range r.GetTopics() {
 		wanted[t.GetTopic()] = true
 	}
-	answer := &ropewalkv1.GetCommittedOffsetsResponse{}
+	answer := &pb.GetCommittedOffsetsResponse{}
 	for at, o := range s.groups[r.GetGroup()] {
 		if len(wanted) == 0 || wanted[at.topic] {
 			answer.Offsets = append(answer.Offsets, o)
@@ -79,11 +83,13 @@ func (c *consumerService) GetCommittedOffsets(_ context.Context, r *ropewalkv1.G
 }
 
 // ListOffsets resolves positions.
-func (c *consumerService) ListOffsets(_ context.Context, r *ropewalkv1.ListOffsetsRequest) (*ropewalkv1.ListOffsetsResponse, error) {
+func (c *consumerService) ListOffsets(
+	_ context.Context, r *pb.ListOffsetsRequest,
+) (*pb.ListOffsetsResponse, error) {
 	s := c.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	answer := &ropewalkv1.ListOffsetsResponse{}
+	answer := &pb.ListOffsetsResponse{}
 	if len(r.GetQueries()) == 0 {
 		return nil, invalid("queries")
 	}
@@ -101,11 +107,11 @@ func (c *consumerService) ListOffsets(_ context.Context, r *ropewalkv1.ListOffse
 			if err != nil {
 				return nil, err
 			}
-			o := &ropewalkv1.PartitionOffset{Topic: q.GetTopic(), Partition: number, Offset: p.start, LeaderEpoch: 1}
+			o := &pb.PartitionOffset{Topic: q.GetTopic(), Partition: number, Offset: p.start, LeaderEpoch: 1}
 			switch at := q.GetPosition().(type) {
-			case *ropewalkv1.OffsetQuery_Latest:
+			case *pb.OffsetQuery_Latest:
 				o.Offset = p.next()
-			case *ropewalkv1.OffsetQuery_Timestamp:
+			case *pb.OffsetQuery_Timestamp:
 				offset, stamp := t.atTime(p, at.Timestamp.AsTime())
 				if o.Offset = offset; stamp != nil {
 					o.Timestamp = timestamppb.New(*stamp)

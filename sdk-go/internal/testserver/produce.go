@@ -7,22 +7,24 @@ import (
 
 	"google.golang.org/grpc/status"
 
-	ropewalkv1 "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
+	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
 )
 
 type producerService struct {
-	ropewalkv1.UnsafeProducerServiceServer
+	pb.UnsafeProducerServiceServer
 	s *Server
 }
 
 // Produce appends one batch.
-func (p *producerService) Produce(_ context.Context, r *ropewalkv1.ProduceRequest) (*ropewalkv1.ProduceResponse, error) {
+func (p *producerService) Produce(
+	_ context.Context, r *pb.ProduceRequest,
+) (*pb.ProduceResponse, error) {
 	answer, err, _ := p.handle(r)
 	return answer, err
 }
 
 // ProduceStream appends batches in the order in which they come.
-func (p *producerService) ProduceStream(stream ropewalkv1.ProducerService_ProduceStreamServer) error {
+func (p *producerService) ProduceStream(stream pb.ProducerService_ProduceStreamServer) error {
 	for {
 		request, err := stream.Recv()
 		if errors.Is(err, io.EOF) {
@@ -35,7 +37,7 @@ func (p *producerService) ProduceStream(stream ropewalkv1.ProducerService_Produc
 		if silent {
 			continue
 		}
-		answer := &ropewalkv1.ProduceStreamResponse{Correlation: request.GetCorrelation(), Response: response}
+		answer := &pb.ProduceStreamResponse{Correlation: request.GetCorrelation(), Response: response}
 		if err != nil {
 			answer.Status = status.Convert(err).Proto()
 		}
@@ -46,7 +48,9 @@ func (p *producerService) ProduceStream(stream ropewalkv1.ProducerService_Produc
 }
 
 // handle appends a batch, or does what a fault says; silent means that no answer is due.
-func (p *producerService) handle(r *ropewalkv1.ProduceRequest) (_ *ropewalkv1.ProduceResponse, _ error, silent bool) {
+func (p *producerService) handle(
+	r *pb.ProduceRequest,
+) (_ *pb.ProduceResponse, _ error, silent bool) {
 	s := p.s
 	s.mu.Lock()
 	hook := s.onProduce

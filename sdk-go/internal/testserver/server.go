@@ -1,5 +1,6 @@
 // Package testserver is an in-memory broker for tests: the three services over a real socket, with
-// faults on demand. It keeps the contract in what clients of this module rely on; it has no disk, no
+// faults on demand. It keeps the contract in what clients of this module rely on; it has no disk,
+// no
 // replicas and no retention, and does not know topic patterns and text.
 package testserver
 
@@ -12,7 +13,7 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
 
-	ropewalkv1 "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
+	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
 )
 
 // A Fault is what happens to a batch instead of the ordinary.
@@ -43,12 +44,12 @@ type Server struct {
 	listener    *listener
 	done        chan struct{}
 	topics      map[string]*topic
-	groups      map[string]map[place]*ropewalkv1.CommittedOffset
+	groups      map[string]map[place]*pb.CommittedOffset
 	changed     chan struct{}
-	onProduce   func(*ropewalkv1.ProduceRequest) *Fault
-	onSubscribe func(*ropewalkv1.SubscribeRequest) error
+	onProduce   func(*pb.ProduceRequest) *Fault
+	onSubscribe func(*pb.SubscribeRequest) error
 	endStreams  error
-	subscribes  []*ropewalkv1.SubscribeRequest
+	subscribes  []*pb.SubscribeRequest
 }
 
 type place struct {
@@ -57,13 +58,16 @@ type place struct {
 }
 
 // New starts a broker on a free port of the loopback. It creates topics by their first use.
-func New() (*Server, error) {
+func New() (*Server, error) { return NewAt("127.0.0.1:0") }
+
+// NewAt is as New, at an address.
+func NewAt(address string) (*Server, error) {
 	s := &Server{
 		AutoCreate:        true,
 		DefaultPartitions: 1,
-		address:           "127.0.0.1:0",
+		address:           address,
 		topics:            map[string]*topic{},
-		groups:            map[string]map[place]*ropewalkv1.CommittedOffset{},
+		groups:            map[string]map[place]*pb.CommittedOffset{},
 		changed:           make(chan struct{}),
 	}
 	return s, s.Start()
@@ -83,9 +87,9 @@ func (s *Server) Start() error {
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionAge: s.ConnectionAge}),
 	)
-	ropewalkv1.RegisterProducerServiceServer(s.grpc, &producerService{s: s})
-	ropewalkv1.RegisterConsumerServiceServer(s.grpc, &consumerService{s: s})
-	ropewalkv1.RegisterAdminServiceServer(s.grpc, &adminService{s: s})
+	pb.RegisterProducerServiceServer(s.grpc, &producerService{s: s})
+	pb.RegisterConsumerServiceServer(s.grpc, &consumerService{s: s})
+	pb.RegisterAdminServiceServer(s.grpc, &adminService{s: s})
 	s.done = make(chan struct{})
 	go func(g *grpc.Server, l net.Listener, done chan struct{}) {
 		defer close(done)
@@ -116,24 +120,24 @@ func (s *Server) CutConnections() {
 
 // OnProduce asks f about every batch before it is appended; nil lets it pass. f runs without the
 // server's lock.
-func (s *Server) OnProduce(f func(*ropewalkv1.ProduceRequest) *Fault) {
+func (s *Server) OnProduce(f func(*pb.ProduceRequest) *Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.onProduce = f
 }
 
 // OnSubscribe asks f about every Subscribe call; an error ends the call.
-func (s *Server) OnSubscribe(f func(*ropewalkv1.SubscribeRequest) error) {
+func (s *Server) OnSubscribe(f func(*pb.SubscribeRequest) error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.onSubscribe = f
 }
 
 // Subscribes returns the Subscribe requests so far.
-func (s *Server) Subscribes() []*ropewalkv1.SubscribeRequest {
+func (s *Server) Subscribes() []*pb.SubscribeRequest {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return append([]*ropewalkv1.SubscribeRequest(nil), s.subscribes...)
+	return append([]*pb.SubscribeRequest(nil), s.subscribes...)
 }
 
 // EndSubscribes ends all open Subscribe streams with an error; later ones are not touched.

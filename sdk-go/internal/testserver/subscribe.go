@@ -9,7 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	ropewalkv1 "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
+	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
 )
 
 // cursor is one partition of a stream.
@@ -25,8 +25,8 @@ type cursor struct {
 
 func (c *cursor) finished() bool { return c.hasEnd && c.next >= c.end }
 
-func (c *cursor) position() *ropewalkv1.PartitionPosition {
-	return &ropewalkv1.PartitionPosition{
+func (c *cursor) position() *pb.PartitionPosition {
+	return &pb.PartitionPosition{
 		Topic:          c.topic.info.Name,
 		TopicId:        c.topic.info.TopicId,
 		Partition:      c.number,
@@ -37,7 +37,9 @@ func (c *cursor) position() *ropewalkv1.PartitionPosition {
 }
 
 // Subscribe streams records.
-func (c *consumerService) Subscribe(r *ropewalkv1.SubscribeRequest, stream ropewalkv1.ConsumerService_SubscribeServer) error {
+func (c *consumerService) Subscribe(
+	r *pb.SubscribeRequest, stream pb.ConsumerService_SubscribeServer,
+) error {
 	s := c.s
 	s.mu.Lock()
 	hook := s.onSubscribe
@@ -65,7 +67,7 @@ func (c *consumerService) Subscribe(r *ropewalkv1.SubscribeRequest, stream ropew
 
 type subscription struct {
 	s       *Server
-	r       *ropewalkv1.SubscribeRequest
+	r       *pb.SubscribeRequest
 	cursors []*cursor
 	// all names the topics that are read as a whole.
 	all map[string]bool
@@ -105,7 +107,7 @@ func (u *subscription) start() error {
 	return nil
 }
 
-func (u *subscription) add(t *topic, number int32, start *ropewalkv1.Start) error {
+func (u *subscription) add(t *topic, number int32, start *pb.Start) error {
 	p, err := t.find(number)
 	if err != nil {
 		return err
@@ -115,11 +117,11 @@ func (u *subscription) add(t *topic, number int32, start *ropewalkv1.Start) erro
 		return err
 	}
 	switch end := u.r.GetStop().GetEnd().(type) {
-	case *ropewalkv1.Stop_CaughtUp:
+	case *pb.Stop_CaughtUp:
 		c.end, c.hasEnd = p.next(), true
-	case *ropewalkv1.Stop_Offset:
+	case *pb.Stop_Offset:
 		c.end, c.hasEnd = end.Offset, true
-	case *ropewalkv1.Stop_Timestamp:
+	case *pb.Stop_Timestamp:
 		c.end, _ = t.atTime(p, end.Timestamp.AsTime())
 		c.hasEnd = true
 	}
@@ -127,21 +129,21 @@ func (u *subscription) add(t *topic, number int32, start *ropewalkv1.Start) erro
 	return nil
 }
 
-func (u *subscription) resolve(c *cursor, start *ropewalkv1.Start) (int64, error) {
+func (u *subscription) resolve(c *cursor, start *pb.Start) (int64, error) {
 	p := c.partition
 	switch at := start.GetPosition().(type) {
-	case *ropewalkv1.Start_Latest:
+	case *pb.Start_Latest:
 		return p.next(), nil
-	case *ropewalkv1.Start_Offset:
+	case *pb.Start_Offset:
 		if at.Offset < 0 || at.Offset > p.next() {
 			return 0, Status(codes.OutOfRange, "OFFSET_OUT_OF_RANGE",
 				"earliest", strconv.FormatInt(p.start, 10), "latest", strconv.FormatInt(p.next(), 10)).Err()
 		}
 		return at.Offset, nil
-	case *ropewalkv1.Start_Timestamp:
+	case *pb.Start_Timestamp:
 		offset, _ := c.topic.atTime(p, at.Timestamp.AsTime())
 		return offset, nil
-	case *ropewalkv1.Start_Committed:
+	case *pb.Start_Committed:
 		if o := u.s.groups[at.Committed.GetGroup()][place{c.topic.info.Name, c.number}]; o != nil {
 			return o.GetOffset(), nil
 		}
@@ -152,16 +154,16 @@ func (u *subscription) resolve(c *cursor, start *ropewalkv1.Start) (int64, error
 	return p.start, nil
 }
 
-func (u *subscription) started(cursors []*cursor) *ropewalkv1.SubscribeResponse {
-	started := &ropewalkv1.Started{}
+func (u *subscription) started(cursors []*cursor) *pb.SubscribeResponse {
+	started := &pb.Started{}
 	for _, c := range cursors {
 		started.Positions = append(started.Positions, c.position())
 	}
-	return &ropewalkv1.SubscribeResponse{Event: &ropewalkv1.SubscribeResponse_Started{Started: started}}
+	return &pb.SubscribeResponse{Event: &pb.SubscribeResponse_Started{Started: started}}
 }
 
 // follow sends what there is, and waits for more.
-func (u *subscription) follow(stream ropewalkv1.ConsumerService_SubscribeServer) error {
+func (u *subscription) follow(stream pb.ConsumerService_SubscribeServer) error {
 	interval := 5 * time.Second
 	if d := u.r.GetHeartbeatInterval(); d != nil {
 		interval = d.AsDuration()
@@ -196,18 +198,18 @@ func (u *subscription) follow(stream ropewalkv1.ConsumerService_SubscribeServer)
 	}
 }
 
-func (u *subscription) heartbeat() *ropewalkv1.SubscribeResponse {
+func (u *subscription) heartbeat() *pb.SubscribeResponse {
 	u.s.mu.Lock()
 	defer u.s.mu.Unlock()
-	beat := &ropewalkv1.Heartbeat{}
+	beat := &pb.Heartbeat{}
 	for _, c := range u.cursors {
 		beat.Positions = append(beat.Positions, c.position())
 	}
-	return &ropewalkv1.SubscribeResponse{Event: &ropewalkv1.SubscribeResponse_Heartbeat{Heartbeat: beat}}
+	return &pb.SubscribeResponse{Event: &pb.SubscribeResponse_Heartbeat{Heartbeat: beat}}
 }
 
 // collect takes what each partition has now; the caller holds the server's lock.
-func (u *subscription) collect() (events []*ropewalkv1.SubscribeResponse, done bool, err error) {
+func (u *subscription) collect() (events []*pb.SubscribeResponse, done bool, err error) {
 	if u.s.endStreams != nil {
 		return nil, true, u.s.endStreams
 	}
@@ -247,13 +249,13 @@ func (u *subscription) count(name string) int {
 }
 
 // take is the next event of a partition, or nil.
-func (c *cursor) take(limit int) *ropewalkv1.SubscribeResponse {
+func (c *cursor) take(limit int) *pb.SubscribeResponse {
 	p, name := c.partition, c.topic.info.Name
 	if c.next < p.start {
-		gap := &ropewalkv1.Gap{Topic: name, Partition: c.number, FromOffset: c.next, ToOffset: p.start,
-			Reason: ropewalkv1.Gap_REASON_DELETED}
+		gap := &pb.Gap{Topic: name, Partition: c.number, FromOffset: c.next, ToOffset: p.start,
+			Reason: pb.Gap_REASON_DELETED}
 		c.next = p.start
-		return &ropewalkv1.SubscribeResponse{Event: &ropewalkv1.SubscribeResponse_Gap{Gap: gap}}
+		return &pb.SubscribeResponse{Event: &pb.SubscribeResponse_Gap{Gap: gap}}
 	}
 	end := p.next()
 	if c.hasEnd {
@@ -264,13 +266,13 @@ func (c *cursor) take(limit int) *ropewalkv1.SubscribeResponse {
 			return nil
 		}
 		c.caughtUp = true
-		return &ropewalkv1.SubscribeResponse{Event: &ropewalkv1.SubscribeResponse_CaughtUp{
-			CaughtUp: &ropewalkv1.CaughtUp{Topic: name, Partition: c.number, Offset: c.next}}}
+		return &pb.SubscribeResponse{Event: &pb.SubscribeResponse_CaughtUp{
+			CaughtUp: &pb.CaughtUp{Topic: name, Partition: c.number, Offset: c.next}}}
 	}
 	if limit == 0 {
 		limit = 1 << 20
 	}
-	set := &ropewalkv1.RecordSet{}
+	set := &pb.RecordSet{}
 	first, bytes := p.at(c.next), 0
 	base := c.next
 	for ; c.next < end; c.next++ {
@@ -281,8 +283,8 @@ func (c *cursor) take(limit int) *ropewalkv1.SubscribeResponse {
 		}
 		set.Records = append(set.Records, e.record)
 	}
-	return &ropewalkv1.SubscribeResponse{Event: &ropewalkv1.SubscribeResponse_Batch{
-		Batch: &ropewalkv1.RecordBatch{
+	return &pb.SubscribeResponse{Event: &pb.SubscribeResponse_Batch{
+		Batch: &pb.RecordBatch{
 			Topic:         name,
 			Partition:     c.number,
 			BaseOffset:    base,
@@ -290,7 +292,7 @@ func (c *cursor) take(limit int) *ropewalkv1.SubscribeResponse {
 			LeaderEpoch:   1,
 			AppendTime:    timestamppb.New(first.appended),
 			TimestampType: c.topic.info.Settings.TimestampType,
-			Compression:   ropewalkv1.Compression_COMPRESSION_NONE,
-			Data:          &ropewalkv1.RecordBatch_Records{Records: set},
+			Compression:   pb.Compression_COMPRESSION_NONE,
+			Data:          &pb.RecordBatch_Records{Records: set},
 		}}}
 }

@@ -1,0 +1,75 @@
+package ropewalk_test
+
+import (
+	"os"
+	"testing"
+
+	ropewalk "github.com/ropewalk/ropewalk/sdk-go"
+	"github.com/ropewalk/ropewalk/sdk-go/internal/brokertest"
+)
+
+// Benchmarks run against the real broker where $ROPEWALK_BIN names one, else against the server in
+// memory, whose cost is then part of the figures.
+func benchmarkAddress(b *testing.B) string {
+	if os.Getenv("ROPEWALK_BIN") != "" {
+		return brokertest.Start(b).Address
+	}
+	return newServer(b).Address()
+}
+
+func BenchmarkSendAsync1KB(b *testing.B) {
+	client := dial(b, benchmarkAddress(b))
+	producer := newProducer(b, client)
+	record := &ropewalk.Record{Topic: "bench", Value: make([]byte, 1000)}
+	b.SetBytes(int64(len(record.Value)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := producer.SendAsync(b.Context(), record, nil); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := producer.Flush(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+}
+
+func BenchmarkSend1KB(b *testing.B) {
+	client := dial(b, benchmarkAddress(b))
+	producer := newProducer(b, client)
+	record := &ropewalk.Record{Topic: "bench", Value: make([]byte, 1000)}
+	for b.Loop() {
+		if _, err := producer.Send(b.Context(), record); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkPoll1KB(b *testing.B) {
+	client := dial(b, benchmarkAddress(b))
+	producer := newProducer(b, client)
+	record := &ropewalk.Record{Topic: "bench", Value: make([]byte, 1000)}
+	const count = 50_000
+	for range count {
+		if err := producer.SendAsync(b.Context(), record, nil); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := producer.Flush(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(count * int64(len(record.Value)))
+	b.ReportAllocs()
+	for b.Loop() {
+		consumer := newConsumer(b, client, ropewalk.WithTopics("bench"))
+		for read := 0; read < count; {
+			records, err := consumer.Poll(b.Context())
+			if err != nil {
+				b.Fatal(err)
+			}
+			read += len(records)
+		}
+		if err := consumer.Close(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
