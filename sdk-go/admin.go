@@ -17,8 +17,7 @@ type Admin struct{ client *Client }
 func (c *Client) Admin() *Admin { return &Admin{c} }
 
 // CreateTopic creates a topic; partitions 0 leaves their number to the broker. A name that is taken
-// is
-// refused with [ReasonTopicExists].
+// is refused with [ReasonTopicExists].
 func (a *Admin) CreateTopic(
 	ctx context.Context, name string, partitions int32, settings ...TopicSetting,
 ) (*Topic, error) {
@@ -62,8 +61,7 @@ func (a *Admin) GetTopic(ctx context.Context, name string) (*Topic, []PartitionI
 }
 
 // Topics ranges over the topics whose name begins with prefix, by name. Pages are fetched as the
-// loop
-// gets to them; an error ends it.
+// loop gets to them; an error ends it.
 func (a *Admin) Topics(ctx context.Context, prefix string) iter.Seq2[*Topic, error] {
 	return func(yield func(*Topic, error) bool) {
 		request := &pb.ListTopicsRequest{NamePrefix: prefix}
@@ -114,8 +112,7 @@ func (a *Admin) UpdateTopic(
 }
 
 // AddPartitions gives a topic more partitions, up to a total. Keys may move to other partitions:
-// what
-// was appended stays where it is.
+// what was appended stays where it is.
 func (a *Admin) AddPartitions(ctx context.Context, name string, total int32) (*Topic, error) {
 	return a.updateTopic(ctx, &pb.Topic{Name: name, PartitionCount: total},
 		&fieldmaskpb.FieldMask{Paths: []string{"partition_count"}})
@@ -193,8 +190,7 @@ func (a *Admin) CommitOffset(ctx context.Context, group string, offsets ...Commi
 }
 
 // GetCommittedOffsets returns the positions that are kept for a consumer group, in all topics when
-// none
-// is named. Partitions without one are left out.
+// none is named. Partitions without one are left out.
 func (a *Admin) GetCommittedOffsets(
 	ctx context.Context, group string, topics ...string,
 ) ([]CommittedOffset, error) {

@@ -12,8 +12,7 @@ import (
 type AppendOption func(*pb.ProduceRequest)
 
 // IfOffset makes an append conditional: it happens only if the first record gets this offset, which
-// is
-// the partition's next one. When another append came first, the error has
+// is the partition's next one. When another append came first, the error has
 // [ReasonExpectedOffsetMismatch], with the offset that is next in its metadata as "current".
 func IfOffset(offset int64) AppendOption {
 	return func(r *pb.ProduceRequest) {
@@ -22,10 +21,9 @@ func IfOffset(offset int64) AppendOption {
 }
 
 // Append appends records to one partition, all or none of them and at once: they are a batch of
-// their
-// own, which does not wait in line with what is sent. The answer is that of the first record; the
-// others follow it. Topic and Partition of the records are not looked at. Only what surely was not
-// appended is retried, also with [WithRetryMaybe].
+// their own, which does not wait in line with what is sent. The answer is that of the first record;
+// the others follow it. Topic and Partition of the records are not looked at. Only what surely was
+// not appended is retried, also with [WithRetryMaybe].
 func (p *Producer) Append(
 	ctx context.Context, topic string, partition int32, records []*Record, options ...AppendOption,
 ) (Ack, error) {

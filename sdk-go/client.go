@@ -21,8 +21,7 @@ import (
 )
 
 // A Client is a connection to a cluster. It is safe for use by many goroutines, and meant to be
-// shared:
-// producers and consumers are streams on its one connection.
+// shared: producers and consumers are streams on its one connection.
 type Client struct {
 	config    clientConfig
 	addresses []string
@@ -50,10 +49,8 @@ type Client struct {
 type child interface{ Close() error }
 
 // Dial connects to a cluster. The addresses, each HOST:PORT, are tried in order, now and whenever
-// the
-// connection is lost; any broker of the cluster will do. Dial returns when a broker has answered,
-// or
-// with the error of the last address once all have failed.
+// the connection is lost; any broker of the cluster will do. Dial returns when a broker has
+// answered, or with the error of the last address once all have failed.
 func Dial(ctx context.Context, addresses []string, options ...ClientOption) (*Client, error) {
 	config := defaultClientConfig()
 	for _, option := range options {

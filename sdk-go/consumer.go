@@ -12,8 +12,7 @@ import (
 )
 
 // A Consumer reads partitions over one stream. It reconnects by itself and goes on at the next
-// offset.
-// It is safe for use by many goroutines; each record is handed out once.
+// offset. It is safe for use by many goroutines; each record is handed out once.
 type Consumer struct {
 	client *Client
 	config consumerConfig
@@ -42,8 +41,7 @@ type fetch struct {
 }
 
 // NewConsumer starts to read. When it returns, the start of every partition is fixed: what is
-// produced
-// from then on is delivered, also with [StartLatest]. The context bounds the start only.
+// produced from then on is delivered, also with [StartLatest]. The context bounds the start only.
 func (c *Client) NewConsumer(ctx context.Context, options ...ConsumerOption) (*Consumer, error) {
 	const op = "subscribe"
 	config := defaultConsumerConfig()
@@ -78,9 +76,8 @@ func (c *Client) NewConsumer(ctx context.Context, options ...ConsumerOption) (*C
 }
 
 // Next returns the next record, and waits for it as long as the context allows. It returns io.EOF
-// when
-// every partition has reached the stop. An error with [ReasonGap] wraps a *[Gap]: records are gone,
-// and the next call goes on behind them. After any other error that is not the context's, the
+// when every partition has reached the stop. An error with [ReasonGap] wraps a *[Gap]: records are
+// gone, and the next call goes on behind them. After any other error that is not the context's, the
 // consumer has ended.
 func (k *Consumer) Next(ctx context.Context) (*Record, error) {
 	if err := k.load(ctx); err != nil {
@@ -94,8 +91,7 @@ func (k *Consumer) Next(ctx context.Context) (*Record, error) {
 }
 
 // Poll returns records as they came in, at least one, all of one partition. It waits and fails as
-// Next
-// does.
+// Next does.
 func (k *Consumer) Poll(ctx context.Context) ([]Record, error) {
 	if err := k.load(ctx); err != nil {
 		return nil, err
@@ -193,8 +189,7 @@ func (k *Consumer) Position(topic string, partition int32) (Position, bool) {
 }
 
 // Commit keeps the positions of this consumer under the name of a consumer group: everything that
-// was
-// handed out counts as read.
+// was handed out counts as read.
 func (k *Consumer) Commit(ctx context.Context, group string) error {
 	var offsets []CommittedOffset
 	for _, p := range k.Positions() {
@@ -211,8 +206,7 @@ func (k *Consumer) CommitOffset(
 }
 
 // GetCommittedOffsets returns the positions that are kept for a consumer group, in all topics when
-// none
-// is named. Partitions without one are left out.
+// none is named. Partitions without one are left out.
 func (k *Consumer) GetCommittedOffsets(
 	ctx context.Context, group string, topics ...string,
 ) ([]CommittedOffset, error) {

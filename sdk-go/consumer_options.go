@@ -95,13 +95,11 @@ func WithStop(stop Stop) ConsumerOption { return func(c *consumerConfig) { c.sto
 func WithFetchBytes(n int) ConsumerOption { return func(c *consumerConfig) { c.fetchBytes = n } }
 
 // WithReadAhead bounds how many fetches wait to be read. When so many do, the broker is slowed by
-// flow
-// control. Default: 4.
+// flow control. Default: 4.
 func WithReadAhead(n int) ConsumerOption { return func(c *consumerConfig) { c.readAhead = n } }
 
 // WithHeartbeat sets how often the broker shows that a quiet stream is alive. After three intervals
-// of
-// silence the consumer reconnects. Default: 5 s; 100 ms to 5 min.
+// of silence the consumer reconnects. Default: 5 s; 100 ms to 5 min.
 func WithHeartbeat(d time.Duration) ConsumerOption {
 	return func(c *consumerConfig) { c.heartbeat = d }
 }
@@ -113,8 +111,7 @@ func WithReconnectBackoff(f func(attempt int) time.Duration) ConsumerOption {
 }
 
 // WithGapHandler has gaps reported to a function, in their place between records, instead of as
-// errors
-// from Next and Poll.
+// errors from Next and Poll.
 func WithGapHandler(f func(Gap)) ConsumerOption { return func(c *consumerConfig) { c.onGap = f } }
 
 // WithErrorHandler tells of errors after which the consumer reconnects by itself. The function must
@@ -122,8 +119,8 @@ func WithGapHandler(f func(Gap)) ConsumerOption { return func(c *consumerConfig)
 func WithErrorHandler(f func(error)) ConsumerOption { return func(c *consumerConfig) { c.onError = f } }
 
 // WithCaughtUpHandler tells when the stream has brought everything of a partition that could be
-// read;
-// offset is the next one. Records may still wait in this consumer. The function must not block.
+// read; offset is the next one. Records may still wait in this consumer. The function must not
+// block.
 func WithCaughtUpHandler(f func(tp TopicPartition, offset int64)) ConsumerOption {
 	return func(c *consumerConfig) { c.onCaughtUp = f }
 }

@@ -1,12 +1,9 @@
 // Package ropewalk is the Go client of Ropewalk, a gRPC-native message service with the model of
-// Kafka:
-// topics, partitions, offsets and replicas behind a plain protobuf API.
+// Kafka: topics, partitions, offsets and replicas behind a plain protobuf API.
 //
 // A [Client] is the connection. From it come a [Producer], which appends records and says where
-// they
-// went, a [Consumer], which reads them, and an [Admin], which manages topics. Every call that can
-// wait
-// takes a context; everything that runs in the background ends with Close.
+// they went, a [Consumer], which reads them, and an [Admin], which manages topics. Every call that
+// can wait takes a context; everything that runs in the background ends with Close.
 //
 //	client, err := ropewalk.Dial(ctx, []string{"localhost:9092"})
 //	producer, err := client.NewProducer()
@@ -18,18 +15,16 @@
 // majority of the replicas, with the record on disk. The producer retries by itself what surely was
 // not appended. What may have been appended (a connection that broke with the request sent, a lost
 // quorum) is returned to the caller, because a retry could append it twice; [WithRetryMaybe]
-// changes
-// that to at-least-once delivery. The order of the records of a partition is kept over retries.
+// changes that to at-least-once delivery. The order of the records of a partition is kept over
+// retries.
 //
 // A consumer reconnects by itself and goes on at the next offset. Records that retention took
-// before
-// they were read are reported as a [Gap], never skipped in silence.
+// before they were read are reported as a [Gap], never skipped in silence.
 //
 // # Errors
 //
 // Every error is an [*Error], with the gRPC status, the reason that the broker gave, and what may
-// be
-// concluded from it. Reasons can be asked for with errors.Is:
+// be concluded from it. Reasons can be asked for with errors.Is:
 //
 //	if errors.Is(err, ropewalk.ReasonTopicNotFound) { ... }
 //

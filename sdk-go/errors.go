@@ -17,8 +17,7 @@ import (
 const errorDomain = "ropewalk.v1"
 
 // A Reason says what went wrong, more exactly than a gRPC code does. A Reason is an error itself,
-// so
-// that errors.Is(err, ropewalk.ReasonTopicNotFound) works for any error of this package.
+// so that errors.Is(err, ropewalk.ReasonTopicNotFound) works for any error of this package.
 type Reason string
 
 // Error returns the reason's name.
@@ -143,8 +142,7 @@ func (e *Error) Is(target error) bool {
 func (e *Error) Appended() Outcome { return e.outcome }
 
 // Retriable reports whether the same call can succeed later without a change to it. For a write,
-// look
-// at Appended too: only with OutcomeNo is a retry free of duplicates.
+// look at Appended too: only with OutcomeNo is a retry free of duplicates.
 func (e *Error) Retriable() bool {
 	switch e.Reason {
 	case ReasonClosed, ReasonCanceled, ReasonTopicReplaced:
@@ -164,8 +162,7 @@ func (e *Error) Retriable() bool {
 }
 
 // Fatal reports whether going on makes no sense: the log is damaged, the caller is not allowed to
-// do
-// this, the peer does not know the call, or the client is closed.
+// do this, the peer does not know the call, or the client is closed.
 func (e *Error) Fatal() bool {
 	switch e.code {
 	case codes.DataLoss, codes.Unauthenticated, codes.PermissionDenied, codes.Unimplemented:
@@ -208,8 +205,8 @@ func contextError(op string, ctx context.Context, outcome Outcome) *Error {
 }
 
 // fromRPC converts what a gRPC call returned. Errors without an ErrorInfo were made by the
-// transport:
-// nothing is known of what the broker did, unless the caller knows that nothing was sent.
+// transport: nothing is known of what the broker did, unless the caller knows that nothing was
+// sent.
 func fromRPC(op string, err error) *Error {
 	if err == nil {
 		return nil

@@ -140,8 +140,7 @@ func (p *Producer) dispatch(b *batch) {
 }
 
 // failed settles a batch that was not appended, or may not have been: it is repeated if that can
-// help
-// and is allowed, else its records get the error.
+// help and is allowed, else its records get the error.
 func (p *Producer) failed(b *batch, e *Error) {
 	if e.outcome == OutcomeMaybe {
 		b.maybe = true

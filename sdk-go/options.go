@@ -71,8 +71,7 @@ func WithMetadataAge(d time.Duration) ClientOption {
 }
 
 // WithKeepAlive sets after how much silence a connection in use is probed; it counts as lost when
-// no
-// answer comes within half of that. Default: 30 s, at least 10 s.
+// no answer comes within half of that. Default: 30 s, at least 10 s.
 func WithKeepAlive(d time.Duration) ClientOption { return func(c *clientConfig) { c.keepAlive = d } }
 
 // Durability is what must be true of a record before its append is answered.
@@ -171,18 +170,15 @@ func WithPartitioner(p func(topic string) Partitioner) ProducerOption {
 }
 
 // WithBatchBytes bounds a batch; a larger record travels alone. A batch never waits to be filled:
-// it
-// takes what has arrived since the one before it was sent. Default: 256 KiB.
+// it takes what has arrived since the one before it was sent. Default: 256 KiB.
 func WithBatchBytes(n int) ProducerOption { return func(c *producerConfig) { c.batchBytes = n } }
 
 // WithBufferBytes bounds the memory for records that have no answer yet. When it is used up,
-// sending
-// waits. Default: 64 MiB.
+// sending waits. Default: 64 MiB.
 func WithBufferBytes(n int) ProducerOption { return func(c *producerConfig) { c.bufferBytes = n } }
 
 // WithAnswerTimeout bounds the wait for the answer to a batch that was sent. Its outcome is then
-// not
-// known. Default: 30 s.
+// not known. Default: 30 s.
 func WithAnswerTimeout(d time.Duration) ProducerOption {
 	return func(c *producerConfig) { c.answerTimeout = d }
 }
@@ -200,13 +196,12 @@ func WithMaxRetries(n int) ProducerOption {
 }
 
 // WithRetryMaybe makes the producer also retry what may have been appended. Delivery is then at
-// least
-// once: a record whose answer was lost can be in the log twice. Default: such errors are returned.
+// least once: a record whose answer was lost can be in the log twice. Default: such errors are
+// returned.
 func WithRetryMaybe() ProducerOption { return func(c *producerConfig) { c.retryMaybe = true } }
 
 // WithRetryBackoff sets the pause before a retry; attempt is the number of tries so far. A broker
-// that
-// asks for a longer pause gets it. Default: 50 ms, doubling to 2 s, with jitter.
+// that asks for a longer pause gets it. Default: 50 ms, doubling to 2 s, with jitter.
 func WithRetryBackoff(f func(attempt int) time.Duration) ProducerOption {
 	return func(c *producerConfig) { c.backoff = f }
 }

@@ -26,8 +26,7 @@ func ManualPartitioner(string) Partitioner {
 
 const (
 	// stickyBytes is how much a partition is given before records without a key move on: enough
-	// that
-	// they share batches, little enough that they spread.
+	// that they share batches, little enough that they spread.
 	stickyBytes = 64 << 10
 	// stickyAge moves them on also when little is produced.
 	stickyAge = 100 * time.Millisecond

@@ -25,8 +25,7 @@ func StartLatest() Start {
 }
 
 // StartOffset starts at an offset. One that the partition no longer has leads to a [Gap]; one
-// beyond
-// its end is refused with [ReasonOffsetOutOfRange].
+// beyond its end is refused with [ReasonOffsetOutOfRange].
 func StartOffset(offset int64) Start {
 	return Start{&pb.Start{Position: &pb.Start_Offset{Offset: offset}}}
 }
@@ -37,8 +36,7 @@ func StartTime(t time.Time) Start {
 }
 
 // StartCommitted starts where a consumer group committed, and at the earliest record of partitions
-// for
-// which it has not.
+// for which it has not.
 func StartCommitted(group string) Start {
 	return startCommitted(&pb.CommittedStart{Group: group})
 }
@@ -88,8 +86,7 @@ type Position struct {
 func (p Position) Lag() int64 { return max(p.HighWatermark-p.Offset, 0) }
 
 // A Gap tells of records that were to be read and are gone: offsets From up to but not including
-// To.
-// It is an error, so that a reader cannot miss it; reading goes on at To.
+// To. It is an error, so that a reader cannot miss it; reading goes on at To.
 type Gap struct {
 	TopicPartition
 	From, To int64

@@ -17,8 +17,7 @@ const recordOverhead = 256
 const closeTimeout = 2 * time.Second
 
 // recheckAfter is how old the knowledge of a topic must be before a record that contradicts it
-// makes
-// the producer ask again: a limit may have been raised, or partitions added.
+// makes the producer ask again: a limit may have been raised, or partitions added.
 const recheckAfter = time.Second
 
 // An Ack says where a record went.
@@ -38,8 +37,8 @@ type Ack struct {
 // works best when they share one: what arrives while a batch is under way forms the next batch.
 //
 // Each partition has one batch under way at a time. That keeps its records in the order in which
-// they
-// were handed over, also over retries; batches of different partitions share the stream, pipelined.
+// they were handed over, also over retries; batches of different partitions share the stream,
+// pipelined.
 type Producer struct {
 	client *Client
 	config producerConfig
@@ -266,9 +265,8 @@ func (p *Producer) Flush(ctx context.Context) error {
 }
 
 // Close takes no more records, waits until those it has are answered, which takes no longer than
-// the
-// delivery timeout, and ends the stream. To wait less, Flush with a context before. Closing again
-// does nothing.
+// the delivery timeout, and ends the stream. To wait less, Flush with a context before. Closing
+// again does nothing.
 func (p *Producer) Close() error {
 	p.mu.Lock()
 	again := p.closing
@@ -311,8 +309,7 @@ func (p *Producer) run() {
 }
 
 // finish gives records their outcome and the memory back. The caller does not hold the lock: done
-// is
-// foreign code.
+// is foreign code.
 func (p *Producer) finish(records []*pending, result func(i int) (Ack, error)) {
 	weight := int64(0)
 	for i, s := range records {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	ropewalk "github.com/ropewalk/ropewalk/sdk-go"
 	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
@@ -43,8 +44,7 @@ func TestSendGivesPartitionAndOffset(t *testing.T) {
 }
 
 // Records of one key keep the order in which one goroutine sent them, over many partitions, and
-// every
-// ack names the place where the record is found.
+// every ack names the place where the record is found.
 func TestOrderAndPlaces(t *testing.T) {
 	eachBroker(t, func(t *testing.T, client *ropewalk.Client) {
 		ctx, topic := testContext(t), newName("order")
@@ -240,6 +240,10 @@ func TestRetriesFollowTheContract(t *testing.T) {
 		{"timed out", refuse(codes.DeadlineExceeded, "TIMED_OUT"), nil, ropewalk.ReasonTimedOut, ropewalk.OutcomeMaybe},
 		{"internal", refuse(codes.Internal, "INTERNAL"), nil, ropewalk.ReasonInternal, ropewalk.OutcomeMaybe},
 		{"cut", &testserver.Fault{Cut: true}, nil, ropewalk.ReasonDisconnected, ropewalk.OutcomeMaybe},
+		{"stream drains", &testserver.Fault{
+			Status: testserver.Status(codes.Unavailable, "BROKER_DRAINING"), End: true}, nil, "", 0},
+		{"stream fails", &testserver.Fault{Status: status.New(codes.Internal, "reset"), End: true},
+			nil, ropewalk.ReasonDisconnected, ropewalk.OutcomeMaybe},
 		{"refused", refuse(codes.NotFound, "PARTITION_NOT_FOUND"), nil, ropewalk.ReasonPartitionNotFound, ropewalk.OutcomeNo},
 		{"no retries", refuse(codes.Unavailable, "NOT_LEADER"),
 			[]ropewalk.ProducerOption{ropewalk.WithMaxRetries(0)}, ropewalk.ReasonNotLeader, ropewalk.OutcomeNo},
@@ -491,8 +495,7 @@ func TestAppendIsConditional(t *testing.T) {
 }
 
 // A broker that sends its connections away, as one does at the end of their age, costs no record:
-// the
-// stream moves to a new connection and the old one still answers what it owes.
+// the stream moves to a new connection and the old one still answers what it owes.
 func TestConnectionsGrowOld(t *testing.T) {
 	server := newServer(t)
 	server.Stop()

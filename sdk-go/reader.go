@@ -35,8 +35,7 @@ type subscription struct {
 var errReopen = errors.New("partitions were added")
 
 // open starts a call and waits for its first event, no longer than the context allows. The call
-// itself
-// lives as long as the consumer.
+// itself lives as long as the consumer.
 func (r *reader) open(ctx context.Context, request *pb.SubscribeRequest) (*subscription, error) {
 	k := r.consumer
 	s := &subscription{}
@@ -194,8 +193,8 @@ func (r *reader) resume() (*subscription, error) {
 }
 
 // addPartitions learns of partitions that were added to topics that are read as a whole. They are
-// read
-// from their beginning, as the broker does it. A broker that does not answer is asked again later.
+// read from their beginning, as the broker does it. A broker that does not answer is asked again
+// later.
 func (r *reader) addPartitions() (added bool) {
 	k := r.consumer
 	r.grown = time.Now()
@@ -232,8 +231,7 @@ func (r *reader) allFinished() bool {
 }
 
 // started takes the partitions that a stream reads. Those that are known keep their place: the
-// request
-// named it, and a gap event tells when it could not be had.
+// request named it, and a gap event tells when it could not be had.
 func (r *reader) started(started *pb.Started) error {
 	k := r.consumer
 	k.mu.Lock()

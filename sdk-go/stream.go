@@ -13,8 +13,8 @@ import (
 )
 
 // A produceStream is one ProduceStream call of a producer. The sender writes to it; a goroutine of
-// its
-// own reads the answers, until the broker ends it. Its fields are guarded by the producer's lock.
+// its own reads the answers, until the broker ends it. Its fields are guarded by the producer's
+// lock.
 type produceStream struct {
 	producer *Producer
 	rpc      pb.ProducerService_ProduceStreamClient
@@ -28,8 +28,7 @@ type produceStream struct {
 
 // currentStream returns the stream to send on. It opens a new one when there is none, and when the
 // connection under it is being taken away by the broker: the old one then lives on for the answers
-// it
-// still owes.
+// it still owes.
 func (p *Producer) currentStream() (*produceStream, *Error) {
 	p.mu.Lock()
 	s := p.stream
@@ -172,9 +171,9 @@ func (s *produceStream) end(err error) {
 	}
 }
 
-// endError says what the end of a stream means for batches that were sent and not answered. What
-// the
-// broker did with them is not known, whatever the status of the stream says of itself.
+// endError says what the end of a stream means for batches that were sent and not answered. A broker
+// that ends a stream by itself first answers every batch that it took, so that its reason holds for the
+// others: one that drains did not append them. Of a connection that broke nothing is known.
 func (s *produceStream) endError(err error) *Error {
 	var own *Error
 	if errors.As(context.Cause(s.ctx), &own) {
@@ -188,9 +187,8 @@ func (s *produceStream) endError(err error) *Error {
 	}
 	e := fromRPC("produce", err)
 	if e.Reason == "" && e.Retriable() {
-		e.Reason = ReasonDisconnected
+		e.Reason, e.outcome = ReasonDisconnected, OutcomeMaybe
 	}
-	e.outcome = OutcomeMaybe
 	return e
 }
 
@@ -224,8 +222,7 @@ func (s *produceStream) answered(answer *pb.ProduceStreamResponse) {
 }
 
 // watch ends a stream whose oldest batch has waited for too long: broker or network hang, and
-// nothing
-// behind that batch would be answered either.
+// nothing behind that batch would be answered either.
 func (s *produceStream) watch() {
 	p := s.producer
 	limit := p.config.answerTimeout

@@ -40,8 +40,7 @@ func (t *topicCache) init(c *Client) {
 }
 
 // get returns a topic. One that is known but old is looked up again in the background: what is
-// known
-// serves meanwhile, also while no broker answers.
+// known serves meanwhile, also while no broker answers.
 func (t *topicCache) get(ctx context.Context, op, name string) (*topicInfo, error) {
 	t.mu.RLock()
 	info := t.known[name]
@@ -118,9 +117,9 @@ func (t *topicCache) describe(ctx context.Context, op, name string) (*pb.GetTopi
 }
 
 // create has the broker create a topic by its first use, if it is set to do that: a stream that
-// names
-// an unknown topic is such a use. Unlike CreateTopic it leaves the decision, and the number of
-// partitions, to the broker; unlike a first Produce it lets the producer place every record itself.
+// names an unknown topic is such a use. Unlike CreateTopic it leaves the decision, and the number
+// of partitions, to the broker; unlike a first Produce it lets the producer place every record
+// itself.
 func (t *topicCache) create(ctx context.Context, op, name string) error {
 	_, err := call(ctx, t.client, op, true, func(ctx context.Context) (*pb.SubscribeResponse, error) {
 		ctx, cancel := context.WithCancel(ctx)

@@ -27,8 +27,7 @@ type StdLogger interface {
 }
 
 // Logger is where this package says what it does by itself: retries, reconnects and lost records.
-// It
-// is silent unless a program sets it, before it makes clients.
+// It is silent unless a program sets it, before it makes clients.
 var Logger StdLogger = log.New(io.Discard, "[Sarama] ", log.LstdFlags)
 
 // RequiredAcks says what must be true of a record before its answer.

@@ -1,6 +1,5 @@
 // Package sarama is the API of the Kafka client of that name, on top of Ropewalk: a program written
-// for
-// it runs against Ropewalk after its import line is changed to
+// for it runs against Ropewalk after its import line is changed to
 //
 //	import "github.com/ropewalk/ropewalk/sdk-go/sarama"
 //

@@ -29,8 +29,7 @@ type ConfigurationError string
 func (err ConfigurationError) Error() string { return "kafka: bad configuration: " + string(err) }
 
 // KError is an error by its number in Kafka's protocol. Errors of a broker that have such a number
-// are
-// returned as it, so that they can be compared with ==.
+// are returned as it, so that they can be compared with ==.
 type KError int16
 
 // The numbers that a broker's errors map to.

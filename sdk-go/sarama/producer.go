@@ -82,8 +82,7 @@ type syncProducer struct {
 }
 
 // NewSyncProducer connects to the brokers and makes a producer. A nil config stands for the
-// defaults,
-// which lack Producer.Return.Successes, and is refused for that.
+// defaults, which lack Producer.Return.Successes, and is refused for that.
 func NewSyncProducer(addrs []string, config *Config) (SyncProducer, error) {
 	config, err := orDefault(config)
 	if err != nil {

@@ -20,8 +20,7 @@ import (
 const startTimeout = 20 * time.Second
 
 // Binary returns the broker's binary: $ROPEWALK_BIN, else what cargo built in this repository.
-// Without
-// one the test is skipped, or fails where the variable CI is true.
+// Without one the test is skipped, or fails where the variable CI is true.
 func Binary(t testing.TB) string {
 	t.Helper()
 	path := os.Getenv("ROPEWALK_BIN")

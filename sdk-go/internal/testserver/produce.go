@@ -19,7 +19,7 @@ type producerService struct {
 func (p *producerService) Produce(
 	_ context.Context, r *pb.ProduceRequest,
 ) (*pb.ProduceResponse, error) {
-	answer, err, _ := p.handle(r)
+	answer, err, _ := p.handle(r) // what ends a stream, or gets no answer there, is an error here
 	return answer, err
 }
 
@@ -34,6 +34,9 @@ func (p *producerService) ProduceStream(stream pb.ProducerService_ProduceStreamS
 			return err
 		}
 		response, err, silent := p.handle(request.GetRequest())
+		if silent && err != nil {
+			return err
+		}
 		if silent {
 			continue
 		}
@@ -47,7 +50,8 @@ func (p *producerService) ProduceStream(stream pb.ProducerService_ProduceStreamS
 	}
 }
 
-// handle appends a batch, or does what a fault says; silent means that no answer is due.
+// handle appends a batch, or does what a fault says; silent means that no answer is due, and with an
+// error that the stream ends with it.
 func (p *producerService) handle(
 	r *pb.ProduceRequest,
 ) (_ *pb.ProduceResponse, _ error, silent bool) {
@@ -76,5 +80,5 @@ func (p *producerService) handle(
 	if fault.Cut || fault.Hang {
 		return nil, nil, true
 	}
-	return nil, fault.Status.Err(), false
+	return nil, fault.Status.Err(), fault.End
 }

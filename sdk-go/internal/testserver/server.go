@@ -1,7 +1,6 @@
 // Package testserver is an in-memory broker for tests: the three services over a real socket, with
 // faults on demand. It keeps the contract in what clients of this module rely on; it has no disk,
-// no
-// replicas and no retention, and does not know topic patterns and text.
+// no replicas and no retention, and does not know topic patterns and text.
 package testserver
 
 import (
@@ -22,6 +21,8 @@ type Fault struct {
 	Status *status.Status
 	// Append has the batch appended although Status refuses it.
 	Append bool
+	// End ends the whole stream with Status.
+	End bool
 	// Cut breaks the connection instead of answering.
 	Cut bool
 	// Hang gives no answer at all.
