@@ -15,8 +15,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub(crate) use flags::{wants_settings_printed, with_flags};
-pub(crate) use load::SettingsError;
+pub(crate) use flags::{serve_command, wants_settings_printed, with_flags};
 pub(crate) use table::flag_of;
 
 /// What a broker is started with. [`Settings::load`] makes one.

@@ -10,6 +10,11 @@ use super::table::{SETTINGS, Setting};
 const CONFIG: &str = "config";
 const PRINT: &str = "print-settings";
 
+/// The command `serve`.
+pub(crate) fn serve_command() -> Command {
+    with_flags(Command::new("serve").about("Run a broker"))
+}
+
 /// Adds the flags of `ropewalk serve` to a command.
 ///
 /// The values are taken as they come: `Settings::load` judges them, as it judges those of the other
@@ -72,4 +77,37 @@ pub(super) fn config_file(matches: &ArgMatches) -> Option<PathBuf> {
 pub(super) fn value(matches: &ArgMatches, setting: &Setting) -> Option<String> {
     let value = matches.get_one::<std::ffi::OsString>(setting.key)?;
     Some(value.to_string_lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn root() -> Command {
+        let root = Command::new("ropewalk").args_conflicts_with_subcommands(true);
+        with_flags(root)
+            .subcommand(serve_command())
+            .subcommand(Command::new("topic"))
+    }
+
+    #[test]
+    fn the_flags_work_with_and_without_the_command() {
+        root().debug_assert();
+        let matches = root().get_matches_from(["ropewalk", "--listen", "a:1"]);
+        assert_eq!(value(&matches, &SETTINGS[0]).as_deref(), Some("a:1"));
+        let matches = root().get_matches_from(["ropewalk", "serve", "--listen=a:1"]);
+        let matches = matches.subcommand_matches("serve").expect("it was named");
+        assert_eq!(value(matches, &SETTINGS[0]).as_deref(), Some("a:1"));
+        assert!(
+            root()
+                .try_get_matches_from(["ropewalk", "--listen", "a:1", "topic"])
+                .is_err()
+        );
+    }
+
+    #[test]
+    fn a_forgotten_value_does_not_eat_the_next_flag() {
+        let words = ["ropewalk", "--data-dir", "--listen", "a:1"];
+        assert!(root().try_get_matches_from(words).is_err());
+    }
 }
