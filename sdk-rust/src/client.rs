@@ -1,0 +1,301 @@
+//! The way in: a client knows the brokers, and gives producers, consumers, groups and the admin.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ropewalk_proto::v1::consumer_service_client::ConsumerServiceClient;
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep, timeout_at};
+use tonic::transport::Channel;
+use tonic::{Request, Response, Status};
+
+use crate::admin::Admin;
+use crate::backoff::Backoff;
+use crate::connector::{Connection, Connector};
+use crate::consumer::ConsumerBuilder;
+use crate::error::{Error, ErrorKind, Outcome, timed_out};
+use crate::offsets::{Group, OffsetQuery, PartitionOffset, list_request};
+use crate::producer::{Append, ProducerBuilder};
+
+/// What a broker may send ahead of what is read, for plain calls.
+const CALL_WINDOW: u32 = 1 << 20;
+
+/// A client of one cluster. Cheap to clone: clones share one connection for plain calls. Each producer
+/// and each consumer has a connection of its own, so that none waits for another.
+#[derive(Clone, Debug)]
+pub struct Client {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    connector: Connector,
+    connection: Mutex<Option<(u64, Connection)>>,
+    request_timeout: Duration,
+}
+
+/// How a [`Client`] is set up. Made by [`Client::builder`].
+#[derive(Clone, Debug)]
+pub struct ClientBuilder {
+    addresses: Vec<String>,
+    connect_timeout: Duration,
+    request_timeout: Duration,
+    name: String,
+}
+
+impl ClientBuilder {
+    /// Adds brokers to begin with, as `HOST:PORT`, or several separated by commas. Any broker of the
+    /// cluster will do; they are tried in the order given.
+    #[must_use]
+    pub fn address(mut self, address: &str) -> Self {
+        let parts = address
+            .split(',')
+            .map(str::trim)
+            .filter(|part| !part.is_empty());
+        self.addresses.extend(parts.map(str::to_owned));
+        self
+    }
+
+    /// How long one address may take to accept a connection. Default: 5 s.
+    #[must_use]
+    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout;
+        self
+    }
+
+    /// How long a plain call may take, further tries included. Default: 30 s.
+    #[must_use]
+    pub fn request_timeout(mut self, timeout: Duration) -> Self {
+        self.request_timeout = timeout;
+        self
+    }
+
+    /// A name for the broker's log and metrics, sent as the user agent. Default: `ropewalk-rust`.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Connects to the first broker that answers.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unreachable`] when none does, [`ErrorKind::InvalidArgument`] for an address that
+    /// is none.
+    pub async fn connect(self) -> Result<Client, Error> {
+        let connector = Connector::new(&self.addresses, self.connect_timeout, &self.name)?;
+        let connection = connector.connect(CALL_WINDOW).await?;
+        Ok(Client {
+            shared: Arc::new(Shared {
+                connector,
+                connection: Mutex::new(Some((0, connection))),
+                request_timeout: self.request_timeout,
+            }),
+        })
+    }
+}
+
+impl Client {
+    /// Connects with default settings to brokers given as `HOST:PORT`, or several separated by commas.
+    ///
+    /// # Errors
+    ///
+    /// As [`ClientBuilder::connect`].
+    pub async fn connect(addresses: &str) -> Result<Client, Error> {
+        Client::builder().address(addresses).connect().await
+    }
+
+    /// Begins the set-up of a client.
+    #[must_use]
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder {
+            addresses: Vec::new(),
+            connect_timeout: Duration::from_secs(5),
+            request_timeout: Duration::from_secs(30),
+            name: "ropewalk-rust".to_owned(),
+        }
+    }
+
+    /// Begins the set-up of a producer.
+    #[must_use]
+    pub fn producer(&self) -> ProducerBuilder {
+        ProducerBuilder::new(self.clone())
+    }
+
+    /// Begins the set-up of a consumer.
+    #[must_use]
+    pub fn consumer(&self) -> ConsumerBuilder {
+        ConsumerBuilder::new(self.clone())
+    }
+
+    /// Begins one append of its own, outside any producer: for appends on a condition, and where each
+    /// batch matters by itself.
+    #[must_use]
+    pub fn append(&self, topic: impl Into<Arc<str>>) -> Append {
+        Append::new(self.clone(), topic.into())
+    }
+
+    /// Topics, records and the cluster.
+    #[must_use]
+    pub fn admin(&self) -> Admin {
+        Admin::new(self.clone())
+    }
+
+    /// The committed offsets of a consumer group, which need not exist yet.
+    #[must_use]
+    pub fn group(&self, name: impl Into<String>) -> Group {
+        Group::new(self.clone(), name.into())
+    }
+
+    /// Resolves positions to offsets: one answer for each query that names a partition, and one for
+    /// each partition of the topic for those that do not, in order.
+    ///
+    /// ```no_run
+    /// # async fn run(client: ropewalk::Client) -> Result<(), ropewalk::Error> {
+    /// use ropewalk::OffsetQuery;
+    ///
+    /// for end in client.list_offsets([OffsetQuery::latest("orders")]).await? {
+    ///     println!("partition {} ends before {}", end.partition, end.offset);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `TOPIC_NOT_FOUND`, `PARTITION_NOT_FOUND`, and what every call may meet.
+    pub async fn list_offsets(
+        &self,
+        queries: impl IntoIterator<Item = OffsetQuery>,
+    ) -> Result<Vec<PartitionOffset>, Error> {
+        let request = list_request(queries);
+        let answer = self
+            .call(Repeat::Freely, request, |channel, request| async move {
+                ConsumerServiceClient::new(channel)
+                    .list_offsets(request)
+                    .await
+            })
+            .await?;
+        Ok(answer
+            .offsets
+            .into_iter()
+            .map(PartitionOffset::from_proto)
+            .collect())
+    }
+
+    pub(crate) fn connector(&self) -> &Connector {
+        &self.shared.connector
+    }
+
+    pub(crate) fn request_timeout(&self) -> Duration {
+        self.shared.request_timeout
+    }
+
+    /// Makes a plain call, again and again where that is safe and may help, within the request timeout.
+    pub(crate) async fn call<M, T, F, Fut>(
+        &self,
+        repeat: Repeat,
+        message: M,
+        call: F,
+    ) -> Result<T, Error>
+    where
+        M: Clone,
+        F: Fn(Channel, Request<M>) -> Fut,
+        Fut: Future<Output = Result<Response<T>, Status>>,
+    {
+        let deadline = Instant::now() + self.shared.request_timeout;
+        let mut backoff = Backoff::default();
+        let mut unsure = false;
+        loop {
+            let error = match self.attempt(deadline, message.clone(), &call).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            unsure |= error.may_have_happened();
+            let safe = repeat == Repeat::Freely || !error.may_have_happened();
+            let wait = backoff.next(error.retry_after());
+            if !safe || !error.is_retriable() || Instant::now() + wait >= deadline {
+                return Err(if unsure {
+                    error.with_outcome(Outcome::Unknown)
+                } else {
+                    error
+                });
+            }
+            tracing::debug!(%error, ?wait, "trying a call again");
+            sleep(wait).await;
+        }
+    }
+
+    async fn attempt<M, T, F, Fut>(
+        &self,
+        deadline: Instant,
+        message: M,
+        call: &F,
+    ) -> Result<T, Error>
+    where
+        F: Fn(Channel, Request<M>) -> Fut,
+        Fut: Future<Output = Result<Response<T>, Status>>,
+    {
+        let connecting = timeout_at(deadline, self.connection());
+        let (generation, connection) = connecting.await.map_err(|_| {
+            Error::new(
+                ErrorKind::Unreachable,
+                "no broker could be reached in the time allowed",
+            )
+        })??;
+        let mut request = Request::new(message);
+        request.set_timeout(deadline.saturating_duration_since(Instant::now()));
+        let answer = timeout_at(deadline, call(connection.channel.clone(), request)).await;
+        match answer {
+            Ok(Ok(response)) => Ok(response.into_inner()),
+            Ok(Err(status)) => {
+                let error = Error::from_status(&status);
+                if matches!(
+                    error.kind(),
+                    ErrorKind::Disconnected | ErrorKind::Unreachable
+                ) || error.reason() == "BROKER_DRAINING"
+                {
+                    self.forget(generation, &connection).await;
+                }
+                Err(error)
+            }
+            Err(_) => Err(timed_out()),
+        }
+    }
+
+    /// The connection for plain calls, made anew when the last one was given up.
+    async fn connection(&self) -> Result<(u64, Connection), Error> {
+        let mut slot = self.shared.connection.lock().await;
+        if let Some(current) = slot.as_ref()
+            && current.1.is_usable()
+        {
+            return Ok(current.clone());
+        }
+        let generation = slot.as_ref().map_or(0, |current| current.0) + 1;
+        let connection = self.shared.connector.connect(CALL_WINDOW).await?;
+        *slot = Some((generation, connection.clone()));
+        Ok((generation, connection))
+    }
+
+    /// Gives up a connection, unless another call already has.
+    async fn forget(&self, generation: u64, connection: &Connection) {
+        let mut slot = self.shared.connection.lock().await;
+        if let Some(current) = slot.as_mut()
+            && current.0 == generation
+        {
+            self.shared.connector.avoid(connection);
+            current.1.give_up();
+        }
+    }
+}
+
+/// Whether a call may be made again although it may have been carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Repeat {
+    /// It only reads, or doing it twice is the same as doing it once.
+    Freely,
+    /// It changes something: only while it surely has not happened.
+    WhileNotDone,
+}

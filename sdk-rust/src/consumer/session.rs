@@ -1,0 +1,245 @@
+//! One subscription: from connecting to the broker's word that it has started.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ropewalk_proto::broker::subscribe_response::Event as ProtoEvent;
+use ropewalk_proto::broker::topic_selection::Selection as ProtoSelection;
+use ropewalk_proto::broker::{
+    PartitionSelection, SubscribeRequest, SubscribeResponse, TopicSelection,
+};
+use tokio::time::{Instant, sleep, timeout};
+use tonic::client::Grpc;
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::{Request, Status, Streaming};
+use tonic_prost::ProstCodec;
+
+use super::builder::{Plan, Selection};
+use super::event::{PartitionState, Start};
+use crate::backoff::Backoff;
+use crate::connector::Connection;
+use crate::error::{Error, ErrorKind, timed_out};
+
+/// A message of the broker, and room for what later versions add to it.
+const MAX_MESSAGE_BYTES: usize = 8 * 1024 * 1024;
+
+/// The longest pattern that a broker takes, in bytes.
+const LONGEST_PATTERN: usize = 1024;
+
+/// The next offset of each partition, by topic, and the topic's id.
+pub(super) type Progress = BTreeMap<Arc<str>, TopicProgress>;
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct TopicProgress {
+    pub(super) id: String,
+    pub(super) next: BTreeMap<i32, i64>,
+}
+
+/// A subscription that has started.
+pub(super) struct Session {
+    pub(super) events: Streaming<SubscribeResponse>,
+    pub(super) started: Vec<PartitionState>,
+    pub(super) connection: Connection,
+}
+
+/// Opens a subscription that goes on at `progress`, trying for `patience`.
+pub(super) async fn open(
+    plan: Arc<Plan>,
+    progress: Progress,
+    patience: Duration,
+) -> Result<Session, Error> {
+    let deadline = Instant::now() + patience;
+    let mut backoff = Backoff::default();
+    loop {
+        let error = match attempt(&plan, &progress).await {
+            Ok(session) => return Ok(session),
+            Err(error) => error,
+        };
+        let wait = backoff.next(error.retry_after());
+        if !error.is_retriable() || Instant::now() + wait >= deadline {
+            return Err(error);
+        }
+        tracing::debug!(%error, ?wait, "subscribing again");
+        sleep(wait).await;
+    }
+}
+
+async fn attempt(plan: &Plan, progress: &Progress) -> Result<Session, Error> {
+    let request = request(plan, progress).await?;
+    let connector = plan.client.connector();
+    let connection = connector.connect(plan.read_ahead_bytes).await?;
+    let subscribing = subscribe(&connection, request);
+    let outcome = match timeout(plan.client.request_timeout(), subscribing).await {
+        Ok(Ok((events, started))) => {
+            let started: Vec<PartitionState> = started;
+            check_ids(progress, &started)?;
+            return Ok(Session {
+                events,
+                started,
+                connection,
+            });
+        }
+        Ok(Err(error)) => error,
+        Err(_) => timed_out().context("subscribing"),
+    };
+    if outcome.is_retriable() {
+        connector.avoid(&connection);
+    }
+    Err(outcome)
+}
+
+async fn subscribe(
+    connection: &Connection,
+    request: SubscribeRequest,
+) -> Result<(Streaming<SubscribeResponse>, Vec<PartitionState>), Error> {
+    let mut grpc =
+        Grpc::new(connection.channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
+    let fault = |status: Status| Error::from_status(&status);
+    grpc.ready()
+        .await
+        .map_err(|error| fault(Status::from_error(error.into())))?;
+    let codec = ProstCodec::<SubscribeRequest, SubscribeResponse>::default();
+    let path = PathAndQuery::from_static("/ropewalk.v1.ConsumerService/Subscribe");
+    let response = grpc
+        .server_streaming(Request::new(request), path, codec)
+        .await;
+    let mut events = response.map_err(fault)?.into_inner();
+    match events
+        .message()
+        .await
+        .map_err(fault)?
+        .and_then(|first| first.event)
+    {
+        Some(ProtoEvent::Started(started)) => {
+            let started = started
+                .positions
+                .into_iter()
+                .map(PartitionState::from)
+                .collect();
+            Ok((events, started))
+        }
+        Some(_) => Err(Error::new(
+            ErrorKind::Internal,
+            "the stream does not begin with `started`",
+        )),
+        None => Err(Error::new(
+            ErrorKind::Disconnected,
+            "the stream ended before it started",
+        )),
+    }
+}
+
+/// A topic that was created anew has nothing to do with what was read so far.
+fn check_ids(progress: &Progress, started: &[PartitionState]) -> Result<(), Error> {
+    let replaced = started.iter().find(|state| {
+        progress
+            .get(state.topic.as_str())
+            .is_some_and(|known| !known.id.is_empty() && known.id != state.topic_id)
+    });
+    match replaced {
+        Some(state) => {
+            let message = format!(
+                "topic {} was deleted and created anew while it was read",
+                state.topic
+            );
+            Err(Error::new(ErrorKind::NotFound, message).with_reason("TOPIC_NOT_FOUND"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// The request that goes on at `progress`.
+///
+/// Partitions are read from their next offsets, so they have to be named; a pattern beside them, which
+/// covers the topic as a whole, lets those join that are added later.
+async fn request(plan: &Plan, progress: &Progress) -> Result<SubscribeRequest, Error> {
+    let mut topics = Vec::with_capacity(plan.selections.len());
+    let mut patterns: Vec<String> = Vec::new();
+    for selection in &plan.selections {
+        let partitions = match progress.get(selection.topic.as_str()) {
+            Some(known) if selection.partitions.is_empty() => {
+                add_pattern(&mut patterns, &selection.topic);
+                all_partitions(plan, &selection.topic, known).await?
+            }
+            known => named_partitions(selection, known),
+        };
+        let name = ProtoSelection::Name(selection.topic.clone());
+        topics.push(TopicSelection {
+            selection: Some(name),
+            partitions,
+        });
+    }
+    topics.extend(patterns.into_iter().map(|pattern| TopicSelection {
+        selection: Some(ProtoSelection::Pattern(pattern)),
+        partitions: Vec::new(),
+    }));
+    Ok(SubscribeRequest {
+        topics,
+        default_start: Some(plan.start.to_proto()),
+        stop: plan.stop.to_proto(),
+        max_batch_bytes: plan.max_batch_bytes.unwrap_or_default(),
+        heartbeat_interval: plan.heartbeat.try_into().ok(),
+        ..SubscribeRequest::default()
+    })
+}
+
+/// Adds a topic to the last pattern, or begins another where that would be too long for the broker.
+fn add_pattern(patterns: &mut Vec<String>, topic: &str) {
+    // Of what a name may hold, only the dot means something else in a pattern.
+    let name = topic.replace('.', "\\.");
+    match patterns.last_mut() {
+        Some(last) if last.len() + name.len() < LONGEST_PATTERN => {
+            last.push('|');
+            last.push_str(&name);
+        }
+        _ => patterns.push(name),
+    }
+}
+
+fn named_partitions(
+    selection: &Selection,
+    known: Option<&TopicProgress>,
+) -> Vec<PartitionSelection> {
+    let partitions = selection.partitions.iter().map(|(partition, start)| {
+        let next = known.and_then(|known| known.next.get(partition));
+        let start = next
+            .map(|offset| Start::Offset(*offset))
+            .or_else(|| start.clone());
+        PartitionSelection {
+            partition: *partition,
+            start: start.map(|start| start.to_proto()),
+        }
+    });
+    partitions.collect()
+}
+
+/// Every partition that the topic has now: at its next offset, or from its beginning if it is new.
+async fn all_partitions(
+    plan: &Plan,
+    topic: &str,
+    known: &TopicProgress,
+) -> Result<Vec<PartitionSelection>, Error> {
+    let now = plan
+        .client
+        .admin()
+        .topic(topic)
+        .await?
+        .topic
+        .partition_count;
+    let highest = known
+        .next
+        .last_key_value()
+        .map_or(0, |(partition, _)| partition + 1);
+    let partitions = (0..now.max(highest)).map(|partition| {
+        let start = match known.next.get(&partition) {
+            Some(offset) => Start::Offset(*offset),
+            None => Start::Earliest,
+        };
+        PartitionSelection {
+            partition,
+            start: Some(start.to_proto()),
+        }
+    });
+    Ok(partitions.collect())
+}

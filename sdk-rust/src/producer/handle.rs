@@ -1,0 +1,302 @@
+//! What a program holds to send records.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ropewalk_proto::v1;
+use tokio::sync::{Mutex, watch};
+
+use super::batch::{Appended, Delivery};
+use super::pool::{Layout, Pool};
+use super::sender::{Sender, learn};
+use crate::client::Client;
+use crate::error::Error;
+use crate::record::Record;
+use crate::wire::Sizes;
+
+/// The most bytes of one record that any topic takes.
+const MAX_RECORD_BYTES: usize = 3_670_016;
+/// The most bytes of the headers of one record.
+const MAX_HEADER_BYTES: usize = 64 * 1024;
+
+/// The most that a producer may be given to hold.
+const MAX_MEMORY_BYTES: usize = 512 * 1024 * 1024;
+
+/// What must be true of records before they count as appended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// On the disks of a majority of the replicas: an acked record is never lost.
+    #[default]
+    Quorum,
+    /// On the leader's disk. Lost if the leader never comes back.
+    Leader,
+    /// In the leader's memory. Lost in a crash.
+    None,
+}
+
+impl Durability {
+    pub(super) fn to_proto(self) -> i32 {
+        let proto = match self {
+            Durability::Quorum => v1::Durability::Quorum,
+            Durability::Leader => v1::Durability::Leader,
+            Durability::None => v1::Durability::None,
+        };
+        proto.into()
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Settings {
+    pub(super) batch_bytes: usize,
+    pub(super) in_flight: usize,
+    pub(super) memory_bytes: usize,
+    pub(super) delivery_timeout: Duration,
+    pub(super) durability: Durability,
+    pub(super) retry_unknown: bool,
+    pub(super) keep_order: bool,
+}
+
+/// How a [`Producer`] is set up. Made by [`Client::producer`].
+#[derive(Clone, Debug)]
+pub struct ProducerBuilder {
+    client: Client,
+    settings: Settings,
+}
+
+impl ProducerBuilder {
+    pub(crate) fn new(client: Client) -> ProducerBuilder {
+        ProducerBuilder {
+            client,
+            settings: Settings {
+                batch_bytes: 128 * 1024,
+                in_flight: 5,
+                memory_bytes: 32 * 1024 * 1024,
+                delivery_timeout: Duration::from_secs(30),
+                durability: Durability::Quorum,
+                retry_unknown: false,
+                keep_order: true,
+            },
+        }
+    }
+
+    /// The bytes at which a batch is full. A record that is larger goes alone. Default: 128 KiB; 1 B to
+    /// 3.5 MiB.
+    #[must_use]
+    pub fn batch_bytes(mut self, bytes: usize) -> Self {
+        self.settings.batch_bytes = bytes.clamp(1, MAX_RECORD_BYTES);
+        self
+    }
+
+    /// How many batches of a partition may be in flight at once. While fewer are, whatever is there is
+    /// sent at once; otherwise records gather in larger batches. Default: 5, at least 1.
+    #[must_use]
+    pub fn max_in_flight(mut self, batches: usize) -> Self {
+        self.settings.in_flight = batches.max(1);
+        self
+    }
+
+    /// The bytes of records that may wait or be in flight, in their encoded form; beyond it callers wait.
+    /// A record that is larger by itself is refused. Default: 32 MiB; at most 512 MiB.
+    #[must_use]
+    pub fn memory_bytes(mut self, bytes: usize) -> Self {
+        self.settings.memory_bytes = bytes.clamp(1, MAX_MEMORY_BYTES);
+        self
+    }
+
+    /// How long a record may take, from the moment it is accepted. Default: 30 s.
+    #[must_use]
+    pub fn delivery_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.delivery_timeout = timeout;
+        self
+    }
+
+    /// What must be true of a record before it counts as appended. Default: [`Durability::Quorum`].
+    #[must_use]
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.settings.durability = durability;
+        self
+    }
+
+    /// Whether batches that may have been appended are sent again, as after a broken connection. Records
+    /// can then be appended twice. Default: no; such batches fail, and
+    /// [`Error::may_have_happened`] says so.
+    #[must_use]
+    pub fn retry_maybe(mut self, retry: bool) -> Self {
+        self.settings.retry_unknown = retry;
+        self
+    }
+
+    /// Whether a batch that was refused for the moment is given up once a batch after it on the same
+    /// partition was appended, rather than appended out of order. Default: yes.
+    #[must_use]
+    pub fn keep_order(mut self, keep: bool) -> Self {
+        self.settings.keep_order = keep;
+        self
+    }
+
+    /// Starts the producer. It connects when there is something to send.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    #[must_use]
+    pub fn build(self) -> Producer {
+        let pool = Arc::new(Pool::new(self.settings));
+        let (ended, end) = watch::channel(());
+        let sender = Sender::new(self.client.clone(), Arc::clone(&pool), ended);
+        tokio::spawn(sender.run());
+        let closer = Closer { pool };
+        let shared = Shared {
+            client: self.client,
+            closer,
+            learning: Mutex::new(()),
+            end,
+        };
+        Producer {
+            shared: Arc::new(shared),
+        }
+    }
+}
+
+/// Sends records in batches, pipelined, over one connection. Cheap to clone, and made to be shared:
+/// records from many tasks end up in common batches.
+///
+/// Records of one partition are appended in the order in which they were accepted, also when some had to
+/// be sent again. Memory is bounded: while the buffer is full, callers wait. When the last clone is
+/// dropped, what was accepted is still sent; [`close`](Producer::close) waits for that.
+///
+/// ```no_run
+/// # async fn run(client: ropewalk::Client) -> Result<(), ropewalk::Error> {
+/// use ropewalk::Record;
+///
+/// let producer = client.producer().build();
+///
+/// // One by one: the answer says where the record went.
+/// let placed = producer.send(Record::to("orders").key("a").value("1")).await?;
+/// println!("{}/{}@{}", placed.topic, placed.partition, placed.offset);
+///
+/// // Many at once: waits only for room in the buffer.
+/// let mut deliveries = Vec::new();
+/// for i in 0..1000 {
+///     let record = Record::to("orders").value(i.to_string());
+///     deliveries.push(producer.enqueue(record).await?);
+/// }
+/// for delivery in deliveries {
+///     delivery.await?;
+/// }
+/// producer.close().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Producer {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    client: Client,
+    closer: Closer,
+    /// Held by whoever asks for a topic's layout, so that others wait rather than ask too.
+    learning: Mutex<()>,
+    end: watch::Receiver<()>,
+}
+
+/// Closes the pool when the last producer is gone.
+#[derive(Debug)]
+struct Closer {
+    pool: Arc<Pool>,
+}
+
+impl Drop for Closer {
+    fn drop(&mut self) {
+        self.pool.close();
+    }
+}
+
+impl Producer {
+    /// Sends a record and waits until it is appended.
+    ///
+    /// # Errors
+    ///
+    /// The reasons of the producer service; [`Error::may_have_happened`] says whether the record may be
+    /// in the log all the same.
+    pub async fn send(&self, record: Record) -> Result<Appended, Error> {
+        self.enqueue(record).await?.await
+    }
+
+    /// Accepts a record, waiting only for room in the buffer, and the first time for the topic's
+    /// partition count. What becomes of it is told by the future that this gives.
+    ///
+    /// # Errors
+    ///
+    /// None of the record was sent: it is too large, the buffer stayed full for the delivery timeout,
+    /// the producer is closed, or the topic could not be looked up.
+    pub async fn enqueue(&self, record: Record) -> Result<Delivery, Error> {
+        let sizes = Sizes::of(&record);
+        check(sizes)?;
+        let pool = &self.shared.closer.pool;
+        if sizes.in_set() > pool.settings.memory_bytes {
+            let message = "the record is larger than the producer's whole buffer";
+            return Err(Error::invalid(message).with_reason("RECORD_TOO_LARGE"));
+        }
+        let permit = pool.reserve(sizes.in_set()).await?;
+        loop {
+            if let Some(delivery) = pool.append(&record, sizes)? {
+                // The sender gives it back when the batch is completed.
+                permit.forget();
+                return Ok(delivery);
+            }
+            let _one_at_a_time = self.shared.learning.lock().await;
+            if pool.layout(&record.topic) == Layout::Unknown {
+                let layout = learn(&self.shared.client, &record.topic).await?;
+                pool.learn(&record.topic, layout);
+            }
+        }
+    }
+
+    /// Waits until every record accepted before the call is appended or has failed.
+    ///
+    /// # Errors
+    ///
+    /// The first error among them. Each record's own is told by its [`Delivery`].
+    pub async fn flush(&self) -> Result<(), Error> {
+        let mut outcome = Ok(());
+        for completion in self.shared.closer.pool.outstanding() {
+            outcome = outcome.and(completion.done().await);
+        }
+        outcome
+    }
+
+    /// Takes no more records from this producer and its clones, sends what was accepted, and ends.
+    ///
+    /// # Errors
+    ///
+    /// As [`flush`](Producer::flush).
+    pub async fn close(&self) -> Result<(), Error> {
+        self.shared.closer.pool.close();
+        let outcome = self.flush().await;
+        // An error says that the sender is gone, which is what is awaited.
+        let _ = self.shared.end.clone().changed().await;
+        outcome
+    }
+}
+
+/// Refuses what no topic would take.
+pub(super) fn check(sizes: Sizes) -> Result<(), Error> {
+    let refuse = |what: &str, actual: usize, limit: usize| {
+        let message = format!("{what} {actual} bytes: the limit is {limit}");
+        Err(Error::invalid(message).with_reason("RECORD_TOO_LARGE"))
+    };
+    if sizes.record > MAX_RECORD_BYTES {
+        return refuse("the record has", sizes.record, MAX_RECORD_BYTES);
+    }
+    if sizes.headers() > MAX_HEADER_BYTES {
+        return refuse(
+            "the record's headers have",
+            sizes.headers(),
+            MAX_HEADER_BYTES,
+        );
+    }
+    Ok(())
+}

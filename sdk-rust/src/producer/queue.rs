@@ -1,0 +1,163 @@
+//! The batches of one partition, in order: the one that is filling, those that wait, and which are in
+//! flight. It knows nothing of connections or of other partitions.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::batch::{Batch, Completion, Delivery, OpenBatch};
+use crate::record::Record;
+use crate::wire::Sizes;
+
+/// The first buffer of a queue whose batches are small.
+const SMALLEST_BUFFER: usize = 1024;
+
+#[derive(Debug)]
+pub(super) struct Queue {
+    /// The topic's place in the pool.
+    pub(super) topic: usize,
+    /// The partition, or `None` where the broker places the records.
+    pub(super) partition: Option<i32>,
+    /// Whether it stands in the pool's list of queues with something to send.
+    pub(super) listed: bool,
+    /// Nothing is sent before this, after a refusal.
+    pub(super) not_before: Option<Instant>,
+    /// Whether the last answer was a refusal: then one batch goes at a time until one is appended, so
+    /// that the broker's recovery cannot fall between two batches in flight and swap them.
+    pub(super) probing: bool,
+    open: Option<OpenBatch>,
+    waiting: VecDeque<Batch>,
+    in_flight: Vec<u64>,
+    next_sequence: u64,
+    last_size: usize,
+}
+
+impl Queue {
+    pub(super) fn new(topic: usize, partition: Option<i32>) -> Queue {
+        Queue {
+            topic,
+            partition,
+            listed: false,
+            not_before: None,
+            probing: false,
+            open: None,
+            waiting: VecDeque::new(),
+            in_flight: Vec::new(),
+            next_sequence: 0,
+            last_size: 0,
+        }
+    }
+
+    /// Whether a record of `bytes` would join a batch that is filling.
+    pub(super) fn has_room(&self, bytes: usize, limit: usize) -> bool {
+        self.open
+            .as_ref()
+            .is_some_and(|open| open.has_room(bytes, limit))
+    }
+
+    /// Adds a record. Where a batch begins with it, its sequence and completion are given too.
+    pub(super) fn push(
+        &mut self,
+        id: usize,
+        topic: &Arc<str>,
+        record: &Record,
+        sizes: Sizes,
+        limit: usize,
+    ) -> (Delivery, Option<(u64, Arc<Completion>)>) {
+        let bytes = sizes.in_set();
+        if !self.has_room(bytes, limit) {
+            self.seal(id);
+        }
+        let mut begun = None;
+        let (last_size, sequence) = (self.last_size, self.next_sequence);
+        let open = self.open.get_or_insert_with(|| {
+            let completion = Arc::new(Completion::new(Arc::clone(topic)));
+            begun = Some((sequence, Arc::clone(&completion)));
+            // Batches of a queue tend to be alike: one buffer of the last one's size is rarely moved.
+            let likely = last_size.min(limit) + last_size / 8;
+            OpenBatch::new(completion, likely.max(bytes).max(SMALLEST_BUFFER))
+        });
+        let delivery = open.push(record, sizes);
+        if open.bytes() >= limit {
+            self.seal(id);
+        }
+        (delivery, begun)
+    }
+
+    fn seal(&mut self, id: usize) {
+        if let Some(open) = self.open.take() {
+            self.last_size = open.bytes();
+            self.waiting.push_back(open.seal(id, self.next_sequence));
+            self.next_sequence += 1;
+        }
+    }
+
+    /// Whether nothing waits and nothing is in flight.
+    pub(super) fn is_idle(&self) -> bool {
+        self.open.is_none() && self.waiting.is_empty() && self.in_flight.is_empty()
+    }
+
+    /// Whether a batch may be sent now. A batch that comes back waits until none that was sent after it
+    /// is in flight, so that what happened to those is known first.
+    pub(super) fn may_send(&self, now: Instant, most_in_flight: usize) -> bool {
+        let most_in_flight = if self.probing { 1 } else { most_in_flight };
+        if self.in_flight.len() >= most_in_flight || self.not_before.is_some_and(|at| at > now) {
+            return false;
+        }
+        match self.waiting.front() {
+            Some(next) => self.in_flight.iter().all(|sent| *sent < next.sequence),
+            None => self.open.is_some(),
+        }
+    }
+
+    /// Takes the next batch to send.
+    pub(super) fn take(&mut self, id: usize) -> Option<Batch> {
+        if self.waiting.is_empty() {
+            self.seal(id);
+        }
+        let batch = self.waiting.pop_front()?;
+        self.in_flight.push(batch.sequence);
+        Some(batch)
+    }
+
+    /// A batch is no longer in flight.
+    pub(super) fn landed(&mut self, batch: &Batch) {
+        self.in_flight
+            .retain(|sequence| *sequence != batch.sequence);
+    }
+
+    /// Puts a batch back, to be sent again in its old place.
+    pub(super) fn put_back(&mut self, batch: Batch) {
+        let place = self
+            .waiting
+            .partition_point(|other| other.sequence < batch.sequence);
+        self.waiting.insert(place, batch);
+    }
+
+    /// Takes out the batches that wait to be sent again although one after them was appended.
+    pub(super) fn overtaken(&mut self, appended: u64) -> Vec<Batch> {
+        let late = self
+            .waiting
+            .partition_point(|other| other.sequence < appended);
+        self.waiting.drain(..late).collect()
+    }
+
+    /// Takes out the batches that were begun before `oldest`.
+    pub(super) fn expired(&mut self, id: usize, oldest: Instant) -> Vec<Batch> {
+        if self
+            .open
+            .as_ref()
+            .is_some_and(|open| open.opened() < oldest)
+        {
+            self.seal(id);
+        }
+        // Batches are begun in order, so the old ones are in front.
+        let late = self
+            .waiting
+            .iter()
+            .take_while(|batch| batch.opened < oldest)
+            .count();
+        self.waiting.drain(..late).collect()
+    }
+}

@@ -1,0 +1,79 @@
+//! One ProduceStream, from the client's side.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt, TryFutureExt};
+use ropewalk_proto::broker::produce_request::Data;
+use ropewalk_proto::broker::{ProduceRequest, ProduceStreamRequest};
+use ropewalk_proto::v1::ProduceStreamResponse;
+use tokio::sync::mpsc;
+use tonic::client::Grpc;
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::{Request, Response, Status};
+use tonic_prost::ProstCodec;
+
+use crate::connector::Connection;
+
+/// Requests between the sender and the connection: enough that neither waits for the other's turn.
+const HAND_OVER: usize = 8;
+
+/// An open stream. Requests go in as numbers and bytes; answers come out in any order of partitions.
+pub(super) struct ProduceStream {
+    pub(super) requests: mpsc::Sender<ProduceStreamRequest>,
+    pub(super) answers: BoxStream<'static, Result<ProduceStreamResponse, Status>>,
+    pub(super) connection: Connection,
+    taken: Arc<AtomicU64>,
+}
+
+impl ProduceStream {
+    /// Opens a stream. It need not be answered before requests are given.
+    pub(super) fn open(connection: Connection) -> ProduceStream {
+        let (requests, mut queue) = mpsc::channel::<ProduceStreamRequest>(HAND_OVER);
+        let taken = Arc::new(AtomicU64::new(0));
+        let mark = Arc::clone(&taken);
+        let outbound = futures::stream::poll_fn(move |context| queue.poll_recv(context))
+            .inspect(move |request| mark.store(request.correlation, Ordering::Release));
+        let mut grpc = Grpc::new(connection.channel.clone());
+        let call = async move {
+            grpc.ready()
+                .await
+                .map_err(|error| Status::from_error(error.into()))?;
+            let codec = ProstCodec::<ProduceStreamRequest, ProduceStreamResponse>::default();
+            let path = PathAndQuery::from_static("/ropewalk.v1.ProducerService/ProduceStream");
+            grpc.streaming(Request::new(outbound), path, codec)
+                .await
+                .map(Response::into_inner)
+        };
+        let answers = call.boxed().try_flatten_stream().boxed();
+        ProduceStream {
+            requests,
+            answers,
+            connection,
+            taken,
+        }
+    }
+
+    /// Whether the connection has taken over a request: it may have been sent. Correlations rise.
+    pub(super) fn has_taken(&self, correlation: u64) -> bool {
+        correlation <= self.taken.load(Ordering::Acquire)
+    }
+}
+
+/// The request that appends an encoded record set.
+pub(super) fn request(
+    topic: &str,
+    partition: Option<i32>,
+    set: Bytes,
+    durability: i32,
+) -> ProduceRequest {
+    ProduceRequest {
+        topic: topic.to_owned(),
+        partition,
+        durability,
+        data: Some(Data::Records(set)),
+        ..ProduceRequest::default()
+    }
+}

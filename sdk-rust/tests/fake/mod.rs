@@ -1,0 +1,161 @@
+//! A broker in memory, in the test's own process, that does as it is told: refuses, stays silent, cuts
+//! streams.
+
+mod admin;
+mod consume;
+mod produce;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::SystemTime;
+
+use ropewalk_proto::v1;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::Server;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+pub use consume::Reading;
+pub use produce::Step;
+
+#[derive(Clone)]
+pub struct Fake {
+    pub address: SocketAddr,
+    state: Arc<Mutex<State>>,
+    /// Counts changes, for those who wait for one.
+    changes: Arc<watch::Sender<u64>>,
+}
+
+#[derive(Default)]
+pub struct State {
+    pub topics: BTreeMap<String, Topic>,
+    pub auto_create: bool,
+    /// What happens to the next produce requests. Empty: they are appended.
+    pub steps: VecDeque<Step>,
+    /// While set, produce streams are not read.
+    pub paused: bool,
+    /// Every produce request: partition, bytes of the request's records, number of records.
+    pub requests: Vec<(Option<i32>, usize, usize)>,
+    /// What happens to the next subscriptions. Empty: they go on.
+    pub readings: VecDeque<Reading>,
+    pub subscriptions: Vec<v1::SubscribeRequest>,
+    /// Reasons for which the next admin calls are refused, as UNAVAILABLE.
+    pub refusals: VecDeque<&'static str>,
+    pub updates: Vec<v1::UpdateTopicRequest>,
+    pub committed: HashMap<String, Vec<v1::CommittedOffset>>,
+    pub get_topic_calls: usize,
+}
+
+#[derive(Clone, Default)]
+pub struct Topic {
+    pub id: String,
+    pub partitions: Vec<Log>,
+}
+
+#[derive(Clone, Default)]
+pub struct Log {
+    pub start: i64,
+    pub records: Vec<v1::Record>,
+}
+
+impl Log {
+    pub fn end(&self) -> i64 {
+        self.start + self.records.len() as i64
+    }
+
+    pub fn values(&self) -> Vec<String> {
+        let value = |record: &v1::Record| record.value.clone().unwrap_or_default().to_vec();
+        self.records
+            .iter()
+            .map(|record| String::from_utf8(value(record)).unwrap())
+            .collect()
+    }
+}
+
+impl Fake {
+    pub async fn start() -> Fake {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let fake = Fake {
+            address: listener.local_addr().unwrap(),
+            state: Arc::default(),
+            changes: Arc::new(watch::Sender::new(0)),
+        };
+        let server = Server::builder()
+            .add_service(v1::producer_service_server::ProducerServiceServer::new(
+                fake.clone(),
+            ))
+            .add_service(v1::consumer_service_server::ConsumerServiceServer::new(
+                fake.clone(),
+            ))
+            .add_service(v1::admin_service_server::AdminServiceServer::new(
+                fake.clone(),
+            ));
+        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+        fake
+    }
+
+    pub async fn client(&self) -> ropewalk::Client {
+        ropewalk::Client::connect(&self.address.to_string())
+            .await
+            .unwrap()
+    }
+
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    /// Changes the state, and wakes those who wait for a change.
+    pub fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let value = change(&mut self.state());
+        self.changes.send_modify(|count| *count += 1);
+        value
+    }
+
+    pub fn create(&self, topic: &str, partitions: usize) {
+        self.change(|state| state.create(topic, partitions));
+    }
+
+    pub fn append(&self, topic: &str, partition: usize, values: impl IntoIterator<Item = String>) {
+        let records = values.into_iter().map(|value| v1::Record {
+            value: Some(value.into()),
+            ..v1::Record::default()
+        });
+        self.change(|state| {
+            let log = &mut state.topics.get_mut(topic).unwrap().partitions[partition];
+            log.records.extend(records);
+        });
+    }
+
+    pub fn log(&self, topic: &str, partition: usize) -> Log {
+        self.state().topics[topic].partitions[partition].clone()
+    }
+
+    /// Waits until the state is as wanted.
+    pub async fn until(&self, wanted: impl Fn(&State) -> bool) {
+        let mut changes = self.changes.subscribe();
+        while !wanted(&self.state()) {
+            changes.changed().await.unwrap();
+        }
+    }
+}
+
+impl State {
+    pub fn create(&mut self, topic: &str, partitions: usize) {
+        let id = format!("id-{}", self.topics.len());
+        let partitions = vec![Log::default(); partitions];
+        self.topics
+            .insert(topic.to_owned(), Topic { id, partitions });
+    }
+}
+
+pub fn status(code: Code, reason: &str) -> Status {
+    let details = ErrorDetails::with_error_info(reason, ropewalk_proto::ERROR_DOMAIN, []);
+    Status::with_error_details(code, format!("told to say {reason}"), details)
+}
+
+pub fn now() -> Option<prost_types::Timestamp> {
+    Some(SystemTime::now().into())
+}

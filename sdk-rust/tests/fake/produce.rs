@@ -1,0 +1,176 @@
+//! Appending, with faults.
+
+use futures::stream::BoxStream;
+use futures::{StreamExt, stream};
+use prost::Message;
+use ropewalk_proto::google::rpc::Status as RpcStatus;
+use ropewalk_proto::v1;
+use ropewalk_proto::v1::produce_request::{Data, Expected};
+use ropewalk_proto::v1::producer_service_server::ProducerService;
+use tokio::sync::mpsc;
+use tonic::{Code, Request, Response, Status, Streaming};
+
+use super::{Fake, State, now, status};
+
+/// What happens to a produce request.
+#[derive(Clone, Copy, Debug)]
+pub enum Step {
+    Append,
+    /// Answers with UNAVAILABLE and this reason.
+    Refuse(&'static str),
+    /// As `Refuse`, but the answer is held back until another request has come.
+    RefuseLater(&'static str),
+    /// Appends and never answers.
+    AppendSilently,
+    /// Appends, and breaks the stream instead of answering.
+    AppendThenCut,
+    /// Ends the stream with BROKER_DRAINING without appending.
+    Drain,
+}
+
+type Answers = mpsc::Sender<Result<v1::ProduceStreamResponse, Status>>;
+
+#[tonic::async_trait]
+impl ProducerService for Fake {
+    async fn produce(
+        &self,
+        request: Request<v1::ProduceRequest>,
+    ) -> Result<Response<v1::ProduceResponse>, Status> {
+        let request = request.into_inner();
+        self.change(|state| match state.step(&request) {
+            Step::Refuse(reason) => Err(status(Code::Unavailable, reason)),
+            _ => state.append(request),
+        })
+        .map(Response::new)
+    }
+
+    type ProduceStreamStream = BoxStream<'static, Result<v1::ProduceStreamResponse, Status>>;
+
+    async fn produce_stream(
+        &self,
+        request: Request<Streaming<v1::ProduceStreamRequest>>,
+    ) -> Result<Response<Self::ProduceStreamStream>, Status> {
+        let (answers, mut queue) = mpsc::channel(1024);
+        tokio::spawn(self.clone().serve(request.into_inner(), answers));
+        Ok(Response::new(
+            stream::poll_fn(move |context| queue.poll_recv(context)).boxed(),
+        ))
+    }
+}
+
+impl Fake {
+    async fn serve(self, mut requests: Streaming<v1::ProduceStreamRequest>, answers: Answers) {
+        let mut held = None;
+        loop {
+            self.until(|state| !state.paused).await;
+            let Ok(Some(message)) = requests.message().await else {
+                return;
+            };
+            let request = message.request.unwrap();
+            let step = self.change(|state| state.step(&request));
+            let answer = match step {
+                Step::Append | Step::AppendSilently | Step::AppendThenCut => {
+                    self.change(|state| state.append(request))
+                }
+                Step::Refuse(reason) | Step::RefuseLater(reason) => {
+                    Err(status(Code::Unavailable, reason))
+                }
+                Step::Drain => Err(status(Code::Unavailable, "BROKER_DRAINING")),
+            };
+            let answer = stream_answer(message.correlation, answer);
+            if let Some(held) = held.take() {
+                answers.send(Ok(held)).await.unwrap();
+            }
+            match step {
+                Step::Append | Step::Refuse(_) => answers.send(Ok(answer)).await.unwrap(),
+                Step::RefuseLater(_) => held = Some(answer),
+                Step::AppendSilently => {}
+                Step::AppendThenCut => {
+                    answers.send(Err(Status::unknown("cut"))).await.unwrap();
+                    return;
+                }
+                Step::Drain => {
+                    let draining = status(Code::Unavailable, "BROKER_DRAINING");
+                    answers.send(Err(draining)).await.unwrap();
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn stream_answer(
+    correlation: u64,
+    answer: Result<v1::ProduceResponse, Status>,
+) -> v1::ProduceStreamResponse {
+    let (status, response) = match answer {
+        Ok(response) => (None, Some(response)),
+        Err(status) => (Some(RpcStatus::decode(status.details()).unwrap()), None),
+    };
+    v1::ProduceStreamResponse {
+        correlation,
+        status,
+        response,
+    }
+}
+
+impl State {
+    fn step(&mut self, request: &v1::ProduceRequest) -> Step {
+        let Some(Data::Records(set)) = &request.data else {
+            panic!("records are not compressed")
+        };
+        self.requests
+            .push((request.partition, set.encoded_len(), set.records.len()));
+        self.steps.pop_front().unwrap_or(Step::Append)
+    }
+
+    fn append(&mut self, request: v1::ProduceRequest) -> Result<v1::ProduceResponse, Status> {
+        if !self.topics.contains_key(&request.topic) {
+            if !self.auto_create {
+                return Err(status(Code::NotFound, "TOPIC_NOT_FOUND"));
+            }
+            self.create(&request.topic, 4);
+        }
+        let topic = self.topics.get_mut(&request.topic).unwrap();
+        let Some(Data::Records(set)) = request.data else {
+            panic!("records are not compressed")
+        };
+        let count = topic.partitions.len() as i32;
+        let mut appends: Vec<v1::PartitionAppend> = Vec::new();
+        for (index, record) in set.records.into_iter().enumerate() {
+            let key = record.key.clone().unwrap_or_default();
+            let partition = request
+                .partition
+                .unwrap_or_else(|| ropewalk::partition_of(&key, count));
+            let log = topic
+                .partitions
+                .get_mut(partition as usize)
+                .ok_or_else(|| status(Code::NotFound, "PARTITION_NOT_FOUND"))?;
+            if let Some(Expected::ExpectedOffset(offset)) = request.expected
+                && index == 0
+                && offset != log.end()
+            {
+                return Err(status(Code::Aborted, "EXPECTED_OFFSET_MISMATCH"));
+            }
+            let place = appends
+                .iter()
+                .position(|append| append.partition == partition);
+            let place = place.unwrap_or_else(|| {
+                appends.push(v1::PartitionAppend {
+                    partition,
+                    base_offset: log.end(),
+                    append_time: now(),
+                    ..v1::PartitionAppend::default()
+                });
+                appends.len() - 1
+            });
+            log.records.push(record);
+            appends[place].record_count += 1;
+            appends[place].record_indexes.push(index as i32);
+        }
+        if let [only] = appends.as_mut_slice() {
+            only.record_indexes.clear();
+        }
+        Ok(v1::ProduceResponse { appends })
+    }
+}
