@@ -50,7 +50,9 @@ func Example() {
 		log.Fatal(err)
 	}
 	fmt.Printf("%s\n", record.Value)
-	// Output: partition 0 offset 0 hello
+	// Output:
+	// partition 0 offset 0
+	// hello
 }
 
 func ExampleProducer_SendAsync() {
@@ -83,7 +85,10 @@ func ExampleProducer_SendAsync() {
 	if err := producer.Flush(ctx); err != nil {
 		log.Fatal(err)
 	}
-	// Output: 0 is at offset 0 1 is at offset 1 2 is at offset 2
+	// Output:
+	// 0 is at offset 0
+	// 1 is at offset 1
+	// 2 is at offset 2
 }
 
 func ExampleProducer_Append() {
@@ -106,7 +111,9 @@ func ExampleProducer_Append() {
 		_, err := producer.Append(ctx, "ledger", 0, records, ropewalk.IfOffset(0))
 		fmt.Println(writer, "lost:", errors.Is(err, ropewalk.ReasonExpectedOffsetMismatch))
 	}
-	// Output: one lost: false two lost: true
+	// Output:
+	// one lost: false
+	// two lost: true
 }
 
 func ExampleConsumer_Records() {
@@ -140,7 +147,10 @@ func ExampleConsumer_Records() {
 	if err := consumer.Commit(ctx, "billing"); err != nil {
 		log.Fatal(err)
 	}
-	// Output: 0: a 1: b 2: c
+	// Output:
+	// 0: a
+	// 1: b
+	// 2: c
 }
 
 func ExampleAdmin_Topics() {
@@ -165,7 +175,9 @@ func ExampleAdmin_Topics() {
 		}
 		fmt.Println(topic.Name, topic.Partitions, topic.Settings.Retention)
 	}
-	// Output: clicks 4 1h0m0s views 4 1h0m0s
+	// Output:
+	// clicks 4 1h0m0s
+	// views 4 1h0m0s
 }
 
 func fill(ctx context.Context, client *ropewalk.Client, topic string, values ...string) {

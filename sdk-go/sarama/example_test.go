@@ -46,5 +46,7 @@ func Example() {
 
 	message := <-partitionConsumer.Messages()
 	fmt.Println(string(message.Value))
-	// Output: partition 0 offset 0 Hello, Kafka!
+	// Output:
+	// partition 0 offset 0
+	// Hello, Kafka!
 }
