@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"sort"
 	"time"
 
@@ -128,8 +129,11 @@ func (r *reader) pump(s *subscription, failures *int) error {
 		if err := r.handle(event); err != nil {
 			return err
 		}
-		if r.resumed && time.Since(r.grown) > growthInterval && r.addPartitions() {
-			return errReopen
+		if r.resumed && time.Since(r.grown) > growthInterval {
+			// An error shows on the stream itself, if it is one for it.
+			if added, err := r.refresh(); err == nil && added {
+				return errReopen
+			}
 		}
 	}
 }
@@ -171,7 +175,9 @@ func (r *reader) finish(err error) {
 func (r *reader) resume() (*subscription, error) {
 	k := r.consumer
 	r.resumed = true
-	r.addPartitions()
+	if _, err := r.refresh(); err != nil {
+		return nil, err
+	}
 	var partitions []partitionStart
 	k.mu.Lock()
 	for tp, s := range k.states {
@@ -192,30 +198,53 @@ func (r *reader) resume() (*subscription, error) {
 	return r.open(ctx, k.config.requestFor(partitions))
 }
 
-// addPartitions learns of partitions that were added to topics that are read as a whole. They are
-// read from their beginning, as the broker does it. A broker that does not answer is asked again
-// later.
-func (r *reader) addPartitions() (added bool) {
+// refresh looks at the topics again. It learns of partitions that were added to topics that are read as
+// a whole, which are read from their beginning, as the broker does it; and it fails when a topic is
+// gone or another one has its name, to which no offset of the old one applies.
+func (r *reader) refresh() (added bool, err error) {
 	k := r.consumer
 	r.grown = time.Now()
-	ctx, cancel := context.WithTimeout(k.ctx, k.config.heartbeat)
+	ctx, cancel := context.WithTimeout(k.ctx, k.client.config.requestTimeout)
 	defer cancel()
-	for _, topic := range k.config.topics {
+	for topic, id := range r.topics() {
 		answer, err := k.client.admins.GetTopic(ctx, &pb.GetTopicRequest{Name: topic})
 		if err != nil {
+			return false, err
+		}
+		if found := answer.GetTopic().GetTopicId(); found != id {
+			return false, replacedError(topic)
+		}
+		if !slices.Contains(k.config.topics, topic) {
 			continue
 		}
 		k.mu.Lock()
 		for partition := range answer.GetTopic().GetPartitionCount() {
 			tp := TopicPartition{topic, partition}
 			if k.states[tp] == nil {
-				k.states[tp] = &partitionState{tp: tp, topicID: answer.GetTopic().GetTopicId()}
+				k.states[tp] = &partitionState{tp: tp, topicID: id}
 				added = true
 			}
 		}
 		k.mu.Unlock()
 	}
-	return added
+	return added, nil
+}
+
+// topics returns the topics that are read, with their ids.
+func (r *reader) topics() map[string]string {
+	k := r.consumer
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	topics := map[string]string{}
+	for tp, s := range k.states {
+		topics[tp.Topic] = s.topicID
+	}
+	return topics
+}
+
+func replacedError(topic string) *Error {
+	return newError("consume", ReasonTopicReplaced, codes.NotFound, OutcomeNo,
+		"topic %s was deleted and created again while it was read", topic)
 }
 
 func (r *reader) allFinished() bool {
@@ -250,8 +279,7 @@ func (r *reader) started(started *pb.Started) error {
 			}
 			k.states[tp] = s
 		} else if s.topicID != p.GetTopicId() {
-			return newError("consume", ReasonTopicReplaced, codes.NotFound, OutcomeNo,
-				"topic %s was deleted and created again while it was read", tp.Topic)
+			return replacedError(tp.Topic)
 		}
 		s.heard(p)
 	}
