@@ -244,6 +244,7 @@ impl Broker {
 }
 
 impl Drop for Broker {
+    #[allow(clippy::disallowed_methods)] // A drop cannot await: it sleeps, for a bounded time.
     fn drop(&mut self) {
         if let Some(running) = &mut self.running {
             // It may have ended by itself: then there is nothing to kill.
