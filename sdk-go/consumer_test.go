@@ -148,8 +148,14 @@ func TestPositionsAndCommit(t *testing.T) {
 		if err != nil || len(committed) != 1 || committed[0].Offset != 2 || committed[0].Topic != topic {
 			t.Fatalf("committed %+v (%v)", committed, err)
 		}
-		if none, err := consumer.GetCommittedOffsets(ctx, group, "other-topic"); err != nil || len(none) != 0 {
+		other := newName("other")
+		produce(t, client, other, "0")
+		if none, err := consumer.GetCommittedOffsets(ctx, group, other); err != nil || len(none) != 0 {
 			t.Errorf("other topic: %v (%v)", none, err)
+		}
+		_, err = consumer.GetCommittedOffsets(ctx, group, "no-such-topic")
+		if !errors.Is(err, ropewalk.ReasonTopicNotFound) {
+			t.Errorf("unknown topic: %v", err)
 		}
 	})
 }

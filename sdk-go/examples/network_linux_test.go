@@ -10,7 +10,7 @@ import (
 )
 
 // inNetwork is set in the environment of a test that has a network of its own.
-const inNetwork = "ROPEWALK_EXAMPLES_IN_NETWORK"
+const inNetwork = "EXAMPLES_IN_OWN_NETWORK"
 
 // inOwnNetwork runs the test again, by itself, in a new network namespace: the port that the programs
 // name is then free, whatever else runs on the machine. It reports false where that cannot be had, or

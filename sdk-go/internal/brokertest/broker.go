@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -77,6 +79,7 @@ func (b *Broker) Run() {
 	defer output.Close()
 	b.command = exec.Command(b.binary, "serve", "--data-dir", filepath.Join(b.dir, "data"),
 		"--listen", b.Address, "--admin-listen", b.admin)
+	b.command.Env = environment()
 	b.command.Stdout, b.command.Stderr = output, output
 	if err := b.command.Start(); err != nil {
 		b.t.Fatal(err)
@@ -88,6 +91,14 @@ func (b *Broker) Run() {
 		log, _ := os.ReadFile(output.Name())
 		b.t.Fatalf("the broker did not start: %v\n%s", err, log)
 	}
+}
+
+// environment is ours without settings of brokers: the test's own are no settings, which a broker
+// refuses, and others would change what is tested.
+func environment() []string {
+	return slices.DeleteFunc(os.Environ(), func(variable string) bool {
+		return strings.HasPrefix(variable, "ROPEWALK_")
+	})
 }
 
 func (b *Broker) await() error {

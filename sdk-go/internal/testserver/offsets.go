@@ -67,6 +67,9 @@ func (c *consumerService) GetCommittedOffsets(
 	defer s.mu.Unlock()
 	wanted := map[string]bool{}
 	for _, t := range r.GetTopics() {
+		if _, err := s.topicNamed(t.GetTopic()); err != nil {
+			return nil, err
+		}
 		wanted[t.GetTopic()] = true
 	}
 	answer := &pb.GetCommittedOffsetsResponse{}
