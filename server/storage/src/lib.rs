@@ -7,7 +7,9 @@
 #[cfg(test)]
 mod conformance;
 mod contract;
+pub mod directory;
 pub mod engine;
+mod files;
 pub mod group_log;
 pub mod log_view;
 pub mod memory;

@@ -7,16 +7,23 @@ use std::fs::{self, File};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
 
 use sled::IVec;
 
 use crate::engine::{Result, StorageError};
+use crate::files::{self, io_error};
 
 use super::keys::Key;
 use super::value::Damage;
 
 /// sled's cache. The entries that readers ask for most are in memory above this crate already.
 const CACHE_BYTES: u64 = 8 * 1024 * 1024;
+/// How often a lock that is held is tried.
+const LOCK_TRIES: u32 = 40;
+/// The time between tries.
+const LOCK_PAUSE: Duration = Duration::from_millis(25);
 
 /// An open database.
 pub(super) struct Source {
@@ -32,21 +39,15 @@ impl Source {
         let index = dir.join("index");
         let path = index.join("db");
         fs::create_dir_all(&index).map_err(|source| io_error("create", &index, source))?;
-        let config = sled::Config::new()
-            .path(&index)
-            .cache_capacity(CACHE_BYTES)
-            .flush_every_ms(None);
-        let db = catch_unwind(AssertUnwindSafe(|| config.open()))
-            .map_err(|panic| unreadable(&path, &panic_text(panic.as_ref())))?
-            .map_err(|error| open_error(&path, error))?;
+        let db = open_db(&index, &path)?;
         let file = fs::OpenOptions::new().write(true).open(&path);
         let file = file.map_err(|source| io_error("open", &path, source))?;
         let source = Self { db, file, path };
         // What an earlier process wrote and did not sync is about to count as stored.
         source.sync()?;
-        sync_path(&index.join("conf"))?;
-        sync_path(&index)?;
-        sync_path(dir)?;
+        files::sync(&index.join("conf"))?;
+        files::sync(&index)?;
+        files::sync(dir)?;
         Ok(source)
     }
 
@@ -167,30 +168,37 @@ impl Source {
     }
 }
 
-/// A call of the system that failed.
-pub(crate) fn io_error(action: &'static str, path: &Path, source: io::Error) -> StorageError {
-    StorageError::Io {
-        action,
-        path: path.to_owned(),
-        source,
+#[expect(clippy::disallowed_methods, reason = "nothing tells when a file lock is free")]
+fn open_db(index: &Path, path: &Path) -> Result<sled::Db> {
+    let config = sled::Config::new()
+        .path(index)
+        .cache_capacity(CACHE_BYTES)
+        .flush_every_ms(None);
+    let mut tries = 0;
+    loop {
+        let opened = catch_unwind(AssertUnwindSafe(|| config.open()))
+            .map_err(|panic| unreadable(path, &panic_text(panic.as_ref())))?;
+        tries += 1;
+        match opened {
+            // An engine that was just dropped holds the lock until sled's threads have ended.
+            Err(error) if is_locked(&error) && tries < LOCK_TRIES => sleep(LOCK_PAUSE),
+            opened => return opened.map_err(|error| open_error(path, error)),
+        }
     }
 }
 
-/// Makes a file, or the names in a directory, durable.
-pub(crate) fn sync_path(path: &Path) -> Result<()> {
-    let synced = File::open(path).and_then(|file| file.sync_all());
-    synced.map_err(|source| io_error("sync", path, source))
+/// sled tells a lock that is held from other failures by its words alone.
+fn is_locked(error: &sled::Error) -> bool {
+    matches!(error, sled::Error::Io(source) if source.to_string().contains("acquire lock"))
 }
 
 fn open_error(path: &Path, error: sled::Error) -> StorageError {
     match error {
-        sled::Error::Io(source) if source.to_string().contains("acquire lock") => {
-            StorageError::Refused(format!(
-                "{} is in use by another process: stop the other broker, or give this one a data \
+        error if is_locked(&error) => StorageError::Refused(format!(
+            "{} is in use by another process: stop the other broker, or give this one a data \
                  directory of its own",
-                path.display()
-            ))
-        }
+            path.display()
+        )),
         sled::Error::Io(source) => io_error("open", path, source),
         other => unreadable(path, &other.to_string()),
     }

@@ -1,0 +1,409 @@
+//! The data directory: one process at a time, one broker for ever.
+//!
+//! The file `lock` is held by the process that uses the directory, the file `identity` says which broker
+//! of which cluster its data belongs to. What else lies in it is not known here.
+
+use std::fmt;
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use ropewalk_core::NodeId;
+use thiserror::Error;
+use uuid::Uuid;
+
+use crate::engine::{Result, StorageError};
+use crate::files::{self, io_error};
+
+/// The format of the identity file that this code writes and reads.
+const FORMAT: &str = "1";
+
+/// The id of a cluster, a UUID, made when the cluster is formed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ClusterId(pub [u8; 16]);
+
+/// A text that is no cluster id.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error("not a UUID")]
+pub struct InvalidClusterId;
+
+impl fmt::Display for ClusterId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Uuid::from_bytes(self.0).hyphenated().fmt(f)
+    }
+}
+
+impl FromStr for ClusterId {
+    type Err = InvalidClusterId;
+
+    fn from_str(text: &str) -> std::result::Result<Self, InvalidClusterId> {
+        let id = Uuid::parse_str(text).map_err(|_| InvalidClusterId)?;
+        Ok(Self(id.into_bytes()))
+    }
+}
+
+/// Whose data a directory holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The broker.
+    pub node_id: NodeId,
+    /// Its cluster; `None` until the broker forms or joins one.
+    pub cluster_id: Option<ClusterId>,
+}
+
+/// A data directory that this process alone uses, as long as the value lives.
+#[derive(Debug)]
+pub struct DataDirectory {
+    path: PathBuf,
+    /// Held for its lock.
+    _lock: File,
+}
+
+impl DataDirectory {
+    /// Takes the directory for a broker; creates it, durably and for its owner only, when there is none.
+    ///
+    /// # Errors
+    /// `Refused` when another process uses it, when it belongs to another broker, and when its identity
+    /// has another format or is damaged; `Io` when the system does not let us.
+    pub fn open(path: &Path, node_id: NodeId) -> Result<(Self, Identity)> {
+        create(path)?;
+        let directory = Self {
+            path: path.to_owned(),
+            _lock: lock(path)?,
+        };
+        let file = directory.identity_path();
+        let identity = match fs::read(&file) {
+            Ok(text) => parse(&file, &text)?,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                directory.refuse_data_without_identity()?;
+                let identity = Identity {
+                    node_id,
+                    cluster_id: None,
+                };
+                directory.write(&identity)?;
+                identity
+            }
+            Err(error) => return Err(io_error("read", &file, error)),
+        };
+        if identity.node_id == node_id {
+            return Ok((directory, identity));
+        }
+        Err(StorageError::Refused(format!(
+            "the data directory {} belongs to node {}, and this broker is configured as node {node_id}: \
+             correct the node id or the directory",
+            path.display(),
+            identity.node_id
+        )))
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Records, durably, the cluster that the broker forms or joins; it can never join another.
+    ///
+    /// # Errors
+    /// `Refused` when the directory belongs to another cluster, `Io` when the file cannot be written.
+    pub fn join(&self, cluster_id: ClusterId) -> Result<Identity> {
+        let file = self.identity_path();
+        let text = fs::read(&file).map_err(|error| io_error("read", &file, error))?;
+        let identity = parse(&file, &text)?;
+        match identity.cluster_id {
+            Some(own) if own == cluster_id => Ok(identity),
+            Some(own) => Err(StorageError::Refused(format!(
+                "the data directory {} belongs to cluster {own}, and this broker was to join cluster \
+                 {cluster_id}: correct the addresses of the other brokers, or start it with an empty \
+                 data directory",
+                self.path.display()
+            ))),
+            None => {
+                let identity = Identity {
+                    cluster_id: Some(cluster_id),
+                    ..identity
+                };
+                self.write(&identity)?;
+                Ok(identity)
+            }
+        }
+    }
+
+    fn identity_path(&self) -> PathBuf {
+        self.path.join("identity")
+    }
+
+    /// Data that nobody vouches for is not taken over in silence.
+    fn refuse_data_without_identity(&self) -> Result<()> {
+        let index = self.path.join("index");
+        if !index.exists() {
+            return Ok(());
+        }
+        Err(StorageError::Refused(format!(
+            "{} holds data, and the file {} that says whose it is is missing: restore that file, or \
+             start this broker with an empty data directory",
+            index.display(),
+            self.identity_path().display()
+        )))
+    }
+
+    /// Replaces the identity as a whole: there is always the old file or the new one.
+    fn write(&self, identity: &Identity) -> Result<()> {
+        let (file, new) = (self.identity_path(), self.path.join("identity.new"));
+        let written = File::create(&new).and_then(|mut file| {
+            file.write_all(format(identity).as_bytes())?;
+            file.sync_all()
+        });
+        written.map_err(|error| io_error("write", &new, error))?;
+        fs::rename(&new, &file).map_err(|error| io_error("rename", &new, error))?;
+        files::sync(&self.path)
+    }
+}
+
+/// Creates the directory and those above it, each made durable in the one that holds it.
+fn create(path: &Path) -> Result<()> {
+    let mut missing: Vec<&Path> = Vec::new();
+    for ancestor in path
+        .ancestors()
+        .filter(|ancestor| !ancestor.as_os_str().is_empty())
+    {
+        if ancestor.exists() {
+            break;
+        }
+        missing.push(ancestor);
+    }
+    for new in missing.into_iter().rev() {
+        let mut builder = DirBuilder::new();
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder
+            .create(new)
+            .map_err(|error| io_error("create", new, error))?;
+        let parent = new.parent().filter(|parent| !parent.as_os_str().is_empty());
+        files::sync(parent.unwrap_or(Path::new(".")))?;
+    }
+    Ok(())
+}
+
+fn lock(path: &Path) -> Result<File> {
+    let file = path.join("lock");
+    let lock = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&file);
+    let lock = lock.map_err(|error| io_error("open", &file, error))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(StorageError::Refused(format!(
+            "the data directory {} is in use by another process: stop the other broker, or give this \
+             one a directory of its own",
+            path.display()
+        ))),
+        Err(TryLockError::Error(error)) => Err(io_error("lock", &file, error)),
+    }
+}
+
+fn format(identity: &Identity) -> String {
+    let cluster = identity
+        .cluster_id
+        .map_or_else(|| "none".to_owned(), |id| id.to_string());
+    let text = format!(
+        "# Whose data this directory holds. Written by ropewalk; do not edit, do not copy.\n\
+         format = {FORMAT}\n\
+         node_id = {}\n\
+         cluster_id = {cluster}\n",
+        identity.node_id
+    );
+    format!("{text}crc32c = {:08x}\n", crc32c::crc32c(text.as_bytes()))
+}
+
+fn parse(file: &Path, bytes: &[u8]) -> Result<Identity> {
+    let text = std::str::from_utf8(bytes).unwrap_or_default();
+    let value = |name: &str| {
+        let mut values = text
+            .lines()
+            .filter_map(|line| line.strip_prefix(name)?.strip_prefix(" = "));
+        values.next()
+    };
+    // First the format: all else may be different in another one.
+    match value("format") {
+        Some(FORMAT) => {}
+        Some(other) if other.parse::<u32>().is_ok() => {
+            return Err(StorageError::Refused(format!(
+                "{} has format {other}, and this build reads format {FORMAT}: start the version of \
+                 ropewalk that wrote it",
+                file.display()
+            )));
+        }
+        _ => return Err(damaged(file)),
+    }
+    let cluster_id = match value("cluster_id") {
+        Some("none") => Some(None),
+        other => other.and_then(|id| id.parse().ok()).map(Some),
+    };
+    let node_id = value("node_id").and_then(|id| id.parse().ok()).map(NodeId);
+    let (Some(node_id), Some(cluster_id)) = (node_id, cluster_id) else {
+        return Err(damaged(file));
+    };
+    let identity = Identity {
+        node_id,
+        cluster_id,
+    };
+    if format(&identity) == text {
+        Ok(identity)
+    } else {
+        Err(damaged(file))
+    }
+}
+
+fn damaged(file: &Path) -> StorageError {
+    StorageError::Refused(format!(
+        "{} is damaged: restore it, or start this broker with an empty data directory, and it fetches \
+         its replicas from the others",
+        file.display()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOLDEN: &str = include_str!(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../tests/vectors/index-v1/identity.txt"
+    ));
+    const CLUSTER: ClusterId = ClusterId([0x2a; 16]);
+
+    fn refusal(path: &Path, node: u64) -> String {
+        match DataDirectory::open(path, NodeId(node)) {
+            Err(StorageError::Refused(why)) => why,
+            other => panic!("{other:?} is no refusal"),
+        }
+    }
+
+    #[test]
+    fn a_new_directory_is_its_brokers_for_ever() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("a/b");
+        let (directory, identity) = DataDirectory::open(&path, NodeId(3)).unwrap();
+        assert_eq!(
+            identity,
+            Identity {
+                node_id: NodeId(3),
+                cluster_id: None
+            }
+        );
+        assert_eq!(directory.path(), path);
+        drop(directory);
+        let (directory, same) = DataDirectory::open(&path, NodeId(3)).unwrap();
+        assert_eq!(same, identity);
+        drop(directory);
+        let why = refusal(&path, 4);
+        assert!(why.contains("node 3") && why.contains("node 4"), "{why}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_new_directory_is_its_owners_alone() {
+        use std::os::unix::fs::PermissionsExt;
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("data");
+        DataDirectory::open(&path, NodeId(1)).unwrap();
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o700
+        );
+    }
+
+    #[test]
+    fn a_cluster_is_joined_once() {
+        let root = tempfile::tempdir().unwrap();
+        let (directory, _) = DataDirectory::open(root.path(), NodeId(1)).unwrap();
+        let joined = Identity {
+            node_id: NodeId(1),
+            cluster_id: Some(CLUSTER),
+        };
+        assert_eq!(directory.join(CLUSTER).unwrap(), joined);
+        assert_eq!(directory.join(CLUSTER).unwrap(), joined);
+        let error = directory.join(ClusterId([7; 16])).unwrap_err().to_string();
+        assert!(error.contains(&CLUSTER.to_string()), "{error}");
+        drop(directory);
+        assert_eq!(
+            DataDirectory::open(root.path(), NodeId(1)).unwrap().1,
+            joined
+        );
+    }
+
+    #[test]
+    fn a_directory_in_use_is_refused_until_it_is_free() {
+        let root = tempfile::tempdir().unwrap();
+        let (directory, _) = DataDirectory::open(root.path(), NodeId(1)).unwrap();
+        let why = refusal(root.path(), 1);
+        assert!(
+            why.contains("another process") && why.contains("stop"),
+            "{why}"
+        );
+        drop(directory);
+        DataDirectory::open(root.path(), NodeId(1)).unwrap();
+    }
+
+    #[test]
+    fn a_changed_identity_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("identity");
+        DataDirectory::open(root.path(), NodeId(1))
+            .unwrap()
+            .0
+            .join(CLUSTER)
+            .unwrap();
+        let sound = fs::read(&file).unwrap();
+        for length in 0..sound.len() {
+            fs::write(&file, &sound[..length]).unwrap();
+            let why = refusal(root.path(), 1);
+            assert!(why.contains(&file.display().to_string()), "{why}");
+        }
+        for at in 0..sound.len() {
+            for flip in [1, 0x20, 0x80] {
+                let mut changed = sound.clone();
+                changed[at] ^= flip;
+                fs::write(&file, &changed).unwrap();
+                let why = refusal(root.path(), 1);
+                assert!(why.contains(&file.display().to_string()), "{why}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_identity_of_another_format_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("identity"), "format = 2\nowner = 1\n").unwrap();
+        let why = refusal(root.path(), 1);
+        assert!(
+            why.contains("format 2") && why.contains("format 1"),
+            "{why}"
+        );
+    }
+
+    #[test]
+    fn data_without_an_identity_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir(root.path().join("index")).unwrap();
+        let why = refusal(root.path(), 1);
+        assert!(why.contains("identity"), "{why}");
+    }
+
+    #[test]
+    fn the_text_is_that_of_format_1() {
+        let identity = Identity {
+            node_id: NodeId(3),
+            cluster_id: Some(CLUSTER),
+        };
+        assert_eq!(format(&identity), GOLDEN);
+        assert_eq!(
+            parse(Path::new("identity"), GOLDEN.as_bytes()).unwrap(),
+            identity
+        );
+    }
+}
