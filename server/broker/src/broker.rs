@@ -33,8 +33,6 @@ use crate::table::{Reconciler, ServedTopic, TableSnapshot, TableWatch};
 
 /// Reads of the disk at a time.
 const DISK_READS: usize = 4;
-/// How long an append waits for memory before it is refused.
-const RESERVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a broker is started with.
 pub struct BrokerConfig {
@@ -252,16 +250,22 @@ impl Broker {
         PartitionId(turn % topic.topic.partition_count().max(1))
     }
 
-    /// Reserves memory for a batch, waiting for it.
-    pub async fn reserve(&self, bytes: usize) -> Result<Reserved, AppendError> {
+    /// Reserves memory for batches, waiting for it: as long as it takes, or up to `timeout`.
+    pub async fn reserve(
+        &self,
+        bytes: usize,
+        timeout: Option<Duration>,
+    ) -> Result<Reserved, AppendError> {
         let limit = self.config.append_budget;
         let wanted = u32::try_from(bytes.min(limit)).unwrap_or(u32::MAX);
         let permits = Arc::clone(&self.appends).acquire_many_owned(wanted);
-        match tokio::time::timeout(RESERVE_TIMEOUT, permits).await {
-            Ok(Ok(permits)) => Ok(Reserved(permits)),
-            Ok(Err(_)) => Err(AppendError::Draining),
-            Err(_) => Err(AppendError::Overloaded { limit }),
-        }
+        let permits = match timeout {
+            None => permits.await,
+            Some(timeout) => tokio::time::timeout(timeout, permits)
+                .await
+                .map_err(|_| AppendError::Overloaded { limit })?,
+        };
+        permits.map(Reserved).map_err(|_| AppendError::Draining)
     }
 
     /// A reader that follows no partition yet.

@@ -45,6 +45,15 @@ pub struct Appended {
 /// Memory that is reserved for a batch until its append has ended.
 pub struct Reserved(pub(crate) OwnedSemaphorePermit);
 
+impl Reserved {
+    /// Takes the part of one batch out of what was reserved for several.
+    #[must_use]
+    pub fn split(&mut self, bytes: usize) -> Self {
+        let part = bytes.min(self.0.num_permits());
+        Self(self.0.split(part).expect("no more is split off than there is"))
+    }
+}
+
 impl Partition {
     pub(crate) fn new(
         topic: Arc<str>,

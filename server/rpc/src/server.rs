@@ -167,6 +167,8 @@ async fn services(broker: &Arc<Broker>, drain: &Drain) -> (HealthReporter, Route
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(ropewalk_proto::FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            // So that tools which only reflect can show the details of an error.
+            .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
     let expect = "the compiled contract can be reflected";
     let (broker, drain) = (|| Arc::clone(broker), || drain.clone());

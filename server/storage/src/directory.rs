@@ -23,6 +23,14 @@ const FORMAT: &str = "1";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ClusterId(pub [u8; 16]);
 
+impl ClusterId {
+    /// An id that no other cluster has.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(Uuid::new_v4().into_bytes())
+    }
+}
+
 /// A text that is no cluster id.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error("not a UUID")]
