@@ -29,8 +29,8 @@ class Broker:
             self._process.wait()
 
     def start(self):
-        # The variables of the tests (ROPEWALK_BIN) are no settings, and a broker refuses those that it
-        # does not know.
+        # The variables of the tests (ROPEWALK_BIN) are no settings, and a broker refuses those that
+        # it does not know.
         environment = {k: v for k, v in os.environ.items() if not k.startswith("ROPEWALK_")}
         with open(self._log, "wb") as log:
             self._process = subprocess.Popen(

@@ -1,7 +1,7 @@
 """Generates the stubs from `proto/`, and starts the broker that the tests talk to.
 
-A program of its own would run grpc_tools.protoc once and keep what it makes. Here it runs with every
-run of the tests, so that what is tested is the contract as it stands.
+A program of its own would run grpc_tools.protoc once and keep what it makes. Here it runs with
+every run of the tests, so that what is tested is the contract as it stands.
 """
 
 import itertools
@@ -23,8 +23,8 @@ def generate_stubs(into):
     import grpc_tools
     from grpc_tools import protoc
 
-    # The well-known types (Timestamp, Duration, ...) come with grpc_tools, and google.rpc.Status with
-    # googleapis-common-protos: only our own files are generated.
+    # The well-known types (Timestamp, Duration, ...) come with grpc_tools, and google.rpc.Status
+    # with googleapis-common-protos: only our own files are generated.
     well_known = Path(grpc_tools.__file__).parent / "_proto"
     files = sorted(str(path.relative_to(PROTO)) for path in PROTO.glob("ropewalk/v1/*.proto"))
     failed = protoc.main(

@@ -2,10 +2,11 @@
 
 import grpc
 import pytest
-from client import refused, values
 from google.rpc import error_details_pb2, status_pb2
 from ropewalk.v1 import admin_pb2, consumer_pb2, producer_pb2, record_pb2
 from ropewalk.v1.record_pb2 import Header, Record, RecordSet
+
+from client import refused, values
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 
@@ -103,7 +104,7 @@ def test_a_subscription_that_makes_no_sense(client, subscribe, field):
 
 
 def test_bytes_that_are_no_request(client, topic):
-    """Not what a stub can send, but what a faulty client may: the answer is an error, not an end."""
+    """Not what a stub can send, but what a faulty client may: it gets an error, and no end."""
     produce = client.channel.unary_unary(
         "/ropewalk.v1.ProducerService/Produce",
         request_serializer=lambda request: request,

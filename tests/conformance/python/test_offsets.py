@@ -2,7 +2,6 @@
 
 import grpc
 import pytest
-from client import EMPTY, at, refused, values
 from ropewalk.v1.consumer_pb2 import (
     CommitOffsetRequest,
     CommittedOffset,
@@ -12,6 +11,8 @@ from ropewalk.v1.consumer_pb2 import (
     TopicPartitions,
 )
 from ropewalk.v1.record_pb2 import Record
+
+from client import EMPTY, at, refused, values
 
 
 @pytest.fixture

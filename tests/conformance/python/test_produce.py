@@ -4,9 +4,10 @@ import gzip
 
 import grpc
 import pytest
-from client import CAUGHT_UP, at, refused, values
 from ropewalk.v1 import producer_pb2, record_pb2
 from ropewalk.v1.record_pb2 import Header, Record
+
+from client import CAUGHT_UP, at, refused, values
 
 MIB = 1 << 20
 
@@ -116,7 +117,7 @@ def test_text_is_stored_as_value(client, topic):
     (got,) = client.read(topic).values()
     stored = Record(
         key="clé".encode(),
-        value="valeur".encode(),
+        value=b"valeur",
         headers=[Header(key="h", value="ü".encode())],
     )
     assert got == stored

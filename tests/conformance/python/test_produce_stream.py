@@ -2,9 +2,10 @@
 
 import queue
 
-from client import Refusal, values
 from google.rpc import code_pb2
 from ropewalk.v1 import producer_pb2, record_pb2
+
+from client import Refusal, values
 
 
 def append(correlation, topic, *texts, partition=0):

@@ -4,13 +4,14 @@ import time
 
 import grpc
 import pytest
-from client import EARLIEST, Client, refused, values
 from google.protobuf import descriptor_pool, message_factory
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
 from ropewalk.v1 import admin_pb2, consumer_pb2, producer_pb2
+
+from client import EARLIEST, Client, refused, values
 
 SERVICES = [
     "ropewalk.v1.AdminService",

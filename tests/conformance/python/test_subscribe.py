@@ -4,6 +4,12 @@ import time
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.field_mask_pb2 import FieldMask
+from ropewalk.v1 import admin_pb2, consumer_pb2
+from ropewalk.v1.consumer_pb2 import Start, Stop
+from ropewalk.v1.record_pb2 import Header, Record
+
 from client import (
     CAUGHT_UP,
     EARLIEST,
@@ -15,11 +21,6 @@ from client import (
     refused,
     values,
 )
-from google.protobuf.duration_pb2 import Duration
-from google.protobuf.field_mask_pb2 import FieldMask
-from ropewalk.v1 import admin_pb2, consumer_pb2
-from ropewalk.v1.consumer_pb2 import Start, Stop
-from ropewalk.v1.record_pb2 import Header, Record
 
 
 def kinds(events):

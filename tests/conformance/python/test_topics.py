@@ -2,9 +2,10 @@
 
 import grpc
 import pytest
-from client import CAUGHT_UP, records_of, refused, seconds, values
 from google.protobuf.field_mask_pb2 import FieldMask
 from ropewalk.v1 import admin_pb2, consumer_pb2, record_pb2
+
+from client import CAUGHT_UP, records_of, refused, seconds, values
 
 
 def test_a_topic_is_created_and_described(client, name):
