@@ -209,6 +209,20 @@ func (c *Client) isClosed() bool {
 // ready state when a broker says goodbye, while streams on that connection still live for a time.
 func (c *Client) departing() bool { return c.conn.GetState() != connectivity.Ready }
 
+// awaitConnection waits until there is a connection; it reports false when the context ended first.
+func (c *Client) awaitConnection(ctx context.Context) bool {
+	for {
+		state := c.conn.GetState()
+		if state == connectivity.Ready {
+			return true
+		}
+		c.conn.Connect()
+		if state == connectivity.Shutdown || !c.conn.WaitForStateChange(ctx, state) {
+			return false
+		}
+	}
+}
+
 // call runs one unary call. It repeats what surely had no effect, and for reads whatever may pass,
 // until the caller's context or the client's request timeout ends.
 func call[T any](ctx context.Context, c *Client, op string, read bool,
@@ -220,6 +234,11 @@ func call[T any](ctx context.Context, c *Client, op string, read bool,
 	limit, cancel := context.WithTimeout(ctx, c.config.requestTimeout)
 	defer cancel()
 	for attempt := 1; ; attempt++ {
+		// A write that meets no connection could not say whether it was sent: it waits for one.
+		if !read && !c.awaitConnection(limit) && ctx.Err() == nil && c.ctx.Err() == nil {
+			return zero, newError(op, ReasonUnreachable, codes.Unavailable, OutcomeNo,
+				"no broker could be reached within %v", c.config.requestTimeout)
+		}
 		answer, err := rpc(limit)
 		if err == nil {
 			return answer, nil
@@ -230,6 +249,9 @@ func call[T any](ctx context.Context, c *Client, op string, read bool,
 			return zero, contextError(op, ctx, e.outcome)
 		case c.ctx.Err() != nil:
 			return zero, closedError(op, "client")
+		case limit.Err() != nil && e.Reason == "":
+			return zero, newError(op, ReasonTimedOut, codes.DeadlineExceeded, OutcomeMaybe,
+				"no answer within %v: %s", c.config.requestTimeout, e.Message)
 		case limit.Err() != nil, !e.Retriable(), !read && e.outcome != OutcomeNo:
 			return zero, e
 		}

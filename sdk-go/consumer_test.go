@@ -248,9 +248,7 @@ func TestReplacedTopicEndsTheConsumer(t *testing.T) {
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := client.Admin().GetCluster(ctx); err != nil { // waits for the new connection
-		t.Fatal(err)
-	}
+	time.Sleep(100 * time.Millisecond) // the client notices; what it sends from then on waits
 	// The stream may notice the deletion, or meet the new topic when it resumes.
 	if err := client.Admin().DeleteTopic(ctx, "t"); err != nil {
 		t.Fatal(err)

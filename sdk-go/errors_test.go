@@ -18,8 +18,8 @@ import (
 // What an error says of itself, for a line of the contract's table each.
 func TestErrors(t *testing.T) {
 	server := newServer(t)
-	client := dial(t, server.Address(), ropewalk.WithRequestTimeout(100*time.Millisecond))
-	producer := newProducer(t, client)
+	client := dial(t, server.Address())
+	producer := newProducer(t, client, ropewalk.WithMaxRetries(0))
 	for _, c := range []struct {
 		reason           string
 		code             codes.Code
@@ -46,7 +46,7 @@ func TestErrors(t *testing.T) {
 	} {
 		st := testserver.Status(c.code, c.reason, "key", "value")
 		server.OnProduce(func(*pb.ProduceRequest) *testserver.Fault { return &testserver.Fault{Status: st} })
-		_, err := producer.Append(testContext(t), "t", 0, []*ropewalk.Record{{}})
+		_, err := producer.Send(testContext(t), &ropewalk.Record{Topic: "t"})
 		var e *ropewalk.Error
 		if !errors.As(err, &e) {
 			t.Fatalf("%s: got %v", c.reason, err)
@@ -58,9 +58,65 @@ func TestErrors(t *testing.T) {
 		if e.Appended() != c.outcome || e.Retriable() != c.retriable || e.Fatal() != c.fatal {
 			t.Errorf("%s: appended %v, retriable %v, fatal %v", c.reason, e.Appended(), e.Retriable(), e.Fatal())
 		}
-		if !strings.HasPrefix(err.Error(), "ropewalk: append: ") || !strings.Contains(err.Error(), c.reason) {
+		if !strings.HasPrefix(err.Error(), "ropewalk: produce: ") || !strings.Contains(err.Error(), c.reason) {
 			t.Errorf("%s reads %q", c.reason, err)
 		}
+	}
+}
+
+// A call that is refused again and again ends when its time is up, and says why it was refused, or that
+// no answer came in time.
+func TestRequestTimeout(t *testing.T) {
+	server := newServer(t)
+	const limit = 200 * time.Millisecond
+	client := dial(t, server.Address(), ropewalk.WithRequestTimeout(limit))
+	producer := newProducer(t, client)
+	server.OnProduce(func(*pb.ProduceRequest) *testserver.Fault {
+		time.Sleep(time.Millisecond)
+		return &testserver.Fault{Status: testserver.Status(codes.Unavailable, "NO_LEADER")}
+	})
+	started := time.Now()
+	_, err := producer.Append(testContext(t), "t", 0, []*ropewalk.Record{{}})
+	if !errors.Is(err, ropewalk.ReasonNoLeader) && !errors.Is(err, ropewalk.ReasonTimedOut) {
+		t.Errorf("got %v", err)
+	}
+	if took := time.Since(started); took > 10*limit {
+		t.Errorf("it took %v", took)
+	}
+	release := make(chan struct{})
+	server.OnProduce(func(*pb.ProduceRequest) *testserver.Fault { <-release; return nil })
+	_, err = producer.Append(testContext(t), "t", 0, []*ropewalk.Record{{}})
+	close(release)
+	var e *ropewalk.Error
+	if !errors.Is(err, ropewalk.ReasonTimedOut) || !errors.As(err, &e) || e.Appended() != ropewalk.OutcomeMaybe {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A write waits for a broker that is away, and is sure that it did nothing when none comes.
+func TestWritesWaitForAConnection(t *testing.T) {
+	server := newServer(t)
+	client := dial(t, server.Address(), ropewalk.WithRequestTimeout(3*time.Second))
+	server.Stop()
+	time.Sleep(100 * time.Millisecond)
+	created := make(chan error, 1)
+	go func() {
+		_, err := client.Admin().CreateTopic(testContext(t), "t", 1)
+		created <- err
+	}()
+	time.Sleep(200 * time.Millisecond)
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-created; err != nil {
+		t.Error(err)
+	}
+	server.Stop()
+	time.Sleep(100 * time.Millisecond)
+	err := client.Admin().DeleteTopic(testContext(t), "t")
+	var e *ropewalk.Error
+	if !errors.Is(err, ropewalk.ReasonUnreachable) || !errors.As(err, &e) || e.Appended() != ropewalk.OutcomeNo {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -550,3 +550,39 @@ func TestManyGoroutines(t *testing.T) {
 		}
 	})
 }
+
+// More partitions have a batch under way than a broker takes from one stream at a time: it stops
+// reading, and nothing comes to a stop for good.
+func TestMorePartitionsThanAStreamTakes(t *testing.T) {
+	eachBroker(t, func(t *testing.T, client *ropewalk.Client) {
+		ctx, topic := testContext(t), newName("wide")
+		const partitions, each = 400, 5
+		if _, err := client.Admin().CreateTopic(ctx, topic, partitions); err != nil {
+			t.Fatal(err)
+		}
+		producer := newProducer(t, client, ropewalk.WithPartitioner(ropewalk.ManualPartitioner))
+		for i := range int32(partitions * each) {
+			record := &ropewalk.Record{Topic: topic, Partition: i % partitions, Value: make([]byte, 10_000)}
+			err := producer.SendAsync(ctx, record, func(r *ropewalk.Record, ack ropewalk.Ack, err error) {
+				if err != nil || ack.Partition != r.Partition {
+					t.Errorf("partition %d: %+v, %v", r.Partition, ack, err)
+				}
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := producer.Flush(ctx); err != nil {
+			t.Fatal(err)
+		}
+		offsets, err := client.Admin().ListOffsets(ctx, ropewalk.QueryLatest(topic, ropewalk.AllPartitions))
+		if err != nil || len(offsets) != partitions {
+			t.Fatalf("%d offsets, %v", len(offsets), err)
+		}
+		for _, o := range offsets {
+			if o.Offset != each {
+				t.Errorf("partition %d ends at %d, want %d", o.Partition, o.Offset, each)
+			}
+		}
+	})
+}

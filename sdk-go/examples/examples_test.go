@@ -1,3 +1,5 @@
+//go:build unix
+
 // Package examples holds small complete programs, and the test that runs them.
 package examples
 
