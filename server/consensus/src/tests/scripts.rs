@@ -1,0 +1,187 @@
+//! Scripts: what happens in which order.
+
+use std::sync::Weak;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use ropewalk_core::codec::DecodeError;
+
+use super::*;
+use crate::machine::Applied;
+use crate::shard::MAX_WRITES_IN_FLIGHT;
+
+const GROUP: GroupId = GroupId::FIRST_PARTITION;
+const QUORUM: Durability = Durability::Quorum;
+
+fn appended(base: u64, records: u32, achieved: Durability) -> End {
+    End::Appended { base, records, achieved }
+}
+
+#[test]
+fn a_batch_is_answered_and_seen_only_when_it_is_on_disk() {
+    let mut bench = Bench::serving(GROUP);
+    bench.produce(GROUP, 1, 3, QUORUM);
+    assert_eq!((bench.ends.len(), bench.log(GROUP).len()), (0, 0));
+    bench.settle();
+    assert_eq!(bench.ends, [(1, appended(0, 3, QUORUM))]);
+    assert_eq!(bench.log(GROUP), [(0, 1)]);
+    assert_eq!(bench.reader(GROUP).bounds().high_watermark, Offset(3));
+}
+
+#[test]
+fn what_is_not_durable_does_not_survive_and_what_was_answered_does() {
+    let mut bench = Bench::serving(GROUP);
+    bench.produce(GROUP, 1, 1, QUORUM);
+    bench.settle();
+    bench.produce(GROUP, 2, 1, Durability::None);
+    assert_eq!(bench.ends.last(), Some(&(2, appended(1, 1, Durability::None))));
+    let mut bench = bench.crash();
+    bench.open(GROUP, None);
+    bench.settle();
+    assert_eq!(bench.log(GROUP), [(0, 1)]);
+    bench.produce(GROUP, 3, 1, QUORUM);
+    bench.settle();
+    assert_eq!(bench.log(GROUP), [(0, 1), (1, 3)], "the log goes on where it ended");
+}
+
+#[test]
+fn what_is_durable_and_was_not_answered_is_in_the_log_after_a_restart() {
+    let mut bench = Bench::serving(GROUP);
+    bench.produce(GROUP, 1, 2, QUORUM);
+    let (_, batch) = bench.writes.pop_front().unwrap();
+    bench.engine.write(&[batch]).unwrap();
+    let mut bench = bench.crash();
+    bench.open(GROUP, None);
+    bench.settle();
+    assert_eq!(bench.log(GROUP), [(0, 1)]);
+}
+
+#[test]
+fn inputs_that_come_while_the_disk_is_busy_share_one_write() {
+    let mut bench = Bench::serving(GROUP);
+    for id in 0..100 {
+        bench.produce(GROUP, id, 1, QUORUM);
+    }
+    assert_eq!(bench.writes.len(), MAX_WRITES_IN_FLIGHT);
+    for _ in 0..MAX_WRITES_IN_FLIGHT {
+        bench.persist_one();
+    }
+    let entries = |(_, batch): &(u64, WriteBatch)| batch.groups[0].append.len();
+    assert_eq!(bench.writes.iter().map(entries).max(), Some(100 - MAX_WRITES_IN_FLIGHT));
+    bench.settle();
+    let ids: Vec<_> = bench.ends.iter().map(|(id, _)| *id).collect();
+    assert_eq!(ids, (0..100).collect::<Vec<_>>(), "answers come in the order of the appends");
+}
+
+#[test]
+fn a_condition_that_does_not_hold_appends_nothing() {
+    let mut bench = Bench::serving(GROUP);
+    bench.propose(GROUP, 1, batch(1, 2, Some(0), QUORUM));
+    // The first is not on disk yet, and its offsets are taken all the same.
+    bench.propose(GROUP, 2, batch(2, 1, Some(0), QUORUM));
+    let current = Offset(2);
+    assert_eq!(bench.ends, [(2, End::Failed(ProposeError::ExpectedOffset { current }))]);
+    bench.propose(GROUP, 3, batch(3, 1, Some(2), QUORUM));
+    bench.settle();
+    assert_eq!(bench.log(GROUP), [(0, 1), (2, 3)]);
+}
+
+#[test]
+fn memory_is_held_until_the_entry_is_committed_also_when_it_was_answered_before() {
+    let mut bench = Bench::serving(GROUP);
+    let memory = Arc::new(());
+    let held: Weak<()> = Arc::downgrade(&memory);
+    let kind = batch(1, 1, None, Durability::None);
+    bench.step(Input::Propose(GROUP, Proposal { kind, reply: 1, held: Box::new(memory) }));
+    assert_eq!((bench.ends.len(), held.strong_count()), (1, 1));
+    bench.settle();
+    assert_eq!(held.strong_count(), 0);
+}
+
+#[test]
+fn the_log_start_moves_up_and_stays_there() {
+    let mut bench = Bench::serving(GROUP);
+    for id in 0..4 {
+        bench.produce(GROUP, id, 10, QUORUM);
+        bench.settle();
+    }
+    bench.propose(GROUP, 10, ProposalKind::Trim { before: Some(Offset(25)) });
+    bench.settle();
+    let out_of_range = ProposalKind::Trim { before: Some(Offset(41)) };
+    bench.propose(GROUP, 11, out_of_range);
+    bench.settle();
+    let refused = ProposeError::OutOfRange { start: Offset(25), high_watermark: Offset(40) };
+    assert_eq!(bench.ends[4..], [(10, End::Trimmed(25)), (11, End::Failed(refused))]);
+    assert_eq!(bench.log(GROUP), [(20, 2), (30, 3)], "the batch that holds the start stays");
+    bench.step(Input::Tick);
+    bench.settle();
+    let mut bench = bench.crash();
+    bench.open(GROUP, None);
+    bench.settle();
+    assert_eq!(bench.reader(GROUP).bounds().start, Offset(25));
+    bench.propose(GROUP, 12, ProposalKind::Trim { before: None });
+    bench.settle();
+    assert_eq!(bench.log(GROUP), []);
+    bench.produce(GROUP, 13, 1, QUORUM);
+    bench.settle();
+    assert_eq!(bench.log(GROUP), [(40, 13)], "an emptied log does not begin anew");
+}
+
+#[test]
+fn a_removed_group_answers_those_who_wait_and_takes_nothing_more() {
+    let mut bench = Bench::serving(GROUP);
+    bench.produce(GROUP, 1, 1, QUORUM);
+    bench.step(Input::Remove(GROUP));
+    assert!(matches!(bench.ends[..], [(1, End::Failed(ProposeError::LeaderChanged { .. }))]));
+    bench.produce(GROUP, 2, 1, QUORUM);
+    assert_eq!(bench.ends[1], (2, End::Failed(ProposeError::NoGroup)));
+    bench.settle();
+    assert_eq!(bench.engine.groups().unwrap(), []);
+}
+
+/// Adds numbers, and answers with the sum.
+struct Adder {
+    sum: Arc<AtomicU32>,
+}
+
+impl StateMachine for Adder {
+    fn restore(&mut self, rows: Vec<(Vec<u8>, Vec<u8>)>) -> Result<(), DecodeError> {
+        for (_, value) in rows {
+            self.sum.store(u32::from_le_bytes(value.try_into().unwrap()), Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, _index: u64, command: &[u8]) -> Applied {
+        let sum = self.sum.fetch_add(u32::from(command[0]), Ordering::Relaxed);
+        let sum = (sum + u32::from(command[0])).to_le_bytes().to_vec();
+        Applied { response: Box::new(sum.clone()), rows: vec![(b"sum".to_vec(), Some(sum))] }
+    }
+}
+
+#[test]
+fn commands_are_applied_once_over_crashes_and_compaction() {
+    let group = GroupId::METADATA;
+    let adder = |sum: &Arc<AtomicU32>| Box::new(Adder { sum: Arc::clone(sum) });
+    let mut bench = Bench::new();
+    let mut expected = 0;
+    for round in 0..4 {
+        let sum = Arc::new(AtomicU32::new(0));
+        bench.open(group, Some(adder(&sum)));
+        bench.settle();
+        assert_eq!(sum.load(Ordering::Relaxed), expected, "round {round}");
+        for id in 0..1_500 {
+            bench.propose(group, id, ProposalKind::Command(vec![3]));
+            expected += 3;
+            // The last command of a round is durable, and its effect on the state is not.
+            if id == 1_499 {
+                let (_, batch) = bench.writes.pop_front().unwrap();
+                bench.engine.write(&[batch]).unwrap();
+            } else {
+                bench.settle();
+            }
+        }
+        bench = bench.crash();
+    }
+    let stored = bench.engine.groups().unwrap().remove(0);
+    assert!(stored.last.unwrap().0 - stored.start.index < 3_000, "the log was compacted");
+}
