@@ -4,6 +4,7 @@
 //! cannot wait for one another for ever: a shard hands the journal no more batches than fit its queue.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
@@ -256,8 +257,18 @@ impl Threads {
     }
 }
 
+/// A thread that the broker cannot do without: when it panics, the process ends rather than hangs.
 fn spawn(name: String, run: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
-    std::thread::Builder::new().name(name).spawn(run).expect("the system gives a thread at start")
+    let guarded = move || {
+        if catch_unwind(AssertUnwindSafe(run)).is_err() {
+            tracing::error!("a thread of the log has panicked: the broker stops at once");
+            std::process::abort();
+        }
+    };
+    std::thread::Builder::new()
+        .name(name)
+        .spawn(guarded)
+        .expect("the system gives a thread at start")
 }
 
 struct ShardThread {

@@ -11,6 +11,8 @@ pub mod machine;
 pub mod metadata;
 pub mod settings;
 pub mod state;
+#[cfg(test)]
+mod tests;
 
 pub use command::MetadataCommand;
 pub use machine::{MetadataMachine, MetadataWatch};

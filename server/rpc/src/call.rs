@@ -144,7 +144,7 @@ impl Extractor for Headers<'_> {
 
 /// The span of a call, part of the caller's trace if its metadata carry one.
 fn span_of(method: &'static str, headers: &HeaderMap) -> tracing::Span {
-    let span = tracing::debug_span!("call", otel.name = method, otel.kind = "server", method);
+    let span = tracing::info_span!("call", otel.name = method, otel.kind = "server", method);
     if !span.is_disabled() && headers.contains_key("traceparent") {
         let parent = opentelemetry::global::get_text_map_propagator(|propagator| {
             propagator.extract(&Headers(headers))

@@ -255,7 +255,7 @@ pub(super) static SETTINGS: &[Setting] = &[
         flag: "max-connections",
         value_name: "N",
         default: "4096",
-        help: "The most client connections at a time. Further ones wait to be accepted",
+        help: "The most client connections at a time. Further ones are closed at once",
         field: Field::Integer(
             1,
             1_000_000,
