@@ -1,0 +1,86 @@
+//! `ropewalk cluster` and `ropewalk health`.
+
+use std::process::ExitCode;
+
+use ropewalk::{Cluster, Health};
+use serde_json::json;
+
+use super::args::{Common, Format};
+use super::failure::Failure;
+use super::json::time;
+use super::output::{Table, document, line};
+use super::parse::time_text;
+use super::run::connect;
+
+pub(super) async fn show(common: &Common) -> Result<(), Failure> {
+    let cluster = connect(common).await?.admin().cluster().await?;
+    match common.format {
+        Format::Json => print_json(&cluster),
+        Format::Text => print_text(&cluster),
+    }
+}
+
+fn print_json(cluster: &Cluster) -> Result<(), Failure> {
+    let brokers = cluster.brokers.iter().map(|broker| {
+        json!({
+            "broker_id": broker.id,
+            "address": broker.address,
+            "version": broker.version,
+            "leader_count": broker.leader_count,
+            "start_time": time(broker.start_time),
+        })
+    });
+    let limits = &cluster.limits;
+    document(&json!({
+        "cluster_id": cluster.id,
+        "controller": cluster.controller,
+        "topic_count": cluster.topic_count,
+        "partition_count": cluster.partition_count,
+        "brokers": brokers.collect::<Vec<_>>(),
+        "limits": {
+            "max_record_bytes": limits.max_record_bytes,
+            "max_message_bytes": limits.max_message_bytes,
+            "max_record_header_bytes": limits.max_record_header_bytes,
+            "max_metadata_bytes": limits.max_metadata_bytes,
+            "max_partitions_per_topic": limits.max_partitions_per_topic,
+            "max_name_bytes": limits.max_name_bytes,
+            "max_page_size": limits.max_page_size,
+        },
+    }))
+}
+
+fn print_text(cluster: &Cluster) -> Result<(), Failure> {
+    let mut about = Table::new(["cluster", &cluster.id]);
+    let controller = cluster
+        .controller
+        .map_or_else(|| "none".to_owned(), |id| id.to_string());
+    about.row(["controller".to_owned(), controller]);
+    about.row(["topics".to_owned(), cluster.topic_count.to_string()]);
+    about.row(["partitions".to_owned(), cluster.partition_count.to_string()]);
+    about.print()?;
+    line("")?;
+    let mut brokers = Table::new(["BROKER", "ADDRESS", "VERSION", "LEADS", "STARTED"]);
+    for broker in &cluster.brokers {
+        brokers.row([
+            broker.id.to_string(),
+            broker.address.clone(),
+            broker.version.clone(),
+            broker.leader_count.to_string(),
+            broker.start_time.map(time_text).unwrap_or_default(),
+        ]);
+    }
+    brokers.print()
+}
+
+pub(super) async fn health(common: &Common) -> Result<ExitCode, Failure> {
+    let (word, code) = match connect(common).await?.admin().health().await? {
+        Health::Serving => ("serving", ExitCode::SUCCESS),
+        Health::NotServing => ("not-serving", ExitCode::FAILURE),
+        Health::Unknown => ("unknown", ExitCode::FAILURE),
+    };
+    match common.format {
+        Format::Json => document(&json!({ "health": word }))?,
+        Format::Text => line(word)?,
+    }
+    Ok(code)
+}

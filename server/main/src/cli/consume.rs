@@ -1,0 +1,105 @@
+//! `ropewalk consume`.
+
+use std::io::{IsTerminal, Write};
+
+use ropewalk::{Client, Consumer, Event, OffsetQuery, RecordBatch, Start, Stop};
+use tokio::signal::ctrl_c;
+
+use super::args::{Consume, Format};
+use super::failure::Failure;
+use super::json;
+use super::output::stdout;
+use super::parse::Origin;
+use super::progress::Progress;
+use super::run::connect;
+
+pub(super) async fn consume(args: Consume) -> Result<(), Failure> {
+    let client = connect(&args.common).await?;
+    let mut consumer = Box::pin(subscribe(&client, &args)).await?;
+    let progress = Progress::new("records", std::io::stdout().is_terminal());
+    let mut left = args.count.unwrap_or(u64::MAX);
+    let mut interrupted = std::pin::pin!(ctrl_c());
+    while left > 0 {
+        let event = tokio::select! {
+            event = consumer.next_event() => event,
+            _ = &mut interrupted => return Ok(()),
+        };
+        match event.transpose()? {
+            Some(Event::Batch(batch)) => {
+                let printed = print(&batch, &args, left)?;
+                progress.add(printed);
+                left -= printed;
+            }
+            Some(Event::Gap(gap)) => progress.say(&format!(
+                "partition {}: the records from {} to {} are gone",
+                gap.partition,
+                gap.from_offset,
+                gap.to_offset - 1
+            )),
+            Some(_) => {}
+            None => break,
+        }
+    }
+    Ok(())
+}
+
+/// Prints the records of a batch, at most `limit`, and gives their number.
+fn print(batch: &RecordBatch, args: &Consume, limit: u64) -> Result<u64, Failure> {
+    let mut out = stdout();
+    let mut printed = 0;
+    for record in batch.records() {
+        if printed == limit {
+            break;
+        }
+        let record = record?;
+        match args.common.format {
+            Format::Text => args.template.write(&record, &mut out)?,
+            Format::Json => {
+                serde_json::to_writer(&mut out, &json::record(&record))?;
+                out.write_all(b"\n")?;
+            }
+        }
+        printed += 1;
+    }
+    // Whoever reads along sees a record when it is there.
+    out.flush()?;
+    Ok(printed)
+}
+
+async fn subscribe(client: &Client, args: &Consume) -> Result<Consumer, Failure> {
+    let mut builder = client
+        .consumer()
+        .topic(&args.topic)
+        .until(args.until.unwrap_or(Stop::Never))
+        .reconnect_timeout(args.common.timeout);
+    match &args.offset {
+        Origin::At(start) => {
+            builder = builder.start(start.clone());
+            for partition in &args.partitions {
+                builder = builder.partition(&args.topic, *partition);
+            }
+        }
+        Origin::Last(count) => {
+            let ends = client
+                .list_offsets([OffsetQuery::latest(&args.topic)])
+                .await?;
+            let starts = client
+                .list_offsets([OffsetQuery::earliest(&args.topic)])
+                .await?;
+            for (end, start) in ends.iter().zip(&starts) {
+                if args.partitions.is_empty() || args.partitions.contains(&end.partition) {
+                    let offset = end.offset.saturating_sub(*count).max(start.offset);
+                    let start = Start::Offset(offset);
+                    builder = builder.partition_from(&args.topic, end.partition, start);
+                }
+            }
+            // A partition that is not there is the broker's to refuse.
+            for partition in &args.partitions {
+                if !ends.iter().any(|end| end.partition == *partition) {
+                    builder = builder.partition(&args.topic, *partition);
+                }
+            }
+        }
+    }
+    Ok(builder.build().await?)
+}

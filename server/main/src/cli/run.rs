@@ -1,0 +1,50 @@
+//! Runs a client command.
+
+use std::process::ExitCode;
+
+use clap_complete::generate;
+use ropewalk::Client;
+
+use super::args::{Command, Common, Records, Topic};
+use super::failure::Failure;
+use super::{cluster, consume, offsets, output, produce, records, topic};
+
+/// Runs a command to its end and gives its exit code. `root` is the whole command line, for completions.
+pub(crate) async fn run(command: Command, root: clap::Command) -> ExitCode {
+    match Box::pin(dispatch(command, root)).await {
+        Ok(code) => code,
+        Err(failure) => failure.report(),
+    }
+}
+
+async fn dispatch(command: Command, mut root: clap::Command) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Topic(Topic::Create(args)) => topic::create(&args).await?,
+        Command::Topic(Topic::List(args)) => topic::list(&args).await?,
+        Command::Topic(Topic::Describe(args)) => topic::describe(&args).await?,
+        Command::Topic(Topic::Update(args)) => topic::update(&args).await?,
+        Command::Topic(Topic::Delete(args)) => topic::delete(&args).await?,
+        Command::Records(Records::Delete(args)) => records::delete(&args).await?,
+        Command::Produce(args) => produce::produce(args).await?,
+        Command::Consume(args) => consume::consume(args).await?,
+        Command::Offsets(args) => offsets::offsets(&args).await?,
+        Command::Cluster(common) => cluster::show(&common).await?,
+        Command::Health(common) => return cluster::health(&common).await,
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            generate(shell, &mut root, "ropewalk", &mut script);
+            output::line(String::from_utf8_lossy(&script).trim_end())?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Connects as a command asks.
+pub(super) async fn connect(common: &Common) -> Result<Client, Failure> {
+    let client = Client::builder()
+        .address(&common.server)
+        .connect_timeout(common.timeout.min(std::time::Duration::from_secs(5)))
+        .request_timeout(common.timeout)
+        .name(concat!("ropewalk-cli/", env!("CARGO_PKG_VERSION")));
+    Ok(client.connect().await?)
+}
