@@ -1,1 +1,56 @@
-fn main() {}
+//! Measures a broker from outside, beside what the disk does by itself.
+//!
+//! `options` is the command line, `scenarios` has what can be measured, `target` the broker that is
+//! measured, `load` and `reader` the two sides of a load, `wire` the calls, `gate` the time that
+//! counts, `report` and `stats` what is printed. Nothing here passes or fails by a time.
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod gate;
+mod load;
+mod machine;
+mod options;
+mod reader;
+mod records;
+mod report;
+mod scenarios;
+mod stats;
+mod target;
+mod wire;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+
+use options::Options;
+use wire::Failure;
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("no runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(until_stopped(&options)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("ropewalk-bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs everything. A signal ends it in an orderly way: brokers and directories go first.
+async fn until_stopped(options: &Options) -> Result<(), Failure> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        done = Box::pin(scenarios::run(options)) => done,
+        _ = terminate.recv() => Err("stopped".into()),
+        _ = interrupt.recv() => Err("stopped".into()),
+    }
+}

@@ -1,0 +1,76 @@
+//! What the machine is, and what this process uses of it.
+
+use std::fs;
+use std::path::Path;
+
+use crate::wire::Failure;
+
+/// The unit of the CPU times in `/proc`.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// The CPU seconds of this process. Nothing where there is no `/proc`.
+pub(crate) fn own_cpu_seconds() -> Option<f64> {
+    let stat = fs::read_to_string("/proc/self/stat").ok()?;
+    let (_, fields) = stat.rsplit_once(')')?;
+    let times = fields.split_whitespace().skip(11).take(2);
+    let ticks: f64 = times.filter_map(|time| time.parse::<f64>().ok()).sum();
+    Some(ticks / TICKS_PER_SECOND)
+}
+
+/// The bytes that are free on the disk of a directory.
+pub(crate) fn free_bytes(dir: &Path) -> Result<u64, Failure> {
+    let disk = rustix::fs::statvfs(dir)?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
+/// Whether a directory is kept in memory: then nothing measured on it says anything about a disk.
+pub(crate) fn is_in_memory(dir: &Path) -> Result<bool, Failure> {
+    const TMPFS: i64 = 0x0102_1994;
+    Ok(rustix::fs::statfs(dir)?.f_type as i64 == TMPFS)
+}
+
+/// The machine in a few words.
+pub(crate) fn describe() -> String {
+    let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
+    let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpuinfo
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "))
+        .map_or("unknown CPU", |(_, model)| model);
+    let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let memory = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB"))
+        .and_then(|kib| kib.parse::<f64>().ok())
+        .map_or_else(String::new, |kib| {
+            format!(", {:.0} GiB", kib / 1024.0 / 1024.0)
+        });
+    format!("{cores} cores, {model}{memory}")
+}
+
+/// Writes the pages of the files below a directory to disk and drops them from memory, so that the
+/// next reader meets the disk.
+pub(crate) fn drop_pages(dir: &Path) -> Result<(), Failure> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            drop_pages(&entry.path())?;
+        } else {
+            let file = fs::File::open(entry.path())?;
+            file.sync_all()?;
+            rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_has_figures() {
+        assert!(describe().contains("cores"));
+        assert!(free_bytes(Path::new("/")).unwrap() > 0);
+    }
+}

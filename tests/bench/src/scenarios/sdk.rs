@@ -1,0 +1,176 @@
+//! The Rust client library, record by record, beside batches that were encoded before.
+
+use bytes::Bytes;
+use ropewalk::{Client, Delivery, Record, Start, Stop};
+use ropewalk_proto::broker::Durability;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::{Context, name, per_second};
+use crate::gate::Gate;
+use crate::records::Noise;
+use crate::report::Row;
+use crate::stats::Latencies;
+use crate::target::Target;
+use crate::wire::Failure;
+
+const SIZES: [usize; 2] = [100, 1024];
+const PARTITIONS: [u32; 2] = [1, 16];
+/// The records that wait for their place in the log.
+const PIPELINE: usize = 100_000;
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Raw,
+    Producer,
+    Consumer,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Case {
+    kind: Kind,
+    durability: Durability,
+    partitions: u32,
+    size: usize,
+}
+
+pub(super) async fn run(context: &Context<'_>) -> Result<(), Failure> {
+    let mut cases = Vec::new();
+    for durability in [Durability::Quorum, Durability::None] {
+        for (partitions, size) in SIZES.iter().flat_map(|size| PARTITIONS.map(|p| (p, *size))) {
+            cases.extend([Kind::Raw, Kind::Producer].map(|kind| Case {
+                kind,
+                durability,
+                partitions,
+                size,
+            }));
+            if durability == Durability::None {
+                cases.push(Case {
+                    kind: Kind::Consumer,
+                    durability,
+                    partitions,
+                    size,
+                });
+            }
+        }
+    }
+    context
+        .rounds(&cases, async |case| match case.kind {
+            Kind::Raw => raw(context, case).await,
+            Kind::Producer => producer(context, case).await,
+            Kind::Consumer => consumer(context, case).await,
+        })
+        .await
+}
+
+fn row(case: &Case, what: String, records: u64, usage: &crate::target::Usage) -> Row {
+    let rate = per_second(records, usage.seconds);
+    let mut row = Row::new("sdk", what).rate(rate, case.size).used(usage);
+    row.partitions = Some(case.partitions);
+    row.size = Some(case.size);
+    row
+}
+
+async fn raw(context: &Context<'_>, case: &Case) -> Result<Row, Failure> {
+    let target = context.target(case.partitions).await?;
+    let load = context.load(&target, case.partitions, case.size, case.durability);
+    let gate = context.gate();
+    let (acked, usage) = tokio::try_join!(load.run(target.address(), &gate), target.watch(&gate))?;
+    target.end().await?;
+    let what = format!("raw batches, {}", name(case.durability));
+    let mut row = row(case, what, acked.records, &usage);
+    row.latency = acked.latencies.percentiles();
+    Ok(row)
+}
+
+async fn producer(context: &Context<'_>, case: &Case) -> Result<Row, Failure> {
+    let target = context.target(case.partitions).await?;
+    let gate = context.gate();
+    let sending = send(&target, case, &gate);
+    let ((records, latencies), usage) = tokio::try_join!(sending, target.watch(&gate))?;
+    target.end().await?;
+    let what = format!("Producer, {}", name(case.durability));
+    let mut row = row(case, what, records, &usage);
+    row.latency = latencies.percentiles();
+    Ok(row)
+}
+
+/// Sends records until the gate closes, and counts those that were acked while it was open.
+async fn send(target: &Target, case: &Case, gate: &Gate) -> Result<(u64, Latencies), Failure> {
+    let client = Client::connect(target.address()).await?;
+    let durability = match case.durability {
+        Durability::None => ropewalk::Durability::None,
+        _ => ropewalk::Durability::Quorum,
+    };
+    let producer = client.producer().durability(durability).build();
+    let value = Noise(1).bytes(case.size);
+    let topic: std::sync::Arc<str> = target.topic.as_str().into();
+    let (sent, deliveries) = mpsc::channel(PIPELINE);
+    let counting = tokio::spawn(count(deliveries, gate.clone()));
+    loop {
+        let now = Instant::now();
+        if gate.is_over(now) || !gate.take(value.len() as u64) {
+            break;
+        }
+        let record = Record::to(topic.clone()).value(value.clone());
+        sent.send((now, producer.enqueue(record).await?)).await?;
+    }
+    drop(sent);
+    producer.close().await?;
+    counting.await?
+}
+
+async fn count(
+    mut deliveries: mpsc::Receiver<(Instant, Delivery)>,
+    gate: Gate,
+) -> Result<(u64, Latencies), Failure> {
+    let mut latencies = Latencies::new();
+    let mut records = 0;
+    while let Some((sent, delivery)) = deliveries.recv().await {
+        delivery.await?;
+        let now = Instant::now();
+        if gate.is_open(now) {
+            records += 1;
+            latencies.record(now - sent);
+        }
+    }
+    Ok((records, latencies))
+}
+
+/// Reads what was produced before, from the start, record by record.
+async fn consumer(context: &Context<'_>, case: &Case) -> Result<Row, Failure> {
+    let target = context.target(case.partitions).await?;
+    let load = context.load(&target, case.partitions, case.size, Durability::Quorum);
+    let bytes = Gate::for_bytes(context.options.replay_bytes() / 2);
+    load.run(target.address(), &bytes).await?;
+    let client = Client::connect(target.address()).await?;
+    let mut consumer = client
+        .consumer()
+        .topic(&target.topic)
+        .start(Start::Earliest)
+        .until(Stop::CaughtUp)
+        .build()
+        .await?;
+    let (done, is_done) = oneshot::channel();
+    let reading = async {
+        let mut records = 0u64;
+        while let Some(record) = consumer.next().await {
+            let value: Option<Bytes> = record?.value;
+            records += u64::from(value.is_some());
+        }
+        // The watch may have failed before.
+        let _ = done.send(());
+        Ok::<u64, Failure>(records)
+    };
+    let watching = target.watch_until(async {
+        let _ = is_done.await;
+    });
+    let (records, usage) = tokio::try_join!(reading, watching)?;
+    target.end().await?;
+    Ok(row(
+        case,
+        "Consumer, from the start".to_owned(),
+        records,
+        &usage,
+    ))
+}

@@ -1,0 +1,167 @@
+//! The broker that is measured: one of its own for each run, or the one that was named.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use ropewalk::{Client, NewTopic};
+use ropewalk_harness::Broker;
+use tempfile::TempDir;
+use tokio::time::{Instant, interval, sleep_until};
+
+use crate::gate::Gate;
+use crate::machine::own_cpu_seconds;
+use crate::options::Options;
+use crate::report::Row;
+use crate::wire::Failure;
+
+/// How often the memory of a broker is looked at.
+const SAMPLE: Duration = Duration::from_millis(20);
+
+/// Topics of one process differ.
+static TOPICS: AtomicU32 = AtomicU32::new(0);
+
+/// A broker under load, and the topic that is used.
+#[derive(Debug)]
+pub(crate) struct Target {
+    // Before the directory: it must have ended when its files go.
+    broker: Option<Broker>,
+    address: String,
+    dir: Option<TempDir>,
+    pub(crate) topic: String,
+}
+
+/// What a run cost.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Usage {
+    /// How long it was measured.
+    pub(crate) seconds: f64,
+    broker_cores: Option<f64>,
+    client_cores: Option<f64>,
+    rss: Option<u64>,
+}
+
+impl Target {
+    /// Starts a broker, or takes the one that was named, and makes a topic.
+    pub(crate) async fn start(options: &Options, partitions: u32) -> Result<Self, Failure> {
+        let mut target = match &options.broker {
+            Some(address) => Self {
+                broker: None,
+                address: address.clone(),
+                dir: None,
+                topic: String::new(),
+            },
+            None => Self::start_own(options).await?,
+        };
+        let number = TOPICS.fetch_add(1, Ordering::Relaxed);
+        target.topic = format!("bench-{}-{number}", std::process::id());
+        if partitions > 0 {
+            let topic = NewTopic::named(&target.topic).partitions(i32::try_from(partitions)?);
+            let client = Client::connect(&target.address).await?;
+            client.admin().create_topic(topic).await?;
+        }
+        Ok(target)
+    }
+
+    async fn start_own(options: &Options) -> Result<Self, Failure> {
+        let dir = temporary(options)?;
+        let broker = Broker::builder()
+            .settings(&[("storage.engine", options.engine.name())])
+            .data_dir(dir.path().join("data"))
+            .start()
+            .await?;
+        Ok(Self {
+            address: broker.address().to_owned(),
+            broker: Some(broker),
+            dir: Some(dir),
+            topic: String::new(),
+        })
+    }
+
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The broker's process, when it is ours.
+    pub(crate) fn broker(&mut self) -> Option<&mut Broker> {
+        self.broker.as_mut()
+    }
+
+    pub(crate) fn data_dir(&self) -> Option<PathBuf> {
+        self.dir.as_ref().map(|dir| dir.path().join("data"))
+    }
+
+    /// Ends the broker and removes its files; or only the topic, when the broker is not ours.
+    pub(crate) async fn end(mut self) -> Result<(), Failure> {
+        if let Some(broker) = &mut self.broker {
+            // What it would still write is thrown away anyhow.
+            broker.kill9().await?;
+        } else {
+            let client = Client::connect(&self.address).await?;
+            client.admin().delete_topic(&self.topic).await?;
+        }
+        Ok(())
+    }
+
+    fn cpu_seconds(&self) -> Result<Option<f64>, Failure> {
+        let broker = self.broker.as_ref();
+        Ok(broker.map(Broker::cpu_seconds).transpose()?)
+    }
+
+    fn rss(&self) -> Result<Option<u64>, Failure> {
+        let broker = self.broker.as_ref();
+        Ok(broker.map(Broker::rss_bytes).transpose()?)
+    }
+
+    /// Watches what the broker and this process use while a gate is open.
+    pub(crate) async fn watch(&self, gate: &Gate) -> Result<Usage, Failure> {
+        sleep_until(gate.opens()).await;
+        self.watch_until(gate.closed()).await
+    }
+
+    /// Watches what the broker and this process use until something is done.
+    pub(crate) async fn watch_until(
+        &self,
+        done: impl Future<Output = ()>,
+    ) -> Result<Usage, Failure> {
+        let started = Instant::now();
+        let (broker_before, own_before) = (self.cpu_seconds()?, own_cpu_seconds());
+        let mut rss = self.rss()?;
+        let mut samples = interval(SAMPLE);
+        tokio::pin!(done);
+        loop {
+            tokio::select! {
+                () = &mut done => break,
+                _ = samples.tick() => rss = rss.max(self.rss()?),
+            }
+        }
+        let seconds = started.elapsed().as_secs_f64();
+        let cores = |before: Option<f64>, after: Option<f64>| {
+            Some((after? - before?) / seconds.max(f64::EPSILON))
+        };
+        Ok(Usage {
+            seconds,
+            broker_cores: cores(broker_before, self.cpu_seconds()?),
+            client_cores: cores(own_before, own_cpu_seconds()),
+            rss,
+        })
+    }
+}
+
+/// A directory on the disk that is measured.
+pub(crate) fn temporary(options: &Options) -> Result<TempDir, Failure> {
+    let builder = tempfile::Builder::new()
+        .prefix("ropewalk-bench-")
+        .tempdir_in(options.dir());
+    Ok(builder?)
+}
+
+impl Row {
+    /// With what a run cost.
+    pub(crate) fn used(mut self, usage: &Usage) -> Self {
+        self.broker_cores = usage.broker_cores;
+        self.client_cores = usage.client_cores;
+        self.rss = usage.rss;
+        self
+    }
+}
