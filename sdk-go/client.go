@@ -244,6 +244,9 @@ func call[T any](ctx context.Context, c *Client, op string, read bool,
 			return answer, nil
 		}
 		e := fromRPC(op, err)
+		if e.Reason == "" && e.code == codes.DeadlineExceeded {
+			awaitDeadline(limit)
+		}
 		switch {
 		case ctx.Err() != nil:
 			return zero, contextError(op, ctx, e.outcome)
@@ -258,6 +261,14 @@ func call[T any](ctx context.Context, c *Client, op string, read bool,
 		if !sleep(limit, max(backoff(attempt), e.RetryAfter)) {
 			return zero, e
 		}
+	}
+}
+
+// awaitDeadline waits for a deadline that is at hand: the broker knows it too, and its clock may have
+// been the first to strike.
+func awaitDeadline(ctx context.Context) {
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < time.Second {
+		<-ctx.Done()
 	}
 }
 

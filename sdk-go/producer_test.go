@@ -365,10 +365,15 @@ func TestBufferGivesBackPressure(t *testing.T) {
 func TestSendGivesUp(t *testing.T) {
 	server := newServer(t)
 	client := dial(t, server.Address())
-	release := make(chan struct{})
-	server.OnProduce(func(*pb.ProduceRequest) *testserver.Fault { <-release; return nil })
+	release, arrived := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	server.OnProduce(func(*pb.ProduceRequest) *testserver.Fault {
+		once.Do(func() { close(arrived) })
+		<-release
+		return nil
+	})
 	producer := newProducer(t, client)
-	short, cancel := context.WithTimeout(testContext(t), 200*time.Millisecond)
+	short, cancel := context.WithTimeout(testContext(t), time.Second)
 	defer cancel()
 	var all sync.WaitGroup
 	outcomes := map[ropewalk.Outcome]int{}
@@ -385,7 +390,7 @@ func TestSendGivesUp(t *testing.T) {
 			defer mu.Unlock()
 			outcomes[e.Appended()]++
 		})
-		time.Sleep(20 * time.Millisecond)
+		<-arrived // the first is under way before the others come
 	}
 	all.Wait()
 	close(release)
