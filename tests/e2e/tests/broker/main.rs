@@ -1,0 +1,11 @@
+//! End-to-end tests over a real broker, through the stubs that any client would have.
+
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+mod bad_names;
+mod bad_positions;
+mod bad_records;
+mod bad_transport;
+mod cancel;
