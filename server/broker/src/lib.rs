@@ -7,6 +7,8 @@
 
 pub mod broker;
 pub mod delivery;
+#[cfg(test)]
+mod delivery_tests;
 pub mod driver;
 pub mod errors;
 pub mod follow;

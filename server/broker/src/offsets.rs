@@ -253,4 +253,25 @@ mod tests {
         assert_eq!(applied.rows, [(row_key("a", TOPIC, PartitionId(3)), None)]);
         assert_eq!(*shared.lock(), OffsetState::default());
     }
+
+    /// The stored forms must stay readable for ever: new ones get a new version and a new file.
+    #[test]
+    fn stored_forms_are_those_of_the_golden_file() {
+        use std::fmt::Write as _;
+        let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
+        let mut text = String::new();
+        let mut machine = OffsetMachine(SharedOffsets::default());
+        for (name, command) in
+            [("commit", commit("group", 5)), ("forget topic", OffsetCommand::ForgetTopic(TOPIC))]
+        {
+            assert_eq!(OffsetCommand::decode(&command.encode()).as_ref(), Ok(&command));
+            writeln!(text, "command {name} = {}", hex(&command.encode())).unwrap();
+            for (key, value) in machine.apply(1, &command.encode()).rows {
+                let value = value.map_or("deleted".to_owned(), |value| hex(&value));
+                writeln!(text, "row {} = {value}", hex(&key)).unwrap();
+            }
+        }
+        let vectors = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors");
+        assert_eq!(text, std::fs::read_to_string(vectors.join("offsets-v1.txt")).unwrap());
+    }
 }

@@ -62,7 +62,9 @@ type ProducerServiceClient interface {
 	// answered, in the order in which they were sent; answers of different partitions may overtake one
 	// another. Each answer has its own status: a batch that is refused does not end the stream. When the
 	// server's budget for unfinished appends is used up it stops reading. When the client closes its
-	// side, the server answers what is left and ends the stream with OK.
+	// side, the server answers what is left and ends the stream with OK. A server that shuts down
+	// answers every request that it has read, and then ends the stream with BROKER_DRAINING: requests
+	// without an answer were not appended.
 	ProduceStream(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ProduceStreamRequest, ProduceStreamResponse], error)
 }
 
@@ -134,7 +136,9 @@ type ProducerServiceServer interface {
 	// answered, in the order in which they were sent; answers of different partitions may overtake one
 	// another. Each answer has its own status: a batch that is refused does not end the stream. When the
 	// server's budget for unfinished appends is used up it stops reading. When the client closes its
-	// side, the server answers what is left and ends the stream with OK.
+	// side, the server answers what is left and ends the stream with OK. A server that shuts down
+	// answers every request that it has read, and then ends the stream with BROKER_DRAINING: requests
+	// without an answer were not appended.
 	ProduceStream(grpc.BidiStreamingServer[ProduceStreamRequest, ProduceStreamResponse]) error
 	mustEmbedUnimplementedProducerServiceServer()
 }
