@@ -447,7 +447,7 @@ impl Storage for GroupLog {
             }
         }
         let view = self.view.lock();
-        for entry in view.tail.from_index(next).take_while(|entry| entry.index < high) {
+        for entry in view.tail.starting_at(next).take_while(|entry| entry.index < high) {
             if entry.index != next || !take(entry.index, &entry.meta, entry.data.clone()) {
                 break;
             }

@@ -11,6 +11,8 @@ pub mod directory;
 pub mod engine;
 mod files;
 pub mod group_log;
+#[cfg(test)]
+mod log_tests;
 pub mod log_view;
 pub mod memory;
 pub mod sled_engine;

@@ -29,7 +29,7 @@ impl Tail {
         self.entries.get(usize::try_from(at).ok()?)
     }
 
-    pub(crate) fn from_index(&self, index: u64) -> impl Iterator<Item = &LogEntry> {
+    pub(crate) fn starting_at(&self, index: u64) -> impl Iterator<Item = &LogEntry> {
         let skipped = self.first_index().map_or(0, |first| index.saturating_sub(first));
         self.entries.iter().skip(usize::try_from(skipped).unwrap_or(usize::MAX))
     }
@@ -229,7 +229,9 @@ impl LogReader {
             if meta.end_offset() > self.bounds().high_watermark {
                 break;
             }
-            if meta.record_count > 0 && meta.max_timestamp >= time {
+            // After a trim to the very end, the last batch is kept though none of it can be read.
+            let is_readable = meta.record_count > 0 && meta.end_offset() > start.offset;
+            if is_readable && meta.max_timestamp >= time {
                 let batch = self.batch(index)?;
                 if let Some(found) = find_in(&batch, start.offset) {
                     return Ok(Some(found));

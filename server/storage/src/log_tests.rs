@@ -1,0 +1,203 @@
+//! A group's log and its readers: where reads come from, how offsets and times are found, what trims,
+//! evictions and conflicts leave.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+use raft::eraftpb::Entry as RaftEntry;
+use ropewalk_core::batch::RecordTimes;
+use ropewalk_core::{
+    BatchDraft, Compression, GroupId, Offset, ReplicaId, StoredBatch, Timestamp, TimestampType,
+};
+
+use crate::engine::{Engine, GroupWrite, WriteBatch};
+use crate::group_log::{BOOTSTRAP_INDEX, GroupLog, SegmentPolicy};
+use crate::log_view::{Cursor, ReadOutcome};
+use crate::memory::MemoryEngine;
+
+const GROUP: GroupId = GroupId::FIRST_PARTITION;
+
+struct Bench {
+    engine: Arc<dyn Engine>,
+    log: GroupLog,
+    now: i64,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let engine: Arc<dyn Engine> = Arc::new(MemoryEngine::default());
+        let (state, write) = GroupLog::bootstrap(GROUP, ReplicaId(1));
+        let log = GroupLog::open(Arc::clone(&engine), state).unwrap();
+        let bench = Self { engine, log, now: 0 };
+        bench.write(write);
+        bench
+    }
+
+    fn write(&self, write: GroupWrite) {
+        self.engine.write(&[WriteBatch { groups: vec![write], sync: true }]).unwrap();
+    }
+
+    /// Appends a batch whose records carry this time, makes it durable, and makes it readable.
+    fn append(&mut self, records: u32, time: i64) {
+        let entry = self.entry(self.log.last() + 1, 1, records, time);
+        let mut write = GroupWrite::new(GROUP);
+        self.log.append(vec![entry], Timestamp(self.now), &mut write).unwrap();
+        self.write(write);
+        self.log.set_durable(self.log.last());
+        self.log.set_high_watermark(self.log.next_offset());
+    }
+
+    fn entry(&self, index: u64, term: u64, records: u32, time: i64) -> RaftEntry {
+        let times = RecordTimes { newest: Some(Timestamp(time)), untimed: false };
+        let payload = [7; 100];
+        let draft =
+            BatchDraft::new(&payload, records, Compression::None, TimestampType::Create, times);
+        let data = draft.seal(self.log.next_offset(), term, index, Timestamp(self.now));
+        RaftEntry { index, term, data: data.into(), ..RaftEntry::default() }
+    }
+
+    fn trim(&mut self, before: u64) -> u64 {
+        let mut write = GroupWrite::new(GROUP);
+        let start = self.log.trim(Offset(before), &mut write).unwrap();
+        self.write(write);
+        start.0
+    }
+
+    fn reopened(self) -> Self {
+        let state = self.engine.groups().unwrap().remove(0);
+        let mut log = GroupLog::open(Arc::clone(&self.engine), state).unwrap();
+        log.set_high_watermark(log.next_offset());
+        Self { log, ..self }
+    }
+
+    /// The base offsets of all batches from an offset on, and whether the disk was needed.
+    fn read_from(&self, offset: u64) -> (Vec<u64>, bool) {
+        let reader = self.log.reader();
+        let (mut cursor, mut found, mut cold) = (Cursor::at(Offset(offset)), Vec::new(), false);
+        loop {
+            cold |= reader.read_tail(cursor, 150).unwrap() == ReadOutcome::Cold;
+            match reader.read(cursor, 150).unwrap() {
+                ReadOutcome::Batches { batches, next } => {
+                    found.extend(batches.iter().map(|batch| batch.header.base_offset.0));
+                    cursor = next;
+                }
+                ReadOutcome::End => return (found, cold),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    /// The base offset of the first batch with a record at or after a time, as an index would find it.
+    fn find_time(&self, time: i64) -> Option<u64> {
+        let at = |batch: &StoredBatch, from: Offset| {
+            let newest = batch.header.max_timestamp;
+            let offset = batch.header.base_offset.max(from);
+            (newest >= Timestamp(time)).then_some((offset, newest))
+        };
+        self.log.reader().find_time(Timestamp(time), at).unwrap().map(|(offset, _)| offset.0)
+    }
+}
+
+#[test]
+fn reads_come_from_memory_until_entries_are_evicted_and_then_from_the_engine() {
+    let mut bench = Bench::new();
+    for _ in 0..6 {
+        bench.append(10, 0);
+    }
+    assert_eq!(bench.read_from(25), (vec![20, 30, 40, 50], false));
+    bench.log.evict(BOOTSTRAP_INDEX + 4);
+    assert_eq!(bench.read_from(25), (vec![20, 30, 40, 50], true));
+    assert_eq!(bench.read_from(40), (vec![40, 50], false), "the tail needs no disk");
+    let bench = bench.reopened();
+    assert_eq!(bench.read_from(0), (vec![0, 10, 20, 30, 40, 50], true));
+}
+
+#[test]
+fn nothing_at_or_above_the_high_watermark_is_given_out() {
+    let mut bench = Bench::new();
+    bench.append(10, 0);
+    let entry = bench.entry(bench.log.last() + 1, 1, 5, 0);
+    bench.log.append(vec![entry], Timestamp(0), &mut GroupWrite::new(GROUP)).unwrap();
+    assert_eq!(bench.read_from(0).0, [0]);
+    let reader = bench.log.reader();
+    assert_eq!(reader.read(Cursor::at(Offset(10)), 1).unwrap(), ReadOutcome::End);
+    assert_eq!(bench.find_time(0), Some(0));
+}
+
+#[test]
+fn a_reader_below_the_log_start_is_told_where_it_is() {
+    let mut bench = Bench::new();
+    for _ in 0..4 {
+        bench.append(10, 0);
+    }
+    assert_eq!(bench.trim(15), 15);
+    assert_eq!(bench.trim(3), 15, "the log start never goes back");
+    let reader = bench.log.reader();
+    let trimmed = ReadOutcome::Trimmed(Offset(15));
+    assert_eq!(reader.read(Cursor::at(Offset(14)), 1).unwrap(), trimmed);
+    assert_eq!(bench.read_from(15).0, [10, 20, 30], "the batch that holds the start stays");
+    assert_eq!(bench.reopened().read_from(15).0, [10, 20, 30]);
+}
+
+#[test]
+fn entries_that_others_replace_are_gone_from_memory_offsets_and_segments() {
+    let mut bench = Bench::new();
+    bench.log.set_policy(SegmentPolicy { max_bytes: 1, max_age: Duration::MAX });
+    bench.append(10, 50);
+    let first = bench.log.last() + 1;
+    let lost: Vec<_> = (0..3).map(|n| bench.entry(first + n, 1, 5, 90)).collect();
+    bench.log.append(lost, Timestamp(0), &mut GroupWrite::new(GROUP)).unwrap();
+    assert_eq!((bench.log.next_offset(), bench.log.reader().segments().len()), (Offset(25), 4));
+    let mut replaced = bench.entry(first, 2, 7, 60);
+    let draft = bench.entry(first, 2, 7, 60);
+    replaced.data = draft.data;
+    let mut write = GroupWrite::new(GROUP);
+    bench.log.append(vec![replaced], Timestamp(0), &mut write).unwrap();
+    assert_eq!((bench.log.next_offset(), bench.log.last()), (Offset(17), first));
+    assert_eq!(bench.log.reader().segments().len(), 2);
+    assert_eq!(write.append[0].meta.newest_so_far, Timestamp(60));
+}
+
+#[test]
+fn segments_are_closed_by_size_and_by_age_and_survive_a_restart() {
+    let mut bench = Bench::new();
+    let policy = SegmentPolicy { max_bytes: 400, max_age: Duration::from_nanos(1_000) };
+    bench.log.set_policy(policy);
+    for number in 0..5 {
+        bench.append(1, number);
+    }
+    bench.now = 1_000;
+    bench.append(1, 9);
+    let segments = bench.log.reader().segments();
+    let bases: Vec<_> = segments.iter().map(|segment| segment.base_offset.0).collect();
+    assert_eq!(bases, [0, 2, 4, 5], "two batches of 164 bytes fit; then the age is reached");
+    assert_eq!(segments[1].max_timestamp, Timestamp(3));
+    let mut bench = bench.reopened();
+    assert_eq!(bench.log.reader().segments(), segments);
+    bench.trim(4);
+    assert_eq!(bench.log.reader().segments(), segments[2..]);
+}
+
+proptest! {
+    /// Times need not be in order, and a trim may take the newest.
+    #[test]
+    fn a_time_is_found_where_a_scan_finds_it(
+        times in prop::collection::vec(0..20i64, 1..40),
+        trim in prop::option::of(0..40u64),
+        evicted in any::<bool>(),
+        wanted in 0..22i64,
+    ) {
+        let mut bench = Bench::new();
+        for time in &times {
+            bench.append(1, *time);
+        }
+        if evicted {
+            bench.log.evict(bench.log.last());
+        }
+        let start = trim.map_or(0, |before| bench.trim(before));
+        let scan = (0..).zip(&times).find(|(at, time)| *at >= start && **time >= wanted);
+        prop_assert_eq!(bench.find_time(wanted), scan.map(|(at, _)| at));
+        prop_assert_eq!(bench.reopened().find_time(wanted), scan.map(|(at, _)| at));
+    }
+}
