@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Runs what README.md shows.
 
-- Blocks marked `sh`: every line, in order, in one shell at the root of the repository. What each must
-  print stands in expect.json, in the same order.
+- Blocks marked `sh`: every line, in order, in one shell at the root of the repository. What each
+  must print stands in expect.json, in the same order.
 - A `text` block after such a line shows what the line prints: it must.
 - Blocks marked `go` must be the file that the comment before them names.
 - The block marked `rust` is made a program of its own, with the dependencies of the `toml` block
@@ -287,9 +287,8 @@ def check_go_file(text, name):
         raise Failed(f"the Go block is not the file {name!r} that the comment before it names")
     # Builds it while there is a network for its modules; `go run` then finds them.
     folder = Path(name).parent.relative_to("sdk-go")
-    subprocess.run(
-        ["go", "build", "-o", os.devnull, f"./{folder}"], cwd=ROOT / "sdk-go", check=True
-    )
+    build = ["go", "build", "-o", os.devnull, f"./{folder}"]
+    subprocess.run(build, cwd=ROOT / "sdk-go", check=True)
 
 
 def build_rust(toml, text):
