@@ -1,5 +1,6 @@
 """What every gRPC server has: health, reflection, and an end in order."""
 
+import queue
 import time
 
 import grpc
@@ -9,7 +10,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
-from ropewalk.v1 import admin_pb2, consumer_pb2, producer_pb2
+from ropewalk.v1 import admin_pb2, consumer_pb2, producer_pb2, record_pb2
 
 from client import EARLIEST, Client, refused, values
 
@@ -88,3 +89,22 @@ def test_a_broker_that_stops_says_so_and_loses_nothing(own_broker, name):
         alone = Client(channel)
         assert [r.value for r in alone.read(name).values()] == [b"a", b"b"]
         assert alone.produce(name, values("c")).appends[0].base_offset == 2
+
+
+def test_a_producer_is_told_that_the_broker_stops(own_broker, name):
+    request = producer_pb2.ProduceStreamRequest(
+        request=producer_pb2.ProduceRequest(
+            topic=name, partition=0, records=record_pb2.RecordSet(records=values("a"))
+        )
+    )
+    with grpc.insecure_channel(own_broker.address) as channel:
+        to_send = queue.Queue()
+        answers = Client(channel).producer.ProduceStream(iter(to_send.get, None), timeout=30)
+        to_send.put(request)
+        assert next(answers).response.appends[0].base_offset == 0
+        own_broker.terminate()
+        # What it has read it has answered: the rest was not appended.
+        with refused(grpc.StatusCode.UNAVAILABLE, "BROKER_DRAINING"):
+            next(answers)
+        assert own_broker.wait() == 0
+        to_send.put(None)
