@@ -1,9 +1,9 @@
 //! The client commands of `ropewalk`: everything but `serve`.
 //!
 //! They are a client of the API like any other, through the SDK: nothing here knows the broker's
-//! insides. Data goes to standard output, everything else to standard error. A command ends with 0 when it
-//! did what it was to do, 1 when it failed, 2 when it was called wrongly, 3 when no broker could be
-//! reached, 4 when what it is about does not exist.
+//! insides. Data goes to standard output, everything else to standard error. A command ends with 0
+//! when it did what it was to do, 1 when it failed, 2 when it was called wrongly, 3 when no broker
+//! could be reached, 4 when what it is about does not exist.
 
 mod args;
 mod assign;
@@ -21,5 +21,5 @@ mod run;
 mod template;
 mod topic;
 
-pub(crate) use args::{command_of, with_commands};
+pub(crate) use args::{Command, command_of, with_commands};
 pub(crate) use run::run;

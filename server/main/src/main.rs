@@ -1,6 +1,7 @@
-//! The `ropewalk` binary.
+//! The `ropewalk` binary: the broker, and every client command.
 
 mod admin;
+mod cli;
 #[cfg(test)]
 mod docs;
 mod listen;
@@ -10,21 +11,48 @@ mod telemetry;
 
 use std::process::ExitCode;
 
-use clap::Command;
+use clap::{ArgMatches, Command};
 use settings::{Settings, serve_command, wants_settings_printed, with_flags};
 
+/// The exit code of a command line, or of settings, that cannot be understood.
+const EXIT_USAGE: u8 = 2;
+
 fn main() -> ExitCode {
+    let root = root();
+    let matches = root.clone().get_matches();
+    match cli::command_of(&matches) {
+        Some(Ok(command)) => run_client(command, root),
+        Some(Err(error)) => error.exit(),
+        None => run_broker(matches.subcommand_matches("serve").unwrap_or(&matches)),
+    }
+}
+
+fn root() -> Command {
     let root = Command::new("ropewalk")
         .version(env!("CARGO_PKG_VERSION"))
-        .about("A message service over gRPC; without a command, a broker is run")
         .args_conflicts_with_subcommands(true);
-    let matches = with_flags(root).subcommand(serve_command()).get_matches();
-    let matches = matches.subcommand_matches("serve").unwrap_or(&matches);
+    cli::with_commands(with_flags(root).subcommand(serve_command()))
+        .about("A message service over gRPC; without a command, a broker is run")
+}
+
+fn run_client(command: cli::Command, root: Command) -> ExitCode {
+    // One command at a time: one thread is enough, and starts faster.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    match runtime {
+        Ok(runtime) => runtime.block_on(cli::run(command, root)),
+        Err(error) => {
+            eprintln!("ropewalk: cannot start: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_broker(matches: &ArgMatches) -> ExitCode {
     let settings = match Settings::load(matches, std::env::vars_os()) {
         Ok(settings) => settings,
         Err(error) => {
             eprintln!("{error}");
-            return ExitCode::from(2);
+            return ExitCode::from(EXIT_USAGE);
         }
     };
     if wants_settings_printed(matches) {
@@ -34,7 +62,7 @@ fn main() -> ExitCode {
     match serve::serve(&settings) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error}");
+            eprintln!("ropewalk: {error}");
             ExitCode::FAILURE
         }
     }
