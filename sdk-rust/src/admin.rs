@@ -243,13 +243,13 @@ impl Admin {
         Ok(())
     }
 
-    /// Deletes the records of a partition below an offset, for good, and gives the offset at which the
-    /// partition begins then. `None` deletes all that can be read.
+    /// Deletes the records of a partition below an offset, for good, and gives the offset at which
+    /// the partition begins then. `None` deletes all that can be read.
     ///
     /// # Errors
     ///
-    /// `TOPIC_NOT_FOUND`, `PARTITION_NOT_FOUND`, `OFFSET_OUT_OF_RANGE` for an offset beyond the end,
-    /// and what every call may meet.
+    /// `TOPIC_NOT_FOUND`, `PARTITION_NOT_FOUND`, `OFFSET_OUT_OF_RANGE` for an offset beyond the
+    /// end, and what every call may meet.
     pub async fn delete_records(
         &self,
         topic: &str,

@@ -6,8 +6,8 @@ use std::time::Duration;
 const FIRST: Duration = Duration::from_millis(20);
 const LONGEST: Duration = Duration::from_secs(1);
 
-/// Waits that double from 20 ms to 1 s, each shortened by up to a half at random so that clients which
-/// failed together do not come back together.
+/// Waits that double from 20 ms to 1 s, each shortened by up to a half at random so that clients
+/// which failed together do not come back together.
 #[derive(Debug, Default)]
 pub(crate) struct Backoff {
     tries: u32,

@@ -21,8 +21,8 @@ use crate::producer::{Append, ProducerBuilder};
 /// What a broker may send ahead of what is read, for plain calls.
 const CALL_WINDOW: u32 = 1 << 20;
 
-/// A client of one cluster. Cheap to clone: clones share one connection for plain calls. Each producer
-/// and each consumer has a connection of its own, so that none waits for another.
+/// A client of one cluster. Cheap to clone: clones share one connection for plain calls. Each
+/// producer and each consumer has a connection of its own, so that none waits for another.
 #[derive(Clone, Debug)]
 pub struct Client {
     shared: Arc<Shared>,
@@ -45,8 +45,8 @@ pub struct ClientBuilder {
 }
 
 impl ClientBuilder {
-    /// Adds brokers to begin with, as `HOST:PORT`, or several separated by commas. Any broker of the
-    /// cluster will do; they are tried in the order given.
+    /// Adds brokers to begin with, as `HOST:PORT`, or several separated by commas. Any broker of
+    /// the cluster will do; they are tried in the order given.
     #[must_use]
     pub fn address(mut self, address: &str) -> Self {
         let parts = address
@@ -82,8 +82,8 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unreachable`] when none does, [`ErrorKind::InvalidArgument`] for an address that
-    /// is none.
+    /// [`ErrorKind::Unreachable`] when none does, [`ErrorKind::InvalidArgument`] for an address
+    /// that is none.
     pub async fn connect(self) -> Result<Client, Error> {
         let connector = Connector::new(&self.addresses, self.connect_timeout, &self.name)?;
         let connection = connector.connect(CALL_WINDOW).await?;
@@ -98,7 +98,8 @@ impl ClientBuilder {
 }
 
 impl Client {
-    /// Connects with default settings to brokers given as `HOST:PORT`, or several separated by commas.
+    /// Connects with default settings to brokers given as `HOST:PORT`, or several separated by
+    /// commas.
     ///
     /// # Errors
     ///
@@ -130,8 +131,8 @@ impl Client {
         ConsumerBuilder::new(self.clone())
     }
 
-    /// Begins one append of its own, outside any producer: for appends on a condition, and where each
-    /// batch matters by itself.
+    /// Begins one append of its own, outside any producer: for appends on a condition, and where
+    /// each batch matters by itself.
     #[must_use]
     pub fn append(&self, topic: impl Into<Arc<str>>) -> Append {
         Append::new(self.clone(), topic.into())
@@ -193,7 +194,8 @@ impl Client {
         self.shared.request_timeout
     }
 
-    /// Makes a plain call, again and again where that is safe and may help, within the request timeout.
+    /// Makes a plain call, again and again where that is safe and may help, within the request
+    /// timeout.
     pub(crate) async fn call<M, T, F, Fut>(
         &self,
         repeat: Repeat,

@@ -56,8 +56,8 @@ impl Connector {
         })
     }
 
-    /// Connects to the first address that answers, beginning with the one that worked last. `window` is
-    /// how many bytes a broker may send ahead of what is read, for a stream.
+    /// Connects to the first address that answers, beginning with the one that worked last.
+    /// `window` is how many bytes a broker may send ahead of what is read, for a stream.
     ///
     /// Whoever sees a connection break gives it up and asks for another, rather than letting the
     /// transport connect again unseen: so it is known what was sent and what was not.

@@ -63,8 +63,8 @@ pub enum Outcome {
 /// Why a call failed. Cheap to clone.
 ///
 /// An error of the broker carries its [`reason`](Error::reason), such as `TOPIC_NOT_FOUND`, and
-/// [`metadata`](Error::metadata) with particulars. An error that was found on this side has a reason
-/// only where the broker would have given one too.
+/// [`metadata`](Error::metadata) with particulars. An error that was found on this side has a
+/// reason only where the broker would have given one too.
 #[derive(Clone)]
 pub struct Error(Arc<Inner>);
 
@@ -117,8 +117,8 @@ impl Error {
         self.0.retry_after
     }
 
-    /// What may be concluded about the change that was asked for. Of no meaning where nothing was to
-    /// be changed.
+    /// What may be concluded about the change that was asked for. Of no meaning where nothing was
+    /// to be changed.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         self.0.outcome
@@ -233,8 +233,8 @@ fn from_broker(code: Code, message: String, details: &[prost_types::Any]) -> Err
     }))
 }
 
-/// What the contract says of a reason: whether the change surely did not happen, and whether the same
-/// call may go well later. `None`: a reason that this library does not know.
+/// What the contract says of a reason: whether the change surely did not happen, and whether the
+/// same call may go well later. `None`: a reason that this library does not know.
 fn conclude(reason: &str) -> Option<(bool, bool)> {
     Some(match reason {
         "TOPIC_NOT_FOUND"
@@ -296,7 +296,8 @@ fn kind_of(code: Code) -> ErrorKind {
     }
 }
 
-/// A status without details: made on this side of a connection that failed, or by something between.
+/// A status without details: made on this side of a connection that failed, or by something
+/// between.
 fn from_transport(status: &Status) -> Error {
     let mut deepest = status.message().to_owned();
     let mut source = status.source();

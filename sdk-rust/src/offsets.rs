@@ -165,7 +165,8 @@ impl Group {
         &self.name
     }
 
-    /// Keeps positions, durably and all together: each the next offset to read. Giving none does nothing.
+    /// Keeps positions, durably and all together: each the next offset to read. Giving none does
+    /// nothing.
     ///
     /// # Errors
     ///
@@ -214,7 +215,8 @@ impl Group {
         Ok(())
     }
 
-    /// Every position that the group has, by topic and partition. A group that never committed has none.
+    /// Every position that the group has, by topic and partition. A group that never committed has
+    /// none.
     ///
     /// # Errors
     ///

@@ -25,8 +25,8 @@ fn murmur2(key: &[u8]) -> u32 {
 }
 
 /// The partition, from 0, that records with this key go to in a topic of `partition_count`
-/// partitions: murmur2 of the key, its sign bit cleared, modulo the count, as in Kafka's Java client.
-/// A count below 1 is taken for 1.
+/// partitions: murmur2 of the key, its sign bit cleared, modulo the count, as in Kafka's Java
+/// client. A count below 1 is taken for 1.
 ///
 /// ```
 /// assert_eq!(ropewalk::partition_of(b"foobar", 1), 0);

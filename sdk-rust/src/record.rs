@@ -25,9 +25,9 @@ pub struct Header {
 ///     .header("content-type", "application/json");
 /// ```
 ///
-/// Keys, values and header values are anything that turns into [`Bytes`]: a `Vec<u8>`, a `String`, a
-/// `&'static str`. A record with a key and without a value is a tombstone: it says that the key is
-/// deleted.
+/// Keys, values and header values are anything that turns into [`Bytes`]: a `Vec<u8>`, a `String`,
+/// a `&'static str`. A record with a key and without a value is a tombstone: it says that the key
+/// is deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     pub(crate) topic: Arc<str>,
@@ -39,8 +39,8 @@ pub struct Record {
 }
 
 impl Record {
-    /// An empty record for a topic. Whoever sends very many gives a clone of an `Arc<str>`, which saves
-    /// copying the name.
+    /// An empty record for a topic. Whoever sends very many gives a clone of an `Arc<str>`, which
+    /// saves copying the name.
     #[must_use]
     pub fn to(topic: impl Into<Arc<str>>) -> Record {
         Record {
@@ -77,16 +77,16 @@ impl Record {
         self
     }
 
-    /// Picks the partition, from 0. Left out, the key does; without a key, the records of a batch go to
-    /// one partition that changes from batch to batch.
+    /// Picks the partition, from 0. Left out, the key does; without a key, the records of a batch
+    /// go to one partition that changes from batch to batch.
     #[must_use]
     pub fn partition(mut self, partition: i32) -> Record {
         self.partition = Some(partition);
         self
     }
 
-    /// Says when the record was made. Left out, its time is the moment of its append, by the broker's
-    /// clock. Topics with [`TimestampType::Append`](crate::TimestampType::Append) drop it.
+    /// Says when the record was made. Left out, its time is the moment of its append, by the
+    /// broker's clock. Topics with [`TimestampType::Append`](crate::TimestampType::Append) drop it.
     #[must_use]
     pub fn timestamp(mut self, timestamp: SystemTime) -> Record {
         self.timestamp = Some(timestamp);

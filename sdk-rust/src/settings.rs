@@ -251,7 +251,8 @@ pub struct NewTopic {
 }
 
 impl NewTopic {
-    /// A topic with default settings. Names are 1 to 249 of `[A-Za-z0-9._-]`, and do not begin with `__`.
+    /// A topic with default settings. Names are 1 to 249 of `[A-Za-z0-9._-]`, and do not begin with
+    /// `__`.
     #[must_use]
     pub fn named(name: impl Into<String>) -> NewTopic {
         NewTopic {
@@ -312,8 +313,8 @@ impl TopicUpdate {
         }
     }
 
-    /// The number of partitions, which only grows. Keys may move to other partitions; what was appended
-    /// stays where it is.
+    /// The number of partitions, which only grows. Keys may move to other partitions; what was
+    /// appended stays where it is.
     #[must_use]
     pub fn partitions(mut self, count: i32) -> TopicUpdate {
         self.partitions = Some(count);

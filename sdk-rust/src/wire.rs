@@ -1,7 +1,7 @@
 //! The wire form of records, written and read without building protobuf messages.
 //!
-//! A record set is a run of records, each a tag, a length and its fields; appending a record to a set is
-//! appending its bytes. Field numbers are those of record.proto.
+//! A record set is a run of records, each a tag, a length and its fields; appending a record to a
+//! set is appending its bytes. Field numbers are those of record.proto.
 
 use std::ops::Range;
 use std::time::SystemTime;

@@ -1,6 +1,9 @@
-//! The client against a broker in memory: what it sends, what it tries again, what it tells the caller.
+//! The client against a broker in memory: what it sends, what it tries again, what it tells the
+//! caller.
 
-#![allow(clippy::unwrap_used, missing_docs, unreachable_pub)]
+#![allow(missing_docs, unreachable_pub)]
+// The helpers are tests too. The fake broker stamps what it appends, as a broker does.
+#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod fake;
 
@@ -299,7 +302,8 @@ async fn records_gather_in_batches_of_the_right_size() {
         .filter(|(_, bytes, _)| *bytes > 10_000)
         .collect();
     assert!(matches!(large[..], [(Some(0), _, 1)]), "{large:?}");
-    // 5,000 records of 104 bytes fit into 53 batches; a few more are sent early, while little waits.
+    // 5,000 records of 104 bytes fit into 53 batches; a few more are sent early, while little
+    // waits.
     assert!(requests.len() < 150, "{} requests", requests.len());
 }
 

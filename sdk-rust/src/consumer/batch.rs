@@ -12,8 +12,8 @@ use crate::record::Header;
 use crate::settings::TimestampType;
 use crate::wire::{ReadRecord, damaged, next_record, skip_record};
 
-/// A record that was read. Keys and values are slices of the batch they came in: keeping one keeps the
-/// batch's memory.
+/// A record that was read. Keys and values are slices of the batch they came in: keeping one keeps
+/// the batch's memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConsumedRecord {
     /// The topic.
@@ -243,7 +243,8 @@ impl Iterator for Records {
                 self.offset += 1;
                 Some(Ok(self.record(offset, read)))
             }
-            // Fewer records than announced, or bytes that make no sense: nothing after it can be trusted.
+            // Fewer records than announced, or bytes that make no sense: nothing after it can be
+            // trusted.
             Ok(None) | Err(_) => {
                 self.offset = self.batch.next_offset();
                 let place = format!("{}/{}@{offset}", self.batch.topic, self.batch.partition);

@@ -120,8 +120,8 @@ impl ConsumerBuilder {
         self
     }
 
-    /// How often a quiet stream gives a sign of life; after three that are missing it counts as broken.
-    /// Default: 5 s; 100 ms to 5 min.
+    /// How often a quiet stream gives a sign of life; after three that are missing it counts as
+    /// broken. Default: 5 s; 100 ms to 5 min.
     #[must_use]
     pub fn heartbeat_interval(mut self, interval: Duration) -> Self {
         let (shortest, longest) = (Duration::from_millis(100), Duration::from_secs(300));
@@ -144,14 +144,14 @@ impl ConsumerBuilder {
         self
     }
 
-    /// Connects and waits until the broker has resolved where each partition starts: what is produced
-    /// after this has returned is read, also with [`Start::Latest`].
+    /// Connects and waits until the broker has resolved where each partition starts: what is
+    /// produced after this has returned is read, also with [`Start::Latest`].
     ///
     /// # Errors
     ///
-    /// `TOPIC_NOT_FOUND`, `PARTITION_NOT_FOUND`, `OFFSET_OUT_OF_RANGE` with the metadata `earliest` and
-    /// `latest`, and what every call may meet. What may pass is tried again for the client's request
-    /// timeout.
+    /// `TOPIC_NOT_FOUND`, `PARTITION_NOT_FOUND`, `OFFSET_OUT_OF_RANGE` with the metadata `earliest`
+    /// and `latest`, and what every call may meet. What may pass is tried again for the client's
+    /// request timeout.
     pub async fn build(self) -> Result<Consumer, Error> {
         if self.plan.selections.is_empty() {
             return Err(Error::invalid("the consumer names no topic"));

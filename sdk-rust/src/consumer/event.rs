@@ -16,8 +16,8 @@ pub enum Start {
     Earliest,
     /// After the last record: only what is appended from now on.
     Latest,
-    /// This offset. Below the first that is still there, reading begins with a gap; beyond the next one
-    /// to be appended, it is refused.
+    /// This offset. Below the first that is still there, reading begins with a gap; beyond the next
+    /// one to be appended, it is refused.
     Offset(i64),
     /// The first record whose time is at or after this; the end when there is none.
     Timestamp(SystemTime),
@@ -25,8 +25,8 @@ pub enum Start {
     Committed {
         /// The group.
         group: String,
-        /// Whether a partition for which the group has no position starts at its end rather than at its
-        /// first record.
+        /// Whether a partition for which the group has no position starts at its end rather than at
+        /// its first record.
         or_latest: bool,
     },
 }
@@ -80,8 +80,8 @@ pub enum Stop {
     CaughtUp,
     /// This offset, which itself is not given.
     Offset(i64),
-    /// The first record whose time is at or after this, which itself is not given; where each partition
-    /// ended at the moment of connecting when there is none.
+    /// The first record whose time is at or after this, which itself is not given; where each
+    /// partition ended at the moment of connecting when there is none.
     Timestamp(SystemTime),
 }
 
@@ -102,7 +102,8 @@ impl Stop {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Event {
-    /// Partitions are read from here: at the beginning, when partitions join, and after a reconnect.
+    /// Partitions are read from here: at the beginning, when partitions join, and after a
+    /// reconnect.
     Started(Vec<PartitionState>),
     /// Records.
     Batch(RecordBatch),

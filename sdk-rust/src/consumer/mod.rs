@@ -1,8 +1,8 @@
 //! Reading records.
 //!
-//! `builder` says what to read, `session` opens one subscription for it, `reader` is the consumer: it
-//! reads one session after another and knows the next offset of each partition. `batch` gives the records
-//! of a batch one by one.
+//! `builder` says what to read, `session` opens one subscription for it, `reader` is the consumer:
+//! it reads one session after another and knows the next offset of each partition. `batch` gives
+//! the records of a batch one by one.
 
 mod batch;
 mod builder;

@@ -25,9 +25,9 @@ use crate::offsets::Position;
 const MISSED_HEARTBEATS: u32 = 3;
 /// A stream of records. Made by [`Client::consumer`](crate::Client::consumer).
 ///
-/// When the connection breaks, or a broker shuts down, it reconnects and goes on at the next offset of
-/// each partition: nothing is left out, nothing is given twice. It ends with `None` where it was told to
-/// stop, and after an error. What is not read yet is held back by flow control.
+/// When the connection breaks, or a broker shuts down, it reconnects and goes on at the next offset
+/// of each partition: nothing is left out, nothing is given twice. It ends with `None` where it was
+/// told to stop, and after an error. What is not read yet is held back by flow control.
 ///
 /// It is read by records (it is a [`Stream`], and has [`next`](Consumer::next)), by batches
 /// ([`next_batch`](Consumer::next_batch), which is fastest), or by events
@@ -131,14 +131,15 @@ impl Consumer {
     ///
     /// # Errors
     ///
-    /// What cannot be mended by reconnecting: a topic that was deleted, an offset that does not exist, a
-    /// batch that cannot be decoded, no broker for the reconnect timeout. Then the consumer has ended.
+    /// What cannot be mended by reconnecting: a topic that was deleted, an offset that does not
+    /// exist, a batch that cannot be decoded, no broker for the reconnect timeout. Then the
+    /// consumer has ended.
     pub async fn next(&mut self) -> Option<Result<ConsumedRecord, Error>> {
         StreamExt::next(self).await
     }
 
-    /// The next batch of records, or what is left of the one whose records are being read. `None` at the
-    /// end.
+    /// The next batch of records, or what is left of the one whose records are being read. `None`
+    /// at the end.
     ///
     /// # Errors
     ///

@@ -151,8 +151,8 @@ fn check_ids(progress: &Progress, started: &[PartitionState]) -> Result<(), Erro
 
 /// The request that goes on at `progress`.
 ///
-/// Partitions are read from their next offsets, so they have to be named; a pattern beside them, which
-/// covers the topic as a whole, lets those join that are added later.
+/// Partitions are read from their next offsets, so they have to be named; a pattern beside them,
+/// which covers the topic as a whole, lets those join that are added later.
 async fn request(plan: &Plan, progress: &Progress) -> Result<SubscribeRequest, Error> {
     let mut topics = Vec::with_capacity(plan.selections.len());
     let mut patterns: Vec<String> = Vec::new();

@@ -23,8 +23,8 @@ const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024 - 64 * 1024;
 
 /// One append. Made by [`Client::append`].
 ///
-/// With a partition, all records are appended or none is. Without one the broker places each record, and
-/// each partition's share is atomic by itself.
+/// With a partition, all records are appended or none is. Without one the broker places each
+/// record, and each partition's share is atomic by itself.
 ///
 /// ```no_run
 /// # async fn run(client: ropewalk::Client) -> Result<(), ropewalk::Error> {
@@ -82,13 +82,14 @@ impl Append {
         self
     }
 
-    /// Appends records, and says where each went. Topic and partition that the records name themselves
-    /// are not looked at. The call is made again only while nothing can have been appended.
+    /// Appends records, and says where each went. Topic and partition that the records name
+    /// themselves are not looked at. The call is made again only while nothing can have been
+    /// appended.
     ///
     /// # Errors
     ///
-    /// `EXPECTED_OFFSET_MISMATCH` with the metadata `current`, and the other reasons of the producer
-    /// service.
+    /// `EXPECTED_OFFSET_MISMATCH` with the metadata `current`, and the other reasons of the
+    /// producer service.
     pub async fn send(
         &self,
         records: impl IntoIterator<Item = Record>,

@@ -30,8 +30,8 @@ pub struct Appended {
 /// A record on its way: a future of where it went. Given by
 /// [`Producer::enqueue`](crate::Producer::enqueue).
 ///
-/// The record is sent whether this is awaited or dropped. Awaiting fails with the error of the record's
-/// batch; see [`Error::may_have_happened`] for what that says.
+/// The record is sent whether this is awaited or dropped. Awaiting fails with the error of the
+/// record's batch; see [`Error::may_have_happened`] for what that says.
 #[derive(Debug)]
 #[must_use = "a record may fail: await this, or drop it on purpose"]
 pub struct Delivery {
@@ -98,7 +98,8 @@ impl Completion {
 
     /// Sets the outcome, once, and wakes those who wait.
     fn finish(&self, result: Result<Placement, Error>) {
-        // Taken under the lock, so that whoever looked before and found nothing is in the list by now.
+        // Taken under the lock, so that whoever looked before and found nothing is in the list by
+        // now.
         let waiting = {
             let mut waiting = self.waiting();
             let first = self.result.set(result).is_ok();

@@ -79,24 +79,24 @@ impl ProducerBuilder {
         }
     }
 
-    /// The bytes at which a batch is full. A record that is larger goes alone. Default: 128 KiB; 1 B to
-    /// 3.5 MiB.
+    /// The bytes at which a batch is full. A record that is larger goes alone. Default: 128 KiB; 1
+    /// B to 3.5 MiB.
     #[must_use]
     pub fn batch_bytes(mut self, bytes: usize) -> Self {
         self.settings.batch_bytes = bytes.clamp(1, MAX_RECORD_BYTES);
         self
     }
 
-    /// How many batches of a partition may be in flight at once. While fewer are, whatever is there is
-    /// sent at once; otherwise records gather in larger batches. Default: 5, at least 1.
+    /// How many batches of a partition may be in flight at once. While fewer are, whatever is there
+    /// is sent at once; otherwise records gather in larger batches. Default: 5, at least 1.
     #[must_use]
     pub fn max_in_flight(mut self, batches: usize) -> Self {
         self.settings.in_flight = batches.max(1);
         self
     }
 
-    /// The bytes of records that may wait or be in flight, in their encoded form; beyond it callers wait.
-    /// A record that is larger by itself is refused. Default: 32 MiB; at most 512 MiB.
+    /// The bytes of records that may wait or be in flight, in their encoded form; beyond it callers
+    /// wait. A record that is larger by itself is refused. Default: 32 MiB; at most 512 MiB.
     #[must_use]
     pub fn memory_bytes(mut self, bytes: usize) -> Self {
         self.settings.memory_bytes = bytes.clamp(1, MAX_MEMORY_BYTES);
@@ -117,8 +117,8 @@ impl ProducerBuilder {
         self
     }
 
-    /// Whether batches that may have been appended are sent again, as after a broken connection. Records
-    /// can then be appended twice. Default: no; such batches fail, and
+    /// Whether batches that may have been appended are sent again, as after a broken connection.
+    /// Records can then be appended twice. Default: no; such batches fail, and
     /// [`Error::may_have_happened`] says so.
     #[must_use]
     pub fn retry_maybe(mut self, retry: bool) -> Self {
@@ -126,8 +126,8 @@ impl ProducerBuilder {
         self
     }
 
-    /// Whether a batch that was refused for the moment is given up once a batch after it on the same
-    /// partition was appended, rather than appended out of order. Default: yes.
+    /// Whether a batch that was refused for the moment is given up once a batch after it on the
+    /// same partition was appended, rather than appended out of order. Default: yes.
     #[must_use]
     pub fn keep_order(mut self, keep: bool) -> Self {
         self.settings.keep_order = keep;
@@ -161,9 +161,9 @@ impl ProducerBuilder {
 /// Sends records in batches, pipelined, over one connection. Cheap to clone, and made to be shared:
 /// records from many tasks end up in common batches.
 ///
-/// Records of one partition are appended in the order in which they were accepted, also when some had to
-/// be sent again. Memory is bounded: while the buffer is full, callers wait. When the last clone is
-/// dropped, what was accepted is still sent; [`close`](Producer::close) waits for that.
+/// Records of one partition are appended in the order in which they were accepted, also when some
+/// had to be sent again. Memory is bounded: while the buffer is full, callers wait. When the last
+/// clone is dropped, what was accepted is still sent; [`close`](Producer::close) waits for that.
 ///
 /// ```no_run
 /// # async fn run(client: ropewalk::Client) -> Result<(), ropewalk::Error> {
@@ -219,8 +219,8 @@ impl Producer {
     ///
     /// # Errors
     ///
-    /// The reasons of the producer service; [`Error::may_have_happened`] says whether the record may be
-    /// in the log all the same.
+    /// The reasons of the producer service; [`Error::may_have_happened`] says whether the record
+    /// may be in the log all the same.
     pub async fn send(&self, record: Record) -> Result<Appended, Error> {
         self.enqueue(record).await?.await
     }
@@ -230,8 +230,8 @@ impl Producer {
     ///
     /// # Errors
     ///
-    /// None of the record was sent: it is too large, the buffer stayed full for the delivery timeout,
-    /// the producer is closed, or the topic could not be looked up.
+    /// None of the record was sent: it is too large, the buffer stayed full for the delivery
+    /// timeout, the producer is closed, or the topic could not be looked up.
     pub async fn enqueue(&self, record: Record) -> Result<Delivery, Error> {
         let sizes = Sizes::of(&record);
         check(sizes)?;

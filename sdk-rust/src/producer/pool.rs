@@ -1,5 +1,5 @@
-//! The records that wait, by partition. Callers put records in, the sender takes batches out; the lock is
-//! held for as long as it takes to copy a record.
+//! The records that wait, by partition. Callers put records in, the sender takes batches out; the
+//! lock is held for as long as it takes to copy a record.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
@@ -63,7 +63,8 @@ struct Topic {
 pub(super) enum Layout {
     /// Nothing: it has to be asked for.
     Unknown,
-    /// The topic does not exist. A record without a partition makes the broker create it, where allowed.
+    /// The topic does not exist. A record without a partition makes the broker create it, where
+    /// allowed.
     Missing,
     /// The number of partitions.
     Partitions(i32),
@@ -182,8 +183,8 @@ impl Pool {
         self.state().outstanding.is_empty()
     }
 
-    /// A batch in flight was appended. True: the broker may have created its topic, whose layout is to be
-    /// learned now.
+    /// A batch in flight was appended. True: the broker may have created its topic, whose layout is
+    /// to be learned now.
     pub(super) fn succeeded(&self, batch: &Batch, response: &ProduceResponse) -> bool {
         let mut state = self.state();
         state.queues[batch.queue].landed(batch);
@@ -352,7 +353,8 @@ impl State {
         Ok(Some(self.partition(topic, partition)))
     }
 
-    /// The partition for a record without a key: the same for all records of a batch, then the next.
+    /// The partition for a record without a key: the same for all records of a batch, then the
+    /// next.
     fn sticky(&mut self, topic: usize, count: i32, bytes: usize, limit: usize) -> i32 {
         let current = self.topics[topic].sticky % count.max(1);
         let queue = self.partition(topic, current);
@@ -388,7 +390,8 @@ impl State {
     fn may_send(&self, id: usize, now: Instant, settings: &Settings) -> bool {
         let queue = &self.queues[id];
         if queue.partition.is_none() {
-            // The broker may place the next batch on the same partition: one at a time keeps the order.
+            // The broker may place the next batch on the same partition: one at a time keeps the
+            // order.
             return queue.may_send(now, 1);
         }
         // What the broker places comes first, so that a key's records stay in order.

@@ -1,5 +1,5 @@
-//! The batches of one partition, in order: the one that is filling, those that wait, and which are in
-//! flight. It knows nothing of connections or of other partitions.
+//! The batches of one partition, in order: the one that is filling, those that wait, and which are
+//! in flight. It knows nothing of connections or of other partitions.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -23,8 +23,8 @@ pub(super) struct Queue {
     pub(super) listed: bool,
     /// Nothing is sent before this, after a refusal.
     pub(super) not_before: Option<Instant>,
-    /// Whether the last answer was a refusal: then one batch goes at a time until one is appended, so
-    /// that the broker's recovery cannot fall between two batches in flight and swap them.
+    /// Whether the last answer was a refusal: then one batch goes at a time until one is appended,
+    /// so that the broker's recovery cannot fall between two batches in flight and swap them.
     pub(super) probing: bool,
     open: Option<OpenBatch>,
     waiting: VecDeque<Batch>,
@@ -74,7 +74,8 @@ impl Queue {
         let open = self.open.get_or_insert_with(|| {
             let completion = Arc::new(Completion::new(Arc::clone(topic)));
             begun = Some((sequence, Arc::clone(&completion)));
-            // Batches of a queue tend to be alike: one buffer of the last one's size is rarely moved.
+            // Batches of a queue tend to be alike: one buffer of the last one's size is rarely
+            // moved.
             let likely = last_size.min(limit) + last_size / 8;
             OpenBatch::new(completion, likely.max(bytes).max(SMALLEST_BUFFER))
         });
@@ -98,8 +99,8 @@ impl Queue {
         self.open.is_none() && self.waiting.is_empty() && self.in_flight.is_empty()
     }
 
-    /// Whether a batch may be sent now. A batch that comes back waits until none that was sent after it
-    /// is in flight, so that what happened to those is known first.
+    /// Whether a batch may be sent now. A batch that comes back waits until none that was sent
+    /// after it is in flight, so that what happened to those is known first.
     pub(super) fn may_send(&self, now: Instant, most_in_flight: usize) -> bool {
         let most_in_flight = if self.probing { 1 } else { most_in_flight };
         if self.in_flight.len() >= most_in_flight || self.not_before.is_some_and(|at| at > now) {

@@ -189,7 +189,8 @@ impl Sender {
         }
     }
 
-    /// A batch in flight was refused, or its answer will not come. It is sent again where that is safe.
+    /// A batch in flight was refused, or its answer will not come. It is sent again where that is
+    /// safe.
     fn refused(&mut self, mut batch: Batch, error: Error, unsent: bool) {
         let settings = &self.pool.settings;
         let in_time = batch.opened.elapsed() < settings.delivery_timeout;

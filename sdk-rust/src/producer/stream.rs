@@ -20,7 +20,8 @@ use crate::connector::Connection;
 /// Requests between the sender and the connection: enough that neither waits for the other's turn.
 const HAND_OVER: usize = 8;
 
-/// An open stream. Requests go in as numbers and bytes; answers come out in any order of partitions.
+/// An open stream. Requests go in as numbers and bytes; answers come out in any order of
+/// partitions.
 pub(super) struct ProduceStream {
     pub(super) requests: mpsc::Sender<ProduceStreamRequest>,
     pub(super) answers: BoxStream<'static, Result<ProduceStreamResponse, Status>>,

@@ -1,5 +1,5 @@
-//! A broker in memory, in the test's own process, that does as it is told: refuses, stays silent, cuts
-//! streams.
+//! A broker in memory, in the test's own process, that does as it is told: refuses, stays silent,
+//! cuts streams.
 
 mod admin;
 mod consume;

@@ -59,7 +59,7 @@ pub(crate) fn before(text: &str) -> Result<BeforeOffset, String> {
 /// Reads a point in time: RFC 3339, seconds since 1970 with or without a fraction, or how long ago.
 fn time(text: &str) -> Result<SystemTime, String> {
     let expected = || {
-        "a time such as 2026-01-31T12:00:00Z, 1769860800 (seconds since 1970), or 15m (ago) is expected"
+        "a time is expected, such as 2026-01-31T12:00:00Z, 1769860800 (s since 1970) or 15m (ago)"
             .to_owned()
     };
     if let Ok(seconds) = text.parse::<f64>() {

@@ -13,8 +13,8 @@ use super::output::stdout;
 use super::progress::Progress;
 use super::run::connect;
 
-/// Records that were accepted and whose outcome was not looked at yet. The producer's own buffer, in
-/// bytes, is reached first unless records are tiny.
+/// Records that were accepted and whose outcome was not looked at yet. The producer's own buffer,
+/// in bytes, is reached first unless records are tiny.
 const OUTSTANDING: usize = 64 * 1024;
 
 pub(super) async fn produce(args: Produce) -> Result<(), Failure> {

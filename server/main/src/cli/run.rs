@@ -9,7 +9,8 @@ use super::args::{Command, Common, Records, Topic};
 use super::failure::Failure;
 use super::{cluster, consume, offsets, output, produce, records, topic};
 
-/// Runs a command to its end and gives its exit code. `root` is the whole command line, for completions.
+/// Runs a command to its end and gives its exit code. `root` is the whole command line, for
+/// completions.
 pub(crate) async fn run(command: Command, root: clap::Command) -> ExitCode {
     match Box::pin(dispatch(command, root)).await {
         Ok(code) => code,
