@@ -1,8 +1,8 @@
 //! Compiles the protos twice, without protoc.
 //!
 //! Clients get the contract as it is written. The broker gets its own copy, in which every field of
-//! type `RecordSet` is `bytes`: the two are the same on the wire, and the broker can check and store a
-//! batch without building its records.
+//! type `RecordSet` is `bytes`: the two are the same on the wire, and the broker can check and
+//! store a batch without building its records.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};

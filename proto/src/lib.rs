@@ -1,7 +1,7 @@
 //! The protobuf contract of Ropewalk, compiled without protoc.
 //!
-//! [`v1`] is the contract as clients see it. [`broker`] is the same contract as the broker reads it:
-//! a `RecordSet` is opaque bytes there. [`FILE_DESCRIPTOR_SET`] serves reflection.
+//! [`v1`] is the contract as clients see it. [`broker`] is the same contract as the broker reads
+//! it: a `RecordSet` is opaque bytes there. [`FILE_DESCRIPTOR_SET`] serves reflection.
 
 /// `ropewalk.v1` as clients see it: messages, client stubs, and server traits for test servers.
 #[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all)]
@@ -36,8 +36,7 @@ pub mod google {
 }
 
 /// The encoded `FileDescriptorSet` of the contract and of what it imports.
-pub const FILE_DESCRIPTOR_SET: &[u8] =
-    include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
 /// The domain of every ErrorInfo detail.
 pub const ERROR_DOMAIN: &str = "ropewalk.v1";

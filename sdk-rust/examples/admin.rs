@@ -13,9 +13,7 @@ use ropewalk::{Client, ErrorKind, NewTopic, Retention, Setting, TopicUpdate};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let name = std::env::args()
-        .nth(1)
-        .unwrap_or_else(|| "scratch".to_owned());
+    let name = std::env::args().nth(1).unwrap_or_else(|| "scratch".to_owned());
     let server = std::env::var("ROPEWALK_SERVER");
     let server = server.unwrap_or_else(|_| "127.0.0.1:9092".to_owned());
     let admin = Client::connect(&server).await?.admin();
@@ -27,13 +25,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => println!("{name} was there"),
         Err(error) => return Err(error.into()),
     }
-    admin
-        .update_topic(
-            TopicUpdate::of(&name)
-                .partitions(3)
-                .reset(Setting::Retention),
-        )
-        .await?;
+    admin.update_topic(TopicUpdate::of(&name).partitions(3).reset(Setting::Retention)).await?;
 
     for partition in admin.topic(&name).await?.partitions {
         println!(
@@ -42,10 +34,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         );
     }
     for broker in admin.cluster().await?.brokers {
-        println!(
-            "broker {} at {} leads {}",
-            broker.id, broker.address, broker.leader_count
-        );
+        println!("broker {} at {} leads {}", broker.id, broker.address, broker.leader_count);
     }
     println!("{:?}", admin.health().await?);
     admin.delete_topic(&name).await?;

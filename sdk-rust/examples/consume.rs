@@ -17,11 +17,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let group_name = arguments.next().unwrap_or_else(|| "example".to_owned());
     let server = std::env::var("ROPEWALK_SERVER");
     let server = server.unwrap_or_else(|_| "127.0.0.1:9092".to_owned());
-    let client = Client::builder()
-        .address(&server)
-        .name("example-consume")
-        .connect()
-        .await?;
+    let client = Client::builder().address(&server).name("example-consume").connect().await?;
     let group = client.group(&group_name);
 
     let mut consumer = client
@@ -35,12 +31,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     while let Some(record) = consumer.next().await {
         let record = record?;
         let value = record.value.unwrap_or_default();
-        println!(
-            "{}@{} {}",
-            record.partition,
-            record.offset,
-            String::from_utf8_lossy(&value)
-        );
+        println!("{}@{} {}", record.partition, record.offset, String::from_utf8_lossy(&value));
     }
     group.commit(consumer.positions()).await?;
     Ok(())

@@ -13,26 +13,16 @@ use ropewalk::{Client, Record};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let topic = std::env::args()
-        .nth(1)
-        .unwrap_or_else(|| "numbers".to_owned());
+    let topic = std::env::args().nth(1).unwrap_or_else(|| "numbers".to_owned());
     let server = std::env::var("ROPEWALK_SERVER");
     let server = server.unwrap_or_else(|_| "127.0.0.1:9092".to_owned());
-    let client = Client::builder()
-        .address(&server)
-        .name("example-produce")
-        .connect()
-        .await?;
+    let client = Client::builder().address(&server).name("example-produce").connect().await?;
     let producer = client.producer().build();
 
     // Accepting is not waiting: the records travel in batches while lines are still being read.
     let mut deliveries = Vec::new();
     for line in std::io::stdin().lock().lines() {
-        deliveries.push(
-            producer
-                .enqueue(Record::to(topic.as_str()).value(line?))
-                .await?,
-        );
+        deliveries.push(producer.enqueue(Record::to(topic.as_str()).value(line?)).await?);
     }
     let mut failed = 0;
     for delivery in deliveries {
@@ -49,9 +39,5 @@ async fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     producer.close().await?;
-    if failed > 0 {
-        Err(format!("{failed} records failed").into())
-    } else {
-        Ok(())
-    }
+    if failed > 0 { Err(format!("{failed} records failed").into()) } else { Ok(()) }
 }

@@ -138,13 +138,9 @@ impl Admin {
         let request = topic.into_proto()?;
         let answer = self
             .client
-            .call(
-                Repeat::WhileNotDone,
-                request,
-                |channel, request| async move {
-                    AdminServiceClient::new(channel).create_topic(request).await
-                },
-            )
+            .call(Repeat::WhileNotDone, request, |channel, request| async move {
+                AdminServiceClient::new(channel).create_topic(request).await
+            })
             .await?;
         answer.topic.map(Topic::from_proto).ok_or_else(empty)
     }
@@ -155,9 +151,7 @@ impl Admin {
     ///
     /// `TOPIC_NOT_FOUND`, and what every call may meet.
     pub async fn topic(&self, name: &str) -> Result<TopicDescription, Error> {
-        let request = v1::GetTopicRequest {
-            name: name.to_owned(),
-        };
+        let request = v1::GetTopicRequest { name: name.to_owned() };
         let answer = self
             .client
             .call(Repeat::Freely, request, |channel, request| async move {
@@ -166,11 +160,7 @@ impl Admin {
             .await?;
         Ok(TopicDescription {
             topic: answer.topic.map(Topic::from_proto).ok_or_else(empty)?,
-            partitions: answer
-                .partitions
-                .into_iter()
-                .map(Partition::from_proto)
-                .collect(),
+            partitions: answer.partitions.into_iter().map(Partition::from_proto).collect(),
         })
     }
 
@@ -211,13 +201,9 @@ impl Admin {
         let request = update.into_proto()?;
         let answer = self
             .client
-            .call(
-                Repeat::WhileNotDone,
-                request,
-                |channel, request| async move {
-                    AdminServiceClient::new(channel).update_topic(request).await
-                },
-            )
+            .call(Repeat::WhileNotDone, request, |channel, request| async move {
+                AdminServiceClient::new(channel).update_topic(request).await
+            })
             .await?;
         answer.topic.map(Topic::from_proto).ok_or_else(empty)
     }
@@ -228,17 +214,11 @@ impl Admin {
     ///
     /// `TOPIC_NOT_FOUND`, and what every call may meet.
     pub async fn delete_topic(&self, name: &str) -> Result<(), Error> {
-        let request = v1::DeleteTopicRequest {
-            name: name.to_owned(),
-        };
+        let request = v1::DeleteTopicRequest { name: name.to_owned() };
         self.client
-            .call(
-                Repeat::WhileNotDone,
-                request,
-                |channel, request| async move {
-                    AdminServiceClient::new(channel).delete_topic(request).await
-                },
-            )
+            .call(Repeat::WhileNotDone, request, |channel, request| async move {
+                AdminServiceClient::new(channel).delete_topic(request).await
+            })
             .await?;
         Ok(())
     }
@@ -259,31 +239,15 @@ impl Admin {
         if before.is_some_and(|offset| offset < 0) {
             return Err(Error::invalid("an offset is not negative"));
         }
-        let target = v1::DeleteRecordsTarget {
-            partition,
-            before_offset: before.unwrap_or(-1),
-        };
-        let request = v1::DeleteRecordsRequest {
-            topic: topic.to_owned(),
-            targets: vec![target],
-        };
+        let target = v1::DeleteRecordsTarget { partition, before_offset: before.unwrap_or(-1) };
+        let request = v1::DeleteRecordsRequest { topic: topic.to_owned(), targets: vec![target] };
         let answer = self
             .client
-            .call(
-                Repeat::WhileNotDone,
-                request,
-                |channel, request| async move {
-                    AdminServiceClient::new(channel)
-                        .delete_records(request)
-                        .await
-                },
-            )
+            .call(Repeat::WhileNotDone, request, |channel, request| async move {
+                AdminServiceClient::new(channel).delete_records(request).await
+            })
             .await?;
-        answer
-            .partitions
-            .first()
-            .map(|deleted| deleted.log_start_offset)
-            .ok_or_else(empty)
+        answer.partitions.first().map(|deleted| deleted.log_start_offset).ok_or_else(empty)
     }
 
     /// Describes the cluster.
@@ -310,19 +274,13 @@ impl Admin {
     pub async fn health(&self) -> Result<Health, Error> {
         let answer = self
             .client
-            .call(
-                Repeat::Freely,
-                HealthRequest::default(),
-                |channel, request| async move {
-                    let mut grpc = Grpc::new(channel);
-                    grpc.ready()
-                        .await
-                        .map_err(|error| tonic::Status::from_error(error.into()))?;
-                    let codec = ProstCodec::<HealthRequest, HealthResponse>::default();
-                    let path = PathAndQuery::from_static("/grpc.health.v1.Health/Check");
-                    grpc.unary(request, path, codec).await
-                },
-            )
+            .call(Repeat::Freely, HealthRequest::default(), |channel, request| async move {
+                let mut grpc = Grpc::new(channel);
+                grpc.ready().await.map_err(|error| tonic::Status::from_error(error.into()))?;
+                let codec = ProstCodec::<HealthRequest, HealthResponse>::default();
+                let path = PathAndQuery::from_static("/grpc.health.v1.Health/Check");
+                grpc.unary(request, path, codec).await
+            })
             .await?;
         Ok(match answer.status {
             1 => Health::Serving,
@@ -347,10 +305,7 @@ struct HealthResponse {
 }
 
 fn empty() -> Error {
-    Error::new(
-        ErrorKind::Internal,
-        "the broker's answer lacks what was asked for",
-    )
+    Error::new(ErrorKind::Internal, "the broker's answer lacks what was asked for")
 }
 
 /// An id, where 0 stands for none.

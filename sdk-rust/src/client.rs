@@ -49,10 +49,7 @@ impl ClientBuilder {
     /// the cluster will do; they are tried in the order given.
     #[must_use]
     pub fn address(mut self, address: &str) -> Self {
-        let parts = address
-            .split(',')
-            .map(str::trim)
-            .filter(|part| !part.is_empty());
+        let parts = address.split(',').map(str::trim).filter(|part| !part.is_empty());
         self.addresses.extend(parts.map(str::to_owned));
         self
     }
@@ -174,16 +171,10 @@ impl Client {
         let request = list_request(queries);
         let answer = self
             .call(Repeat::Freely, request, |channel, request| async move {
-                ConsumerServiceClient::new(channel)
-                    .list_offsets(request)
-                    .await
+                ConsumerServiceClient::new(channel).list_offsets(request).await
             })
             .await?;
-        Ok(answer
-            .offsets
-            .into_iter()
-            .map(PartitionOffset::from_proto)
-            .collect())
+        Ok(answer.offsets.into_iter().map(PartitionOffset::from_proto).collect())
     }
 
     pub(crate) fn connector(&self) -> &Connector {
@@ -219,11 +210,7 @@ impl Client {
             let safe = repeat == Repeat::Freely || !error.may_have_happened();
             let wait = backoff.next(error.retry_after());
             if !safe || !error.is_retriable() || Instant::now() + wait >= deadline {
-                return Err(if unsure {
-                    error.with_outcome(Outcome::Unknown)
-                } else {
-                    error
-                });
+                return Err(if unsure { error.with_outcome(Outcome::Unknown) } else { error });
             }
             tracing::debug!(%error, ?wait, "trying a call again");
             sleep(wait).await;
@@ -242,10 +229,7 @@ impl Client {
     {
         let connecting = timeout_at(deadline, self.connection());
         let (generation, connection) = connecting.await.map_err(|_| {
-            Error::new(
-                ErrorKind::Unreachable,
-                "no broker could be reached in the time allowed",
-            )
+            Error::new(ErrorKind::Unreachable, "no broker could be reached in the time allowed")
         })??;
         let mut request = Request::new(message);
         request.set_timeout(deadline.saturating_duration_since(Instant::now()));
@@ -254,10 +238,8 @@ impl Client {
             Ok(Ok(response)) => Ok(response.into_inner()),
             Ok(Err(status)) => {
                 let error = Error::from_status(&status);
-                if matches!(
-                    error.kind(),
-                    ErrorKind::Disconnected | ErrorKind::Unreachable
-                ) || error.reason() == "BROKER_DRAINING"
+                if matches!(error.kind(), ErrorKind::Disconnected | ErrorKind::Unreachable)
+                    || error.reason() == "BROKER_DRAINING"
                 {
                     self.forget(generation, &connection).await;
                 }

@@ -50,10 +50,7 @@ impl Connector {
             .iter()
             .map(|address| endpoint(address, connect_timeout, user_agent))
             .collect::<Result<Vec<_>, _>>()?;
-        Ok(Connector {
-            endpoints,
-            preferred: AtomicUsize::new(0),
-        })
+        Ok(Connector { endpoints, preferred: AtomicUsize::new(0) })
     }
 
     /// Connects to the first address that answers, beginning with the one that worked last.
@@ -73,18 +70,11 @@ impl Connector {
             match endpoint.connect().await {
                 Ok(channel) => {
                     self.preferred.store(index, Ordering::Relaxed);
-                    return Ok(Connection {
-                        channel,
-                        index,
-                        given_up: false,
-                    });
+                    return Ok(Connection { channel, index, given_up: false });
                 }
                 Err(error) => failures.push(format!(
                     "{}: {}",
-                    endpoint
-                        .uri()
-                        .authority()
-                        .map_or("", |authority| authority.as_str()),
+                    endpoint.uri().authority().map_or("", |authority| authority.as_str()),
                     innermost(&error)
                 )),
             }
@@ -102,11 +92,7 @@ impl Connector {
 
 fn endpoint(address: &str, timeout: Duration, user_agent: &str) -> Result<Endpoint, Error> {
     let bare = address.strip_prefix("http://").unwrap_or(address);
-    let wrong = || {
-        Error::invalid(format!(
-            "`{address}` is not an address of the form HOST:PORT"
-        ))
-    };
+    let wrong = || Error::invalid(format!("`{address}` is not an address of the form HOST:PORT"));
     let (host, port) = bare.rsplit_once(':').ok_or_else(wrong)?;
     if host.is_empty() || port.parse::<u16>().is_err() {
         return Err(wrong());

@@ -181,9 +181,7 @@ impl Error {
         if status.details().is_empty() {
             return from_transport(status);
         }
-        let details = RpcStatus::decode(status.details())
-            .unwrap_or_default()
-            .details;
+        let details = RpcStatus::decode(status.details()).unwrap_or_default().details;
         from_broker(status.code(), status.message().to_owned(), &details)
     }
 
@@ -207,21 +205,12 @@ fn from_broker(code: Code, message: String, details: &[prost_types::Any]) -> Err
     }
     let (surely_not, retriable) = conclude(&info.reason).unwrap_or((
         never_done(code),
-        matches!(
-            code,
-            Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded
-        ),
+        matches!(code, Code::Unavailable | Code::ResourceExhausted | Code::DeadlineExceeded),
     ));
     let metadata: BTreeMap<_, _> = info.metadata.into_iter().collect();
     // Of a request that the broker split over partitions, some parts may have been appended.
-    let in_part = metadata
-        .get("appended")
-        .is_some_and(|partitions| !partitions.is_empty());
-    let outcome = if surely_not && !in_part {
-        Outcome::DidNotHappen
-    } else {
-        Outcome::Unknown
-    };
+    let in_part = metadata.get("appended").is_some_and(|partitions| !partitions.is_empty());
+    let outcome = if surely_not && !in_part { Outcome::DidNotHappen } else { Outcome::Unknown };
     Error(Arc::new(Inner {
         kind: kind_of(code),
         outcome,
@@ -315,10 +304,7 @@ fn from_transport(status: &Status) -> Error {
         source = cause.source();
     }
     if broken {
-        return Error::new(
-            ErrorKind::Disconnected,
-            format!("the connection broke: {deepest}"),
-        );
+        return Error::new(ErrorKind::Disconnected, format!("the connection broke: {deepest}"));
     }
     match status.code() {
         // Brokers do not say these: something between did, or the stream was reset.

@@ -24,11 +24,7 @@ impl Position {
     /// The place before the record at `offset`.
     #[must_use]
     pub fn new(topic: impl Into<String>, partition: i32, offset: i64) -> Position {
-        Position {
-            topic: topic.into(),
-            partition,
-            offset,
-        }
+        Position { topic: topic.into(), partition, offset }
     }
 }
 
@@ -44,32 +40,20 @@ impl OffsetQuery {
     /// The first record that is still there.
     #[must_use]
     pub fn earliest(topic: impl Into<String>) -> OffsetQuery {
-        OffsetQuery {
-            topic: topic.into(),
-            partition: None,
-            position: Query::Earliest(()),
-        }
+        OffsetQuery { topic: topic.into(), partition: None, position: Query::Earliest(()) }
     }
 
     /// After the last record. At least as far as every append that was answered before the call.
     #[must_use]
     pub fn latest(topic: impl Into<String>) -> OffsetQuery {
-        OffsetQuery {
-            topic: topic.into(),
-            partition: None,
-            position: Query::Latest(()),
-        }
+        OffsetQuery { topic: topic.into(), partition: None, position: Query::Latest(()) }
     }
 
     /// The first record whose time is at or after `time`; the latest offset when there is none.
     #[must_use]
     pub fn at(topic: impl Into<String>, time: SystemTime) -> OffsetQuery {
         let position = Query::Timestamp(time.into());
-        OffsetQuery {
-            topic: topic.into(),
-            partition: None,
-            position,
-        }
+        OffsetQuery { topic: topic.into(), partition: None, position }
     }
 
     /// Asks for this partition, from 0, only. Left out: every partition.
@@ -88,9 +72,7 @@ pub(crate) fn list_request(
         partition: query.partition,
         position: Some(query.position),
     });
-    v1::ListOffsetsRequest {
-        queries: queries.collect(),
-    }
+    v1::ListOffsetsRequest { queries: queries.collect() }
 }
 
 /// A position, resolved.
@@ -173,9 +155,7 @@ impl Group {
     /// `OFFSET_OUT_OF_RANGE` for an offset beyond a partition's end, `TOPIC_NOT_FOUND`,
     /// `PARTITION_NOT_FOUND`, and what every call may meet.
     pub async fn commit(&self, positions: impl IntoIterator<Item = Position>) -> Result<(), Error> {
-        let with_metadata = positions
-            .into_iter()
-            .map(|position| (position, String::new()));
+        let with_metadata = positions.into_iter().map(|position| (position, String::new()));
         self.commit_with_metadata(with_metadata).await
     }
 
@@ -201,15 +181,10 @@ impl Group {
         if offsets.is_empty() {
             return Ok(());
         }
-        let request = v1::CommitOffsetRequest {
-            group: self.name.clone(),
-            offsets,
-        };
+        let request = v1::CommitOffsetRequest { group: self.name.clone(), offsets };
         self.client
             .call(Repeat::Freely, request, |channel, request| async move {
-                ConsumerServiceClient::new(channel)
-                    .commit_offset(request)
-                    .await
+                ConsumerServiceClient::new(channel).commit_offset(request).await
             })
             .await?;
         Ok(())
@@ -222,16 +197,12 @@ impl Group {
     ///
     /// What every call may meet.
     pub async fn committed(&self) -> Result<Vec<CommittedOffset>, Error> {
-        let request = v1::GetCommittedOffsetsRequest {
-            group: self.name.clone(),
-            topics: Vec::new(),
-        };
+        let request =
+            v1::GetCommittedOffsetsRequest { group: self.name.clone(), topics: Vec::new() };
         let answer = self
             .client
             .call(Repeat::Freely, request, |channel, request| async move {
-                ConsumerServiceClient::new(channel)
-                    .get_committed_offsets(request)
-                    .await
+                ConsumerServiceClient::new(channel).get_committed_offsets(request).await
             })
             .await?;
         let offsets = answer.offsets.into_iter().map(|proto| CommittedOffset {

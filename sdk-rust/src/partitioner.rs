@@ -14,10 +14,7 @@ fn murmur2(key: &[u8]) -> u32 {
     }
     let rest = words.remainder();
     if !rest.is_empty() {
-        let last = rest
-            .iter()
-            .rev()
-            .fold(0, |word, &byte| word << 8 | u32::from(byte));
+        let last = rest.iter().rev().fold(0, |word, &byte| word << 8 | u32::from(byte));
         hash = (hash ^ last).wrapping_mul(MIX);
     }
     hash = (hash ^ (hash >> 13)).wrapping_mul(MIX);
@@ -48,10 +45,7 @@ mod tests {
             ("foobar", -790_332_482),
             ("a-little-bit-long-string", -985_981_536),
             ("a-little-bit-longer-string", -1_486_304_829),
-            (
-                "lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8",
-                -58_897_971,
-            ),
+            ("lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58_897_971),
             ("abc", 479_470_107),
         ];
         for (key, hash) in known {

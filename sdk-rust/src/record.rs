@@ -70,10 +70,7 @@ impl Record {
     /// Adds a header after those there are.
     #[must_use]
     pub fn header(mut self, key: impl Into<String>, value: impl Into<Bytes>) -> Record {
-        self.headers.push(Header {
-            key: key.into(),
-            value: Some(value.into()),
-        });
+        self.headers.push(Header { key: key.into(), value: Some(value.into()) });
         self
     }
 

@@ -110,10 +110,7 @@ impl TopicSettings {
     fn to_proto(self) -> Result<v1::TopicSettings, Error> {
         let retention = match self.retention {
             None => None,
-            Some(Retention::Forever) => Some(prost_types::Duration {
-                seconds: -1,
-                nanos: 0,
-            }),
+            Some(Retention::Forever) => Some(prost_types::Duration { seconds: -1, nanos: 0 }),
             Some(Retention::For(time)) => Some(duration(time)?),
         };
         let retention_bytes = match self.retention_bytes {
@@ -152,9 +149,7 @@ impl TopicSettings {
                 .map(|bytes| u64::try_from(bytes).map_or(SizeLimit::Unlimited, SizeLimit::Bytes)),
             segment_bytes: proto.segment_bytes.and_then(|bytes| bytes.try_into().ok()),
             segment_age: proto.segment_age.and_then(|age| age.try_into().ok()),
-            max_record_bytes: proto
-                .max_record_bytes
-                .and_then(|bytes| bytes.try_into().ok()),
+            max_record_bytes: proto.max_record_bytes.and_then(|bytes| bytes.try_into().ok()),
             timestamp_type: timestamp_type(proto.timestamp_type()),
         }
     }
@@ -169,14 +164,11 @@ pub(crate) fn timestamp_type(proto: v1::TimestampType) -> Option<TimestampType> 
 }
 
 fn duration(time: Duration) -> Result<prost_types::Duration, Error> {
-    time.try_into()
-        .map_err(|_| Error::invalid("a duration is too long"))
+    time.try_into().map_err(|_| Error::invalid("a duration is too long"))
 }
 
 fn in_range<T: TryInto<N>, N>(value: T, setting: Setting) -> Result<N, Error> {
-    value
-        .try_into()
-        .map_err(|_| Error::invalid(format!("{} is too large", setting.name())))
+    value.try_into().map_err(|_| Error::invalid(format!("{} is too large", setting.name())))
 }
 
 /// Setters that [`NewTopic`] and [`TopicUpdate`] share.
@@ -255,11 +247,7 @@ impl NewTopic {
     /// `__`.
     #[must_use]
     pub fn named(name: impl Into<String>) -> NewTopic {
-        NewTopic {
-            name: name.into(),
-            partitions: None,
-            settings: TopicSettings::default(),
-        }
+        NewTopic { name: name.into(), partitions: None, settings: TopicSettings::default() }
     }
 
     /// The number of partitions, 1 to 10,000. Left out: the broker's default.
@@ -378,11 +366,7 @@ pub struct Topic {
 impl Topic {
     pub(crate) fn from_proto(proto: v1::Topic) -> Topic {
         Topic {
-            settings: proto
-                .settings
-                .as_ref()
-                .map(TopicSettings::from_proto)
-                .unwrap_or_default(),
+            settings: proto.settings.as_ref().map(TopicSettings::from_proto).unwrap_or_default(),
             name: proto.name,
             id: proto.topic_id,
             partition_count: proto.partition_count,
@@ -403,14 +387,7 @@ mod tests {
             .reset(Setting::MaxRecordBytes);
         let proto = change.into_proto().unwrap();
         let paths = proto.update_mask.unwrap().paths;
-        assert_eq!(
-            paths,
-            [
-                "partition_count",
-                "settings.retention",
-                "settings.max_record_bytes"
-            ]
-        );
+        assert_eq!(paths, ["partition_count", "settings.retention", "settings.max_record_bytes"]);
         let settings = proto.topic.unwrap().settings.unwrap();
         assert_eq!(settings.retention.unwrap().seconds, -1);
         assert_eq!(settings.max_record_bytes, None);
@@ -419,9 +396,7 @@ mod tests {
     #[test]
     fn an_update_of_nothing_or_of_both_is_refused() {
         assert!(TopicUpdate::of("t").into_proto().is_err());
-        let both = TopicUpdate::of("t")
-            .segment_bytes(1)
-            .reset(Setting::SegmentBytes);
+        let both = TopicUpdate::of("t").segment_bytes(1).reset(Setting::SegmentBytes);
         assert!(both.into_proto().is_err());
     }
 

@@ -37,19 +37,10 @@ pub(crate) struct Sizes {
 
 impl Sizes {
     pub(crate) fn of(record: &Record) -> Sizes {
-        let headers: usize = record
-            .headers
-            .iter()
-            .map(|header| field(header_len(header)))
-            .sum();
+        let headers: usize = record.headers.iter().map(|header| field(header_len(header))).sum();
         let bytes = |value: &Option<Bytes>| value.as_ref().map_or(0, |value| field(value.len()));
-        let time = record
-            .timestamp
-            .map_or(0, |time| field(timestamp_len(&time.into())));
-        Sizes {
-            record: bytes(&record.key) + bytes(&record.value) + headers + time,
-            headers,
-        }
+        let time = record.timestamp.map_or(0, |time| field(timestamp_len(&time.into())));
+        Sizes { record: bytes(&record.key) + bytes(&record.value) + headers + time, headers }
     }
 
     /// The bytes that the record takes in a record set.
@@ -69,21 +60,13 @@ fn field(content: usize) -> usize {
 }
 
 fn header_len(header: &Header) -> usize {
-    let key = if header.key.is_empty() {
-        0
-    } else {
-        field(header.key.len())
-    };
+    let key = if header.key.is_empty() { 0 } else { field(header.key.len()) };
     key + header.value.as_ref().map_or(0, |value| field(value.len()))
 }
 
 fn timestamp_len(time: &Timestamp) -> usize {
     let varint = |value: u64| {
-        if value == 0 {
-            0
-        } else {
-            1 + encoded_len_varint(value)
-        }
+        if value == 0 { 0 } else { 1 + encoded_len_varint(value) }
     };
     varint(time.seconds.cast_unsigned()) + varint(i64::from(time.nanos).cast_unsigned())
 }
@@ -156,11 +139,7 @@ pub(crate) fn skip_record(set: &Bytes, at: &mut usize) -> Result<bool, Error> {
 }
 
 fn next_span(set: &Bytes, at: &mut usize) -> Result<Option<Range<usize>>, Error> {
-    let mut reader = Reader {
-        bytes: set,
-        at: *at,
-        end: set.len(),
-    };
+    let mut reader = Reader { bytes: set, at: *at, end: set.len() };
     let mut found = None;
     while let Some((tag, content)) = reader.next()? {
         if tag == u64::from(SET_RECORD) {
@@ -174,11 +153,7 @@ fn next_span(set: &Bytes, at: &mut usize) -> Result<Option<Range<usize>>, Error>
 
 fn read_record(set: &Bytes, span: Range<usize>) -> Result<ReadRecord, Error> {
     let mut record = ReadRecord::default();
-    let mut reader = Reader {
-        bytes: set,
-        at: span.start,
-        end: span.end,
-    };
+    let mut reader = Reader { bytes: set, at: span.start, end: span.end };
     while let Some((tag, content)) = reader.next()? {
         match u8::try_from(tag) {
             Ok(KEY | KEY_TEXT) => record.key = Some(set.slice(content)),
@@ -193,15 +168,8 @@ fn read_record(set: &Bytes, span: Range<usize>) -> Result<ReadRecord, Error> {
 }
 
 fn read_header(set: &Bytes, span: Range<usize>) -> Result<Header, Error> {
-    let mut header = Header {
-        key: String::new(),
-        value: None,
-    };
-    let mut reader = Reader {
-        bytes: set,
-        at: span.start,
-        end: span.end,
-    };
+    let mut header = Header { key: String::new(), value: None };
+    let mut reader = Reader { bytes: set, at: span.start, end: span.end };
     while let Some((tag, content)) = reader.next()? {
         match u8::try_from(tag) {
             Ok(HEADER_KEY) => header.key = String::from_utf8_lossy(&set[content]).into_owned(),
@@ -243,10 +211,7 @@ impl Reader<'_> {
             _ => return Err(damaged()),
         };
         let start = self.at;
-        let end = start
-            .checked_add(length)
-            .filter(|end| *end <= self.end)
-            .ok_or_else(damaged)?;
+        let end = start.checked_add(length).filter(|end| *end <= self.end).ok_or_else(damaged)?;
         self.at = end;
         Ok(Some((tag, start..end)))
     }
@@ -261,10 +226,7 @@ impl Reader<'_> {
 }
 
 pub(crate) fn damaged() -> Error {
-    Error::new(
-        ErrorKind::DataLoss,
-        "a batch that arrived cannot be decoded",
-    )
+    Error::new(ErrorKind::DataLoss, "a batch that arrived cannot be decoded")
 }
 
 #[cfg(test)]
@@ -292,11 +254,7 @@ mod tests {
             Record::to("t"),
             Record::to("t").key("").value(""),
             Record::to("t").key("k").value(vec![7; 300]).timestamp(late),
-            Record::to("t")
-                .value("v")
-                .header("a", "1")
-                .header("", "")
-                .timestamp(early),
+            Record::to("t").value("v").header("a", "1").header("", "").timestamp(early),
             Record::to("t").timestamp(SystemTime::UNIX_EPOCH),
         ]
     }

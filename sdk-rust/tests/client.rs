@@ -34,12 +34,8 @@ async fn send_all(
         let record = Record::to("t").partition(0).value(value);
         deliveries.push(producer.enqueue(record).await.unwrap());
     }
-    let outcomes = deliveries
-        .into_iter()
-        .map(|d| async { d.await.map(|placed| placed.offset) });
-    timeout(SOON, futures::future::join_all(outcomes))
-        .await
-        .unwrap()
+    let outcomes = deliveries.into_iter().map(|d| async { d.await.map(|placed| placed.offset) });
+    timeout(SOON, futures::future::join_all(outcomes)).await.unwrap()
 }
 
 #[tokio::test]
@@ -48,22 +44,13 @@ async fn a_record_goes_to_the_partition_of_its_key() {
     fake.create("t", 5);
     let producer = fake.client().await.producer().build();
     for key in ["a", "b", "c", "d"] {
-        let placed = producer
-            .send(Record::to("t").key(key).value(key))
-            .await
-            .unwrap();
+        let placed = producer.send(Record::to("t").key(key).value(key)).await.unwrap();
         assert_eq!(placed.partition, partition_of(key.as_bytes(), 5));
-        assert_eq!(
-            fake.log("t", placed.partition as usize).end(),
-            placed.offset + 1
-        );
+        assert_eq!(fake.log("t", placed.partition as usize).end(), placed.offset + 1);
     }
     assert_eq!(fake.state().get_topic_calls, 1);
     producer.close().await.unwrap();
-    let late = producer
-        .send(Record::to("t").value("late"))
-        .await
-        .unwrap_err();
+    let late = producer.send(Record::to("t").value("late")).await.unwrap_err();
     assert_eq!(late.kind(), ErrorKind::Closed);
 }
 
@@ -85,9 +72,7 @@ async fn a_topic_that_does_not_exist_is_created_by_the_first_request() {
     let producer = fake.client().await.producer().batch_bytes(20).build();
     let mut deliveries = Vec::new();
     for i in 0..200 {
-        let record = Record::to("new")
-            .key(format!("k{}", i % 7))
-            .value(i.to_string());
+        let record = Record::to("new").key(format!("k{}", i % 7)).value(i.to_string());
         deliveries.push(producer.enqueue(record).await.unwrap());
         if i == 100 {
             producer.flush().await.unwrap();
@@ -107,12 +92,7 @@ async fn a_topic_that_does_not_exist_is_created_by_the_first_request() {
             assert!(order.iter().filter(|i| **i % 7 == key).is_sorted());
         }
     }
-    assert!(
-        fake.state()
-            .requests
-            .iter()
-            .any(|(partition, ..)| partition.is_some())
-    );
+    assert!(fake.state().requests.iter().any(|(partition, ..)| partition.is_some()));
 }
 
 #[tokio::test]
@@ -120,20 +100,10 @@ async fn a_topic_that_may_not_be_created_is_an_error_and_is_looked_up_again() {
     let fake = Fake::start().await;
     let producer = fake.client().await.producer().build();
     let error = producer.send(Record::to("t").value("1")).await.unwrap_err();
-    assert_eq!(
-        (error.kind(), error.reason()),
-        (ErrorKind::NotFound, "TOPIC_NOT_FOUND")
-    );
+    assert_eq!((error.kind(), error.reason()), (ErrorKind::NotFound, "TOPIC_NOT_FOUND"));
     assert!(!error.may_have_happened());
     fake.create("t", 1);
-    assert_eq!(
-        producer
-            .send(Record::to("t").value("2"))
-            .await
-            .unwrap()
-            .offset,
-        0
-    );
+    assert_eq!(producer.send(Record::to("t").value("2")).await.unwrap().offset, 0);
 }
 
 #[tokio::test]
@@ -156,11 +126,7 @@ async fn a_batch_that_was_overtaken_fails_unless_order_does_not_matter() {
         fake.create("t", 1);
         fake.change(|state| state.steps.extend([Step::RefuseLater("OVERLOADED")]));
         let client = fake.client().await;
-        let producer = client
-            .producer()
-            .batch_bytes(1)
-            .keep_order(keep_order)
-            .build();
+        let producer = client.producer().batch_bytes(1).keep_order(keep_order).build();
         let outcomes = send_all(&producer, numbers(2)).await;
         assert_eq!(outcomes[1].as_ref().unwrap(), &0);
         if keep_order {
@@ -179,13 +145,7 @@ async fn what_may_have_happened_is_told_and_not_tried_again() {
     let fake = Fake::start().await;
     fake.create("t", 1);
     fake.change(|state| state.steps.extend([Step::Append, Step::AppendThenCut]));
-    let producer = fake
-        .client()
-        .await
-        .producer()
-        .max_in_flight(1)
-        .batch_bytes(1)
-        .build();
+    let producer = fake.client().await.producer().max_in_flight(1).batch_bytes(1).build();
     let outcomes = send_all(&producer, numbers(4)).await;
     assert!(outcomes[0].is_ok());
     let error = outcomes[1].as_ref().unwrap_err();
@@ -212,11 +172,7 @@ async fn what_may_have_happened_is_tried_again_where_that_is_wanted() {
 async fn a_broker_that_drains_is_left_and_nothing_is_lost() {
     let fake = Fake::start().await;
     fake.create("t", 1);
-    fake.change(|state| {
-        state
-            .steps
-            .extend([Step::Append, Step::Drain, Step::Append, Step::Drain])
-    });
+    fake.change(|state| state.steps.extend([Step::Append, Step::Drain, Step::Append, Step::Drain]));
     let producer = fake.client().await.producer().batch_bytes(8).build();
     let outcomes = send_all(&producer, numbers(50)).await;
     assert!(outcomes.iter().all(Result::is_ok));
@@ -229,18 +185,9 @@ async fn records_are_given_up_after_the_delivery_timeout() {
     fake.create("t", 1);
     fake.change(|state| state.steps.extend([Step::Refuse("NO_LEADER"); 100]));
     let client = fake.client().await;
-    let build = || {
-        client
-            .producer()
-            .delivery_timeout(Duration::from_millis(300))
-            .build()
-    };
+    let build = || client.producer().delivery_timeout(Duration::from_millis(300)).build();
     let refused = send_all(&build(), numbers(3)).await;
-    assert!(
-        refused
-            .iter()
-            .all(|outcome| !outcome.as_ref().unwrap_err().may_have_happened())
-    );
+    assert!(refused.iter().all(|outcome| !outcome.as_ref().unwrap_err().may_have_happened()));
 
     fake.change(|state| state.steps = [Step::AppendSilently].into());
     let unanswered = &send_all(&build(), numbers(1)).await[0];
@@ -255,21 +202,13 @@ async fn callers_wait_while_the_buffer_is_full() {
     fake.create("t", 1);
     fake.change(|state| state.paused = true);
     let client = fake.client().await;
-    let producer = client
-        .producer()
-        .memory_bytes(64 * 1024)
-        .batch_bytes(4096)
-        .build();
+    let producer = client.producer().memory_bytes(64 * 1024).batch_bytes(4096).build();
     let record = || Record::to("t").partition(0).value(vec![b'x'; 1000]);
     let mut accepted = Vec::new();
     while let Ok(delivery) = timeout(Duration::from_millis(200), producer.enqueue(record())).await {
         accepted.push(delivery.unwrap());
     }
-    assert!(
-        (60..=65).contains(&accepted.len()),
-        "{} accepted",
-        accepted.len()
-    );
+    assert!((60..=65).contains(&accepted.len()), "{} accepted", accepted.len());
 
     let waiting = tokio::spawn({
         let producer = producer.clone();
@@ -297,10 +236,7 @@ async fn records_gather_in_batches_of_the_right_size() {
     assert!(outcomes.iter().all(Result::is_ok));
     assert_eq!(fake.log("t", 0).values(), values);
     let requests = fake.state().requests.clone();
-    let large: Vec<_> = requests
-        .iter()
-        .filter(|(_, bytes, _)| *bytes > 10_000)
-        .collect();
+    let large: Vec<_> = requests.iter().filter(|(_, bytes, _)| *bytes > 10_000).collect();
     assert!(matches!(large[..], [(Some(0), _, 1)]), "{large:?}");
     // 5,000 records of 104 bytes fit into 53 batches; a few more are sent early, while little
     // waits.
@@ -315,15 +251,9 @@ async fn an_append_on_a_condition_happens_or_does_not() {
     let records = || [Record::to("t").value("a"), Record::to("t").value("b")];
     let append = client.append("t").partition(0).expect_offset(0);
     let placed = append.send(records()).await.unwrap();
-    assert_eq!(
-        placed.iter().map(|place| place.offset).collect::<Vec<_>>(),
-        [0, 1]
-    );
+    assert_eq!(placed.iter().map(|place| place.offset).collect::<Vec<_>>(), [0, 1]);
     let error = append.send(records()).await.unwrap_err();
-    assert_eq!(
-        (error.kind(), error.may_have_happened()),
-        (ErrorKind::Conflict, false)
-    );
+    assert_eq!((error.kind(), error.may_have_happened()), (ErrorKind::Conflict, false));
 }
 
 #[tokio::test]
@@ -339,23 +269,12 @@ async fn a_consumer_goes_on_at_the_next_offset_after_a_cut() {
     fake.append("t.1", 0, numbers(95));
     fake.append("t.1", 1, numbers(5));
     fake.change(|state| state.readings.extend(faults));
-    let builder = fake
-        .client()
-        .await
-        .consumer()
-        .topic("t.1")
-        .until(Stop::CaughtUp);
-    let consumer = builder
-        .heartbeat_interval(Duration::from_millis(100))
-        .build()
-        .await
-        .unwrap();
+    let builder = fake.client().await.consumer().topic("t.1").until(Stop::CaughtUp);
+    let consumer = builder.heartbeat_interval(Duration::from_millis(100)).build().await.unwrap();
     let records: Vec<_> = timeout(SOON, consumer.collect::<Vec<_>>()).await.unwrap();
     let records: Vec<_> = records.into_iter().map(Result::unwrap).collect();
     for (partition, count) in [(0, 95), (1, 5)] {
-        let of = records
-            .iter()
-            .filter(|record| record.partition == partition);
+        let of = records.iter().filter(|record| record.partition == partition);
         let offsets: Vec<_> = of.map(|record| record.offset).collect();
         assert_eq!(offsets, (0..count).collect::<Vec<_>>());
     }
@@ -379,23 +298,11 @@ async fn a_consumer_at_the_latest_offset_gets_what_is_appended_after_build() {
     let fake = Fake::start().await;
     fake.create("t", 1);
     fake.append("t", 0, numbers(3));
-    let builder = fake
-        .client()
-        .await
-        .consumer()
-        .topic("t")
-        .start(Start::Latest);
+    let builder = fake.client().await.consumer().topic("t").start(Start::Latest);
     let mut consumer = builder.build().await.unwrap();
     fake.append("t", 0, ["new".to_owned()]);
-    let record = timeout(SOON, consumer.next())
-        .await
-        .unwrap()
-        .unwrap()
-        .unwrap();
-    assert_eq!(
-        (record.offset, record.value.unwrap().as_ref()),
-        (3, &b"new"[..])
-    );
+    let record = timeout(SOON, consumer.next()).await.unwrap().unwrap().unwrap();
+    assert_eq!((record.offset, record.value.unwrap().as_ref()), (3, &b"new"[..]));
 }
 
 #[tokio::test]
@@ -404,19 +311,12 @@ async fn gaps_are_told_and_positions_are_the_next_offsets() {
     fake.create("t", 1);
     fake.append("t", 0, numbers(40));
     let client = fake.client().await;
-    let start = client
-        .admin()
-        .delete_records("t", 0, Some(25))
-        .await
-        .unwrap();
+    let start = client.admin().delete_records("t", 0, Some(25)).await.unwrap();
     assert_eq!(start, 25);
 
     let gaps = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&gaps);
-    let builder = client
-        .consumer()
-        .partition_from("t", 0, Start::Offset(7))
-        .until(Stop::CaughtUp);
+    let builder = client.consumer().partition_from("t", 0, Start::Offset(7)).until(Stop::CaughtUp);
     let mut consumer = builder
         .on_gap(move |gap| seen.lock().unwrap().push((gap.from_offset, gap.to_offset)))
         .build()
@@ -434,10 +334,7 @@ async fn gaps_are_told_and_positions_are_the_next_offsets() {
     group.commit(consumer.positions()).await.unwrap();
     assert_eq!(group.committed().await.unwrap()[0].offset, 35);
 
-    let builder = client
-        .consumer()
-        .partition_from("t", 0, Start::Offset(7))
-        .until(Stop::CaughtUp);
+    let builder = client.consumer().partition_from("t", 0, Start::Offset(7)).until(Stop::CaughtUp);
     let mut consumer = builder.build().await.unwrap();
     let mut names = Vec::new();
     while let Some(event) = consumer.events().next().await {
@@ -483,52 +380,29 @@ async fn topics_are_created_listed_changed_and_deleted() {
     let admin = client.admin();
     fake.change(|state| state.refusals.extend(["NO_LEADER", "BROKER_DRAINING"]));
     for name in ["b", "a", "c", "ab", "aa"] {
-        admin
-            .create_topic(NewTopic::named(name).partitions(2))
-            .await
-            .unwrap();
+        admin.create_topic(NewTopic::named(name).partitions(2)).await.unwrap();
     }
     let error = admin.create_topic(NewTopic::named("a")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::AlreadyExists);
     let names = |topics: Vec<ropewalk::Topic>| {
-        topics
-            .into_iter()
-            .map(|topic| topic.name)
-            .collect::<Vec<_>>()
+        topics.into_iter().map(|topic| topic.name).collect::<Vec<_>>()
     };
-    assert_eq!(
-        names(admin.list_topics("").await.unwrap()),
-        ["a", "aa", "ab", "b", "c"]
-    );
-    assert_eq!(
-        names(admin.list_topics("a").await.unwrap()),
-        ["a", "aa", "ab"]
-    );
+    assert_eq!(names(admin.list_topics("").await.unwrap()), ["a", "aa", "ab", "b", "c"]);
+    assert_eq!(names(admin.list_topics("a").await.unwrap()), ["a", "aa", "ab"]);
 
-    let update = TopicUpdate::of("a")
-        .retention(Retention::Forever)
-        .reset(Setting::SegmentAge);
+    let update = TopicUpdate::of("a").retention(Retention::Forever).reset(Setting::SegmentAge);
     admin.update_topic(update).await.unwrap();
     let mask = fake.state().updates[0].update_mask.clone().unwrap();
     assert_eq!(mask.paths, ["settings.retention", "settings.segment_age"]);
 
     admin.delete_topic("b").await.unwrap();
-    assert_eq!(
-        admin.topic("b").await.unwrap_err().kind(),
-        ErrorKind::NotFound
-    );
+    assert_eq!(admin.topic("b").await.unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(admin.topic("a").await.unwrap().topic.partition_count, 2);
     assert_eq!(admin.cluster().await.unwrap().id, "fake");
-    let ends = client
-        .list_offsets([OffsetQuery::latest("a")])
-        .await
-        .unwrap();
+    let ends = client.list_offsets([OffsetQuery::latest("a")]).await.unwrap();
     assert_eq!(ends.len(), 2);
     // The fake has no health service.
-    assert_eq!(
-        admin.health().await.unwrap_err().kind(),
-        ErrorKind::Unsupported
-    );
+    assert_eq!(admin.health().await.unwrap_err().kind(), ErrorKind::Unsupported);
 }
 
 #[tokio::test]
@@ -548,8 +422,6 @@ async fn addresses_are_tried_in_order() {
     let error = Client::connect(nobody).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unreachable);
     assert!(error.to_string().contains(nobody), "{error}");
-    let client = Client::connect(&format!("{nobody}, {}", fake.address))
-        .await
-        .unwrap();
+    let client = Client::connect(&format!("{nobody}, {}", fake.address)).await.unwrap();
     assert_eq!(client.admin().cluster().await.unwrap().id, "fake");
 }

@@ -78,11 +78,7 @@ impl RecordBatch {
                 .append_time
                 .and_then(|time| time.try_into().ok())
                 .unwrap_or(SystemTime::UNIX_EPOCH),
-            timestamp_type: if appended {
-                TimestampType::Append
-            } else {
-                TimestampType::Create
-            },
+            timestamp_type: if appended { TimestampType::Append } else { TimestampType::Create },
             set,
             start: 0,
         })
@@ -151,11 +147,7 @@ impl RecordBatch {
     /// The records. Each is decoded when it is asked for.
     #[must_use]
     pub fn records(&self) -> Records {
-        Records {
-            offset: self.base_offset,
-            at: self.start,
-            batch: self.clone(),
-        }
+        Records { offset: self.base_offset, at: self.start, batch: self.clone() }
     }
 
     /// Leaves out the records before an offset, which were read before.
@@ -176,11 +168,7 @@ impl IntoIterator for RecordBatch {
     type IntoIter = Records;
 
     fn into_iter(self) -> Records {
-        Records {
-            offset: self.base_offset,
-            at: self.start,
-            batch: self,
-        }
+        Records { offset: self.base_offset, at: self.start, batch: self }
     }
 }
 

@@ -62,31 +62,22 @@ impl ConsumerBuilder {
     /// Reads this partition of a topic, from 0, and no others than are named so.
     #[must_use]
     pub fn partition(mut self, topic: impl AsRef<str>, partition: i32) -> Self {
-        self.selection(topic.as_ref())
-            .partitions
-            .push((partition, None));
+        self.selection(topic.as_ref()).partitions.push((partition, None));
         self
     }
 
     /// As [`partition`](ConsumerBuilder::partition), with a start of its own.
     #[must_use]
     pub fn partition_from(mut self, topic: impl AsRef<str>, partition: i32, start: Start) -> Self {
-        self.selection(topic.as_ref())
-            .partitions
-            .push((partition, Some(start)));
+        self.selection(topic.as_ref()).partitions.push((partition, Some(start)));
         self
     }
 
     fn selection(&mut self, topic: &str) -> &mut Selection {
         let selections = &mut self.plan.selections;
-        let index = selections
-            .iter()
-            .position(|selection| selection.topic == topic);
+        let index = selections.iter().position(|selection| selection.topic == topic);
         let index = index.unwrap_or_else(|| {
-            selections.push(Selection {
-                topic: topic.to_owned(),
-                partitions: Vec::new(),
-            });
+            selections.push(Selection { topic: topic.to_owned(), partitions: Vec::new() });
             selections.len() - 1
         });
         &mut selections[index]

@@ -35,10 +35,7 @@ impl Start {
     /// Where a consumer group committed, and from the first record where it did not.
     #[must_use]
     pub fn committed(group: impl Into<String>) -> Start {
-        Start::Committed {
-            group: group.into(),
-            or_latest: false,
-        }
+        Start::Committed { group: group.into(), or_latest: false }
     }
 
     pub(super) fn to_proto(&self) -> proto::Start {
@@ -50,20 +47,15 @@ impl Start {
             Start::Offset(offset) => Position::Offset(*offset),
             Start::Timestamp(time) => Position::Timestamp((*time).into()),
             Start::Committed { group, or_latest } => {
-                let fallback = if *or_latest {
-                    Fallback::Latest(())
-                } else {
-                    Fallback::Earliest(())
-                };
+                let fallback =
+                    if *or_latest { Fallback::Latest(()) } else { Fallback::Earliest(()) };
                 Position::Committed(proto::CommittedStart {
                     group: group.clone(),
                     fallback: Some(fallback),
                 })
             }
         };
-        proto::Start {
-            position: Some(position),
-        }
+        proto::Start { position: Some(position) }
     }
 }
 

@@ -84,12 +84,7 @@ impl GapHandler {
 impl Default for GapHandler {
     fn default() -> GapHandler {
         GapHandler::calling(|gap| {
-            let Gap {
-                topic,
-                partition,
-                from_offset,
-                to_offset,
-            } = gap;
+            let Gap { topic, partition, from_offset, to_offset } = gap;
             tracing::warn!(%topic, partition, from_offset, to_offset, "records are gone unread");
         })
     }
@@ -103,9 +98,7 @@ impl fmt::Debug for GapHandler {
 
 impl fmt::Debug for Consumer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Consumer")
-            .field("progress", &self.progress)
-            .finish_non_exhaustive()
+        f.debug_struct("Consumer").field("progress", &self.progress).finish_non_exhaustive()
     }
 }
 
@@ -173,11 +166,7 @@ impl Consumer {
                     Some(records) if records.is_of(topic, partition) => records.offset(),
                     _ => next,
                 };
-                positions.push(Position {
-                    topic: topic.to_string(),
-                    partition,
-                    offset,
-                });
+                positions.push(Position { topic: topic.to_string(), partition, offset });
             }
         }
         positions
@@ -268,10 +257,7 @@ impl Consumer {
     /// Takes over where partitions that were not known start.
     fn note(&mut self, started: &[PartitionState]) {
         for state in started {
-            let known = self
-                .progress
-                .entry(Arc::from(state.topic.as_str()))
-                .or_default();
+            let known = self.progress.entry(Arc::from(state.topic.as_str())).or_default();
             known.id.clone_from(&state.topic_id);
             known.next.entry(state.partition).or_insert(state.offset);
         }
@@ -279,10 +265,7 @@ impl Consumer {
 
     fn received(&mut self, event: ProtoEvent) -> Result<Option<Event>, Error> {
         let states = |positions: Vec<proto::PartitionPosition>| {
-            positions
-                .into_iter()
-                .map(PartitionState::from)
-                .collect::<Vec<_>>()
+            positions.into_iter().map(PartitionState::from).collect::<Vec<_>>()
         };
         Ok(match event {
             ProtoEvent::Batch(batch) => self.batch(batch)?.map(Event::Batch),
@@ -355,9 +338,7 @@ impl Reading {
                 return Poll::Ready(Next::Broken(error));
             };
             let now = Instant::now();
-            self.silence
-                .as_mut()
-                .reset(now + plan.heartbeat * MISSED_HEARTBEATS);
+            self.silence.as_mut().reset(now + plan.heartbeat * MISSED_HEARTBEATS);
             match message {
                 Some(Ok(SubscribeResponse { event: Some(event) })) => {
                     return Poll::Ready(Next::Event(event));

@@ -74,11 +74,7 @@ async fn attempt(plan: &Plan, progress: &Progress) -> Result<Session, Error> {
         Ok(Ok((events, started))) => {
             let started: Vec<PartitionState> = started;
             check_ids(progress, &started)?;
-            return Ok(Session {
-                events,
-                started,
-                connection,
-            });
+            return Ok(Session { events, started, connection });
         }
         Ok(Err(error)) => error,
         Err(_) => timed_out().context("subscribing"),
@@ -96,37 +92,18 @@ async fn subscribe(
     let mut grpc =
         Grpc::new(connection.channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
     let fault = |status: Status| Error::from_status(&status);
-    grpc.ready()
-        .await
-        .map_err(|error| fault(Status::from_error(error.into())))?;
+    grpc.ready().await.map_err(|error| fault(Status::from_error(error.into())))?;
     let codec = ProstCodec::<SubscribeRequest, SubscribeResponse>::default();
     let path = PathAndQuery::from_static("/ropewalk.v1.ConsumerService/Subscribe");
-    let response = grpc
-        .server_streaming(Request::new(request), path, codec)
-        .await;
+    let response = grpc.server_streaming(Request::new(request), path, codec).await;
     let mut events = response.map_err(fault)?.into_inner();
-    match events
-        .message()
-        .await
-        .map_err(fault)?
-        .and_then(|first| first.event)
-    {
+    match events.message().await.map_err(fault)?.and_then(|first| first.event) {
         Some(ProtoEvent::Started(started)) => {
-            let started = started
-                .positions
-                .into_iter()
-                .map(PartitionState::from)
-                .collect();
+            let started = started.positions.into_iter().map(PartitionState::from).collect();
             Ok((events, started))
         }
-        Some(_) => Err(Error::new(
-            ErrorKind::Internal,
-            "the stream does not begin with `started`",
-        )),
-        None => Err(Error::new(
-            ErrorKind::Disconnected,
-            "the stream ended before it started",
-        )),
+        Some(_) => Err(Error::new(ErrorKind::Internal, "the stream does not begin with `started`")),
+        None => Err(Error::new(ErrorKind::Disconnected, "the stream ended before it started")),
     }
 }
 
@@ -139,10 +116,8 @@ fn check_ids(progress: &Progress, started: &[PartitionState]) -> Result<(), Erro
     });
     match replaced {
         Some(state) => {
-            let message = format!(
-                "topic {} was deleted and created anew while it was read",
-                state.topic
-            );
+            let message =
+                format!("topic {} was deleted and created anew while it was read", state.topic);
             Err(Error::new(ErrorKind::NotFound, message).with_reason("TOPIC_NOT_FOUND"))
         }
         None => Ok(()),
@@ -165,10 +140,7 @@ async fn request(plan: &Plan, progress: &Progress) -> Result<SubscribeRequest, E
             known => named_partitions(selection, known),
         };
         let name = ProtoSelection::Name(selection.topic.clone());
-        topics.push(TopicSelection {
-            selection: Some(name),
-            partitions,
-        });
+        topics.push(TopicSelection { selection: Some(name), partitions });
     }
     topics.extend(patterns.into_iter().map(|pattern| TopicSelection {
         selection: Some(ProtoSelection::Pattern(pattern)),
@@ -203,13 +175,8 @@ fn named_partitions(
 ) -> Vec<PartitionSelection> {
     let partitions = selection.partitions.iter().map(|(partition, start)| {
         let next = known.and_then(|known| known.next.get(partition));
-        let start = next
-            .map(|offset| Start::Offset(*offset))
-            .or_else(|| start.clone());
-        PartitionSelection {
-            partition: *partition,
-            start: start.map(|start| start.to_proto()),
-        }
+        let start = next.map(|offset| Start::Offset(*offset)).or_else(|| start.clone());
+        PartitionSelection { partition: *partition, start: start.map(|start| start.to_proto()) }
     });
     partitions.collect()
 }
@@ -220,26 +187,14 @@ async fn all_partitions(
     topic: &str,
     known: &TopicProgress,
 ) -> Result<Vec<PartitionSelection>, Error> {
-    let now = plan
-        .client
-        .admin()
-        .topic(topic)
-        .await?
-        .topic
-        .partition_count;
-    let highest = known
-        .next
-        .last_key_value()
-        .map_or(0, |(partition, _)| partition + 1);
+    let now = plan.client.admin().topic(topic).await?.topic.partition_count;
+    let highest = known.next.last_key_value().map_or(0, |(partition, _)| partition + 1);
     let partitions = (0..now.max(highest)).map(|partition| {
         let start = match known.next.get(&partition) {
             Some(offset) => Start::Offset(*offset),
             None => Start::Earliest,
         };
-        PartitionSelection {
-            partition,
-            start: Some(start.to_proto()),
-        }
+        PartitionSelection { partition, start: Some(start.to_proto()) }
     });
     Ok(partitions.collect())
 }

@@ -52,13 +52,7 @@ pub struct Append {
 impl Append {
     pub(crate) fn new(client: Client, topic: Arc<str>) -> Append {
         let durability = Durability::Quorum;
-        Append {
-            client,
-            topic,
-            partition: None,
-            expected_offset: None,
-            durability,
-        }
+        Append { client, topic, partition: None, expected_offset: None, durability }
     }
 
     /// Appends to this partition, from 0. Left out: the broker places each record.
@@ -103,10 +97,8 @@ impl Append {
             count += 1;
         }
         if set.len() > MAX_BATCH_BYTES {
-            let message = format!(
-                "the batch has {} bytes: the limit is {MAX_BATCH_BYTES}",
-                set.len()
-            );
+            let message =
+                format!("the batch has {} bytes: the limit is {MAX_BATCH_BYTES}", set.len());
             return Err(Error::invalid(message).with_reason("BATCH_TOO_LARGE"));
         }
         let durability = self.durability.to_proto();
@@ -116,19 +108,13 @@ impl Append {
         };
         let response = self
             .client
-            .call(
-                Repeat::WhileNotDone,
-                request,
-                |channel, request| async move {
-                    let mut grpc = Grpc::new(channel);
-                    grpc.ready()
-                        .await
-                        .map_err(|error| tonic::Status::from_error(error.into()))?;
-                    let codec = ProstCodec::<ProduceRequest, ProduceResponse>::default();
-                    let path = PathAndQuery::from_static("/ropewalk.v1.ProducerService/Produce");
-                    grpc.unary(request, path, codec).await
-                },
-            )
+            .call(Repeat::WhileNotDone, request, |channel, request| async move {
+                let mut grpc = Grpc::new(channel);
+                grpc.ready().await.map_err(|error| tonic::Status::from_error(error.into()))?;
+                let codec = ProstCodec::<ProduceRequest, ProduceResponse>::default();
+                let path = PathAndQuery::from_static("/ropewalk.v1.ProducerService/Produce");
+                grpc.unary(request, path, codec).await
+            })
             .await?;
         places(&self.topic, count, &response)
     }

@@ -42,11 +42,7 @@ pub struct Delivery {
 
 impl Delivery {
     pub(super) fn new(completion: Arc<Completion>, index: usize) -> Delivery {
-        Delivery {
-            completion,
-            index,
-            slot: None,
-        }
+        Delivery { completion, index, slot: None }
     }
 }
 
@@ -55,11 +51,7 @@ impl Future for Delivery {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        if this
-            .completion
-            .poll_done(&mut this.slot, context)
-            .is_pending()
-        {
+        if this.completion.poll_done(&mut this.slot, context).is_pending() {
             return Poll::Pending;
         }
         Poll::Ready(this.completion.of_record(this.index))
@@ -78,22 +70,14 @@ pub(super) struct Completion {
 #[derive(Debug)]
 enum Placement {
     /// All to one partition, one after the other.
-    Together {
-        partition: i32,
-        base_offset: i64,
-        time: SystemTime,
-    },
+    Together { partition: i32, base_offset: i64, time: SystemTime },
     /// The broker placed each: partition, offset and time by position in the request.
     Apart(Vec<(i32, i64, SystemTime)>),
 }
 
 impl Completion {
     pub(super) fn new(topic: Arc<str>) -> Completion {
-        Completion {
-            topic,
-            result: OnceLock::new(),
-            waiting: Mutex::default(),
-        }
+        Completion { topic, result: OnceLock::new(), waiting: Mutex::default() }
     }
 
     /// Sets the outcome, once, and wakes those who wait.
@@ -140,19 +124,12 @@ impl Completion {
 
     fn of_record(&self, index: usize) -> Result<Appended, Error> {
         let placed = |partition, offset, timestamp| {
-            Ok(Appended {
-                topic: Arc::clone(&self.topic),
-                partition,
-                offset,
-                timestamp,
-            })
+            Ok(Appended { topic: Arc::clone(&self.topic), partition, offset, timestamp })
         };
         match self.result.get() {
-            Some(Ok(Placement::Together {
-                partition,
-                base_offset,
-                time,
-            })) => placed(*partition, base_offset + index as i64, *time),
+            Some(Ok(Placement::Together { partition, base_offset, time })) => {
+                placed(*partition, base_offset + index as i64, *time)
+            }
             Some(Ok(Placement::Apart(places))) => match places.get(index) {
                 Some((partition, offset, time)) => placed(*partition, *offset, *time),
                 None => Err(senseless()),
@@ -179,12 +156,7 @@ pub(super) struct OpenBatch {
 impl OpenBatch {
     pub(super) fn new(completion: Arc<Completion>, capacity: usize) -> OpenBatch {
         let set = BytesMut::with_capacity(capacity);
-        OpenBatch {
-            set,
-            count: 0,
-            opened: Instant::now(),
-            completion,
-        }
+        OpenBatch { set, count: 0, opened: Instant::now(), completion }
     }
 
     /// Whether a record of `bytes` fits below `limit`. The first always does.
@@ -260,8 +232,7 @@ impl Batch {
 
 fn placement(count: usize, response: &ProduceResponse) -> Option<Placement> {
     let time = |time: Option<prost_types::Timestamp>| {
-        time.and_then(|time| time.try_into().ok())
-            .unwrap_or(SystemTime::UNIX_EPOCH)
+        time.and_then(|time| time.try_into().ok()).unwrap_or(SystemTime::UNIX_EPOCH)
     };
     if let [append] = response.appends.as_slice()
         && append.record_indexes.is_empty()
@@ -280,10 +251,7 @@ fn placement(count: usize, response: &ProduceResponse) -> Option<Placement> {
             *place = Some((append.partition, offset, time(append.append_time)));
         }
     }
-    places
-        .into_iter()
-        .collect::<Option<Vec<_>>>()
-        .map(Placement::Apart)
+    places.into_iter().collect::<Option<Vec<_>>>().map(Placement::Apart)
 }
 
 /// Where the records of one answered request went, in the order of the request.
@@ -294,16 +262,11 @@ pub(super) fn places(
 ) -> Result<Vec<Appended>, Error> {
     let completion = Completion::new(Arc::clone(topic));
     completion.finish(placement(count, response).ok_or_else(senseless));
-    (0..count)
-        .map(|index| completion.of_record(index))
-        .collect()
+    (0..count).map(|index| completion.of_record(index)).collect()
 }
 
 fn senseless() -> Error {
-    Error::new(
-        ErrorKind::Internal,
-        "the broker's answer does not say where the records went",
-    )
+    Error::new(ErrorKind::Internal, "the broker's answer does not say where the records went")
 }
 
 #[cfg(test)]
@@ -312,34 +275,21 @@ mod tests {
     use ropewalk_proto::v1::PartitionAppend;
 
     fn append(partition: i32, base_offset: i64, record_indexes: Vec<i32>) -> PartitionAppend {
-        PartitionAppend {
-            partition,
-            base_offset,
-            record_indexes,
-            ..PartitionAppend::default()
-        }
+        PartitionAppend { partition, base_offset, record_indexes, ..PartitionAppend::default() }
     }
 
     #[test]
     fn records_that_the_broker_spread_each_get_their_own_place() {
-        let response = ProduceResponse {
-            appends: vec![append(0, 10, vec![1]), append(2, 5, vec![0, 2])],
-        };
+        let response =
+            ProduceResponse { appends: vec![append(0, 10, vec![1]), append(2, 5, vec![0, 2])] };
         let places = places(&"t".into(), 3, &response).unwrap();
-        let places: Vec<_> = places
-            .iter()
-            .map(|place| (place.partition, place.offset))
-            .collect();
+        let places: Vec<_> = places.iter().map(|place| (place.partition, place.offset)).collect();
         assert_eq!(places, [(2, 5), (0, 10), (2, 6)]);
     }
 
     #[test]
     fn an_answer_that_leaves_a_record_out_is_an_error() {
-        for appends in [
-            vec![],
-            vec![append(0, 0, vec![0])],
-            vec![append(0, 0, vec![0, 9])],
-        ] {
+        for appends in [vec![], vec![append(0, 0, vec![0])], vec![append(0, 0, vec![0, 9])]] {
             assert!(places(&"t".into(), 2, &ProduceResponse { appends }).is_err());
         }
     }

@@ -146,15 +146,8 @@ impl ProducerBuilder {
         let sender = Sender::new(self.client.clone(), Arc::clone(&pool), ended);
         tokio::spawn(sender.run());
         let closer = Closer { pool };
-        let shared = Shared {
-            client: self.client,
-            closer,
-            learning: Mutex::new(()),
-            end,
-        };
-        Producer {
-            shared: Arc::new(shared),
-        }
+        let shared = Shared { client: self.client, closer, learning: Mutex::new(()), end };
+        Producer { shared: Arc::new(shared) }
     }
 }
 
@@ -292,11 +285,7 @@ pub(super) fn check(sizes: Sizes) -> Result<(), Error> {
         return refuse("the record has", sizes.record, MAX_RECORD_BYTES);
     }
     if sizes.headers() > MAX_HEADER_BYTES {
-        return refuse(
-            "the record's headers have",
-            sizes.headers(),
-            MAX_HEADER_BYTES,
-        );
+        return refuse("the record's headers have", sizes.headers(), MAX_HEADER_BYTES);
     }
     Ok(())
 }

@@ -73,12 +73,7 @@ pub(super) enum Layout {
 impl Pool {
     pub(super) fn new(settings: Settings) -> Pool {
         let memory = Semaphore::new(settings.memory_bytes);
-        Pool {
-            settings,
-            wake: Notify::new(),
-            memory,
-            state: Mutex::default(),
-        }
+        Pool { settings, wake: Notify::new(), memory, state: Mutex::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -91,12 +86,7 @@ impl Pool {
         if let Ok(permit) = self.memory.try_acquire_many(permits) {
             return Ok(permit);
         }
-        match timeout(
-            self.settings.delivery_timeout,
-            self.memory.acquire_many(permits),
-        )
-        .await
-        {
+        match timeout(self.settings.delivery_timeout, self.memory.acquire_many(permits)).await {
             Ok(Ok(permit)) => Ok(permit),
             Ok(Err(_)) => Err(closed()),
             Err(_) => Err(Error::new(
@@ -206,10 +196,7 @@ impl Pool {
         }
         for late in overtaken {
             let error = late.last_error.clone().unwrap_or_else(closed);
-            self.complete(
-                &late,
-                error.context("a later batch was appended in the meantime"),
-            );
+            self.complete(&late, error.context("a later batch was appended in the meantime"));
         }
         learn
     }
@@ -249,11 +236,7 @@ impl Pool {
     /// When the first queue that rests has rested enough.
     pub(super) fn next_rested(&self) -> Option<Instant> {
         let state = self.state();
-        state
-            .resting
-            .iter()
-            .filter_map(|id| state.queues[*id].not_before)
-            .min()
+        state.resting.iter().filter_map(|id| state.queues[*id].not_before).min()
     }
 
     /// Lets the queues that have rested enough send again.

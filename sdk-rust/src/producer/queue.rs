@@ -51,9 +51,7 @@ impl Queue {
 
     /// Whether a record of `bytes` would join a batch that is filling.
     pub(super) fn has_room(&self, bytes: usize, limit: usize) -> bool {
-        self.open
-            .as_ref()
-            .is_some_and(|open| open.has_room(bytes, limit))
+        self.open.as_ref().is_some_and(|open| open.has_room(bytes, limit))
     }
 
     /// Adds a record. Where a batch begins with it, its sequence and completion are given too.
@@ -124,41 +122,28 @@ impl Queue {
 
     /// A batch is no longer in flight.
     pub(super) fn landed(&mut self, batch: &Batch) {
-        self.in_flight
-            .retain(|sequence| *sequence != batch.sequence);
+        self.in_flight.retain(|sequence| *sequence != batch.sequence);
     }
 
     /// Puts a batch back, to be sent again in its old place.
     pub(super) fn put_back(&mut self, batch: Batch) {
-        let place = self
-            .waiting
-            .partition_point(|other| other.sequence < batch.sequence);
+        let place = self.waiting.partition_point(|other| other.sequence < batch.sequence);
         self.waiting.insert(place, batch);
     }
 
     /// Takes out the batches that wait to be sent again although one after them was appended.
     pub(super) fn overtaken(&mut self, appended: u64) -> Vec<Batch> {
-        let late = self
-            .waiting
-            .partition_point(|other| other.sequence < appended);
+        let late = self.waiting.partition_point(|other| other.sequence < appended);
         self.waiting.drain(..late).collect()
     }
 
     /// Takes out the batches that were begun before `oldest`.
     pub(super) fn expired(&mut self, id: usize, oldest: Instant) -> Vec<Batch> {
-        if self
-            .open
-            .as_ref()
-            .is_some_and(|open| open.opened() < oldest)
-        {
+        if self.open.as_ref().is_some_and(|open| open.opened() < oldest) {
             self.seal(id);
         }
         // Batches are begun in order, so the old ones are in front.
-        let late = self
-            .waiting
-            .iter()
-            .take_while(|batch| batch.opened < oldest)
-            .count();
+        let late = self.waiting.iter().take_while(|batch| batch.opened < oldest).count();
         self.waiting.drain(..late).collect()
     }
 }

@@ -89,9 +89,7 @@ impl Sender {
             self.dispatch();
         }
         if let Link::Up(stream) = self.link {
-            let ProduceStream {
-                requests, answers, ..
-            } = *stream;
+            let ProduceStream { requests, answers, .. } = *stream;
             drop(requests);
             // Nothing is awaited any more: this only spares the broker a stream that is cut off.
             let _ = timeout(FAREWELL, answers.for_each(|_| std::future::ready(()))).await;
@@ -104,13 +102,7 @@ impl Sender {
             None => self.next_tick,
         };
         let busy = !self.pool.is_idle();
-        let Sender {
-            link,
-            learning,
-            pool,
-            full,
-            ..
-        } = self;
+        let Sender { link, learning, pool, full, .. } = self;
         tokio::select! {
             event = link.next_event(*full) => event,
             () = pool.wake.notified() => Event::Woken,
@@ -176,10 +168,7 @@ impl Sender {
         let Some(batch) = self.in_flight.remove(&answer.correlation) else {
             return;
         };
-        match (
-            answer.status.filter(|status| status.code != 0),
-            answer.response,
-        ) {
+        match (answer.status.filter(|status| status.code != 0), answer.response) {
             (Some(status), _) => self.refused(batch, Error::from_rpc(status), false),
             (None, response) => {
                 if self.pool.succeeded(&batch, &response.unwrap_or_default()) {
@@ -245,9 +234,7 @@ impl Sender {
         let timeout = self.pool.settings.delivery_timeout;
         let period = (timeout / 20).clamp(Duration::from_millis(10), Duration::from_millis(250));
         self.next_tick = now + period;
-        let late = self
-            .in_flight
-            .extract_if(.., |_, batch| batch.opened + timeout < now);
+        let late = self.in_flight.extract_if(.., |_, batch| batch.opened + timeout < now);
         for (_, batch) in late.collect::<Vec<_>>() {
             let error = concluded(&batch, timed_out().context("a batch was sent"));
             self.pool.failed(&batch, error);
@@ -283,9 +270,7 @@ impl Link {
             }
             Link::Opening(connection) => Event::Opened(connection.await),
             Link::Up(stream) => {
-                let ProduceStream {
-                    requests, answers, ..
-                } = &mut **stream;
+                let ProduceStream { requests, answers, .. } = &mut **stream;
                 tokio::select! {
                     answer = answers.next() => match answer {
                         Some(Ok(answer)) => Event::Answer(Box::new(answer)),
@@ -301,11 +286,7 @@ impl Link {
 
 /// The error of a batch that is given up, when all its tries are taken together.
 fn concluded(batch: &Batch, error: Error) -> Error {
-    if batch.unsure {
-        error.with_outcome(Outcome::Unknown)
-    } else {
-        error
-    }
+    if batch.unsure { error.with_outcome(Outcome::Unknown) } else { error }
 }
 
 fn ended() -> Error {

@@ -39,22 +39,13 @@ impl ProduceStream {
             .inspect(move |request| mark.store(request.correlation, Ordering::Release));
         let mut grpc = Grpc::new(connection.channel.clone());
         let call = async move {
-            grpc.ready()
-                .await
-                .map_err(|error| Status::from_error(error.into()))?;
+            grpc.ready().await.map_err(|error| Status::from_error(error.into()))?;
             let codec = ProstCodec::<ProduceStreamRequest, ProduceStreamResponse>::default();
             let path = PathAndQuery::from_static("/ropewalk.v1.ProducerService/ProduceStream");
-            grpc.streaming(Request::new(outbound), path, codec)
-                .await
-                .map(Response::into_inner)
+            grpc.streaming(Request::new(outbound), path, codec).await.map(Response::into_inner)
         };
         let answers = call.boxed().try_flatten_stream().boxed();
-        ProduceStream {
-            requests,
-            answers,
-            connection,
-            taken,
-        }
+        ProduceStream { requests, answers, connection, taken }
     }
 
     /// Whether the connection has taken over a request: it may have been sent. Correlations rise.

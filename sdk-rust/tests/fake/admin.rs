@@ -20,9 +20,7 @@ impl State {
     }
 
     fn refusal(&mut self) -> Result<(), Status> {
-        self.refusals
-            .pop_front()
-            .map_or(Ok(()), |reason| Err(status(Code::Unavailable, reason)))
+        self.refusals.pop_front().map_or(Ok(()), |reason| Err(status(Code::Unavailable, reason)))
     }
 }
 
@@ -41,9 +39,7 @@ impl AdminService for Fake {
             state.create(&request.name, request.partition_count.max(1) as usize);
             state.described(&request.name)
         })?;
-        Ok(Response::new(v1::CreateTopicResponse {
-            topic: Some(topic),
-        }))
+        Ok(Response::new(v1::CreateTopicResponse { topic: Some(topic) }))
     }
 
     async fn get_topic(
@@ -55,10 +51,7 @@ impl AdminService for Fake {
             state.refusal()?;
             state.described(&request.into_inner().name)
         })?;
-        Ok(Response::new(v1::GetTopicResponse {
-            topic: Some(topic),
-            partitions: Vec::new(),
-        }))
+        Ok(Response::new(v1::GetTopicResponse { topic: Some(topic), partitions: Vec::new() }))
     }
 
     async fn list_topics(
@@ -76,18 +69,13 @@ impl AdminService for Fake {
             }
             // Small pages, whatever is asked for.
             if topics.len() == 2 {
-                next_page_token = topics
-                    .last()
-                    .map(|topic: &v1::Topic| topic.name.clone())
-                    .unwrap();
+                next_page_token =
+                    topics.last().map(|topic: &v1::Topic| topic.name.clone()).unwrap();
                 break;
             }
             topics.push(state.described(name)?);
         }
-        Ok(Response::new(v1::ListTopicsResponse {
-            topics,
-            next_page_token,
-        }))
+        Ok(Response::new(v1::ListTopicsResponse { topics, next_page_token }))
     }
 
     async fn update_topic(
@@ -100,9 +88,7 @@ impl AdminService for Fake {
             state.updates.push(request);
             state.described(&name)
         })?;
-        Ok(Response::new(v1::UpdateTopicResponse {
-            topic: Some(topic),
-        }))
+        Ok(Response::new(v1::UpdateTopicResponse { topic: Some(topic) }))
     }
 
     async fn delete_topic(
@@ -124,17 +110,11 @@ impl AdminService for Fake {
             let topic = state.topics.get_mut(&request.topic).unwrap();
             let deleted = request.targets.into_iter().map(|target| {
                 let log = &mut topic.partitions[target.partition as usize];
-                let before = if target.before_offset < 0 {
-                    log.end()
-                } else {
-                    target.before_offset
-                };
+                let before =
+                    if target.before_offset < 0 { log.end() } else { target.before_offset };
                 log.records.drain(..(before - log.start).max(0) as usize);
                 log.start = log.start.max(before);
-                v1::DeletedRecords {
-                    partition: target.partition,
-                    log_start_offset: log.start,
-                }
+                v1::DeletedRecords { partition: target.partition, log_start_offset: log.start }
             });
             deleted.collect()
         });
@@ -146,9 +126,6 @@ impl AdminService for Fake {
         _: Request<v1::GetClusterRequest>,
     ) -> Result<Response<v1::GetClusterResponse>, Status> {
         let cluster_id = "fake".to_owned();
-        Ok(Response::new(v1::GetClusterResponse {
-            cluster_id,
-            ..Default::default()
-        }))
+        Ok(Response::new(v1::GetClusterResponse { cluster_id, ..Default::default() }))
     }
 }

@@ -59,9 +59,7 @@ impl ConsumerService for Fake {
         })?;
         let (events, mut queue) = mpsc::channel(4);
         tokio::spawn(self.clone().deliver(request, reading, cursors, events));
-        Ok(Response::new(
-            stream::poll_fn(move |context| queue.poll_recv(context)).boxed(),
-        ))
+        Ok(Response::new(stream::poll_fn(move |context| queue.poll_recv(context)).boxed()))
     }
 
     async fn commit_offset(
@@ -78,12 +76,7 @@ impl ConsumerService for Fake {
         request: Request<v1::GetCommittedOffsetsRequest>,
     ) -> Result<Response<v1::GetCommittedOffsetsResponse>, Status> {
         let group = request.into_inner().group;
-        let offsets = self
-            .state()
-            .committed
-            .get(&group)
-            .cloned()
-            .unwrap_or_default();
+        let offsets = self.state().committed.get(&group).cloned().unwrap_or_default();
         Ok(Response::new(v1::GetCommittedOffsetsResponse { offsets }))
     }
 
@@ -99,10 +92,8 @@ impl ConsumerService for Fake {
                 .get(&query.topic)
                 .ok_or_else(|| status(Code::NotFound, "TOPIC_NOT_FOUND"))?;
             for (partition, log) in topic.partitions.iter().enumerate() {
-                let earliest = matches!(
-                    query.position,
-                    Some(v1::offset_query::Position::Earliest(()))
-                );
+                let earliest =
+                    matches!(query.position, Some(v1::offset_query::Position::Earliest(())));
                 offsets.push(v1::PartitionOffset {
                     topic: query.topic.clone(),
                     partition: partition as i32,
@@ -132,10 +123,7 @@ impl Fake {
         let positions = self.state().positions(&cursors);
         send(Event::Started(v1::Started { positions })).await;
         let mut batches = 0;
-        while cursors
-            .iter()
-            .any(|cursor| cursor.end.is_none_or(|end| cursor.next < end))
-        {
+        while cursors.iter().any(|cursor| cursor.end.is_none_or(|end| cursor.next < end)) {
             match reading {
                 Reading::CutAfter(after) if batches == after => {
                     events.send(Err(Status::unknown("cut"))).await.unwrap_or(());
@@ -152,9 +140,7 @@ impl Fake {
                 }
                 _ => {}
             }
-            let next = cursors
-                .iter_mut()
-                .find_map(|cursor| self.state().next(cursor));
+            let next = cursors.iter_mut().find_map(|cursor| self.state().next(cursor));
             let alive = match next {
                 Some(event) => {
                     batches += usize::from(matches!(event, Event::Batch(_)));
@@ -186,15 +172,11 @@ impl State {
             let Some(Selection::Name(name)) = &selection.selection else {
                 continue;
             };
-            let topic = self
-                .topics
-                .get(name)
-                .ok_or_else(|| status(Code::NotFound, "TOPIC_NOT_FOUND"))?;
+            let topic =
+                self.topics.get(name).ok_or_else(|| status(Code::NotFound, "TOPIC_NOT_FOUND"))?;
             for (partition, log) in topic.partitions.iter().enumerate() {
                 let named = &selection.partitions;
-                let own = named
-                    .iter()
-                    .find(|named| named.partition == partition as i32);
+                let own = named.iter().find(|named| named.partition == partition as i32);
                 if !named.is_empty() && own.is_none() {
                     continue;
                 }
@@ -209,12 +191,7 @@ impl State {
                     return Err(status(Code::OutOfRange, "OFFSET_OUT_OF_RANGE"));
                 }
                 let end = request.stop.as_ref().map(|_| log.end());
-                cursors.push(Cursor {
-                    topic: name.clone(),
-                    partition,
-                    next,
-                    end,
-                });
+                cursors.push(Cursor { topic: name.clone(), partition, next, end });
             }
         }
         Ok(cursors)

@@ -68,10 +68,7 @@ impl Log {
 
     pub fn values(&self) -> Vec<String> {
         let value = |record: &v1::Record| record.value.clone().unwrap_or_default().to_vec();
-        self.records
-            .iter()
-            .map(|record| String::from_utf8(value(record)).unwrap())
-            .collect()
+        self.records.iter().map(|record| String::from_utf8(value(record)).unwrap()).collect()
     }
 }
 
@@ -84,23 +81,15 @@ impl Fake {
             changes: Arc::new(watch::Sender::new(0)),
         };
         let server = Server::builder()
-            .add_service(v1::producer_service_server::ProducerServiceServer::new(
-                fake.clone(),
-            ))
-            .add_service(v1::consumer_service_server::ConsumerServiceServer::new(
-                fake.clone(),
-            ))
-            .add_service(v1::admin_service_server::AdminServiceServer::new(
-                fake.clone(),
-            ));
+            .add_service(v1::producer_service_server::ProducerServiceServer::new(fake.clone()))
+            .add_service(v1::consumer_service_server::ConsumerServiceServer::new(fake.clone()))
+            .add_service(v1::admin_service_server::AdminServiceServer::new(fake.clone()));
         tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
         fake
     }
 
     pub async fn client(&self) -> ropewalk::Client {
-        ropewalk::Client::connect(&self.address.to_string())
-            .await
-            .unwrap()
+        ropewalk::Client::connect(&self.address.to_string()).await.unwrap()
     }
 
     pub fn state(&self) -> MutexGuard<'_, State> {
@@ -119,10 +108,9 @@ impl Fake {
     }
 
     pub fn append(&self, topic: &str, partition: usize, values: impl IntoIterator<Item = String>) {
-        let records = values.into_iter().map(|value| v1::Record {
-            value: Some(value.into()),
-            ..v1::Record::default()
-        });
+        let records = values
+            .into_iter()
+            .map(|value| v1::Record { value: Some(value.into()), ..v1::Record::default() });
         self.change(|state| {
             let log = &mut state.topics.get_mut(topic).unwrap().partitions[partition];
             log.records.extend(records);
@@ -146,8 +134,7 @@ impl State {
     pub fn create(&mut self, topic: &str, partitions: usize) {
         let id = format!("id-{}", self.topics.len());
         let partitions = vec![Log::default(); partitions];
-        self.topics
-            .insert(topic.to_owned(), Topic { id, partitions });
+        self.topics.insert(topic.to_owned(), Topic { id, partitions });
     }
 }
 

@@ -52,9 +52,7 @@ impl ProducerService for Fake {
     ) -> Result<Response<Self::ProduceStreamStream>, Status> {
         let (answers, mut queue) = mpsc::channel(1024);
         tokio::spawn(self.clone().serve(request.into_inner(), answers));
-        Ok(Response::new(
-            stream::poll_fn(move |context| queue.poll_recv(context)).boxed(),
-        ))
+        Ok(Response::new(stream::poll_fn(move |context| queue.poll_recv(context)).boxed()))
     }
 }
 
@@ -107,20 +105,13 @@ fn stream_answer(
         Ok(response) => (None, Some(response)),
         Err(status) => (Some(RpcStatus::decode(status.details()).unwrap()), None),
     };
-    v1::ProduceStreamResponse {
-        correlation,
-        status,
-        response,
-    }
+    v1::ProduceStreamResponse { correlation, status, response }
 }
 
 impl State {
     fn step(&mut self, request: &v1::ProduceRequest) -> Step {
-        let Some(Data::Records(set)) = &request.data else {
-            panic!("records are not compressed")
-        };
-        self.requests
-            .push((request.partition, set.encoded_len(), set.records.len()));
+        let Some(Data::Records(set)) = &request.data else { panic!("records are not compressed") };
+        self.requests.push((request.partition, set.encoded_len(), set.records.len()));
         self.steps.pop_front().unwrap_or(Step::Append)
     }
 
@@ -132,16 +123,13 @@ impl State {
             self.create(&request.topic, 4);
         }
         let topic = self.topics.get_mut(&request.topic).unwrap();
-        let Some(Data::Records(set)) = request.data else {
-            panic!("records are not compressed")
-        };
+        let Some(Data::Records(set)) = request.data else { panic!("records are not compressed") };
         let count = topic.partitions.len() as i32;
         let mut appends: Vec<v1::PartitionAppend> = Vec::new();
         for (index, record) in set.records.into_iter().enumerate() {
             let key = record.key.clone().unwrap_or_default();
-            let partition = request
-                .partition
-                .unwrap_or_else(|| ropewalk::partition_of(&key, count));
+            let partition =
+                request.partition.unwrap_or_else(|| ropewalk::partition_of(&key, count));
             let log = topic
                 .partitions
                 .get_mut(partition as usize)
@@ -152,9 +140,7 @@ impl State {
             {
                 return Err(status(Code::Aborted, "EXPECTED_OFFSET_MISMATCH"));
             }
-            let place = appends
-                .iter()
-                .position(|append| append.partition == partition);
+            let place = appends.iter().position(|append| append.partition == partition);
             let place = place.unwrap_or_else(|| {
                 appends.push(v1::PartitionAppend {
                     partition,

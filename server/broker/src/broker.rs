@@ -1,7 +1,7 @@
 //! The broker: what one process serves, put together.
 //!
-//! It starts the replica groups that storage has, keeps the partition table in step with the metadata,
-//! and carries out what the API asks for. It knows no protobuf and no socket.
+//! It starts the replica groups that storage has, keeps the partition table in step with the
+//! metadata, and carries out what the API asks for. It knows no protobuf and no socket.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -219,13 +219,17 @@ impl Broker {
     pub async fn topic_for_use(&self, name: &str) -> Result<ServedTopic, TopicError> {
         match self.topic(name) {
             Ok(topic) => Ok(topic),
-            Err(missing) if !self.config.auto_create => Err(missing.into()),
+            Err(missing) if !self.config.auto_create => {
+                // What is wrong with a name does not hang on this setting.
+                names::check_topic(name)?;
+                Err(missing.into())
+            }
             Err(missing) => {
                 match self.create_topic(name, None, TopicSettings::default()).await {
                     Ok(_) => {}
-                    Err(TopicError::Metadata(
-                        ropewalk_cluster::MetadataError::TopicExists(_),
-                    )) => self.caught_up_with_metadata().await,
+                    Err(TopicError::Metadata(ropewalk_cluster::MetadataError::TopicExists(_))) => {
+                        self.caught_up_with_metadata().await
+                    }
                     Err(error) => return Err(error),
                 }
                 self.topic(name).map_err(|_| missing.into())
@@ -335,7 +339,10 @@ impl Broker {
         topic.ok_or_else(|| Missing::Topic(name.to_owned()).into())
     }
 
-    async fn change_metadata(&self, command: MetadataCommand) -> Result<MetadataAnswer, TopicError> {
+    async fn change_metadata(
+        &self,
+        command: MetadataCommand,
+    ) -> Result<MetadataAnswer, TopicError> {
         let kind = ProposalKind::Command(command.encode());
         let receipt = propose(&self.driver, GroupId::METADATA, kind).await?;
         Ok(*answer::<MetadataAnswer>(receipt))
@@ -373,7 +380,8 @@ impl Broker {
     ) -> Result<(), ProposeError> {
         let kind = ProposalKind::Command(command.encode());
         let receipt = propose(&self.driver, coordinator, kind).await?;
-        answer::<Result<(), DecodeError>>(receipt).expect("a command that was encoded here is read");
+        answer::<Result<(), DecodeError>>(receipt)
+            .expect("a command that was encoded here is read");
         Ok(())
     }
 }
@@ -393,11 +401,16 @@ fn answer<T: 'static>(receipt: Receipt) -> Box<T> {
 async fn forget_deleted_topics(broker: Arc<Broker>) {
     let mut table = broker.watch_table();
     loop {
-        let metadata = Arc::clone(&table.borrow_and_update().metadata);
-        let alive: std::collections::BTreeSet<_> =
-            metadata.topics.values().map(|topic| topic.id).collect();
+        table.mark_unchanged();
         for (coordinator, offsets) in GroupId::COORDINATORS.into_iter().zip(&broker.offsets) {
-            let gone: Vec<_> = offsets.lock().topics().difference(&alive).copied().collect();
+            let committed = offsets.lock().topics();
+            // Looked at after the commits were: a topic that has one was there before, and is gone
+            // if it is not there now. The other way round, a new topic would pass for a deleted
+            // one.
+            let metadata = Arc::clone(&table.borrow().metadata);
+            let alive: std::collections::BTreeSet<_> =
+                metadata.topics.values().map(|topic| topic.id).collect();
+            let gone: Vec<_> = committed.difference(&alive).copied().collect();
             for topic in gone {
                 let forget = OffsetCommand::ForgetTopic(topic);
                 if let Err(error) = broker.command_offsets(coordinator, &forget).await {

@@ -1,8 +1,8 @@
-//! From stored batches to what one reader gets: cut to its offsets and its size, decompressed where it
-//! must be.
+//! From stored batches to what one reader gets: cut to its offsets and its size, decompressed where
+//! it must be.
 //!
-//! An uncompressed batch is cut at record boundaries without a copy: any run of encoded records is a
-//! record set of its own.
+//! An uncompressed batch is cut at record boundaries without a copy: any run of encoded records is
+//! a record set of its own.
 
 use bytes::Bytes;
 use ropewalk_core::compress::{self, CompressError};
@@ -40,12 +40,22 @@ pub enum DeliveryError {
         source: CompressError,
     },
     /// A compressed batch that holds another number of records than its producer said.
-    #[error("the compressed batch at offset {offset} does not hold the {expected} records it claims")]
+    #[error(
+        "the compressed batch at offset {offset} does not hold the {expected} records it claims"
+    )]
     Count {
         /// The batch's first offset.
         offset: Offset,
         /// What was said.
         expected: u32,
+    },
+    /// A compressed batch with a record that no message can hold: the broker saw its size only now.
+    #[error("the compressed batch at offset {offset} holds a record of {actual} bytes: too large")]
+    Record {
+        /// The batch's first offset.
+        offset: Offset,
+        /// The size of the record.
+        actual: usize,
     },
 }
 
@@ -75,8 +85,8 @@ pub struct DeliveryOptions {
     pub max_bytes: usize,
 }
 
-/// What a batch holds of the offsets from `from` to before `until`, in pieces of at most `max_bytes`
-/// (but at least one record).
+/// What a batch holds of the offsets from `from` to before `until`, in pieces of at most
+/// `max_bytes` (but at least one record).
 pub fn deliver(
     batch: &StoredBatch,
     from: Offset,
@@ -107,11 +117,16 @@ pub fn deliver(
     let mut pieces = Vec::new();
     while !rest.is_empty() {
         let (bytes, count) = match rest.len() <= options.max_bytes {
-            true => (rest.len(), u32::try_from(end - offset.since(header.base_offset)).unwrap_or(0)),
+            true => {
+                (rest.len(), u32::try_from(end - offset.since(header.base_offset)).unwrap_or(0))
+            }
             false => records::cut(&rest, options.max_bytes),
         };
         if count == 0 {
             break;
+        }
+        if bytes > limits::MAX_BATCH_BYTES {
+            return Err(DeliveryError::Record { offset: header.base_offset, actual: bytes });
         }
         let payload = rest.split_to(bytes);
         let payload = if options.text { records::to_text(&payload).into() } else { payload };
@@ -123,7 +138,11 @@ pub fn deliver(
 
 /// The first record of a batch, at or after `from`, whose time is at or after `time`.
 #[must_use]
-pub fn find_time(batch: &StoredBatch, from: Offset, time: Timestamp) -> Option<(Offset, Timestamp)> {
+pub fn find_time(
+    batch: &StoredBatch,
+    from: Offset,
+    time: Timestamp,
+) -> Option<(Offset, Timestamp)> {
     let header = &batch.header;
     let skipped = from.since(header.base_offset);
     if header.timestamp_type == TimestampType::Append {

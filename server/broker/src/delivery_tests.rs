@@ -34,12 +34,7 @@ fn plain(base: u64) -> StoredBatch {
 
 fn compressed(codec: Compression, record_count: u32) -> StoredBatch {
     let records = prepare(&Payload::Records(set(0..10).encode_to_vec().into()), &<_>::default());
-    let normal = StoredBatch::checked(&records.unwrap().seal(
-        Offset(0),
-        1,
-        1,
-        Timestamp(0),
-    ).into());
+    let normal = StoredBatch::checked(&records.unwrap().seal(Offset(0), 1, 1, Timestamp(0)).into());
     let bytes = compress(codec, &normal.unwrap().payload).into();
     stored(&Payload::Compressed { codec, bytes, record_count }, 100)
 }

@@ -1,7 +1,9 @@
-//! The threads under the replica groups: each shard has one, the journal has one, and one gives back space.
+//! The threads under the replica groups: each shard has one, the journal has one, and one gives
+//! back space.
 //!
-//! A shard's thread owns its groups; the journal's thread is the only one that writes to the engine. They
-//! cannot wait for one another for ever: a shard hands the journal no more batches than fit its queue.
+//! A shard's thread owns its groups; the journal's thread is the only one that writes to the
+//! engine. They cannot wait for one another for ever: a shard hands the journal no more batches
+//! than fit its queue.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -92,7 +94,7 @@ impl GroupWatch {
 
 /// What a shard is sent.
 enum Command {
-    Open(NewGroup, Arc<GroupWatch>),
+    Open(Box<NewGroup>, Arc<GroupWatch>),
     Input(Input<Reply>),
     Stop,
 }
@@ -118,7 +120,7 @@ impl Driver {
 
     /// Takes up a group. `watch` tells when it serves.
     pub async fn open(&self, new: NewGroup, watch: Arc<GroupWatch>) -> Result<(), Stopped> {
-        self.send(new.group, Command::Open(new, watch)).await
+        self.send(new.group, Command::Open(Box::new(new), watch)).await
     }
 
     /// Removes a group and all its data.

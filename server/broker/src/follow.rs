@@ -1,8 +1,9 @@
 //! One reader of many partitions.
 //!
-//! Each partition that the reader follows has a slot. A slot is raised when there may be something to
-//! read, waits in a queue that holds each slot at most once, and is served in turn, so that no partition
-//! starves another. Between the log in memory and the log on disk the high watermark is the only edge.
+//! Each partition that the reader follows has a slot. A slot is raised when there may be something
+//! to read, waits in a queue that holds each slot at most once, and is served in turn, so that no
+//! partition starves another. Between the log in memory and the log on disk the high watermark is
+//! the only edge.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
@@ -83,6 +84,15 @@ pub enum FollowError {
     Delivery(#[from] DeliveryError),
 }
 
+/// A batch that was read and is not yet delivered. It is decompressed when its turn comes and not
+/// before: a small one may turn out to be large.
+struct Pending {
+    slot: usize,
+    batch: StoredBatch,
+    from: Offset,
+    source: DeliverySource,
+}
+
 struct Slot {
     partition: Arc<Partition>,
     cursor: Cursor,
@@ -98,9 +108,13 @@ pub struct Follower {
     signal: Arc<FollowSignal>,
     slots: Vec<Slot>,
     unfinished: usize,
+    /// Whether it ends once every slot has; otherwise it waits for slots that come later.
+    ends: bool,
     options: DeliveryOptions,
-    /// What was read and is not yet delivered, of one slot.
+    /// What goes out before anything else is read.
     ready: VecDeque<(usize, FollowEvent)>,
+    /// What was read last, of one slot; it goes out behind `ready`.
+    pending: VecDeque<Pending>,
     disk_reads: Arc<Semaphore>,
     metrics: Arc<Metrics>,
 }
@@ -115,20 +129,17 @@ impl Follower {
             signal: Arc::default(),
             slots: Vec::new(),
             unfinished: 0,
+            ends: true,
             options,
             ready: VecDeque::new(),
+            pending: VecDeque::new(),
             disk_reads,
             metrics,
         }
     }
 
     /// Follows a partition from an offset, up to before another if one is given. Returns its slot.
-    pub fn add(
-        &mut self,
-        partition: Arc<Partition>,
-        from: Offset,
-        until: Option<Offset>,
-    ) -> usize {
+    pub fn add(&mut self, partition: Arc<Partition>, from: Offset, until: Option<Offset>) -> usize {
         let slot = self.slots.len();
         self.signal.add_slot();
         partition.watch().follow(&self.signal, slot);
@@ -143,6 +154,11 @@ impl Follower {
         });
         self.signal.raise(slot);
         slot
+    }
+
+    /// Waits for slots to come, also while none is left that is read.
+    pub fn never_end(&mut self) {
+        self.ends = false;
     }
 
     /// Reads nothing more for a slot: its partition is gone.
@@ -173,7 +189,11 @@ impl Follower {
             if let Some(event) = self.ready.pop_front() {
                 return Ok(event);
             }
-            if self.unfinished == 0 && !self.slots.is_empty() {
+            if let Some(pending) = self.pending.pop_front() {
+                self.deliver(pending)?;
+                continue;
+            }
+            if self.ends && self.unfinished == 0 {
                 return Ok((0, FollowEvent::End));
             }
             match self.signal.take() {
@@ -221,7 +241,14 @@ impl Follower {
                 slot.is_behind |= source == DeliverySource::Storage;
                 let from = slot.cursor.offset;
                 slot.cursor = next;
-                self.deliver(number, &batches, from, source)?;
+                let until = slot.until.unwrap_or(Offset(u64::MAX));
+                let wanted = batches.into_iter().take_while(|b| b.header.base_offset < until);
+                self.pending.extend(wanted.map(|batch| Pending {
+                    slot: number,
+                    batch,
+                    from,
+                    source,
+                }));
             }
         }
         let slot = &mut self.slots[number];
@@ -234,20 +261,13 @@ impl Follower {
         Ok(())
     }
 
-    fn deliver(
-        &mut self,
-        number: usize,
-        batches: &[StoredBatch],
-        from: Offset,
-        source: DeliverySource,
-    ) -> Result<(), FollowError> {
-        let until = self.slots[number].until.unwrap_or(Offset(u64::MAX));
-        for batch in batches.iter().take_while(|batch| batch.header.base_offset < until) {
-            for delivery in delivery::deliver(batch, from, until, &self.options)? {
-                let records = u64::from(delivery.record_count);
-                self.metrics.delivered(source, records, delivery.payload.len() as u64);
-                self.ready.push_back((number, FollowEvent::Records(delivery)));
-            }
+    fn deliver(&mut self, pending: Pending) -> Result<(), FollowError> {
+        let Pending { slot, batch, from, source } = pending;
+        let until = self.slots[slot].until.unwrap_or(Offset(u64::MAX));
+        for delivery in delivery::deliver(&batch, from, until, &self.options)? {
+            let records = u64::from(delivery.record_count);
+            self.metrics.delivered(source, records, delivery.payload.len() as u64);
+            self.ready.push_back((slot, FollowEvent::Records(delivery)));
         }
         Ok(())
     }

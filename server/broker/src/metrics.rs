@@ -164,8 +164,7 @@ impl Metrics {
 
     /// A batch was refused or its append failed, for this reason of API's error table.
     pub fn produce_failed(&self, reason: &'static str) {
-        self.produce_errors
-            .add(1, &[KeyValue::new("reason", reason)]);
+        self.produce_errors.add(1, &[KeyValue::new("reason", reason)]);
     }
 
     /// So many records and bytes went to a consumer.
@@ -287,9 +286,7 @@ pub struct ActiveGuard {
 impl ActiveGuard {
     fn new(count: &UpDownCounter<i64>) -> Self {
         count.add(1, &[]);
-        Self {
-            count: count.clone(),
-        }
+        Self { count: count.clone() }
     }
 }
 

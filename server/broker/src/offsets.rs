@@ -1,7 +1,7 @@
 //! Committed offsets: the state machine of the coordinator groups.
 //!
-//! A consumer group lives in one of them, by the hash of its name. An offset belongs to a topic's id, not
-//! to its name: a topic that is created again under an old name has none.
+//! A consumer group lives in one of them, by the hash of its name. An offset belongs to a topic's
+//! id, not to its name: a topic that is created again under an old name has none.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -49,7 +49,9 @@ impl OffsetCommand {
         match self {
             Self::Commit { group, time, offsets } => {
                 out.u8(1).bytes(group.as_bytes()).i64(time.0);
-                out.u32(u32::try_from(offsets.len()).expect("limits bound the offsets of a commit"));
+                out.u32(
+                    u32::try_from(offsets.len()).expect("limits bound the offsets of a commit"),
+                );
                 for (topic, partition, offset, metadata) in offsets {
                     out.raw(&topic.0).u32(partition.0).u64(offset.0).bytes(metadata.as_bytes());
                 }
@@ -166,7 +168,12 @@ fn row_key(group: &str, topic: TopicId, partition: PartitionId) -> Vec<u8> {
     key.bytes(group.as_bytes()).raw(&topic.0).raw(&partition.0.to_be_bytes()).finish()
 }
 
-fn row_value(group: &str, topic: TopicId, partition: PartitionId, committed: &Committed) -> Vec<u8> {
+fn row_value(
+    group: &str,
+    topic: TopicId,
+    partition: PartitionId,
+    committed: &Committed,
+) -> Vec<u8> {
     let mut value = Writer::versioned(VERSION);
     value.bytes(group.as_bytes()).raw(&topic.0).u32(partition.0);
     value.u64(committed.offset.0).bytes(committed.metadata.as_bytes()).i64(committed.time.0);
@@ -187,7 +194,8 @@ impl SharedOffsets {
     }
 }
 
-/// The state machine of a coordinator group. Each command is answered with `Result<(), DecodeError>`.
+/// The state machine of a coordinator group. Each command is answered with `Result<(),
+/// DecodeError>`.
 pub struct OffsetMachine(pub SharedOffsets);
 
 impl StateMachine for OffsetMachine {

@@ -92,8 +92,8 @@ impl Partition {
         &self.watch
     }
 
-    /// Hands a batch to the log. Batches that are handed over one after the other are appended in that
-    /// order; `done` is told how it ended, on a thread that must not be kept waiting.
+    /// Hands a batch to the log. Batches that are handed over one after the other are appended in
+    /// that order; `done` is told how it ended, on a thread that must not be kept waiting.
     pub async fn append(
         &self,
         draft: BatchDraft,

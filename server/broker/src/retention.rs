@@ -50,7 +50,10 @@ async fn trim_one(
     match partition.trim(Some(target)).await {
         Ok(start) => {
             tracing::debug!(
-                topic = %partition.topic, partition = %partition.id, from = %bounds.start, to = %start,
+                topic = %partition.topic,
+                partition = %partition.id,
+                from = %bounds.start,
+                to = %start,
                 "retention removed records"
             );
             metrics.trimmed(cause, start.since(bounds.start));
@@ -62,8 +65,8 @@ async fn trim_one(
     }
 }
 
-/// The offset that the log is to start at, if something is to go. Of the segment that is written, all
-/// goes or nothing: when even its newest record is past its time.
+/// The offset that the log is to start at, if something is to go. Of the segment that is written,
+/// all goes or nothing: when even its newest record is past its time.
 fn target(
     segments: &[SegmentMark],
     high_watermark: Offset,
@@ -75,9 +78,7 @@ fn target(
     if let Some(retention) = settings.retention {
         let expired = segments
             .iter()
-            .take_while(|segment| {
-                segment.max_timestamp.max(Timestamp(0)).plus(retention) < now
-            })
+            .take_while(|segment| segment.max_timestamp.max(Timestamp(0)).plus(retention) < now)
             .count();
         if expired > 0 {
             found = Some((end_of(expired - 1), TrimCause::Age));

@@ -1,7 +1,7 @@
 //! The partition table: which topics and partitions this broker serves.
 //!
-//! [`Reconciler`] is its only writer. It follows the metadata and takes up, changes and removes replica
-//! groups until the table says the same; everybody else sees immutable snapshots of it.
+//! [`Reconciler`] is its only writer. It follows the metadata and takes up, changes and removes
+//! replica groups until the table says the same; everybody else sees immutable snapshots of it.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -40,7 +40,8 @@ pub struct TableSnapshot {
     pub metadata: Arc<Metadata>,
     /// The topics, by name.
     pub topics: Arc<BTreeMap<String, ServedTopic>>,
-    /// Whether all of the metadata is carried out; otherwise topics that are new are not served yet.
+    /// Whether all of the metadata is carried out; otherwise topics that are new are not served
+    /// yet.
     pub is_settled: bool,
 }
 
@@ -67,8 +68,8 @@ impl Reconciler {
         (Self { driver, metadata, table, stored }, watch)
     }
 
-    /// Makes the table say what the metadata says now. At the first time, groups in storage that no topic
-    /// has are removed: their topic was deleted, and the broker stopped before they were.
+    /// Makes the table say what the metadata says now. At the first time, groups in storage that no
+    /// topic has are removed: their topic was deleted, and the broker stopped before they were.
     pub(crate) async fn first(&mut self) -> Result<(), Stopped> {
         self.follow().await?;
         for (group, _) in self.stored.drain().filter(|(group, _)| group.is_partition()) {

@@ -1,8 +1,8 @@
 //! The metadata group: brokers, topics and their settings.
 //!
-//! Commands change a pure state ([`state::MetadataState`]) on every replica in the same way; everybody
-//! else sees immutable snapshots of it through a watch. It is the only source of metadata. It knows no
-//! partition's log and no client.
+//! Commands change a pure state ([`state::MetadataState`]) on every replica in the same way;
+//! everybody else sees immutable snapshots of it through a watch. It is the only source of
+//! metadata. It knows no partition's log and no client.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

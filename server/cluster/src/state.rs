@@ -136,9 +136,8 @@ impl MetadataState {
         topic.settings.validate()?;
         if let Some(count) = update.partition_count {
             let current = topic.partition_count();
-            let added = count
-                .checked_sub(current)
-                .ok_or(MetadataError::PartitionsShrink { current })?;
+            let added =
+                count.checked_sub(current).ok_or(MetadataError::PartitionsShrink { current })?;
             topic.partitions.extend(self.new_groups(added, rows)?);
         }
         self.store(topic, rows)

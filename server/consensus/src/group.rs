@@ -1,8 +1,8 @@
 //! One replica group: raft's state, its log, its state machine, and who waits for what.
 //!
-//! The path of an entry: proposed -> in raft's unstable log -> taken by [`ReplicaGroup::collect`] into
-//! the group's log and a write -> durable ([`ReplicaGroup::on_durable`]) -> committed -> applied, and
-//! only then answered. Entries are applied in one place, [`ReplicaGroup::apply`].
+//! The path of an entry: proposed -> in raft's unstable log -> taken by [`ReplicaGroup::collect`]
+//! into the group's log and a write -> durable ([`ReplicaGroup::on_durable`]) -> committed ->
+//! applied, and only then answered. Entries are applied in one place, [`ReplicaGroup::apply`].
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -93,7 +93,9 @@ impl<T> ReplicaGroup<T> {
         if let Some(machine) = &mut machine {
             let mut rows = engine.rows(group, &[])?;
             let malformed = |error: ropewalk_core::codec::DecodeError| {
-                StorageError::Refused(format!("the state of replica group {group} is damaged: {error}"))
+                StorageError::Refused(format!(
+                    "the state of replica group {group} is damaged: {error}"
+                ))
             };
             applied = take_applied(&mut rows).map_err(malformed)?.unwrap_or(BOOTSTRAP_INDEX);
             machine.restore(rows).map_err(malformed)?;
@@ -259,8 +261,9 @@ impl<T> ReplicaGroup<T> {
         Ok(())
     }
 
-    /// Hands out what the write that is about to be made covers. The hard state goes along with entries
-    /// when its commit index moved; alone it is written only when raft must have it on disk, or at a tick.
+    /// Hands out what the write that is about to be made covers. The hard state goes along with
+    /// entries when its commit index moved; alone it is written only when raft must have it on
+    /// disk, or at a tick.
     pub(crate) fn hand_out(&mut self, write: &mut GroupWrite) -> Option<Handed> {
         let current = self.log().hard_state();
         let is_new_term = current.term != self.written_hard_state.term
@@ -378,7 +381,8 @@ impl<T> ReplicaGroup<T> {
             StorageError::Refused(format!("entry {} cannot be applied: {error}", entry.index))
         };
         if entry.meta.entry_type != EntryType::EntryNormal as u8 {
-            let message = format!("entry {} changes the membership: not in this version", entry.index);
+            let message =
+                format!("entry {} changes the membership: not in this version", entry.index);
             return Err(StorageError::Refused(message));
         }
         match Entry::decode(&entry.data).map_err(unreadable)? {
@@ -420,7 +424,8 @@ impl<T> ReplicaGroup<T> {
         }
     }
 
-    /// A leader serves once an entry of its own term is applied: everything before it is then known.
+    /// A leader serves once an entry of its own term is applied: everything before it is then
+    /// known.
     fn start_serving(&mut self, out: &mut Vec<Output<T>>) {
         let term = self.node.raft.term;
         let leads = self.node.raft.state == StateRole::Leader;

@@ -1,8 +1,9 @@
 //! Replica groups as pure step functions, and the shard that drives many.
 //!
-//! Synchronous and deterministic: what happens follows from the inputs and the time given with them. No
-//! thread, no clock, no randomness, no lock beyond the view that readers of a log share. The completion
-//! of a disk write is an input like any other. raft-rs is seen only here and in storage's `Storage`.
+//! Synchronous and deterministic: what happens follows from the inputs and the time given with
+//! them. No thread, no clock, no randomness, no lock beyond the view that readers of a log share.
+//! The completion of a disk write is an input like any other. raft-rs is seen only here and in
+//! storage's `Storage`.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

@@ -21,7 +21,6 @@ impl Drain for Forward {
 }
 
 /// The logger of all groups.
-#[must_use]
 pub fn tracing_logger() -> Logger {
     Logger::root(Forward, o!())
 }

@@ -11,19 +11,22 @@ pub type Row = (Vec<u8>, Option<Vec<u8>>);
 pub struct Applied {
     /// The answer to the proposer, in a type that the machine and the proposer agree on.
     pub response: Box<dyn Any + Send>,
-    /// The rows that changed. They become durable together with the fact that the command was applied.
+    /// The rows that changed. They become durable together with the fact that the command was
+    /// applied.
     pub rows: Vec<Row>,
 }
 
-/// A deterministic state machine: the same commands give the same states and answers on every replica.
+/// A deterministic state machine: the same commands give the same states and answers on every
+/// replica.
 ///
-/// Its rows in storage are its state as of some command, and the log holds every command after that.
-/// Rows whose key begins with a zero byte are the group's own.
+/// Its rows in storage are its state as of some command, and the log holds every command after
+/// that. Rows whose key begins with a zero byte are the group's own.
 pub trait StateMachine: Send {
     /// Takes the rows that storage has, before the first command.
     fn restore(&mut self, rows: Vec<(Vec<u8>, Vec<u8>)>) -> Result<(), DecodeError>;
 
-    /// Applies the command at this log index. Bytes that are no command are answered, and change nothing.
+    /// Applies the command at this log index. Bytes that are no command are answered, and change
+    /// nothing.
     fn apply(&mut self, index: u64, command: &[u8]) -> Applied;
 }
 

@@ -44,8 +44,8 @@ pub struct Proposal<T> {
     pub kind: ProposalKind,
     /// Given back with the answer.
     pub reply: T,
-    /// Held until the entry is committed or has failed, also when it is answered before: the memory that
-    /// was reserved for it.
+    /// Held until the entry is committed or has failed, also when it is answered before: the memory
+    /// that was reserved for it.
     pub held: Box<dyn Any + Send>,
 }
 

@@ -1,8 +1,9 @@
 //! Many replica groups, driven together.
 //!
-//! The driver gives inputs to [`Shard::step`], as many as there are, and then calls [`Shard::flush`],
-//! which gathers what all groups want written into one batch. While a few batches are on their way to
-//! the disk, more inputs gather for the next one: group commit, without a linger timer.
+//! The driver gives inputs to [`Shard::step`], as many as there are, and then calls
+//! [`Shard::flush`], which gathers what all groups want written into one batch. While a few batches
+//! are on their way to the disk, more inputs gather for the next one: group commit, without a
+//! linger timer.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -37,7 +38,7 @@ pub struct NewGroup {
 /// What happens to a shard. `T` stands for a proposer.
 pub enum Input<T> {
     /// A group is taken up. Answered by [`Output::Opened`].
-    Open(NewGroup),
+    Open(Box<NewGroup>),
     /// A group goes, with all its data, also when it was not taken up.
     Remove(GroupId),
     /// A group's segments are closed otherwise from now on.
@@ -153,7 +154,7 @@ impl<T> Shard<T> {
         out: &mut Vec<Output<T>>,
     ) -> Result<(), StorageError> {
         match input {
-            Input::Open(new) => self.open(new, out)?,
+            Input::Open(new) => self.open(*new, out)?,
             Input::Remove(group) => self.remove(group, out),
             Input::SetPolicy(group, policy) => {
                 if let Some(group) = self.groups.get_mut(&group) {

@@ -1,4 +1,5 @@
-//! The shard as a pure step function: scripts that read as examples, and random ones against a model.
+//! The shard as a pure step function: scripts that read as examples, and random ones against a
+//! model.
 
 mod random;
 mod scripts;
@@ -71,7 +72,7 @@ impl Bench {
     fn open(&mut self, group: GroupId, machine: Option<Box<dyn StateMachine>>) {
         let stored = self.engine.groups().unwrap().into_iter().find(|state| state.group == group);
         let policy = SegmentPolicy::default();
-        self.step(Input::Open(NewGroup { group, stored, machine, policy }));
+        self.step(Input::Open(Box::new(NewGroup { group, stored, machine, policy })));
     }
 
     /// One input, and what it leads to before the disk has done anything.
@@ -151,8 +152,7 @@ impl Bench {
 fn batch(id: u32, records: u32, expected: Option<u64>, durability: Durability) -> ProposalKind {
     let times = RecordTimes { newest: None, untimed: true };
     let payload = id.to_le_bytes();
-    let draft =
-        BatchDraft::new(&payload, records, Compression::None, TimestampType::Create, times);
+    let draft = BatchDraft::new(&payload, records, Compression::None, TimestampType::Create, times);
     ProposalKind::Batch { draft, expected: expected.map(Offset), durability }
 }
 

@@ -138,25 +138,16 @@ impl BatchHeader {
     /// payload's.
     pub fn read(bytes: &[u8]) -> Result<Self, BatchError> {
         let Some(head) = bytes.first_chunk::<HEADER_BYTES>() else {
-            return Err(BatchError::Length {
-                expected: HEADER_BYTES,
-                actual: bytes.len(),
-            });
+            return Err(BatchError::Length { expected: HEADER_BYTES, actual: bytes.len() });
         };
         if crc32c::crc32c(&head[..60]) != u32_at(head, 60) {
             return Err(BatchError::Checksum("batch header"));
         }
         if head[0] != EntryKind::Batch as u8 {
-            return Err(BatchError::Unknown {
-                what: "entry kind",
-                value: head[0],
-            });
+            return Err(BatchError::Unknown { what: "entry kind", value: head[0] });
         }
         if head[1] != FORMAT_VERSION {
-            return Err(BatchError::Unknown {
-                what: "batch format version",
-                value: head[1],
-            });
+            return Err(BatchError::Unknown { what: "batch format version", value: head[1] });
         }
         let header = Self {
             compression: Compression::from_stored(head[2])?,
@@ -172,10 +163,7 @@ impl BatchHeader {
         };
         let expected = HEADER_BYTES + header.payload_bytes as usize;
         if bytes.len() != expected {
-            return Err(BatchError::Length {
-                expected,
-                actual: bytes.len(),
-            });
+            return Err(BatchError::Length { expected, actual: bytes.len() });
         }
         Ok(header)
     }
@@ -190,10 +178,7 @@ impl Compression {
             3 => Self::Lz4,
             4 => Self::Zstd,
             _ => {
-                return Err(BatchError::Unknown {
-                    what: "compression",
-                    value,
-                });
+                return Err(BatchError::Unknown { what: "compression", value });
             }
         })
     }
@@ -205,10 +190,7 @@ impl TimestampType {
             0 => Self::Create,
             1 => Self::Append,
             _ => {
-                return Err(BatchError::Unknown {
-                    what: "timestamp type",
-                    value,
-                });
+                return Err(BatchError::Unknown { what: "timestamp type", value });
             }
         })
     }
@@ -261,11 +243,7 @@ impl BatchDraft {
             leader_epoch: 0,
             index: 0,
         };
-        Self {
-            bytes,
-            header,
-            takes_append_time: times.untimed,
-        }
+        Self { bytes, header, takes_append_time: times.untimed }
     }
 
     /// The number of records.
@@ -326,10 +304,7 @@ impl StoredBatch {
     /// Takes a batch that was just sealed here, or whose checksum the caller has checked.
     pub fn trusted(stored: &Bytes) -> Result<Self, BatchError> {
         let header = BatchHeader::read(stored)?;
-        Ok(Self {
-            header,
-            payload: stored.slice(HEADER_BYTES..),
-        })
+        Ok(Self { header, payload: stored.slice(HEADER_BYTES..) })
     }
 
     /// Takes a batch that comes from a disk or a network, and checks every byte of it.
@@ -372,20 +347,14 @@ mod tests {
     }
 
     fn newest(timestamp_type: TimestampType, newest: Option<i64>, untimed: bool) -> i64 {
-        let times = RecordTimes {
-            newest: newest.map(Timestamp),
-            untimed,
-        };
+        let times = RecordTimes { newest: newest.map(Timestamp), untimed };
         let sealed = draft(timestamp_type, times).seal(Offset::ZERO, 1, 1, Timestamp(100));
         BatchHeader::read(&sealed).unwrap().max_timestamp.0
     }
 
     #[test]
     fn the_stored_form_of_version_1_stays() {
-        let times = RecordTimes {
-            newest: Some(Timestamp(1_000_000_000)),
-            untimed: true,
-        };
+        let times = RecordTimes { newest: Some(Timestamp(1_000_000_000)), untimed: true };
         let append_time = Timestamp(1_700_000_000_123_456_789);
         let sealed =
             draft(TimestampType::Create, times).seal(Offset(0x0102), 0x03, 0x0405, append_time);
@@ -430,10 +399,7 @@ mod tests {
         let longer = Bytes::from([sealed.as_ref(), b"\0"].concat());
         assert_eq!(
             StoredBatch::trusted(&longer),
-            Err(BatchError::Length {
-                expected: sealed.len(),
-                actual: sealed.len() + 1
-            })
+            Err(BatchError::Length { expected: sealed.len(), actual: sealed.len() + 1 })
         );
     }
 
@@ -441,12 +407,7 @@ mod tests {
     fn what_a_later_version_wrote_is_named() {
         let draft = draft(TimestampType::Create, RecordTimes::default());
         let sealed = draft.seal(Offset(1), 2, 3, Timestamp(4));
-        let names = [
-            "entry kind",
-            "batch format version",
-            "compression",
-            "timestamp type",
-        ];
+        let names = ["entry kind", "batch format version", "compression", "timestamp type"];
         for (at, what) in names.into_iter().enumerate() {
             let mut other = sealed.clone();
             other[at] = 9;
@@ -467,10 +428,8 @@ mod tests {
     }
 
     fn times() -> impl Strategy<Value = RecordTimes> {
-        (option::of(any::<i64>()), any::<bool>()).prop_map(|(newest, untimed)| RecordTimes {
-            newest: newest.map(Timestamp),
-            untimed,
-        })
+        (option::of(any::<i64>()), any::<bool>())
+            .prop_map(|(newest, untimed)| RecordTimes { newest: newest.map(Timestamp), untimed })
     }
 
     proptest! {

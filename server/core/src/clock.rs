@@ -24,9 +24,7 @@ pub struct SystemClock {
 impl Default for SystemClock {
     #[allow(clippy::disallowed_methods)] // This is the clock.
     fn default() -> Self {
-        Self {
-            origin: Instant::now(),
-        }
+        Self { origin: Instant::now() }
     }
 }
 

@@ -120,11 +120,7 @@ impl<'a> Reader<'a> {
 
     /// Refuses bytes that are left over.
     pub fn finish(self) -> Result<(), DecodeError> {
-        if self.is_done() {
-            Ok(())
-        } else {
-            Err(self.error())
-        }
+        if self.is_done() { Ok(()) } else { Err(self.error()) }
     }
 
     /// This many bytes.
@@ -226,10 +222,7 @@ mod tests {
         assert_eq!(reader(b"\x01\0\0\0\xff").string(), Err(malformed));
         assert_eq!(reader(b"\x02").option(Reader::u8), Err(malformed));
         assert_eq!(reader(b"rest").finish(), Err(malformed));
-        assert_eq!(
-            Reader::versioned(b"\x02", 1, "example").err(),
-            Some(malformed)
-        );
+        assert_eq!(Reader::versioned(b"\x02", 1, "example").err(), Some(malformed));
         assert_eq!(malformed.to_string(), "malformed example");
     }
 

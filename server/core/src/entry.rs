@@ -71,12 +71,8 @@ impl Entry {
             return Err(EntryError::Unknown { kind, version });
         }
         if kind == EntryKind::Trim as u8 {
-            let before = data[2..]
-                .first_chunk()
-                .ok_or(EntryError::Short(data.len()))?;
-            return Ok(Self::Trim {
-                before: Offset(u64::from_le_bytes(*before)),
-            });
+            let before = data[2..].first_chunk().ok_or(EntryError::Short(data.len()))?;
+            return Ok(Self::Trim { before: Offset(u64::from_le_bytes(*before)) });
         }
         if kind == EntryKind::Command as u8 {
             return Ok(Self::Command(data.slice(2..)));
@@ -127,13 +123,7 @@ mod tests {
     #[test]
     fn a_batch_is_an_entry() {
         let times = RecordTimes::default();
-        let draft = BatchDraft::new(
-            b"\x0a\0",
-            1,
-            Compression::None,
-            TimestampType::Append,
-            times,
-        );
+        let draft = BatchDraft::new(b"\x0a\0", 1, Compression::None, TimestampType::Append, times);
         let stored = Bytes::from(draft.seal(Offset(7), 1, 9, Timestamp(5)));
         let header = BatchHeader::read(&stored).unwrap();
         assert_eq!(Entry::decode(&stored), Ok(Entry::Batch(header)));

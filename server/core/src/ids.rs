@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use thiserror::Error;
 
-/// The position of a record in a partition, from 0. Also used for the next position to write or read.
+/// The position of a record in a partition, from 0. Also used for the next position to write or
+/// read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Offset(pub u64);
 
@@ -42,7 +43,8 @@ impl fmt::Display for PartitionId {
     }
 }
 
-/// The id of a topic: random, never used again, so that a topic created under an old name is another.
+/// The id of a topic: random, never used again, so that a topic created under an old name is
+/// another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TopicId(pub [u8; 16]);
 
@@ -95,7 +97,8 @@ pub struct GroupId(pub u64);
 impl GroupId {
     /// The group that keeps brokers, topics and their settings.
     pub const METADATA: Self = Self(1);
-    /// The groups that keep consumer groups: a consumer group lives in one, by the hash of its name.
+    /// The groups that keep consumer groups: a consumer group lives in one, by the hash of its
+    /// name.
     pub const COORDINATORS: [Self; 16] = {
         let mut ids = [Self(0); 16];
         let mut i = 0;

@@ -5,10 +5,11 @@ use std::time::Duration;
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
-/// The most bytes of one message on the client port, either way: just under the 4 MiB that the stubs of
-/// every gRPC language take by default.
+/// The most bytes of one message on the client port, either way: just under the 4 MiB that the
+/// stubs of every gRPC language take by default.
 pub const MAX_MESSAGE_BYTES: usize = 4 * MIB - 1;
-/// The most bytes of the encoded records of one batch: what is left beside the other fields of a message.
+/// The most bytes of the encoded records of one batch: what is left beside the other fields of a
+/// message.
 pub const MAX_BATCH_BYTES: usize = 4 * MIB - 64 * KIB;
 /// The most bytes that a topic may allow for one record.
 pub const MAX_RECORD_BYTES: usize = 3_670_016;

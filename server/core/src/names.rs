@@ -77,9 +77,7 @@ pub fn check_topic(name: &str) -> Result<(), NameError> {
         return Err(NameError::TopicCharacter { character, at });
     }
     if name == "." || name == ".." {
-        return Err(NameError::Dots {
-            name: name.to_owned(),
-        });
+        return Err(NameError::Dots { name: name.to_owned() });
     }
     Ok(())
 }
@@ -88,9 +86,7 @@ pub fn check_topic(name: &str) -> Result<(), NameError> {
 pub fn check_new_topic(name: &str) -> Result<(), NameError> {
     check_topic(name)?;
     if is_internal(name) {
-        return Err(NameError::Internal {
-            name: name.to_owned(),
-        });
+        return Err(NameError::Internal { name: name.to_owned() });
     }
     Ok(())
 }
@@ -125,14 +121,7 @@ mod tests {
 
     #[test]
     fn ordinary_topic_names_pass() {
-        for name in [
-            "orders",
-            "eu.orders_v2",
-            "A-1",
-            "...",
-            "_x",
-            &"a".repeat(249),
-        ] {
+        for name in ["orders", "eu.orders_v2", "A-1", "...", "_x", &"a".repeat(249)] {
             assert_eq!(check_new_topic(name), Ok(()), "{name}");
         }
     }
@@ -146,10 +135,7 @@ mod tests {
         );
         assert!(advice("a b").starts_with("the topic name holds ' ' at byte 1: use only letters"));
         assert!(advice("größe").starts_with("the topic name holds 'ö' at byte 2"));
-        assert_eq!(
-            advice(".."),
-            "a topic cannot be named \"..\": add a letter or a digit"
-        );
+        assert_eq!(advice(".."), "a topic cannot be named \"..\": add a letter or a digit");
         assert!(advice("__meta").ends_with("choose another beginning"));
     }
 
@@ -157,10 +143,7 @@ mod tests {
     fn the_brokers_own_topics_can_be_named_but_not_created() {
         assert_eq!(check_topic("__meta"), Ok(()));
         assert!(is_internal("__meta") && !is_internal("_meta"));
-        assert!(matches!(
-            check_new_topic("__meta"),
-            Err(NameError::Internal { .. })
-        ));
+        assert!(matches!(check_new_topic("__meta"), Err(NameError::Internal { .. })));
     }
 
     #[test]
@@ -168,22 +151,11 @@ mod tests {
         for name in ["billing", "team A / größe", "__x", "."] {
             assert_eq!(check_group(name), Ok(()), "{name}");
         }
-        assert_eq!(
-            check_group(""),
-            Err(NameError::Empty {
-                what: "consumer group"
-            })
-        );
+        assert_eq!(check_group(""), Err(NameError::Empty { what: "consumer group" }));
         assert!(matches!(
             check_group(&"ö".repeat(125)),
             Err(NameError::TooLong { actual: 250, .. })
         ));
-        assert_eq!(
-            check_group("a\nb"),
-            Err(NameError::GroupCharacter {
-                character: '\n',
-                at: 1
-            })
-        );
+        assert_eq!(check_group("a\nb"), Err(NameError::GroupCharacter { character: '\n', at: 1 }));
     }
 }

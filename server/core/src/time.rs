@@ -3,7 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-/// Nanoseconds since 1970-01-01T00:00:00Z, from 1677 to 2262. What lies outside is drawn to the edge.
+/// Nanoseconds since 1970-01-01T00:00:00Z, from 1677 to 2262. What lies outside is drawn to the
+/// edge.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub i64);
 
@@ -60,10 +61,7 @@ mod tests {
     #[test]
     fn parts_go_both_ways_also_before_the_epoch() {
         for (seconds, nanos) in [(0, 0), (1, 5), (-1, 999_999_999), (1_700_000_000, 1)] {
-            assert_eq!(
-                Timestamp::from_parts(seconds, nanos).to_parts(),
-                (seconds, nanos)
-            );
+            assert_eq!(Timestamp::from_parts(seconds, nanos).to_parts(), (seconds, nanos));
         }
     }
 

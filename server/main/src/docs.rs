@@ -6,9 +6,7 @@ use std::path::PathBuf;
 const UPDATE: &str = "UPDATE_DOCS";
 
 fn path(page: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("../../docs")
-        .join(page)
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(page)
 }
 
 /// Fails unless the page is this text.
@@ -28,9 +26,7 @@ pub(crate) fn check_page(page: &str, text: &str) {
 pub(crate) fn check_part(page: &str, name: &str, text: &str) {
     let found = std::fs::read_to_string(path(page)).expect("the page exists");
     let (start, end) = (format!("<!-- {name} -->\n"), format!("<!-- /{name} -->"));
-    let (before, rest) = found
-        .split_once(&start)
-        .expect("the page has the first mark");
+    let (before, rest) = found.split_once(&start).expect("the page has the first mark");
     let (_, after) = rest.split_once(&end).expect("the page has the second mark");
     check_page(page, &format!("{before}{start}{text}{end}{after}"));
 }

@@ -21,12 +21,7 @@ pub(crate) struct ListenError {
 pub(crate) async fn listen(key: &'static str, address: &str) -> Result<TcpListener, ListenError> {
     TcpListener::bind(address).await.map_err(|source| {
         let advice = advice(source.kind(), &flag_of(key));
-        ListenError {
-            address: address.to_owned(),
-            key,
-            advice,
-            source,
-        }
+        ListenError { address: address.to_owned(), key, advice, source }
     })
 }
 
@@ -46,17 +41,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_port_that_is_taken_is_answered_with_what_to_do() {
-        let first = listen("server.listen", "127.0.0.1:0")
-            .await
-            .expect("a free port");
+        let first = listen("server.listen", "127.0.0.1:0").await.expect("a free port");
         let address = first.local_addr().expect("it is bound").to_string();
-        let error = listen("server.admin_listen", &address)
-            .await
-            .expect_err("it is taken");
+        let error = listen("server.admin_listen", &address).await.expect_err("it is taken");
         let text = error.to_string();
-        assert!(text.starts_with(&format!(
-            "cannot listen on {address} (server.admin_listen): "
-        )));
+        assert!(text.starts_with(&format!("cannot listen on {address} (server.admin_listen): ")));
         assert!(text.ends_with("stop that one, or choose another with --admin-listen HOST:PORT"));
     }
 }

@@ -36,9 +36,8 @@ fn root() -> Command {
 }
 
 fn run_client(command: cli::Command, root: Command) -> ExitCode {
-    // One command at a time: one thread is enough, and starts faster.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    match runtime {
+    // Standard input blocks the thread that reads it; the others carry the connection meanwhile.
+    match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime.block_on(cli::run(command, root)),
         Err(error) => {
             eprintln!("ropewalk: cannot start: {error}");

@@ -146,8 +146,8 @@ fn server_config(settings: &Settings) -> ServerConfig {
     }
 }
 
-/// After a failed write or sync nothing may be acked any more, and nothing may be tried again: the kernel
-/// may have dropped the pages. What was acked is on disk, and the next start finds it.
+/// After a failed write or sync nothing may be acked any more, and nothing may be tried again: the
+/// kernel may have dropped the pages. What was acked is on disk, and the next start finds it.
 fn on_fatal() -> OnFatal {
     Arc::new(|error| {
         tracing::error!(%error, "the log cannot be kept: the broker stops at once");

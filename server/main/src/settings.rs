@@ -157,19 +157,10 @@ mod tests {
     #[test]
     fn an_address_to_connect_to_is_advertised() {
         let mut server = ServerSettings::default();
-        assert_eq!(
-            server.advertised(([127, 0, 0, 1], 9092).into()),
-            "127.0.0.1:9092"
-        );
+        assert_eq!(server.advertised(([127, 0, 0, 1], 9092).into()), "127.0.0.1:9092");
         let wildcard = server.advertised(([0, 0, 0, 0], 4711).into());
-        assert!(
-            wildcard.ends_with(":4711") && !wildcard.starts_with("0.0.0.0"),
-            "{wildcard}"
-        );
+        assert!(wildcard.ends_with(":4711") && !wildcard.starts_with("0.0.0.0"), "{wildcard}");
         server.advertise = Some("broker.example:9092".to_owned());
-        assert_eq!(
-            server.advertised(([0, 0, 0, 0], 1).into()),
-            "broker.example:9092"
-        );
+        assert_eq!(server.advertised(([0, 0, 0, 0], 1).into()), "broker.example:9092");
     }
 }

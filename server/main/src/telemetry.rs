@@ -41,16 +41,8 @@ const EXPORT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the end of the process waits for the last report.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_millis(900);
 /// Libraries that say too much: of these, only warnings are logged unless `log.level` names them.
-const TALKATIVE: [&str; 8] = [
-    "h2",
-    "hyper",
-    "mio",
-    "opentelemetry",
-    "raft",
-    "sled",
-    "tonic",
-    "tower",
-];
+const TALKATIVE: [&str; 8] =
+    ["h2", "hyper", "mio", "opentelemetry", "raft", "sled", "tonic", "tower"];
 
 /// Why logs, traces or metrics cannot be set up.
 #[derive(Debug, Error)]
@@ -103,17 +95,8 @@ fn prepare(
             .with_tracer(spans.tracer(SCOPE))
             .with_filter(LevelFilter::INFO.and(filter_fn(is_ours)))
     });
-    let subscriber = tracing_subscriber::registry()
-        .with(log(&settings.log)?)
-        .with(traces);
-    Ok((
-        subscriber,
-        TelemetryGuard {
-            meters,
-            spans,
-            scrape,
-        },
-    ))
+    let subscriber = tracing_subscriber::registry().with(log(&settings.log)?).with(traces);
+    Ok((subscriber, TelemetryGuard { meters, spans, scrape }))
 }
 
 /// Exporters make calls themselves, and must not trace those.
@@ -139,10 +122,7 @@ where
 
 fn filter(level: &str) -> Result<EnvFilter, TelemetryError> {
     let mut filter = EnvFilter::try_new(level)?;
-    let base = level
-        .split(',')
-        .filter_map(|word| word.parse::<LevelFilter>().ok())
-        .next_back();
+    let base = level.split(',').filter_map(|word| word.parse::<LevelFilter>().ok()).next_back();
     if base.is_some_and(|base| base > LevelFilter::WARN) {
         for target in TALKATIVE.iter().filter(|target| !level.contains(*target)) {
             filter = filter.add_directive(format!("{target}=warn").parse()?);
@@ -156,9 +136,7 @@ fn meters(
     resource: Resource,
     scrape: Scrape,
 ) -> Result<SdkMeterProvider, TelemetryError> {
-    let mut builder = SdkMeterProvider::builder()
-        .with_resource(resource)
-        .with_reader(scrape);
+    let mut builder = SdkMeterProvider::builder().with_resource(resource).with_reader(scrape);
     if let Some(endpoint) = &settings.otlp_endpoint {
         let exporter = MetricExporter::builder()
             .with_tonic()

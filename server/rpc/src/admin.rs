@@ -49,7 +49,8 @@ impl AdminService for Admin {
         let request = request.into_inner();
         let page_size = read_page_size(request.page_size)?;
         let table = self.broker.table();
-        // The token is the last name of the page before: a topic that is deleted meanwhile shifts nothing.
+        // The token is the last name of the page before: a topic that is deleted meanwhile shifts
+        // nothing.
         let mut found = table
             .topics
             .range(request.name_prefix.clone()..)
@@ -130,18 +131,21 @@ impl AdminService for Admin {
     }
 }
 
+/// A partition, and the offset that its log is to start at; `None`: its high watermark.
+type Target = (Arc<Partition>, Option<Offset>);
+
 impl Admin {
     /// Checks all targets, so that nothing is deleted when one of them is wrong.
     fn read_targets(
         &self,
         topic: &str,
         targets: &[pb::DeleteRecordsTarget],
-    ) -> Result<Vec<(Arc<Partition>, Option<Offset>)>, Failure> {
+    ) -> Result<Vec<Target>, Failure> {
         let served = self.broker.topic(topic)?;
         if targets.is_empty() {
             return Err(Failure::field("targets", "`targets` must name at least one partition"));
         }
-        let mut read: Vec<(Arc<Partition>, Option<Offset>)> = Vec::with_capacity(targets.len());
+        let mut read: Vec<Target> = Vec::with_capacity(targets.len());
         for target in targets {
             let partition = self.broker.partition(&served, target.partition.into())?;
             if read.iter().any(|(other, _)| other.id == partition.id) {

@@ -1,7 +1,8 @@
-//! What every call has in common: its span, its deadline, its metrics, and that its error has details.
+//! What every call has in common: its span, its deadline, its metrics, and that its error has
+//! details.
 //!
-//! It stands right around the services, inside the connection; a call that it refuses has reached no
-//! handler.
+//! It stands right around the services, inside the connection; a call that it refuses has reached
+//! no handler.
 
 use std::convert::Infallible;
 use std::future::Future;

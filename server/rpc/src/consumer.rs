@@ -170,11 +170,7 @@ fn names_by_id(table: &TableSnapshot) -> BTreeMap<TopicId, String> {
     topics.map(|served| (served.topic.id, served.topic.name.clone())).collect()
 }
 
-fn is_wanted(
-    wanted: &BTreeMap<TopicId, Vec<i32>>,
-    topic: TopicId,
-    partition: PartitionId,
-) -> bool {
+fn is_wanted(wanted: &BTreeMap<TopicId, Vec<i32>>, topic: TopicId, partition: PartitionId) -> bool {
     wanted.is_empty()
         || wanted.get(&topic).is_some_and(|partitions| {
             partitions.is_empty()

@@ -178,12 +178,15 @@ fn out_of_range(field: &str, expected: &str, actual: i64) -> Failure {
 }
 
 /// What an UpdateTopic changes: the fields that the mask names, from the topic, or their defaults.
-pub(crate) fn read_topic_update(topic: &pb::Topic, mask: &[String]) -> Result<TopicUpdate, Failure> {
+pub(crate) fn read_topic_update(
+    topic: &pb::Topic,
+    mask: &[String],
+) -> Result<TopicUpdate, Failure> {
     if mask.is_empty() {
         let message = "`update_mask` must name what to change, as `settings.retention`";
         return Err(Failure::field("update_mask", message));
     }
-    let given = read_update(&topic.settings.clone().unwrap_or_default())?;
+    let given = read_update(&topic.settings.unwrap_or_default())?;
     let defaults = TopicSettings::default();
     let mut update = TopicUpdate::default();
     for path in mask {

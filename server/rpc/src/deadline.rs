@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use http::HeaderMap;
 
-/// How long the caller waits: a number of at most 8 digits and a unit. `None` when the caller gives none,
-/// or one that cannot be read, which then bounds nothing.
+/// How long the caller waits: a number of at most 8 digits and a unit. `None` when the caller gives
+/// none, or one that cannot be read, which then bounds nothing.
 pub(crate) fn timeout_of(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get("grpc-timeout")?.to_str().ok()?;
     let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;

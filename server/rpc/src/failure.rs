@@ -1,7 +1,8 @@
 //! The one mapping from errors to `google.rpc.Status`.
 //!
 //! Every failure has a reason of API.md's table, and with it a code; the details say what a program
-//! needs to react: ErrorInfo always, BadRequest, ResourceInfo, RetryInfo and QuotaFailure where they fit.
+//! needs to react: ErrorInfo always, BadRequest, ResourceInfo, RetryInfo and QuotaFailure where
+//! they fit.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -111,13 +112,14 @@ pub(crate) struct Failure {
     reason: Reason,
     message: String,
     metadata: HashMap<String, String>,
-    details: ErrorDetails,
+    /// Boxed: failures are returned from everywhere, and are rare.
+    details: Box<ErrorDetails>,
 }
 
 impl Failure {
     pub(crate) fn new(reason: Reason, message: impl Into<String>) -> Self {
         let (message, metadata) = (message.into(), HashMap::new());
-        Self { reason, message, metadata, details: ErrorDetails::new() }
+        Self { reason, message, metadata, details: Box::default() }
     }
 
     /// A field of the request that is not what it must be.
@@ -172,7 +174,7 @@ impl Failure {
     /// As the status of a whole call.
     pub(crate) fn into_status(mut self) -> Status {
         self.details.set_error_info(self.reason.name(), ERROR_DOMAIN, self.metadata);
-        Status::with_error_details(self.reason.code(), self.message, self.details)
+        Status::with_error_details(self.reason.code(), self.message, *self.details)
     }
 
     /// As the status of one answer within a stream.
@@ -223,8 +225,10 @@ impl From<ProposeError> for Failure {
                     .with("earliest", start)
                     .with("latest", high_watermark)
             }
-            ProposeError::Overloaded => Self::new(Reason::Overloaded, message + "; try again later")
-                .retry_after(Duration::from_millis(500)),
+            ProposeError::Overloaded => {
+                Self::new(Reason::Overloaded, message + "; try again later")
+                    .retry_after(Duration::from_millis(500))
+            }
             ProposeError::LeaderChanged { epoch } => {
                 Self::new(Reason::LeaderChanged, message).with("leader_epoch", epoch)
             }
@@ -245,9 +249,9 @@ impl From<TopicError> for Failure {
             TopicError::Name(error) => error.into(),
             TopicError::Missing(missing) => missing.into(),
             TopicError::Propose(error) => error.into(),
-            TopicError::PartitionCount { limit, actual } => Self::field("partition_count", message)
-                .with("limit", limit)
-                .with("actual", actual),
+            TopicError::PartitionCount { limit, actual } => {
+                Self::field("partition_count", message).with("limit", limit).with("actual", actual)
+            }
             TopicError::Metadata(error) => error.into(),
         }
     }
@@ -353,7 +357,9 @@ impl From<ReadError> for Failure {
             }
             ReadError::Storage(error) => error.into(),
             ReadError::Delivery(
-                DeliveryError::Compressed { offset, .. } | DeliveryError::Count { offset, .. },
+                DeliveryError::Compressed { offset, .. }
+                | DeliveryError::Count { offset, .. }
+                | DeliveryError::Record { offset, .. },
             ) => Self::new(Reason::CorruptLog, message + "; read on at a later offset")
                 .with("file", "")
                 .with("offset", offset),
@@ -389,7 +395,9 @@ pub(crate) fn refused_by_transport(status: &Status) -> Option<Failure> {
             let text = format!("{message}; send the records in several requests");
             Some(Failure::new(Reason::BatchTooLarge, text).with("limit", limit))
         }
-        Code::Internal if message.contains("decode") => {
+        // What the broker itself fails at has details: this is a frame or a message that cannot be
+        // read.
+        Code::Internal => {
             let text = format!("the request is not a valid message of this method: {message}");
             Some(Failure::new(Reason::InvalidField, text))
         }

@@ -1,7 +1,7 @@
 //! The gRPC services: protobuf on one side, the broker on the other.
 //!
-//! Protobuf and tonic stop here: what goes down from here is the broker's own types, and what comes up is
-//! turned into a `google.rpc.Status` in one place, `failure`.
+//! Protobuf and tonic stop here: what goes down from here is the broker's own types, and what comes
+//! up is turned into a `google.rpc.Status` in one place, `failure`.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -11,8 +11,8 @@ mod consumer;
 mod convert;
 mod deadline;
 mod failure;
-mod producer;
 mod produce_stream;
+mod producer;
 mod server;
 mod subscribe;
 mod subscription;

@@ -1,7 +1,8 @@
 //! One ProduceStream: requests in, answers out, pipelined, in order per partition.
 //!
-//! The session's task reads a request only when there is room for its append and for its answer, so that a
-//! client that does not read its answers, or sends faster than the disk writes, is slowed by flow control.
+//! The session's task reads a request only when there is room for its append and for its answer, so
+//! that a client that does not read its answers, or sends faster than the disk writes, is slowed by
+//! flow control.
 
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
@@ -29,7 +30,8 @@ pub(crate) struct ProduceSession {
     broker: Arc<Broker>,
     drain: Drain,
     order: AnswerOrder,
-    /// Where appends tell that they have ended. There is room for every append that may be under way.
+    /// Where appends tell that they have ended. There is room for every append that may be under
+    /// way.
     ended: mpsc::Sender<(u64, Answer)>,
     answers: mpsc::Sender<Result<Answer, Status>>,
 }
@@ -94,8 +96,8 @@ impl ProduceSession {
         }
     }
 
-    /// Checks and hands over one request. It ends with an answer when the request is refused; otherwise the
-    /// answer comes through `ended`.
+    /// Checks and hands over one request. It ends with an answer when the request is refused;
+    /// otherwise the answer comes through `ended`.
     fn submission(&mut self, request: pb::ProduceStreamRequest) -> Submission {
         let correlation = request.correlation;
         let request = request.request.unwrap_or_default();
@@ -133,7 +135,8 @@ fn answer(correlation: u64, result: Result<pb::ProduceResponse, Failure>) -> Ans
 /// The topic and the partition that a request names.
 type Lane = (String, Option<i32>);
 
-/// Holds back answers until those before them in their lane are out. A `LEADER` append can end before a
+/// Holds back answers until those before them in their lane are out. A `LEADER` append can end
+/// before a
 /// `QUORUM` append that was sent earlier.
 #[derive(Default)]
 struct AnswerOrder {
@@ -190,7 +193,7 @@ mod tests {
         let first = order.begin(lane(0));
         let second = order.begin(lane(0));
         let other = order.begin(lane(1));
-        assert_eq!(ended(&mut order, second), []);
+        assert!(ended(&mut order, second).is_empty());
         assert_eq!(ended(&mut order, other), [other]);
         assert_eq!(ended(&mut order, first), [first, second]);
         assert_eq!(order.len(), 0);

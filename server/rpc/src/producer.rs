@@ -104,14 +104,17 @@ impl Append {
             return Ok(Self { parts, durability, expected });
         }
         if expected.is_some() {
-            let message = "`partition` must be given with `expected_offset`, which is one partition's";
+            let message =
+                "`partition` must be given with `expected_offset`, which is one partition's";
             return Err(Failure::field("partition", message));
         }
         let Payload::Records(records) = &payload else {
-            let message = "`partition` must be given with `compressed`: the broker does not look inside";
+            let message =
+                "`partition` must be given with `compressed`: the broker does not look inside";
             return Err(Failure::field("partition", message));
         };
-        // The whole is checked before it is taken apart, so that errors name positions in the request.
+        // The whole is checked before it is taken apart, so that errors name positions in the
+        // request.
         let whole = ingest::prepare(&payload, settings)?;
         let keyless = broker.keyless_partition(&topic);
         let mut placed = ingest::place(records, topic.topic.partition_count(), keyless);
@@ -128,8 +131,8 @@ impl Append {
         Ok(Self { parts, durability, expected })
     }
 
-    /// Appends it, once memory is free for it. `done` is told how it ended, on a thread that must not be
-    /// kept waiting; an error that is returned is told nowhere else.
+    /// Appends it, once memory is free for it. `done` is told how it ended, on a thread that must
+    /// not be kept waiting; an error that is returned is told nowhere else.
     pub(crate) async fn submit(
         self,
         broker: &Broker,
@@ -183,6 +186,10 @@ fn read_payload(
                 let message = "`compression` belongs to `compressed`: leave it out with `records`";
                 return Err(Failure::field("compression", message));
             }
+            if record_count != 0 {
+                let message = "`record_count` belongs to `compressed`: leave it out with `records`";
+                return Err(Failure::field("record_count", message));
+            }
             Ok(Payload::Records(records))
         }
         Some(pb::produce_request::Data::Compressed(bytes)) => {
@@ -221,8 +228,8 @@ impl<F: FnOnce(Result<pb::ProduceResponse, Failure>)> Join<F> {
     }
 }
 
-/// The answer of a request whose appends have all ended. When some failed, what the others did cannot be
-/// taken back, so that the caller may not conclude that nothing happened.
+/// The answer of a request whose appends have all ended. When some failed, what the others did
+/// cannot be taken back, so that the caller may not conclude that nothing happened.
 fn answer(
     outcomes: Vec<Result<pb::PartitionAppend, ProposeError>>,
 ) -> Result<pb::ProduceResponse, Failure> {

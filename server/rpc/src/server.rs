@@ -99,7 +99,8 @@ impl Server {
         Self { config, service, health, drain, broker }
     }
 
-    /// Serves until the drain begins, and then until what is open has ended, or the drain's time is over.
+    /// Serves until the drain begins, and then until what is open has ended, or the drain's time is
+    /// over.
     pub async fn serve(mut self, listener: TcpListener) -> io::Result<()> {
         let slots = Arc::new(Semaphore::new(self.config.max_connections));
         let mut connections = JoinSet::new();
@@ -143,7 +144,10 @@ impl Server {
         }
         let ended = async { while connections.join_next().await.is_some() {} };
         if tokio::time::timeout(self.config.drain_timeout, ended).await.is_err() {
-            tracing::warn!(left = connections.len(), "connections were cut: they did not end in time");
+            tracing::warn!(
+                left = connections.len(),
+                "connections were cut: they did not end in time"
+            );
             connections.shutdown().await;
         }
         Ok(())
@@ -151,12 +155,8 @@ impl Server {
 }
 
 /// The names under which health is asked for; the empty one is the process as a whole.
-const SERVICES: [&str; 4] = [
-    "",
-    "ropewalk.v1.ProducerService",
-    "ropewalk.v1.ConsumerService",
-    "ropewalk.v1.AdminService",
-];
+const SERVICES: [&str; 4] =
+    ["", "ropewalk.v1.ProducerService", "ropewalk.v1.ConsumerService", "ropewalk.v1.AdminService"];
 
 async fn services(broker: &Arc<Broker>, drain: &Drain) -> (HealthReporter, Routes) {
     let (health, health_service) = tonic_health::server::health_reporter();

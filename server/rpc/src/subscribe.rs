@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use regex::Regex;
+use ropewalk_broker::Partition;
 use ropewalk_broker::broker::Broker;
 use ropewalk_broker::delivery::{Accepted, DeliveryOptions};
 use ropewalk_broker::errors::ReadError;
 use ropewalk_broker::table::ServedTopic;
-use ropewalk_broker::Partition;
 use ropewalk_core::{GroupId, Offset, Timestamp, limits, names};
 use ropewalk_proto::broker as pb;
 
@@ -93,7 +93,10 @@ impl SubscribePlan {
     ) -> Result<Vec<(Arc<Partition>, Start)>, Failure> {
         let mut found = Vec::new();
         let mut seen = BTreeSet::new();
-        for selection in &self.selections {
+        // What is named comes first: a pattern adds what is not.
+        let is_pattern = |selection: &&Selection| matches!(selection, Selection::Pattern(_));
+        let named = self.selections.iter().filter(|selection| !is_pattern(selection));
+        for selection in named.chain(self.selections.iter().filter(is_pattern)) {
             for topic in topics_of(broker, selection).await? {
                 for (partition, start) in self.partitions_of(broker, selection, &topic)? {
                     if seen.insert(partition.group) {
@@ -187,8 +190,8 @@ fn matches(pattern: &Regex, name: &str) -> bool {
     !names::is_internal(name) && pattern.is_match(name)
 }
 
-/// The offset at which a partition is read first. A position may be below the log start: the reader then
-/// gets a gap.
+/// The offset at which a partition is read first. A position may be below the log start: the reader
+/// then gets a gap.
 pub(crate) async fn resolve_start(
     broker: &Broker,
     partition: &Partition,

@@ -1,7 +1,7 @@
 //! One open Subscribe: what happens to its partitions, as events on the wire.
 //!
-//! It is polled by the connection as the client's flow control permits, and has no task and no queue of
-//! its own beyond one turn of its reader: a slow client holds a bounded amount of memory.
+//! It is polled by the connection as the client's flow control permits, and has no task and no
+//! queue of its own beyond one turn of its reader: a slow client holds a bounded amount of memory.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use tonic::Status;
 use crate::convert;
 use crate::failure::Failure;
 use crate::server::Drain;
-use crate::subscribe::{SubscribePlan, resolve_start, resolve_stop};
+use crate::subscribe::{Stop, SubscribePlan, resolve_start, resolve_stop};
 
 pub(crate) struct Subscription {
     broker: Arc<Broker>,
@@ -50,6 +50,9 @@ impl Subscription {
         let table = broker.watch_table();
         let partitions = plan.partitions(&broker).await?;
         let mut follower = broker.follower(plan.options);
+        if plan.stop == Stop::Never {
+            follower.never_end();
+        }
         let mut known = BTreeSet::new();
         let mut positions = Vec::with_capacity(partitions.len());
         for (partition, start) in partitions {

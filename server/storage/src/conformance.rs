@@ -1,7 +1,7 @@
 //! What every engine must do, as small named checks; each engine's tests run all of them.
 //!
-//! The checks know the trait and nothing of what stands behind it. `model` compares two engines under
-//! random writes.
+//! The checks know the trait and nothing of what stands behind it. `model` compares two engines
+//! under random writes.
 
 mod groups;
 mod logs;
@@ -30,11 +30,7 @@ type Check = (&'static str, fn(&mut dyn Harness));
 
 /// Runs every check, each in a place of its own.
 pub(crate) fn run(mut place: impl FnMut() -> Box<dyn Harness>) {
-    for (name, check) in groups::CHECKS
-        .iter()
-        .chain(logs::CHECKS)
-        .chain(trims::CHECKS)
-    {
+    for (name, check) in groups::CHECKS.iter().chain(logs::CHECKS).chain(trims::CHECKS) {
         // Shown only when a check fails.
         println!("check: {name}");
         check(place().as_mut());
@@ -52,21 +48,12 @@ pub(crate) const GROUP: GroupId = GroupId(0x100);
 pub(crate) const OTHER: GroupId = GroupId(0x101);
 
 pub(crate) fn hard_state(term: u64, vote: u64, commit: u64) -> HardState {
-    HardState {
-        term,
-        vote,
-        commit,
-        ..HardState::default()
-    }
+    HardState { term, vote, commit, ..HardState::default() }
 }
 
 pub(crate) fn conf_state(voters: &[u64], learners: &[u64]) -> ConfState {
     let (voters, learners) = (voters.to_vec(), learners.to_vec());
-    ConfState {
-        voters,
-        learners,
-        ..ConfState::default()
-    }
+    ConfState { voters, learners, ..ConfState::default() }
 }
 
 pub(crate) fn start(index: u64, term: u64) -> LogStart {
@@ -101,11 +88,7 @@ pub(crate) fn entry(index: u64, term: u64, size: usize) -> LogEntry {
             entry_type: (index % 3) as u8,
             base_offset: Offset(index * 10),
             record_count: 10,
-            max_timestamp: if size == 0 {
-                Timestamp::MIN
-            } else {
-                Timestamp(time)
-            },
+            max_timestamp: if size == 0 { Timestamp::MIN } else { Timestamp(time) },
             newest_so_far: Timestamp(time + 1),
             segment: SegmentMark {
                 base_index: index - index % 4,
@@ -124,36 +107,21 @@ pub(crate) fn entries(indexes: Range<u64>, term: u64, size: usize) -> Vec<LogEnt
 }
 
 pub(crate) fn append(group: GroupId, append: Vec<LogEntry>) -> GroupWrite {
-    GroupWrite {
-        append,
-        ..GroupWrite::new(group)
-    }
+    GroupWrite { append, ..GroupWrite::new(group) }
 }
 
 pub(crate) fn trim(group: GroupId, start: LogStart) -> GroupWrite {
-    GroupWrite {
-        start: Some(start),
-        ..GroupWrite::new(group)
-    }
+    GroupWrite { start: Some(start), ..GroupWrite::new(group) }
 }
 
 pub(crate) fn deletion(group: GroupId) -> GroupWrite {
-    GroupWrite {
-        delete: true,
-        ..GroupWrite::new(group)
-    }
+    GroupWrite { delete: true, ..GroupWrite::new(group) }
 }
 
 pub(crate) fn rows(group: GroupId, rows: &[(&str, Option<&str>)]) -> GroupWrite {
     let bytes = |text: &str| text.as_bytes().to_vec();
-    let rows = rows
-        .iter()
-        .map(|(key, value)| (bytes(key), value.map(bytes)))
-        .collect();
-    GroupWrite {
-        rows,
-        ..GroupWrite::new(group)
-    }
+    let rows = rows.iter().map(|(key, value)| (bytes(key), value.map(bytes))).collect();
+    GroupWrite { rows, ..GroupWrite::new(group) }
 }
 
 pub(crate) fn synced(groups: Vec<GroupWrite>) -> [WriteBatch; 1] {
@@ -173,38 +141,23 @@ fn with_log(place: &mut dyn Harness, log: Vec<LogEntry>) -> Box<dyn Engine> {
 
 fn refused(engine: &dyn Engine, groups: Vec<GroupWrite>) {
     let result = engine.write(&synced(groups));
-    assert!(
-        matches!(result, Err(StorageError::Refused(_))),
-        "{result:?}"
-    );
+    assert!(matches!(result, Err(StorageError::Refused(_))), "{result:?}");
 }
 
 /// Everything that the log of a group holds, which must be these entries.
 fn holds(engine: &dyn Engine, group: GroupId, expected: &[LogEntry]) {
     let first = expected.first().map_or(0, |entry| entry.index);
     let end = expected.last().map_or(0, |entry| entry.index + 1);
-    assert_eq!(
-        engine.entries(group, first..u64::MAX, u64::MAX).unwrap(),
-        expected
-    );
+    assert_eq!(engine.entries(group, first..u64::MAX, u64::MAX).unwrap(), expected);
     for entry in expected {
         assert_eq!(engine.meta(group, entry.index).unwrap(), Some(entry.meta));
     }
     for outside in [first.saturating_sub(1), end, end + 1, u64::MAX] {
-        assert_eq!(
-            engine.meta(group, outside).unwrap(),
-            None,
-            "index {outside}"
-        );
+        assert_eq!(engine.meta(group, outside).unwrap(), None, "index {outside}");
         let read = engine.entries(group, outside..u64::MAX, u64::MAX).unwrap();
         assert_eq!(read, [], "index {outside}");
     }
-    if let Some(state) = engine
-        .groups()
-        .unwrap()
-        .into_iter()
-        .find(|state| state.group == group)
-    {
+    if let Some(state) = engine.groups().unwrap().into_iter().find(|state| state.group == group) {
         let last = expected.last().map(|entry| (entry.index, entry.meta));
         assert_eq!(state.last, last);
     }
@@ -221,12 +174,7 @@ pub(crate) fn reclaim_all(engine: &dyn Engine) {
 }
 
 fn state(engine: &dyn Engine, group: GroupId) -> GroupState {
-    engine
-        .groups()
-        .unwrap()
-        .into_iter()
-        .find(|state| state.group == group)
-        .unwrap()
+    engine.groups().unwrap().into_iter().find(|state| state.group == group).unwrap()
 }
 
 fn indexes(entries: &[LogEntry]) -> Vec<u64> {

@@ -1,4 +1,5 @@
-//! What every engine asks of a write, whatever the engine is made of, and where a log stands after it.
+//! What every engine asks of a write, whatever the engine is made of, and where a log stands after
+//! it.
 //!
 //! Pure: it knows numbers, not keys or bytes. A write that breaks the contract is a mistake of the
 //! caller; it is refused before anything changes.
@@ -24,11 +25,7 @@ impl Span {
 
     /// The indexes of `first..end` that the log holds, if it holds `first`.
     pub(crate) fn clip(self, first: u64, end: u64) -> std::ops::Range<u64> {
-        if self.contains(first) {
-            first..end.min(self.last + 1)
-        } else {
-            first..first
-        }
+        if self.contains(first) { first..end.min(self.last + 1) } else { first..first }
     }
 }
 
@@ -41,20 +38,16 @@ pub(crate) struct SpanChange {
     pub(crate) cut_from: Option<u64>,
 }
 
-/// Checks a write to a group that stands at `current`, `None` when there is no such group, and says what
-/// it does; `None` when the group is gone afterwards. `has_term` tells whether the log holds an index with
-/// a term.
+/// Checks a write to a group that stands at `current`, `None` when there is no such group, and says
+/// what it does; `None` when the group is gone afterwards. `has_term` tells whether the log holds
+/// an index with a term.
 pub(crate) fn check(
     current: Option<Span>,
     write: &GroupWrite,
     has_term: impl FnOnce(u64, u64) -> Result<bool>,
 ) -> Result<Option<SpanChange>> {
     if write.delete {
-        let alone = GroupWrite {
-            delete: false,
-            ..write.clone()
-        }
-        .is_empty();
+        let alone = GroupWrite { delete: false, ..write.clone() }.is_empty();
         return if alone {
             Ok(None)
         } else {
@@ -64,39 +57,27 @@ pub(crate) fn check(
     let before = match (current, write.create) {
         (Some(span), None) => span,
         (None, None) => {
-            return Err(refuse(
-                write.group,
-                "a change to a group that does not exist",
-            ));
+            return Err(refuse(write.group, "a change to a group that does not exist"));
         }
         (Some(_), Some(_)) => {
             return Err(refuse(write.group, "the creation of a group that exists"));
         }
         (None, Some(_)) => created(write)?,
     };
-    if write
-        .append
-        .windows(2)
-        .any(|pair| pair[0].index + 1 != pair[1].index)
-    {
-        return Err(refuse(
-            write.group,
-            "entries whose indexes are not consecutive",
-        ));
+    if write.append.windows(2).any(|pair| pair[0].index + 1 != pair[1].index) {
+        return Err(refuse(write.group, "entries whose indexes are not consecutive"));
     }
     change(before, write, has_term).map(Some)
 }
 
-/// What a start and entries do to a log. The start may lie in the log that was, among the entries, or
-/// beyond both; and entries may follow the log that was, or a start that replaces it.
+/// What a start and entries do to a log. The start may lie in the log that was, among the entries,
+/// or beyond both; and entries may follow the log that was, or a start that replaces it.
 fn change(
     before: Span,
     write: &GroupWrite,
     has_term: impl FnOnce(u64, u64) -> Result<bool>,
 ) -> Result<SpanChange> {
-    let (start, term) = write
-        .start
-        .map_or((before.start, 0), |start| (start.index, start.term));
+    let (start, term) = write.start.map_or((before.start, 0), |start| (start.index, start.term));
     if start < before.start {
         return Err(refuse(write.group, "a log start that goes back"));
     }
@@ -105,10 +86,7 @@ fn change(
     let (Some(first), Some(last)) = (write.append.first(), write.append.last()) else {
         let last = if continues()? { before.last } else { start };
         let cut_from = (last < before.last).then_some(start + 1);
-        return Ok(SpanChange {
-            span: Span { start, last },
-            cut_from,
-        });
+        return Ok(SpanChange { span: Span { start, last }, cut_from });
     };
     let joins = first.index > before.start && first.index <= before.last + 1;
     let fits = if first.index > start {
@@ -121,25 +99,13 @@ fn change(
         return Err(refuse(write.group, "entries that do not join the log"));
     }
     let cut_from = (first.index <= before.last).then_some(first.index);
-    Ok(SpanChange {
-        span: Span {
-            start,
-            last: last.index.max(start),
-        },
-        cut_from,
-    })
+    Ok(SpanChange { span: Span { start, last: last.index.max(start) }, cut_from })
 }
 
 fn created(write: &GroupWrite) -> Result<Span> {
     match (&write.hard_state, &write.conf_state, write.start) {
-        (Some(_), Some(_), Some(start)) => Ok(Span {
-            start: start.index,
-            last: start.index,
-        }),
-        _ => Err(refuse(
-            write.group,
-            "the creation of a group without its state",
-        )),
+        (Some(_), Some(_), Some(start)) => Ok(Span { start: start.index, last: start.index }),
+        _ => Err(refuse(write.group, "the creation of a group without its state")),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The data directory: one process at a time, one broker for ever.
 //!
-//! The file `lock` is held by the process that uses the directory, the file `identity` says which broker
-//! of which cluster its data belongs to. What else lies in it is not known here.
+//! The file `lock` is held by the process that uses the directory, the file `identity` says which
+//! broker of which cluster its data belongs to. What else lies in it is not known here.
 
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
@@ -69,26 +69,21 @@ pub struct DataDirectory {
 }
 
 impl DataDirectory {
-    /// Takes the directory for a broker; creates it, durably and for its owner only, when there is none.
+    /// Takes the directory for a broker; creates it, durably and for its owner only, when there is
+    /// none.
     ///
     /// # Errors
-    /// `Refused` when another process uses it, when it belongs to another broker, and when its identity
-    /// has another format or is damaged; `Io` when the system does not let us.
+    /// `Refused` when another process uses it, when it belongs to another broker, and when its
+    /// identity has another format or is damaged; `Io` when the system does not let us.
     pub fn open(path: &Path, node_id: NodeId) -> Result<(Self, Identity)> {
         create(path)?;
-        let directory = Self {
-            path: path.to_owned(),
-            _lock: lock(path)?,
-        };
+        let directory = Self { path: path.to_owned(), _lock: lock(path)? };
         let file = directory.identity_path();
         let identity = match fs::read(&file) {
             Ok(text) => parse(&file, &text)?,
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 directory.refuse_data_without_identity()?;
-                let identity = Identity {
-                    node_id,
-                    cluster_id: None,
-                };
+                let identity = Identity { node_id, cluster_id: None };
                 directory.write(&identity)?;
                 identity
             }
@@ -98,8 +93,8 @@ impl DataDirectory {
             return Ok((directory, identity));
         }
         Err(StorageError::Refused(format!(
-            "the data directory {} belongs to node {}, and this broker is configured as node {node_id}: \
-             correct the node id or the directory",
+            "the data directory {} belongs to node {}, and this broker is configured as node \
+             {node_id}: correct the node id or the directory",
             path.display(),
             identity.node_id
         )))
@@ -114,7 +109,8 @@ impl DataDirectory {
     /// Records, durably, the cluster that the broker forms or joins; it can never join another.
     ///
     /// # Errors
-    /// `Refused` when the directory belongs to another cluster, `Io` when the file cannot be written.
+    /// `Refused` when the directory belongs to another cluster, `Io` when the file cannot be
+    /// written.
     pub fn join(&self, cluster_id: ClusterId) -> Result<Identity> {
         let file = self.identity_path();
         let text = fs::read(&file).map_err(|error| io_error("read", &file, error))?;
@@ -122,16 +118,13 @@ impl DataDirectory {
         match identity.cluster_id {
             Some(own) if own == cluster_id => Ok(identity),
             Some(own) => Err(StorageError::Refused(format!(
-                "the data directory {} belongs to cluster {own}, and this broker was to join cluster \
-                 {cluster_id}: correct the addresses of the other brokers, or start it with an empty \
-                 data directory",
+                "the data directory {} belongs to cluster {own}, and this broker was to join \
+                 cluster {cluster_id}: correct the addresses of the other brokers, or start it with \
+                 an empty data directory",
                 self.path.display()
             ))),
             None => {
-                let identity = Identity {
-                    cluster_id: Some(cluster_id),
-                    ..identity
-                };
+                let identity = Identity { cluster_id: Some(cluster_id), ..identity };
                 self.write(&identity)?;
                 Ok(identity)
             }
@@ -149,8 +142,8 @@ impl DataDirectory {
             return Ok(());
         }
         Err(StorageError::Refused(format!(
-            "{} holds data, and the file {} that says whose it is is missing: restore that file, or \
-             start this broker with an empty data directory",
+            "{} holds data, and the file {} that says whose it is is missing: restore that file, \
+             or start this broker with an empty data directory",
             index.display(),
             self.identity_path().display()
         )))
@@ -172,10 +165,7 @@ impl DataDirectory {
 /// Creates the directory and those above it, each made durable in the one that holds it.
 fn create(path: &Path) -> Result<()> {
     let mut missing: Vec<&Path> = Vec::new();
-    for ancestor in path
-        .ancestors()
-        .filter(|ancestor| !ancestor.as_os_str().is_empty())
-    {
+    for ancestor in path.ancestors().filter(|ancestor| !ancestor.as_os_str().is_empty()) {
         if ancestor.exists() {
             break;
         }
@@ -185,9 +175,7 @@ fn create(path: &Path) -> Result<()> {
         let mut builder = DirBuilder::new();
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder
-            .create(new)
-            .map_err(|error| io_error("create", new, error))?;
+        builder.create(new).map_err(|error| io_error("create", new, error))?;
         let parent = new.parent().filter(|parent| !parent.as_os_str().is_empty());
         files::sync(parent.unwrap_or(Path::new(".")))?;
     }
@@ -196,11 +184,7 @@ fn create(path: &Path) -> Result<()> {
 
 fn lock(path: &Path) -> Result<File> {
     let file = path.join("lock");
-    let lock = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&file);
+    let lock = OpenOptions::new().create(true).truncate(false).write(true).open(&file);
     let lock = lock.map_err(|error| io_error("open", &file, error))?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
@@ -214,9 +198,7 @@ fn lock(path: &Path) -> Result<File> {
 }
 
 fn format(identity: &Identity) -> String {
-    let cluster = identity
-        .cluster_id
-        .map_or_else(|| "none".to_owned(), |id| id.to_string());
+    let cluster = identity.cluster_id.map_or_else(|| "none".to_owned(), |id| id.to_string());
     let text = format!(
         "# Whose data this directory holds. Written by ropewalk; do not edit, do not copy.\n\
          format = {FORMAT}\n\
@@ -230,9 +212,8 @@ fn format(identity: &Identity) -> String {
 fn parse(file: &Path, bytes: &[u8]) -> Result<Identity> {
     let text = std::str::from_utf8(bytes).unwrap_or_default();
     let value = |name: &str| {
-        let mut values = text
-            .lines()
-            .filter_map(|line| line.strip_prefix(name)?.strip_prefix(" = "));
+        let mut values =
+            text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(" = "));
         values.next()
     };
     // First the format: all else may be different in another one.
@@ -255,15 +236,8 @@ fn parse(file: &Path, bytes: &[u8]) -> Result<Identity> {
     let (Some(node_id), Some(cluster_id)) = (node_id, cluster_id) else {
         return Err(damaged(file));
     };
-    let identity = Identity {
-        node_id,
-        cluster_id,
-    };
-    if format(&identity) == text {
-        Ok(identity)
-    } else {
-        Err(damaged(file))
-    }
+    let identity = Identity { node_id, cluster_id };
+    if format(&identity) == text { Ok(identity) } else { Err(damaged(file)) }
 }
 
 fn damaged(file: &Path) -> StorageError {
@@ -296,13 +270,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("a/b");
         let (directory, identity) = DataDirectory::open(&path, NodeId(3)).unwrap();
-        assert_eq!(
-            identity,
-            Identity {
-                node_id: NodeId(3),
-                cluster_id: None
-            }
-        );
+        assert_eq!(identity, Identity { node_id: NodeId(3), cluster_id: None });
         assert_eq!(directory.path(), path);
         drop(directory);
         let (directory, same) = DataDirectory::open(&path, NodeId(3)).unwrap();
@@ -319,29 +287,20 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("data");
         DataDirectory::open(&path, NodeId(1)).unwrap();
-        assert_eq!(
-            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            0o700
-        );
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
     }
 
     #[test]
     fn a_cluster_is_joined_once() {
         let root = tempfile::tempdir().unwrap();
         let (directory, _) = DataDirectory::open(root.path(), NodeId(1)).unwrap();
-        let joined = Identity {
-            node_id: NodeId(1),
-            cluster_id: Some(CLUSTER),
-        };
+        let joined = Identity { node_id: NodeId(1), cluster_id: Some(CLUSTER) };
         assert_eq!(directory.join(CLUSTER).unwrap(), joined);
         assert_eq!(directory.join(CLUSTER).unwrap(), joined);
         let error = directory.join(ClusterId([7; 16])).unwrap_err().to_string();
         assert!(error.contains(&CLUSTER.to_string()), "{error}");
         drop(directory);
-        assert_eq!(
-            DataDirectory::open(root.path(), NodeId(1)).unwrap().1,
-            joined
-        );
+        assert_eq!(DataDirectory::open(root.path(), NodeId(1)).unwrap().1, joined);
     }
 
     #[test]
@@ -349,10 +308,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let (directory, _) = DataDirectory::open(root.path(), NodeId(1)).unwrap();
         let why = refusal(root.path(), 1);
-        assert!(
-            why.contains("another process") && why.contains("stop"),
-            "{why}"
-        );
+        assert!(why.contains("another process") && why.contains("stop"), "{why}");
         drop(directory);
         DataDirectory::open(root.path(), NodeId(1)).unwrap();
     }
@@ -361,11 +317,7 @@ mod tests {
     fn a_changed_identity_is_refused() {
         let root = tempfile::tempdir().unwrap();
         let file = root.path().join("identity");
-        DataDirectory::open(root.path(), NodeId(1))
-            .unwrap()
-            .0
-            .join(CLUSTER)
-            .unwrap();
+        DataDirectory::open(root.path(), NodeId(1)).unwrap().0.join(CLUSTER).unwrap();
         let sound = fs::read(&file).unwrap();
         for length in 0..sound.len() {
             fs::write(&file, &sound[..length]).unwrap();
@@ -388,10 +340,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join("identity"), "format = 2\nowner = 1\n").unwrap();
         let why = refusal(root.path(), 1);
-        assert!(
-            why.contains("format 2") && why.contains("format 1"),
-            "{why}"
-        );
+        assert!(why.contains("format 2") && why.contains("format 1"), "{why}");
     }
 
     #[test]
@@ -404,14 +353,8 @@ mod tests {
 
     #[test]
     fn the_text_is_that_of_format_1() {
-        let identity = Identity {
-            node_id: NodeId(3),
-            cluster_id: Some(CLUSTER),
-        };
+        let identity = Identity { node_id: NodeId(3), cluster_id: Some(CLUSTER) };
         assert_eq!(format(&identity), GOLDEN);
-        assert_eq!(
-            parse(Path::new("identity"), GOLDEN.as_bytes()).unwrap(),
-            identity
-        );
+        assert_eq!(parse(Path::new("identity"), GOLDEN.as_bytes()).unwrap(), identity);
     }
 }

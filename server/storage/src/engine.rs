@@ -1,8 +1,8 @@
 //! The seam under the log: what a store of replica groups must do, whatever it is made of.
 //!
-//! Two implementations stand behind it, in memory and in sled; both pass `conformance`. Nothing above
-//! this crate sees sled or a file. An engine knows groups, indexes and bytes; it knows neither offsets
-//! of consumers nor what an entry means beyond the few numbers of [`EntryMeta`].
+//! Two implementations stand behind it, in memory and in sled; both pass `conformance`. Nothing
+//! above this crate sees sled or a file. An engine knows groups, indexes and bytes; it knows
+//! neither offsets of consumers nor what an entry means beyond the few numbers of [`EntryMeta`].
 
 use std::ops::Range;
 use std::path::PathBuf;
@@ -15,7 +15,8 @@ use thiserror::Error;
 /// What went wrong in the store.
 #[derive(Debug, Error)]
 pub enum StorageError {
-    /// A write or a sync failed. The store must not be used any more: the kernel may have dropped pages.
+    /// A write or a sync failed. The store must not be used any more: the kernel may have dropped
+    /// pages.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
         /// What was tried.
@@ -64,8 +65,8 @@ impl StorageError {
 /// A result of the store.
 pub type Result<T> = std::result::Result<T, StorageError>;
 
-/// The segment that an entry belongs to, as it stood after the entry. Segments are the unit of retention.
-/// As each entry carries it, the list of segments follows from the entries alone.
+/// The segment that an entry belongs to, as it stood after the entry. Segments are the unit of
+/// retention. As each entry carries it, the list of segments follows from the entries alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SegmentMark {
     /// The raft index of the segment's first entry.
@@ -155,7 +156,8 @@ pub struct GroupState {
 pub struct GroupWrite {
     /// The group.
     pub group: GroupId,
-    /// The group is new on this broker: its replica. `hard_state`, `conf_state` and `start` must be given.
+    /// The group is new on this broker: its replica. `hard_state`, `conf_state` and `start` must be
+    /// given.
     pub create: Option<ReplicaId>,
     /// The group and all that belongs to it goes. Nothing else may be given.
     pub delete: bool,
@@ -163,7 +165,8 @@ pub struct GroupWrite {
     pub hard_state: Option<HardState>,
     /// Raft's membership.
     pub conf_state: Option<ConfState>,
-    /// Entries, with consecutive indexes. Whatever the log holds from the first of them on is replaced.
+    /// Entries, with consecutive indexes. Whatever the log holds from the first of them on is
+    /// replaced.
     pub append: Vec<LogEntry>,
     /// The log starts here from now on; entries up to its index go.
     pub start: Option<LogStart>,
@@ -205,35 +208,37 @@ impl GroupWrite {
 pub struct WriteBatch {
     /// The changes, in the order in which they happen. A group may occur more than once.
     pub groups: Vec<GroupWrite>,
-    /// Whether the batch must be durable when `write` returns. Without it the batch becomes durable with
-    /// the next one that is, or at the latest when the engine is closed.
+    /// Whether the batch must be durable when `write` returns. Without it the batch becomes durable
+    /// with the next one that is, or at the latest when the engine is closed.
     pub sync: bool,
 }
 
 /// A durable store of replica groups.
 ///
-/// Writes come from one thread at a time, reads from any number beside it. A read sees a batch wholly or
-/// not at all.
+/// Writes come from one thread at a time, reads from any number beside it. A read sees a batch
+/// wholly or not at all.
 pub trait Engine: Send + Sync + 'static {
     /// Every group of this broker, by id. Called once, at start.
     fn groups(&self) -> Result<Vec<GroupState>>;
 
-    /// Applies batches in order, all together, and makes them durable with one sync if one of them asks
-    /// for it. After an error the engine must not be written to again: the caller ends the process.
+    /// Applies batches in order, all together, and makes them durable with one sync if one of them
+    /// asks for it. After an error the engine must not be written to again: the caller ends the
+    /// process.
     fn write(&self, batches: &[WriteBatch]) -> Result<()>;
 
     /// What is known of one entry; `None` when the log does not have it.
     fn meta(&self, group: GroupId, index: u64) -> Result<Option<EntryMeta>>;
 
-    /// Entries of a range of indexes, in order: as many as there are without a hole from `range.start`,
-    /// and as `max_bytes` of data allow, but the first in any case. Every byte is checked.
+    /// Entries of a range of indexes, in order: as many as there are without a hole from
+    /// `range.start`, and as `max_bytes` of data allow, but the first in any case. Every byte is
+    /// checked.
     fn entries(&self, group: GroupId, range: Range<u64>, max_bytes: u64) -> Result<Vec<LogEntry>>;
 
     /// The rows of a group's state machine whose key begins with `prefix`, by key.
     fn rows(&self, group: GroupId, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>>;
 
-    /// Gives back the space of what earlier writes deleted, a bounded step at a time. Returns whether
-    /// more is left. It never removes anything that can still be read.
+    /// Gives back the space of what earlier writes deleted, a bounded step at a time. Returns
+    /// whether more is left. It never removes anything that can still be read.
     fn reclaim(&self) -> Result<bool>;
 
     /// The bytes that the store takes on its disk, or in memory.

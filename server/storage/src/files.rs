@@ -8,11 +8,7 @@ use crate::engine::{Result, StorageError};
 
 /// A call of the system that failed.
 pub(crate) fn io_error(action: &'static str, path: &Path, source: io::Error) -> StorageError {
-    StorageError::Io {
-        action,
-        path: path.to_owned(),
-        source,
-    }
+    StorageError::Io { action, path: path.to_owned(), source }
 }
 
 /// Makes a file, or the names in a directory, durable.

@@ -10,16 +10,19 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use raft::eraftpb::{ConfState, Entry as RaftEntry, EntryType, HardState, Snapshot};
-use raft::{Error as RaftError, GetEntriesContext, RaftState, Storage, StorageError as RaftStorageError};
+use raft::{
+    Error as RaftError, GetEntriesContext, RaftState, Storage, StorageError as RaftStorageError,
+};
 use ropewalk_core::{GroupId, Offset, ReplicaId, Timestamp, limits};
 
 use crate::engine::{
-    Engine, EntryMeta, GroupState, GroupWrite, LogEntry, LogStart, Result, SegmentMark, StorageError,
+    Engine, EntryMeta, GroupState, GroupWrite, LogEntry, LogStart, Result, SegmentMark,
+    StorageError,
 };
 use crate::log_view::{LogReader, LogView, ViewState, record_facts};
 
-/// Every group begins here rather than at 0, so that a new replica always learns the membership from a
-/// snapshot, never from an empty log.
+/// Every group begins here rather than at 0, so that a new replica always learns the membership
+/// from a snapshot, never from an empty log.
 pub const BOOTSTRAP_INDEX: u64 = 5;
 /// The term of the bootstrap index.
 pub const BOOTSTRAP_TERM: u64 = 5;
@@ -55,8 +58,8 @@ pub struct GroupLog {
 }
 
 impl GroupLog {
-    /// The state of a group that starts with this one replica as its only voter, and the write that makes
-    /// it durable.
+    /// The state of a group that starts with this one replica as its only voter, and the write that
+    /// makes it durable.
     #[must_use]
     pub fn bootstrap(group: GroupId, replica: ReplicaId) -> (GroupState, GroupWrite) {
         let hard_state =
@@ -171,8 +174,8 @@ impl GroupLog {
         write.conf_state = Some(conf_state);
     }
 
-    /// Appends entries, which replace whatever the log holds from the first of them on. Returns their
-    /// facts, in order.
+    /// Appends entries, which replace whatever the log holds from the first of them on. Returns
+    /// their facts, in order.
     pub fn append(
         &mut self,
         entries: Vec<RaftEntry>,
@@ -229,8 +232,8 @@ impl GroupLog {
         if before <= start.offset {
             return Ok(start.offset);
         }
-        // The first entry that stays is the one that ends after the offset; without one, the last entry
-        // stays, as its facts are what the next one continues from.
+        // The first entry that stays is the one that ends after the offset; without one, the last
+        // entry stays, as its facts are what the next one continues from.
         let (mut low, mut high) = (start.index + 1, last_index);
         while low < high {
             let middle = low + (high - low) / 2;
@@ -252,7 +255,12 @@ impl GroupLog {
         Ok(())
     }
 
-    fn start_after(&mut self, index: u64, offset: Offset, write: &mut GroupWrite) -> Result<Offset> {
+    fn start_after(
+        &mut self,
+        index: u64,
+        offset: Offset,
+        write: &mut GroupWrite,
+    ) -> Result<Offset> {
         let old = self.start();
         let start = if index == old.index {
             LogStart { offset, ..old }
@@ -377,8 +385,8 @@ impl From<ViewState> for LogView {
     }
 }
 
-/// The segments, oldest first: each entry names its segment, and the entry before that segment's first
-/// names the one before.
+/// The segments, oldest first: each entry names its segment, and the entry before that segment's
+/// first names the one before.
 fn segments_back_from(
     engine: &dyn Engine,
     group: GroupId,

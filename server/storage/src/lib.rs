@@ -1,4 +1,5 @@
-//! The durable log: the storage trait, its memory and sled implementations, and raft's view of a group.
+//! The durable log: the storage trait, its memory and sled implementations, and raft's view of a
+//! group.
 //!
 //! Nothing outside this crate sees sled or a file.
 

@@ -1,5 +1,5 @@
-//! A group's log and its readers: where reads come from, how offsets and times are found, what trims,
-//! evictions and conflicts leave.
+//! A group's log and its readers: where reads come from, how offsets and times are found, what
+//! trims, evictions and conflicts leave.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,7 +88,8 @@ impl Bench {
         }
     }
 
-    /// The base offset of the first batch with a record at or after a time, as an index would find it.
+    /// The base offset of the first batch with a record at or after a time, as an index would find
+    /// it.
     fn find_time(&self, time: i64) -> Option<u64> {
         let at = |batch: &StoredBatch, from: Offset| {
             let newest = batch.header.max_timestamp;

@@ -1,8 +1,8 @@
 //! What readers see of a group's log, while its owner appends to it.
 //!
-//! The owner ([`crate::group_log::GroupLog`], on the shard's thread) is the only writer. Readers get the
-//! recent entries from memory, the same bytes that were written and shared by all of them, and older ones
-//! from the engine. Nothing at or above the high watermark is ever given out.
+//! The owner ([`crate::group_log::GroupLog`], on the shard's thread) is the only writer. Readers
+//! get the recent entries from memory, the same bytes that were written and shared by all of them,
+//! and older ones from the engine. Nothing at or above the high watermark is ever given out.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -64,7 +64,8 @@ pub(crate) struct ViewState {
     pub(crate) tail: Tail,
     /// The last entry; the start's when the log is empty.
     pub(crate) last_index: u64,
-    /// The segments from the oldest to the one that is written, each as it stood after its last entry.
+    /// The segments from the oldest to the one that is written, each as it stood after its last
+    /// entry.
     pub(crate) segments: VecDeque<SegmentMark>,
 }
 
@@ -81,7 +82,8 @@ impl LogView {
 /// What a read found.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ReadOutcome {
-    /// Consecutive batches. The first contains the offset that was asked for, perhaps not as its first.
+    /// Consecutive batches. The first contains the offset that was asked for, perhaps not as its
+    /// first.
     Batches {
         /// The batches.
         batches: Vec<StoredBatch>,
@@ -183,7 +185,8 @@ impl LogReader {
         self.outcome(cursor, found)
     }
 
-    /// Reads from memory or, where that does not reach down, from the engine. May wait for the disk.
+    /// Reads from memory or, where that does not reach down, from the engine. May wait for the
+    /// disk.
     pub fn read(&self, cursor: Cursor, max_bytes: usize) -> Result<ReadOutcome> {
         match self.read_tail(cursor, max_bytes)? {
             ReadOutcome::Cold => {}
@@ -206,8 +209,9 @@ impl LogReader {
         self.outcome(cursor, found)
     }
 
-    /// The first record at or above the log start whose time is at or after `time`, with its time; `None`
-    /// when there is none below the high watermark. `find_in` looks inside a batch. May wait for the disk.
+    /// The first record at or above the log start whose time is at or after `time`, with its time;
+    /// `None` when there is none below the high watermark. `find_in` looks inside a batch. May wait
+    /// for the disk.
     pub fn find_time(
         &self,
         time: Timestamp,
@@ -217,8 +221,8 @@ impl LogReader {
             let view = self.view.lock();
             (view.start, view.last_index + 1)
         };
-        // The running maximum rises past `time` at the first entry that has such a record, unless a record
-        // that is gone had risen past it before: then every entry is asked.
+        // The running maximum rises past `time` at the first entry that has such a record, unless a
+        // record that is gone had risen past it before: then every entry is asked.
         let mut index = if start.newest_gone < time {
             self.search(start.index + 1, end, |meta| meta.newest_so_far >= time)?
         } else {
@@ -242,7 +246,8 @@ impl LogReader {
         Ok(None)
     }
 
-    /// The log start, the index after the last entry that only the engine has, and the high watermark.
+    /// The log start, the index after the last entry that only the engine has, and the high
+    /// watermark.
     fn stored_range(&self) -> (LogStart, u64, Offset) {
         let view = self.view.lock();
         let end = view.tail.first_index().unwrap_or(view.last_index + 1);
@@ -298,8 +303,8 @@ impl LogReader {
         StoredBatch::trusted(&data).map_err(|error| StorageError::entry(self.group, index, &error))
     }
 
-    /// The first index of `low..high` for which the condition holds, `high` when it holds for none. It
-    /// must hold for all after the first. Indexes that are gone count as not holding.
+    /// The first index of `low..high` for which the condition holds, `high` when it holds for none.
+    /// It must hold for all after the first. Indexes that are gone count as not holding.
     fn search(
         &self,
         mut low: u64,

@@ -1,7 +1,7 @@
 //! An engine in memory: for tests, for simulation, and for brokers that need keep nothing.
 //!
-//! It does what the durable engine does, in the plainest way there is, and knows no file. Clones share
-//! their content, so that a test can drop an engine and open it again.
+//! It does what the durable engine does, in the plainest way there is, and knows no file. Clones
+//! share their content, so that a test can drop an engine and open it again.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -65,22 +65,12 @@ impl MemoryEngine {
 
 impl Group {
     fn span(&self) -> Span {
-        let last = self
-            .log
-            .last_key_value()
-            .map_or(self.start.index, |(index, _)| *index);
-        Span {
-            start: self.start.index,
-            last,
-        }
+        let last = self.log.last_key_value().map_or(self.start.index, |(index, _)| *index);
+        Span { start: self.start.index, last }
     }
 
     fn bytes(&self) -> u64 {
-        let rows: u64 = self
-            .rows
-            .iter()
-            .map(|(key, value)| row_bytes(key, value))
-            .sum();
+        let rows: u64 = self.rows.iter().map(|(key, value)| row_bytes(key, value)).sum();
         self.log.values().map(entry_bytes).sum::<u64>() + rows
     }
 }
@@ -123,10 +113,8 @@ impl State {
         }
         if let Some(start) = write.start {
             group.start = start;
-            while let Some(first) = group
-                .log
-                .first_entry()
-                .filter(|first| *first.key() <= start.index)
+            while let Some(first) =
+                group.log.first_entry().filter(|first| *first.key() <= start.index)
             {
                 self.bytes -= entry_bytes(&first.remove());
             }
@@ -160,10 +148,7 @@ impl Engine for MemoryEngine {
             hard_state: group.hard_state.clone(),
             conf_state: group.conf_state.clone(),
             start: group.start,
-            last: group
-                .log
-                .last_key_value()
-                .map(|(index, entry)| (*index, entry.meta)),
+            last: group.log.last_key_value().map(|(index, entry)| (*index, entry.meta)),
         });
         Ok(groups.collect())
     }
@@ -184,10 +169,7 @@ impl Engine for MemoryEngine {
 
     fn meta(&self, group: GroupId, index: u64) -> Result<Option<EntryMeta>> {
         let state = self.read_lock();
-        let entry = state
-            .groups
-            .get(&group)
-            .and_then(|group| group.log.get(&index));
+        let entry = state.groups.get(&group).and_then(|group| group.log.get(&index));
         Ok(entry.map(|entry| entry.meta))
     }
 
@@ -215,9 +197,7 @@ impl Engine for MemoryEngine {
         };
         let from = group.rows.range(prefix.to_vec()..);
         let rows = from.take_while(|(key, _)| key.starts_with(prefix));
-        Ok(rows
-            .map(|(key, value)| (key.clone(), value.clone()))
-            .collect())
+        Ok(rows.map(|(key, value)| (key.clone(), value.clone())).collect())
     }
 
     fn reclaim(&self) -> Result<bool> {

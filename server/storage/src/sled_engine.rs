@@ -1,9 +1,9 @@
 //! The durable engine: everything in sled, synced by us.
 //!
-//! One tree, one key schema ([`keys`]), values with a version and a checksum ([`value`]). A write becomes
-//! one sled batch ([`plan`]); sled makes it atomic, and our own fdatasync makes it durable. Where each log
-//! begins and ends is also kept in memory: it decides what readers see, so that what lies outside is
-//! garbage, to be removed at leisure. Nothing here knows what an entry means.
+//! One tree, one key schema ([`keys`]), values with a version and a checksum ([`value`]). A write
+//! becomes one sled batch ([`plan`]); sled makes it atomic, and our own fdatasync makes it durable.
+//! Where each log begins and ends is also kept in memory: it decides what readers see, so that what
+//! lies outside is garbage, to be removed at leisure. Nothing here knows what an entry means.
 
 mod keys;
 mod load;
@@ -38,8 +38,8 @@ const RECLAIM_CHECKS: usize = 32;
 /// An engine on the disk.
 pub struct SledEngine {
     source: Source,
-    /// Where each group's log stands. Held while a batch is applied and while something is read, so that a
-    /// reader sees a batch wholly or not at all.
+    /// Where each group's log stands. Held while a batch is applied and while something is read, so
+    /// that a reader sees a batch wholly or not at all.
     spans: RwLock<BTreeMap<GroupId, Span>>,
     writer: Mutex<Writer>,
     /// The groups as `open` found them, for the one who asks first; gone with the first write.
@@ -96,9 +96,7 @@ impl SledEngine {
     }
 
     fn found(&self) -> MutexGuard<'_, Option<Vec<GroupState>>> {
-        self.found
-            .lock()
-            .expect("no holder of the found groups panics")
+        self.found.lock().expect("no holder of the found groups panics")
     }
 
     /// Runs a change of the index; after a failure nothing is written any more.
@@ -135,9 +133,7 @@ impl SledEngine {
                 };
             }
         }
-        writer
-            .garbage
-            .retain(|group| !planned.cleaned.contains(group));
+        writer.garbage.retain(|group| !planned.cleaned.contains(group));
         writer.garbage.extend(planned.garbage);
         if batches.iter().any(|batch| batch.sync) {
             self.source.sync()?;
@@ -152,9 +148,7 @@ impl SledEngine {
         let (chunk, last_chunk) = (Key::Chunk(group, 0, 0), Key::Chunk(group, end, u32::MAX));
         let chunks = self.source.range(&chunk.encode(), &last_chunk.encode());
         // A group that exists keeps its rows.
-        let rows = span
-            .is_none()
-            .then(|| self.source.prefix(&Key::Row(group, vec![]).encode()));
+        let rows = span.is_none().then(|| self.source.prefix(&Key::Row(group, vec![]).encode()));
         let (entry, last_entry) = (Key::Entry(group, 0), Key::Entry(group, end));
         let entries = self.source.range(&entry.encode(), &last_entry.encode());
         // The entries come last: while one of them is left, the garbage is found after a restart.
@@ -179,13 +173,7 @@ impl SledEngine {
                 continue;
             };
             let (first, last) = (Key::Entry(group, 0), Key::Entry(group, span.start));
-            if self
-                .source
-                .range(&first.encode(), &last.encode())
-                .next()
-                .transpose()?
-                .is_some()
-            {
+            if self.source.range(&first.encode(), &last.encode()).next().transpose()?.is_some() {
                 writer.garbage.insert(group);
             }
         }
@@ -194,17 +182,10 @@ impl SledEngine {
 
     fn entry(&self, group: GroupId, index: u64, key: &[u8], stored: &[u8]) -> Result<LogEntry> {
         let (head, inline) = self.source.decoded(key, EntryHead::decode(key, stored))?;
-        let data = if head.chunk_bytes == 0 {
-            inline.to_vec()
-        } else {
-            self.chunks(group, index, &head)?
-        };
+        let data =
+            if head.chunk_bytes == 0 { inline.to_vec() } else { self.chunks(group, index, &head)? };
         self.source.decoded(key, head.check_data(&data))?;
-        Ok(LogEntry {
-            index,
-            meta: head.meta,
-            data: Bytes::from(data),
-        })
+        Ok(LogEntry { index, meta: head.meta, data: Bytes::from(data) })
     }
 
     fn chunks(&self, group: GroupId, index: u64, head: &EntryHead) -> Result<Vec<u8>> {
@@ -241,9 +222,7 @@ impl Engine for SledEngine {
         let key = Key::Entry(group, index).encode();
         let stored = self.source.get(&key)?;
         let stored = stored.ok_or_else(|| self.source.corrupt(&key, "it is missing"))?;
-        let (head, _) = self
-            .source
-            .decoded(&key, EntryHead::decode(&key, &stored))?;
+        let (head, _) = self.source.decoded(&key, EntryHead::decode(&key, &stored))?;
         Ok(Some(head.meta))
     }
 
@@ -266,9 +245,7 @@ impl Engine for SledEngine {
                 Some(pair) if pair.0 == wanted => pair,
                 _ => return Err(self.source.corrupt(&wanted, "it is missing")),
             };
-            let (head, _) = self
-                .source
-                .decoded(&key, EntryHead::decode(&key, &stored))?;
+            let (head, _) = self.source.decoded(&key, EntryHead::decode(&key, &stored))?;
             bytes += u64::from(head.data_bytes);
             if !entries.is_empty() && bytes > max_bytes {
                 break;
@@ -283,15 +260,10 @@ impl Engine for SledEngine {
         if !spans.contains_key(&group) {
             return Ok(Vec::new());
         }
-        let stored = self
-            .source
-            .prefix(&Key::Row(group, prefix.to_vec()).encode());
+        let stored = self.source.prefix(&Key::Row(group, prefix.to_vec()).encode());
         let rows = stored.map(|pair| {
             let (key, stored) = pair?;
-            let value = self
-                .source
-                .decoded(&key, value::decode_row(&key, &stored))?
-                .to_vec();
+            let value = self.source.decoded(&key, value::decode_row(&key, &stored))?.to_vec();
             match self.source.decoded(&key, Key::decode(&key))? {
                 Key::Row(_, row) => Ok((row, value)),
                 _ => Err(self.source.corrupt(&key, "a row was expected")),

@@ -61,9 +61,8 @@ impl Gate {
     /// Takes bytes from what may be written. When they are used up, the gate closes.
     pub(crate) fn take(&self, bytes: u64) -> bool {
         let left = &self.shared.left;
-        let taken = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-            left.checked_sub(bytes)
-        });
+        let taken =
+            left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes));
         if taken.is_err() {
             self.shared.is_closed.store(true, Ordering::Relaxed);
             self.shared.closed.notify_waiters();

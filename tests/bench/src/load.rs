@@ -43,10 +43,7 @@ impl Load {
             let producer = Producer::start(self.clone(), index, address, gate.clone()).await?;
             producers.spawn(producer.run());
         }
-        let mut all = Acked {
-            records: 0,
-            latencies: Latencies::new(),
-        };
+        let mut all = Acked { records: 0, latencies: Latencies::new() };
         while let Some(acked) = producers.join_next().await {
             let acked = acked??;
             all.records += acked.records;
@@ -94,10 +91,7 @@ impl Producer {
             answers,
             sent: vec![Instant::now(); window],
             free: (0..window).collect(),
-            acked: Acked {
-                records: 0,
-                latencies: Latencies::new(),
-            },
+            acked: Acked { records: 0, latencies: Latencies::new() },
         })
     }
 
@@ -129,12 +123,7 @@ impl Producer {
         self.sent[slot] = now;
         let message = ProduceStreamRequest {
             correlation: slot as u64,
-            request: Some(request(
-                &self.load.topic,
-                partition,
-                set,
-                self.load.durability,
-            )),
+            request: Some(request(&self.load.topic, partition, set, self.load.durability)),
         };
         let sent = self.requests.send(message).await;
         sent.map_err(|_| "the broker closed a stream of appends")?;

@@ -42,9 +42,7 @@ pub(crate) fn describe() -> String {
         .lines()
         .find_map(|line| line.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB"))
         .and_then(|kib| kib.parse::<f64>().ok())
-        .map_or_else(String::new, |kib| {
-            format!(", {:.0} GiB", kib / 1024.0 / 1024.0)
-        });
+        .map_or_else(String::new, |kib| format!(", {:.0} GiB", kib / 1024.0 / 1024.0));
     format!("{cores} cores, {model}{memory}")
 }
 

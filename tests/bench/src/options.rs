@@ -18,20 +18,10 @@ pub(crate) struct Options {
     #[arg(long)]
     pub(crate) quick: bool,
     /// The partition counts to measure.
-    #[arg(
-        long,
-        value_delimiter = ',',
-        default_value = "1,16,1000",
-        value_name = "N,..."
-    )]
+    #[arg(long, value_delimiter = ',', default_value = "1,16,1000", value_name = "N,...")]
     pub(crate) partitions: Vec<u32>,
     /// The sizes of a record's value, in bytes.
-    #[arg(
-        long,
-        value_delimiter = ',',
-        default_value = "100,1024,65536",
-        value_name = "BYTES,..."
-    )]
+    #[arg(long, value_delimiter = ',', default_value = "100,1024,65536", value_name = "BYTES,...")]
     pub(crate) sizes: Vec<usize>,
     /// How long one run measures, after its warm-up. Default: 4, or 1 with --quick.
     #[arg(long, value_name = "N")]
@@ -124,11 +114,7 @@ impl Options {
 
     /// How long a run measures.
     pub(crate) fn span(&self) -> Duration {
-        Duration::from_secs(
-            self.seconds
-                .unwrap_or(if self.quick { 1 } else { 4 })
-                .max(1),
-        )
+        Duration::from_secs(self.seconds.unwrap_or(if self.quick { 1 } else { 4 }).max(1))
     }
 
     /// How long a run goes before it measures.

@@ -59,9 +59,7 @@ impl Reader {
                 selection: Some(topic_selection::Selection::Name(topic.to_owned())),
                 partitions: Vec::new(),
             }],
-            default_start: Some(Start {
-                position: Some(position),
-            }),
+            default_start: Some(Start { position: Some(position) }),
             stop: end.map(|end| Stop { end: Some(end) }),
             ..SubscribeRequest::default()
         };

@@ -41,13 +41,8 @@ impl Batch {
 
 /// Encodes one record for each value.
 pub(crate) fn encode(values: impl Iterator<Item = Bytes>) -> Bytes {
-    let records = values.map(|value| v1::Record {
-        value: Some(value),
-        ..v1::Record::default()
-    });
-    let set = v1::RecordSet {
-        records: records.collect(),
-    };
+    let records = values.map(|value| v1::Record { value: Some(value), ..v1::Record::default() });
+    let set = v1::RecordSet { records: records.collect() };
     set.encode_to_vec().into()
 }
 
@@ -110,11 +105,7 @@ mod tests {
             };
             let decoded = decode(delivered).unwrap();
             assert_eq!(decoded.len() as u64, records);
-            assert!(
-                decoded
-                    .iter()
-                    .all(|r| r.value.as_ref().unwrap().len() == size)
-            );
+            assert!(decoded.iter().all(|r| r.value.as_ref().unwrap().len() == size));
         }
     }
 }

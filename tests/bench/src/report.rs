@@ -31,11 +31,7 @@ pub(crate) struct Row {
 
 impl Row {
     pub(crate) fn new(scenario: &'static str, case: impl Into<String>) -> Self {
-        Self {
-            scenario,
-            case: case.into(),
-            ..Self::default()
-        }
+        Self { scenario, case: case.into(), ..Self::default() }
     }
 
     /// Throughput of records of this size.
@@ -48,8 +44,7 @@ impl Row {
     /// What runs of this are ordered by.
     fn primary(&self) -> f64 {
         let rate = self.records_per_second.or(self.megabytes_per_second);
-        rate.or(self.latency.map(|latency| latency.p50))
-            .unwrap_or_default()
+        rate.or(self.latency.map(|latency| latency.p50)).unwrap_or_default()
     }
 
     /// The row in the middle of several runs of one case.
@@ -152,10 +147,8 @@ impl Report {
     pub(crate) fn environment(&self, facts: &[(&str, String)]) {
         match self.format {
             Format::Text => {
-                let facts: Vec<_> = facts
-                    .iter()
-                    .map(|(name, value)| format!("{name}: {value}"))
-                    .collect();
+                let facts: Vec<_> =
+                    facts.iter().map(|(name, value)| format!("{name}: {value}")).collect();
                 println!("{}\n\n{}", facts.join("\n"), head());
             }
             Format::Json => {

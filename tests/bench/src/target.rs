@@ -45,12 +45,9 @@ impl Target {
     /// Starts a broker, or takes the one that was named, and makes a topic.
     pub(crate) async fn start(options: &Options, partitions: u32) -> Result<Self, Failure> {
         let mut target = match &options.broker {
-            Some(address) => Self {
-                broker: None,
-                address: address.clone(),
-                dir: None,
-                topic: String::new(),
-            },
+            Some(address) => {
+                Self { broker: None, address: address.clone(), dir: None, topic: String::new() }
+            }
             None => Self::start_own(options).await?,
         };
         let number = TOPICS.fetch_add(1, Ordering::Relaxed);
@@ -150,9 +147,7 @@ impl Target {
 
 /// A directory on the disk that is measured.
 pub(crate) fn temporary(options: &Options) -> Result<TempDir, Failure> {
-    let builder = tempfile::Builder::new()
-        .prefix("ropewalk-bench-")
-        .tempdir_in(options.dir());
+    let builder = tempfile::Builder::new().prefix("ropewalk-bench-").tempdir_in(options.dir());
     Ok(builder?)
 }
 

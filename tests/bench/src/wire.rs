@@ -71,9 +71,7 @@ impl Wire {
         self.grpc.ready().await?;
         let path = PathAndQuery::from_static(SUBSCRIBE);
         let codec = ProstCodec::default();
-        let events = self
-            .grpc
-            .server_streaming(Request::new(request), path, codec);
+        let events = self.grpc.server_streaming(Request::new(request), path, codec);
         Ok(events.await?.into_inner())
     }
 }

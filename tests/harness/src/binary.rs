@@ -22,11 +22,7 @@ pub fn ropewalk_binary() -> Result<PathBuf, HarnessError> {
 }
 
 fn existing(path: PathBuf) -> Result<PathBuf, HarnessError> {
-    if path.is_file() {
-        Ok(path)
-    } else {
-        Err(HarnessError::NoBinary { path })
-    }
+    if path.is_file() { Ok(path) } else { Err(HarnessError::NoBinary { path }) }
 }
 
 /// Tests lie in `target/PROFILE/deps/`, examples in `target/PROFILE/examples/`, binaries in
@@ -46,11 +42,7 @@ mod tests {
 
     #[test]
     fn it_lies_in_the_directory_of_the_profile() {
-        for test in [
-            "/t/debug/deps/e2e-1",
-            "/t/debug/examples/x",
-            "/t/debug/ropewalk-bench",
-        ] {
+        for test in ["/t/debug/deps/e2e-1", "/t/debug/examples/x", "/t/debug/ropewalk-bench"] {
             assert_eq!(beside(Path::new(test)), Path::new("/t/debug/ropewalk"));
         }
     }
@@ -58,9 +50,6 @@ mod tests {
     #[test]
     fn a_missing_one_is_answered_with_what_to_run() {
         let error = existing(PathBuf::from("/nowhere/ropewalk")).expect_err("it is missing");
-        assert!(
-            error.to_string().contains("cargo build --bin ropewalk"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("cargo build --bin ropewalk"), "{error}");
     }
 }

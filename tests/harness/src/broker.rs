@@ -52,11 +52,7 @@ impl Broker {
     }
 
     pub(crate) fn new(launch: Launch, running: Running, ready_within: Duration) -> Self {
-        Self {
-            launch,
-            running: Some(running),
-            ready_within,
-        }
+        Self { launch, running: Some(running), ready_within }
     }
 
     /// HOST:PORT of the client port. It stays the same over restarts.
@@ -142,10 +138,7 @@ impl Broker {
     /// When it was stopped by the test.
     pub fn try_exit_status(&mut self) -> Result<Option<ExitStatus>, HarnessError> {
         let running = self.running.as_mut().ok_or(HarnessError::NotRunning)?;
-        running
-            .child
-            .try_wait()
-            .map_err(HarnessError::system("waiting for the broker"))
+        running.child.try_wait().map_err(HarnessError::system("waiting for the broker"))
     }
 
     /// Kills the process, as a crash would, and waits until it is gone. One that has ended by
@@ -159,11 +152,7 @@ impl Broker {
         if ended {
             return Ok(());
         }
-        running
-            .child
-            .kill()
-            .await
-            .map_err(HarnessError::system("killing the broker"))
+        running.child.kill().await.map_err(HarnessError::system("killing the broker"))
     }
 
     /// Tells the process to end, with SIGTERM, and waits until it has. Of one that has ended by
@@ -175,10 +164,7 @@ impl Broker {
         let ended = self.try_exit_status()?;
         let mut running = self.running.take().ok_or(HarnessError::NotRunning)?;
         if let Some(status) = ended {
-            return Ok(Termination {
-                status,
-                took: Duration::ZERO,
-            });
+            return Ok(Termination { status, took: Duration::ZERO });
         }
         let started = Instant::now();
         send_sigterm(running.pid)?;
@@ -186,22 +172,12 @@ impl Broker {
         match timeout(TERMINATE_WITHIN, running.child.wait()).await {
             Ok(status) => {
                 let status = status.map_err(HarnessError::system(waiting))?;
-                Ok(Termination {
-                    status,
-                    took: started.elapsed(),
-                })
+                Ok(Termination { status, took: started.elapsed() })
             }
             Err(_) => {
-                running
-                    .child
-                    .kill()
-                    .await
-                    .map_err(HarnessError::system("killing the broker"))?;
+                running.child.kill().await.map_err(HarnessError::system("killing the broker"))?;
                 let waited = started.elapsed();
-                Err(HarnessError::StillRunning {
-                    waited,
-                    log: self.launch.log(),
-                })
+                Err(HarnessError::StillRunning { waited, log: self.launch.log() })
             }
         }
     }
@@ -271,9 +247,7 @@ fn send_sigterm(pid: u32) -> Result<(), HarnessError> {
 }
 
 fn value_of(text: &str, series: &str) -> Option<f64> {
-    let values = text
-        .lines()
-        .filter_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    let values = text.lines().filter_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
     values.filter_map(|value| value.trim().parse().ok()).next()
 }
 

@@ -40,11 +40,8 @@ impl BrokerBuilder {
     /// Settings by their keys, such as `("topics.auto_create", "false")`. Addresses and the data
     /// directory are the harness's.
     pub fn settings(mut self, settings: &[(&str, &str)]) -> Self {
-        self.environment.extend(
-            settings
-                .iter()
-                .map(|(key, value)| (variable(key), (*value).into())),
-        );
+        self.environment
+            .extend(settings.iter().map(|(key, value)| (variable(key), (*value).into())));
         self
     }
 
@@ -120,9 +117,6 @@ mod tests {
 
     #[test]
     fn settings_travel_in_the_environment() {
-        assert_eq!(
-            variable("topics.auto_create"),
-            "ROPEWALK_TOPICS__AUTO_CREATE"
-        );
+        assert_eq!(variable("topics.auto_create"), "ROPEWALK_TOPICS__AUTO_CREATE");
     }
 }

@@ -12,10 +12,7 @@ pub(crate) async fn get(address: &str, path: &str) -> Result<(u16, String), Harn
     let answer = exchange(address, path)
         .await
         .map_err(HarnessError::system(format!("GET http://{address}{path}")))?;
-    parse(&answer).ok_or_else(|| HarnessError::NoHttp {
-        path: path.to_owned(),
-        answer,
-    })
+    parse(&answer).ok_or_else(|| HarnessError::NoHttp { path: path.to_owned(), answer })
 }
 
 async fn exchange(address: &str, path: &str) -> io::Result<String> {
@@ -41,12 +38,7 @@ mod tests {
     fn status_and_body_are_found() {
         let answer = "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 3\r\n\r\nno\n";
         assert_eq!(parse(answer), Some((503, "no\n".to_owned())));
-        for bad in [
-            "",
-            "HTTP/1.1 200 OK\r\n",
-            "SSH-2.0\r\n\r\n",
-            "HTTP/1.1 2x0\r\n\r\n",
-        ] {
+        for bad in ["", "HTTP/1.1 200 OK\r\n", "SSH-2.0\r\n\r\n", "HTTP/1.1 2x0\r\n\r\n"] {
             assert_eq!(parse(bad), None, "{bad:?}");
         }
     }

@@ -95,15 +95,7 @@ impl Launch {
     ) -> Result<Self, HarnessError> {
         let [address, admin_address] = free_addresses()?;
         let log_start = 0;
-        Ok(Self {
-            binary,
-            files,
-            environment,
-            arguments,
-            address,
-            admin_address,
-            log_start,
-        })
+        Ok(Self { binary, files, environment, arguments, address, admin_address, log_start })
     }
 
     /// Other ports, when somebody took the chosen ones.
@@ -119,29 +111,18 @@ impl Launch {
         let mut child = self.spawn()?;
         let pid = child.id().expect("nobody has waited for it yet");
         while !self.is_ready().await {
-            let exited = child
-                .try_wait()
-                .map_err(HarnessError::system("waiting for the broker"))?;
+            let exited =
+                child.try_wait().map_err(HarnessError::system("waiting for the broker"))?;
             if let Some(status) = exited {
-                return Err(HarnessError::Exited {
-                    status,
-                    log: self.log(),
-                });
+                return Err(HarnessError::Exited { status, log: self.log() });
             }
             let waited = started.elapsed();
             if waited > within {
-                return Err(HarnessError::NotReady {
-                    waited,
-                    log: self.log(),
-                });
+                return Err(HarnessError::NotReady { waited, log: self.log() });
             }
             sleep(POLL).await;
         }
-        Ok(Running {
-            child,
-            pid,
-            ready_after: started.elapsed(),
-        })
+        Ok(Running { child, pid, ready_after: started.elapsed() })
     }
 
     /// What was logged since the newest start.
@@ -151,18 +132,11 @@ impl Launch {
 
     fn spawn(&self) -> Result<Child, HarnessError> {
         let log = self.files.open_log()?;
-        let copy = log
-            .try_clone()
-            .map_err(HarnessError::system("opening the log again"))?;
+        let copy = log.try_clone().map_err(HarnessError::system("opening the log again"))?;
         let mut command = Command::new(&self.binary);
         command
             .arg("serve")
-            .args([
-                "--listen",
-                &self.address,
-                "--admin-listen",
-                &self.admin_address,
-            ])
+            .args(["--listen", &self.address, "--admin-listen", &self.admin_address])
             .arg("--data-dir")
             .arg(self.files.data_dir())
             .args(&self.arguments)
@@ -198,10 +172,7 @@ fn free_addresses() -> Result<[String; 2], HarnessError> {
     let bind = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
     let choose = || -> std::io::Result<[String; 2]> {
         let (first, second) = (bind()?, bind()?);
-        Ok([
-            first.local_addr()?.to_string(),
-            second.local_addr()?.to_string(),
-        ])
+        Ok([first.local_addr()?.to_string(), second.local_addr()?.to_string()])
     };
     choose().map_err(HarnessError::system("looking for a free port"))
 }
@@ -221,13 +192,8 @@ mod tests {
         let files = Files::new(None).expect("room");
         let binary = PathBuf::from("/bin/ls");
         let mut launch = Launch::new(binary, files, Vec::new(), Vec::new()).expect("ports");
-        let error = launch
-            .start(Duration::from_secs(10))
-            .await
-            .expect_err("it is no broker");
-        let HarnessError::Exited { status, log } = error else {
-            panic!("{error}")
-        };
+        let error = launch.start(Duration::from_secs(10)).await.expect_err("it is no broker");
+        let HarnessError::Exited { status, log } = error else { panic!("{error}") };
         assert!(!status.success());
         assert!(log.contains("--listen"), "{log}");
     }

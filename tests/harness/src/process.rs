@@ -27,10 +27,7 @@ pub(crate) fn cpu_seconds(pid: u32) -> Result<f64, HarnessError> {
     // The name of the program, in parentheses, may hold anything.
     let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
     let times = fields.split_whitespace().skip(11).take(2);
-    Ok(times
-        .filter_map(|time| time.parse::<f64>().ok())
-        .sum::<f64>()
-        / TICKS_PER_SECOND)
+    Ok(times.filter_map(|time| time.parse::<f64>().ok()).sum::<f64>() / TICKS_PER_SECOND)
 }
 
 #[cfg(test)]

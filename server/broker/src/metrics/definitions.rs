@@ -31,23 +31,11 @@ pub struct Definition {
 
 impl Definition {
     const fn counter(name: &'static str, unit: &'static str, help: &'static str) -> Self {
-        Self {
-            name,
-            kind: Kind::Counter,
-            unit,
-            labels: &[],
-            help,
-        }
+        Self { name, kind: Kind::Counter, unit, labels: &[], help }
     }
 
     const fn gauge(name: &'static str, unit: &'static str, help: &'static str) -> Self {
-        Self {
-            name,
-            kind: Kind::Gauge,
-            unit,
-            labels: &[],
-            help,
-        }
+        Self { name, kind: Kind::Gauge, unit, labels: &[], help }
     }
 
     const fn histogram(
@@ -56,13 +44,7 @@ impl Definition {
         buckets: &'static [f64],
         help: &'static str,
     ) -> Self {
-        Self {
-            name,
-            kind: Kind::Histogram(buckets),
-            unit,
-            labels: &[],
-            help,
-        }
+        Self { name, kind: Kind::Histogram(buckets), unit, labels: &[], help }
     }
 
     const fn labels(mut self, labels: &'static [&'static str]) -> Self {
@@ -86,20 +68,10 @@ const SECONDS: &[f64] = &[
     5.0, 10.0,
 ];
 /// Bytes: from a disk block to the largest group of appends.
-const BYTES: &[f64] = &[
-    4_096.0,
-    16_384.0,
-    65_536.0,
-    262_144.0,
-    1_048_576.0,
-    4_194_304.0,
-    16_777_216.0,
-    67_108_864.0,
-];
+const BYTES: &[f64] =
+    &[4_096.0, 16_384.0, 65_536.0, 262_144.0, 1_048_576.0, 4_194_304.0, 16_777_216.0, 67_108_864.0];
 /// How many.
-const COUNTS: &[f64] = &[
-    1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0,
-];
+const COUNTS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0];
 
 pub(super) const PRODUCED_RECORDS: Definition = Definition::counter(
     "ropewalk_produced_records",
@@ -220,12 +192,9 @@ pub(super) const TRIMMED_RECORDS: Definition = Definition::counter(
     "Records that fell before the start of their partition's log, by what caused it.",
 )
 .labels(&["cause"]);
-pub(super) const BUILD_INFO: Definition = Definition::gauge(
-    "ropewalk_build_info",
-    "",
-    "Always 1; the label says which version runs.",
-)
-.labels(&["version"]);
+pub(super) const BUILD_INFO: Definition =
+    Definition::gauge("ropewalk_build_info", "", "Always 1; the label says which version runs.")
+        .labels(&["version"]);
 pub(super) const RESIDENT_MEMORY: Definition = Definition::gauge(
     "ropewalk_process_resident_memory_bytes",
     "By",
@@ -280,19 +249,12 @@ mod tests {
         let mut seen = std::collections::BTreeSet::new();
         for definition in DEFINITIONS {
             let name = definition.name;
+            assert!(name.starts_with("ropewalk_"), "{name}: the prefix is missing");
             assert!(
-                name.starts_with("ropewalk_"),
-                "{name}: the prefix is missing"
-            );
-            assert!(
-                name.bytes()
-                    .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'),
+                name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'),
                 "{name}: only a-z, 0-9 and _"
             );
-            assert!(
-                !name.ends_with("_total"),
-                "{name}: the exposition adds _total"
-            );
+            assert!(!name.ends_with("_total"), "{name}: the exposition adds _total");
             assert!(definition.help.ends_with('.'), "{name}: help is a sentence");
             assert!(seen.insert(name), "{name}: defined twice");
             match definition.unit {
@@ -307,11 +269,7 @@ mod tests {
     fn buckets_grow() {
         for definition in DEFINITIONS {
             if let Kind::Histogram(buckets) = definition.kind {
-                assert!(
-                    buckets.is_sorted(),
-                    "{}: buckets out of order",
-                    definition.name
-                );
+                assert!(buckets.is_sorted(), "{}: buckets out of order", definition.name);
             }
         }
     }

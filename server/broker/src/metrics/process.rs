@@ -23,9 +23,7 @@ pub(super) fn open_fds() -> Option<u64> {
 }
 
 fn resident_bytes_of(status: &str) -> Option<u64> {
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     kib.checked_mul(1024)
 }
@@ -45,10 +43,7 @@ mod tests {
 
     #[test]
     fn reads_the_kernels_texts() {
-        assert_eq!(
-            resident_bytes_of("Name:\tx\nVmRSS:\t   2048 kB\nThreads:\t1\n"),
-            Some(2 << 20)
-        );
+        assert_eq!(resident_bytes_of("Name:\tx\nVmRSS:\t   2048 kB\nThreads:\t1\n"), Some(2 << 20));
         assert_eq!(resident_bytes_of("Name:\tx\n"), None);
         let stat = "42 (a ) b) S 1 42 42 0 -1 4194560 10 0 0 0 150 50 0 0 20 0 1 0 7 8 9";
         assert_eq!(cpu_seconds_of(stat), Some(2.0));

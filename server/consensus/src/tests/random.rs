@@ -1,5 +1,5 @@
-//! Random inputs, crashes included, against a model: what was answered is there, once, where it was said
-//! to be; and the same inputs lead to the same outputs.
+//! Random inputs, crashes included, against a model: what was answered is there, once, where it was
+//! said to be; and the same inputs lead to the same outputs.
 
 use std::collections::BTreeMap;
 

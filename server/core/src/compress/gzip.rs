@@ -51,9 +51,7 @@ pub(super) fn check(bytes: &[u8]) -> Result<(), CompressError> {
         crc.update(header);
         // The header keeps the lower half of the CRC-32.
         if u16::from_le_bytes(reader.array()?) != crc.sum() as u16 {
-            return Err(CompressError::Corrupt(
-                "checksum mismatch in the gzip header",
-            ));
+            return Err(CompressError::Corrupt("checksum mismatch in the gzip header"));
         }
     }
     let body = reader.rest();

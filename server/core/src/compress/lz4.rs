@@ -72,9 +72,7 @@ fn header(reader: &mut Reader<'_>) -> Result<Frame, CompressError> {
     let descriptor = reader.raw(if has_size { 10 } else { 2 })?;
     let sizes = descriptor[1];
     if flags & RESERVED != 0 || sizes & 0b1000_1111 != 0 {
-        return Err(CompressError::Corrupt(
-            "reserved bits of the lz4 frame are set",
-        ));
+        return Err(CompressError::Corrupt("reserved bits of the lz4 frame are set"));
     }
     let block_bytes = match sizes >> 4 {
         4 => 64 * 1024,
@@ -82,25 +80,15 @@ fn header(reader: &mut Reader<'_>) -> Result<Frame, CompressError> {
         6 => 1024 * 1024,
         7 => 4 * 1024 * 1024,
         _ => {
-            return Err(CompressError::Corrupt(
-                "unknown block size of the lz4 frame",
-            ));
+            return Err(CompressError::Corrupt("unknown block size of the lz4 frame"));
         }
     };
     let [_, check, ..] = xxh32(descriptor).to_le_bytes();
     if reader.u8()? != check {
-        return Err(CompressError::Corrupt(
-            "checksum mismatch in the lz4 header",
-        ));
+        return Err(CompressError::Corrupt("checksum mismatch in the lz4 header"));
     }
-    let content_bytes = descriptor[2..]
-        .first_chunk()
-        .map(|size| u64::from_le_bytes(*size));
-    Ok(Frame {
-        flags,
-        block_bytes,
-        content_bytes,
-    })
+    let content_bytes = descriptor[2..].first_chunk().map(|size| u64::from_le_bytes(*size));
+    Ok(Frame { flags, block_bytes, content_bytes })
 }
 
 fn blocks(
@@ -116,9 +104,7 @@ fn blocks(
         }
         let length = (word & !BLOCK_IS_RAW) as usize;
         if length > frame.block_bytes {
-            return Err(CompressError::Corrupt(
-                "an lz4 block is larger than its frame allows",
-            ));
+            return Err(CompressError::Corrupt("an lz4 block is larger than its frame allows"));
         }
         let block = reader.raw(length)?;
         if frame.flags & BLOCK_CHECKSUMS != 0 && reader.u32()? != xxh32(block) {
@@ -137,18 +123,11 @@ fn blocks(
     let Some(content) = out.map(|out| out.since(start)) else {
         return Ok(());
     };
-    if frame
-        .content_bytes
-        .is_some_and(|size| size != content.len() as u64)
-    {
-        return Err(CompressError::Corrupt(
-            "the lz4 frame does not have the size it names",
-        ));
+    if frame.content_bytes.is_some_and(|size| size != content.len() as u64) {
+        return Err(CompressError::Corrupt("the lz4 frame does not have the size it names"));
     }
     if checksum.is_some_and(|checksum| checksum != xxh32(content)) {
-        return Err(CompressError::Corrupt(
-            "checksum mismatch in the lz4 content",
-        ));
+        return Err(CompressError::Corrupt("checksum mismatch in the lz4 content"));
     }
     Ok(())
 }
@@ -181,8 +160,6 @@ fn unpack(
 pub(super) fn compress(bytes: &[u8]) -> Vec<u8> {
     let info = FrameInfo::new().content_checksum(true);
     let mut encoder = FrameEncoder::with_frame_info(info, Vec::new());
-    encoder
-        .write_all(bytes)
-        .expect("writing to memory does not fail");
+    encoder.write_all(bytes).expect("writing to memory does not fail");
     encoder.finish().expect("writing to memory does not fail")
 }

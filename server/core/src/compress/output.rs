@@ -11,11 +11,7 @@ pub(super) struct Output {
 
 impl Output {
     pub(super) fn new(limit: usize) -> Self {
-        Self {
-            bytes: Vec::new(),
-            written: 0,
-            limit,
-        }
+        Self { bytes: Vec::new(), written: 0, limit }
     }
 
     /// How many bytes were written.

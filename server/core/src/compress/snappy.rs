@@ -46,9 +46,7 @@ fn data_chunk(kind: u8, chunk: &[u8], out: Option<&mut Output>) -> Result<(), Co
         _ => data.len(),
     };
     if length > MAX_CHUNK_DATA {
-        return Err(CompressError::Corrupt(
-            "a snappy chunk is larger than 64 KiB",
-        ));
+        return Err(CompressError::Corrupt("a snappy chunk is larger than 64 KiB"));
     }
     if kind == UNCOMPRESSED {
         verify(checksum, data)?;
@@ -72,15 +70,11 @@ fn data_chunk(kind: u8, chunk: &[u8], out: Option<&mut Output>) -> Result<(), Co
 
 /// Compares the masked CRC-32C that the format asks for.
 fn verify(checksum: u32, data: &[u8]) -> Result<(), CompressError> {
-    let masked = crc32c::crc32c(data)
-        .rotate_right(15)
-        .wrapping_add(0xa282_ead8);
+    let masked = crc32c::crc32c(data).rotate_right(15).wrapping_add(0xa282_ead8);
     if checksum == masked {
         Ok(())
     } else {
-        Err(CompressError::Corrupt(
-            "checksum mismatch in a snappy chunk",
-        ))
+        Err(CompressError::Corrupt("checksum mismatch in a snappy chunk"))
     }
 }
 
@@ -90,10 +84,6 @@ pub(super) fn compress(bytes: &[u8]) -> Vec<u8> {
         return IDENTIFIER_CHUNK.to_vec();
     }
     let mut encoder = snap::write::FrameEncoder::new(Vec::new());
-    encoder
-        .write_all(bytes)
-        .expect("writing to memory does not fail");
-    encoder
-        .into_inner()
-        .expect("writing to memory does not fail")
+    encoder.write_all(bytes).expect("writing to memory does not fail");
+    encoder.into_inner().expect("writing to memory does not fail")
 }

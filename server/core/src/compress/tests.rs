@@ -8,12 +8,8 @@ use proptest::sample::select;
 
 use super::*;
 
-const FRAMED: [Compression; 4] = [
-    Compression::Gzip,
-    Compression::Snappy,
-    Compression::Lz4,
-    Compression::Zstd,
-];
+const FRAMED: [Compression; 4] =
+    [Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
 /// What each codec's frames begin with.
 const BEGINNINGS: [&[u8]; 4] = [
     b"\x1f\x8b\x08\x00",
@@ -39,11 +35,7 @@ fn every_codec_gives_back_what_it_took() {
             let data = sample(size);
             let packed = compress(codec, &data);
             assert_eq!(check_frame(codec, &packed), Ok(()), "{codec:?} {size}");
-            assert_eq!(
-                decompress(codec, &packed, size),
-                Ok(data),
-                "{codec:?} {size}"
-            );
+            assert_eq!(decompress(codec, &packed, size), Ok(data), "{codec:?} {size}");
         }
     }
 }
@@ -56,11 +48,7 @@ fn frames_may_follow_one_another() {
         packed.extend(compress(codec, &sample(100_000)));
         let expected = [b"first, ".as_slice(), &sample(100_000)].concat();
         assert_eq!(check_frame(codec, &packed), Ok(()), "{codec:?}");
-        assert_eq!(
-            decompress(codec, &packed, 1 << 20),
-            Ok(expected),
-            "{codec:?}"
-        );
+        assert_eq!(decompress(codec, &packed, 1 << 20), Ok(expected), "{codec:?}");
     }
 }
 
@@ -93,10 +81,7 @@ fn no_truncation_passes() {
             };
             assert_eq!(check_frame(codec, short).is_ok(), whole, "{codec:?} {end}");
             if codec != Compression::Snappy && end % 251 == 0 {
-                assert!(
-                    decompress(codec, short, 1 << 20).is_err(),
-                    "{codec:?} {end}"
-                );
+                assert!(decompress(codec, short, 1 << 20).is_err(), "{codec:?} {end}");
             }
         }
     }
@@ -137,10 +122,7 @@ fn the_output_never_has_more_room_than_the_limit() {
         out.push(&[7; 111]).unwrap();
     }
     assert_eq!(out.parts(500).1.len(), 1);
-    assert_eq!(
-        out.push(&[7; 2]),
-        Err(CompressError::TooLarge { limit: 1_000 })
-    );
+    assert_eq!(out.push(&[7; 2]), Err(CompressError::TooLarge { limit: 1_000 }));
     let bytes = out.finish();
     assert_eq!((bytes.len(), bytes.capacity()), (999, 999));
 }
@@ -154,10 +136,7 @@ fn what_a_frame_claims_costs_nothing() {
     assert_eq!(check_frame(Compression::Zstd, &claim), Ok(()));
     let limit = 1_000;
     let result = decompress(Compression::Zstd, &claim, limit);
-    assert!(
-        matches!(result, Err(CompressError::Corrupt(_))),
-        "{result:?}"
-    );
+    assert!(matches!(result, Err(CompressError::Corrupt(_))), "{result:?}");
 }
 
 #[test]
@@ -212,10 +191,7 @@ fn skippable_frames_and_chunks_are_skipped() {
         let packed = [frame, compress(codec, b"data").as_slice(), frame].concat();
         assert_eq!(check_frame(codec, &packed), Ok(()));
         assert_eq!(decompress(codec, &packed, 4), Ok(b"data".to_vec()));
-        assert!(
-            check_frame(codec, frame).is_err(),
-            "nothing but a skippable frame"
-        );
+        assert!(check_frame(codec, frame).is_err(), "nothing but a skippable frame");
     }
     let mut packed = compress(Compression::Snappy, b"data");
     packed.extend(b"\x80\x01\x00\x00x\xfe\x02\x00\x00yz");
@@ -264,10 +240,7 @@ fn every_damage_to_an_lz4_or_zstd_frame_with_checksums_shows() {
             damaged[bit / 8] ^= 1 << (bit % 8);
             let read = decompress(codec, &damaged, 1_000);
             // A bit that means nothing, or another description of the same content, does no harm.
-            assert!(
-                read.is_err() || read.as_ref() == Ok(&data),
-                "{codec:?} bit {bit}"
-            );
+            assert!(read.is_err() || read.as_ref() == Ok(&data), "{codec:?} bit {bit}");
         }
     }
 }

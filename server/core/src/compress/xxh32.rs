@@ -9,11 +9,7 @@ const P5: u32 = 0x1656_67b1;
 /// The hash of `data`.
 pub(super) fn xxh32(data: &[u8]) -> u32 {
     let (stripes, tail) = data.as_chunks::<16>();
-    let mut hash = if stripes.is_empty() {
-        P5
-    } else {
-        merged_lanes(stripes)
-    };
+    let mut hash = if stripes.is_empty() { P5 } else { merged_lanes(stripes) };
     // The algorithm takes the length modulo 2^32.
     hash = hash.wrapping_add(data.len() as u32);
     let (words, tail) = tail.as_chunks::<4>();
@@ -40,9 +36,7 @@ fn merged_lanes(stripes: &[[u8; 16]]) -> u32 {
         }
     }
     let turns = [1, 7, 12, 18];
-    lanes.iter().zip(turns).fold(0, |sum, (lane, turn)| {
-        sum.wrapping_add(lane.rotate_left(turn))
-    })
+    lanes.iter().zip(turns).fold(0, |sum, (lane, turn)| sum.wrapping_add(lane.rotate_left(turn)))
 }
 
 #[cfg(test)]
@@ -53,9 +47,6 @@ mod tests {
     fn known_hashes() {
         assert_eq!(xxh32(b""), 0x02cc_5d05);
         assert_eq!(xxh32(b"abc"), 0x32d1_53ff);
-        assert_eq!(
-            xxh32(b"Nobody inspects the spammish repetition"),
-            0xe229_3b2f
-        );
+        assert_eq!(xxh32(b"Nobody inspects the spammish repetition"), 0xe229_3b2f);
     }
 }

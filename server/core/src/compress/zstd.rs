@@ -44,9 +44,7 @@ pub(super) fn check(bytes: &[u8]) -> Result<u64, CompressError> {
 fn frame(reader: &mut Reader<'_>) -> Result<u64, CompressError> {
     let descriptor = reader.u8()?;
     if descriptor & RESERVED != 0 {
-        return Err(CompressError::Corrupt(
-            "reserved bits of the zstd frame are set",
-        ));
+        return Err(CompressError::Corrupt("reserved bits of the zstd frame are set"));
     }
     let single_segment = descriptor & SINGLE_SEGMENT != 0;
     let window = if single_segment {
@@ -68,10 +66,7 @@ fn frame(reader: &mut Reader<'_>) -> Result<u64, CompressError> {
         2 => Some(little_endian(reader.raw(4)?)),
         _ => Some(little_endian(reader.raw(8)?)),
     };
-    let block_limit = window
-        .or(content)
-        .unwrap_or(MAX_BLOCK_BYTES)
-        .min(MAX_BLOCK_BYTES);
+    let block_limit = window.or(content).unwrap_or(MAX_BLOCK_BYTES).min(MAX_BLOCK_BYTES);
     let most = blocks(reader, block_limit)?;
     if descriptor & CHECKSUM != 0 {
         reader.raw(CHECKSUM_BYTES)?;
@@ -86,9 +81,7 @@ fn blocks(reader: &mut Reader<'_>, block_limit: u64) -> Result<u64, CompressErro
         let head = little_endian(reader.raw(3)?);
         let size = head >> 3;
         if size > block_limit {
-            return Err(CompressError::Corrupt(
-                "a zstd block is larger than its frame allows",
-            ));
+            return Err(CompressError::Corrupt("a zstd block is larger than its frame allows"));
         }
         let (stored, regenerated) = match (head >> 1) & 3 {
             0 => (size, size),
@@ -106,10 +99,7 @@ fn blocks(reader: &mut Reader<'_>, block_limit: u64) -> Result<u64, CompressErro
 }
 
 fn little_endian(bytes: &[u8]) -> u64 {
-    bytes
-        .iter()
-        .rev()
-        .fold(0, |value, &byte| value << 8 | u64::from(byte))
+    bytes.iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte))
 }
 
 /// In one step and straight into the result: so a frame cannot make the decoder allocate a window,

@@ -97,11 +97,7 @@ pub fn inspect(payload: &[u8], max_record_bytes: usize) -> Result<Inspection, Re
         };
         let actual = frame.body.len();
         if actual > max_record_bytes {
-            return Err(RecordsError::RecordTooLarge {
-                record,
-                limit: max_record_bytes,
-                actual,
-            });
+            return Err(RecordsError::RecordTooLarge { record, limit: max_record_bytes, actual });
         }
         let facts = check_record(frame.body).map_err(|fault| fault.of(record))?;
         seen.largest_record = seen.largest_record.max(actual);
@@ -109,9 +105,7 @@ pub fn inspect(payload: &[u8], max_record_bytes: usize) -> Result<Inspection, Re
         seen.times.newest = seen.times.newest.max(facts.time);
         seen.times.untimed |= facts.time.is_none();
         seen.has_timestamps |= facts.time.is_some();
-        seen.record_count = record
-            .checked_add(1)
-            .ok_or(corrupt("a batch has too many records"))?;
+        seen.record_count = record.checked_add(1).ok_or(corrupt("a batch has too many records"))?;
     }
     if seen.record_count == 0 {
         return Err(RecordsError::Empty);
@@ -138,11 +132,9 @@ impl Fault {
         match self {
             Self::Corrupt(detail) => RecordsError::Corrupt { record, detail },
             Self::Conflict(detail) => RecordsError::Conflict { record, detail },
-            Self::Headers(actual) => RecordsError::HeadersTooLarge {
-                record,
-                limit: MAX_RECORD_HEADER_BYTES,
-                actual,
-            },
+            Self::Headers(actual) => {
+                RecordsError::HeadersTooLarge { record, limit: MAX_RECORD_HEADER_BYTES, actual }
+            }
         }
     }
 }

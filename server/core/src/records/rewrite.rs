@@ -16,11 +16,7 @@ use super::wire::{
 /// Without either need there is no reason to call this: the payload is its own stored form.
 #[must_use]
 pub fn normalize(payload: &[u8], drop_timestamps: bool) -> Vec<u8> {
-    let mut out = if drop_timestamps {
-        without_timestamps(payload)
-    } else {
-        payload.to_vec()
-    };
+    let mut out = if drop_timestamps { without_timestamps(payload) } else { payload.to_vec() };
     let retags = retags(
         &out,
         |number, _| match number {
@@ -81,10 +77,7 @@ fn retags(
             if let Value::Bytes(bytes) = field.value
                 && let Some(number) = of(field.number, bytes)
             {
-                retags.push(Retag {
-                    at: start + field.start,
-                    number,
-                });
+                retags.push(Retag { at: start + field.start, number });
             }
         }
     };

@@ -51,21 +51,14 @@ fn keyed(key: &'static str, value: &'static str) -> Record {
 }
 
 fn at(seconds: i64, nanos: i32) -> Record {
-    Record {
-        timestamp: Some(prost_types::Timestamp { seconds, nanos }),
-        ..keyed("k", "v")
-    }
+    Record { timestamp: Some(prost_types::Timestamp { seconds, nanos }), ..keyed("k", "v") }
 }
 
 fn texts() -> Record {
     Record {
         key_text: Some("k".into()),
         text: Some("v".into()),
-        headers: vec![Header {
-            key: "h".into(),
-            text: Some("x".into()),
-            ..Header::default()
-        }],
+        headers: vec![Header { key: "h".into(), text: Some("x".into()), ..Header::default() }],
         ..Record::default()
     }
 }
@@ -75,10 +68,7 @@ fn a_payload_tells_what_is_in_it() {
     let set = payload(&[keyed("a", "1"), at(7, 5), Record::default()]);
     let inspection = Inspection {
         record_count: 3,
-        times: RecordTimes {
-            newest: Some(Timestamp(7_000_000_005)),
-            untimed: true,
-        },
+        times: RecordTimes { newest: Some(Timestamp(7_000_000_005)), untimed: true },
         has_text: false,
         has_timestamps: true,
         largest_record: at(7, 5).encoded_len(),
@@ -96,28 +86,18 @@ fn a_batch_has_at_least_one_record() {
 fn the_limit_of_a_record_counts_its_own_encoding() {
     let set = payload(&[keyed("a", "1"), keyed("a", "12")]);
     assert_eq!(inspect(&set, 7).unwrap().largest_record, 7);
-    let refused = RecordsError::RecordTooLarge {
-        record: 1,
-        limit: 6,
-        actual: 7,
-    };
+    let refused = RecordsError::RecordTooLarge { record: 1, limit: 6, actual: 7 };
     assert_eq!(inspect(&set, 6), Err(refused));
 }
 
 #[test]
 fn the_limit_of_headers_counts_names_values_and_their_frames() {
-    let header = |bytes| Header {
-        key: "h".into(),
-        value: Some(vec![0; bytes].into()),
-        ..Header::default()
-    };
+    let header =
+        |bytes| Header { key: "h".into(), value: Some(vec![0; bytes].into()), ..Header::default() };
     // Tag and length of the header, its name, tag and length of its value.
     let room = MAX_RECORD_HEADER_BYTES - 4 - 3 - 4;
     let with = |headers| {
-        let record = Record {
-            headers,
-            ..Record::default()
-        };
+        let record = Record { headers, ..Record::default() };
         inspect(&payload(&[Record::default(), record]), NO_LIMIT)
     };
     assert!(with(vec![header(room)]).is_ok());
@@ -128,10 +108,7 @@ fn the_limit_of_headers_counts_names_values_and_their_frames() {
     };
     assert_eq!(with(vec![header(room + 1)]), Err(refused));
     let many = vec![Header::default(); MAX_RECORD_HEADER_BYTES / 2 + 1];
-    assert!(matches!(
-        with(many),
-        Err(RecordsError::HeadersTooLarge { .. })
-    ));
+    assert!(matches!(with(many), Err(RecordsError::HeadersTooLarge { .. })));
 }
 
 #[test]
@@ -142,10 +119,7 @@ fn two_forms_of_one_thing_are_a_conflict() {
     };
     assert_eq!(both(b"\x0a\x01a\x12\x01a"), "both key and key_text");
     assert_eq!(both(b"\x22\x01a\x1a\x00"), "both value and text");
-    assert_eq!(
-        both(b"\x2a\x04\x12\x00\x1a\x00"),
-        "a header with both value and text"
-    );
+    assert_eq!(both(b"\x2a\x04\x12\x00\x1a\x00"), "a header with both value and text");
 }
 
 #[test]
@@ -164,19 +138,13 @@ fn malformed_records_are_refused() {
     assert_eq!(detail(b"\x0a\x00\x0a\x00"), twice);
     assert_eq!(detail(b"\x32\x00\x32\x00"), twice);
     assert_eq!(detail(b"\x2a\x04\x0a\x00\x0a\x00"), twice);
-    assert_eq!(
-        detail(b"\x0a\x02a"),
-        "a field reaches past the end of its message"
-    );
+    assert_eq!(detail(b"\x0a\x02a"), "a field reaches past the end of its message");
     assert_eq!(detail(b"\x0a\xff"), "a varint is cut short");
     assert_eq!(detail(b"\x0a"), "a varint is cut short");
     let long = b"\x38\xff\xff\xff\xff\xff\xff\xff\xff\xff\x02";
     assert_eq!(detail(long), "a varint is longer than 64 bits");
     assert_eq!(detail(b"\x02\x00"), "a field has the number 0");
-    assert_eq!(
-        detail(b"\x3b\x3c"),
-        "a field is a group, which records do not have"
-    );
+    assert_eq!(detail(b"\x3b\x3c"), "a field is a group, which records do not have");
     assert_eq!(detail(b"\x3e"), "a field has an unknown wire type");
     let far = b"\x80\x80\x80\x80\x10\x00";
     assert_eq!(detail(far), "a field number is out of range");
@@ -189,14 +157,8 @@ fn malformed_timestamps_are_refused() {
     assert_eq!(stamp(b"\x10\x80\x94\xeb\xdc\x03"), nanos);
     let negative = b"\x10\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01";
     assert_eq!(stamp(negative), nanos);
-    assert_eq!(
-        stamp(b"\x0a\x00"),
-        "a part of a timestamp has the wrong wire type"
-    );
-    assert_eq!(
-        stamp(b"\x08\x01\x08\x01"),
-        "a part of a timestamp is given twice"
-    );
+    assert_eq!(stamp(b"\x0a\x00"), "a part of a timestamp has the wrong wire type");
+    assert_eq!(stamp(b"\x08\x01\x08\x01"), "a part of a timestamp is given twice");
     assert!(inspect(&payload(&[at(-1, 999_999_999)]), NO_LIMIT).is_ok());
 }
 
@@ -208,10 +170,7 @@ fn between_records_there_is_nothing_else() {
     };
     let foreign = "record 1 is malformed: a field that is not a record stands between the records";
     assert_eq!(alien(b"\x12\x00"), foreign);
-    assert_eq!(
-        alien(b"\x08\x00"),
-        "record 1 is malformed: a record has the wrong wire type"
-    );
+    assert_eq!(alien(b"\x08\x00"), "record 1 is malformed: a record has the wrong wire type");
 }
 
 /// Fields of every wire type that this version does not know: 7, 8, 9, and 16 with a long tag.
@@ -219,10 +178,7 @@ const UNKNOWN: &[u8] = b"\x38\x96\x01\x45abcd\x49abcdefgh\x82\x01\x02hi";
 
 #[test]
 fn unknown_fields_pass_and_stay() {
-    let text = Record {
-        headers: vec![],
-        ..texts()
-    };
+    let text = Record { headers: vec![], ..texts() };
     let mut body = text.encode_to_vec();
     body.extend_from_slice(b"\x32\x02\x08\x01");
     body.extend_from_slice(UNKNOWN);
@@ -240,10 +196,7 @@ fn text_is_stored_as_bytes_and_read_as_either() {
     assert_eq!(record.value.as_deref(), Some(b"v".as_slice()));
     assert_eq!(record.headers[0].value.as_deref(), Some(b"x".as_slice()));
     assert_eq!(decode(&to_text(&stored)), [texts()]);
-    let binary = payload(&[Record {
-        value: Some(Bytes::from_static(b"\xff")),
-        ..keyed("k", "")
-    }]);
+    let binary = payload(&[Record { value: Some(Bytes::from_static(b"\xff")), ..keyed("k", "") }]);
     let record = &decode(&to_text(&binary))[0];
     assert_eq!(record.key_text.as_deref(), Some("k"));
     assert_eq!(record.value.as_deref(), Some(b"\xff".as_slice()));
@@ -350,10 +303,7 @@ fn stored(record: &Record, drop_timestamps: bool) -> Record {
 fn as_text(record: &Record) -> Record {
     let mut record = record.clone();
     let unfold = |bytes: &mut Option<Bytes>, text: &mut Option<String>| {
-        if let Some(utf8) = bytes
-            .as_ref()
-            .and_then(|b| String::from_utf8(b.to_vec()).ok())
-        {
+        if let Some(utf8) = bytes.as_ref().and_then(|b| String::from_utf8(b.to_vec()).ok()) {
             *bytes = None;
             *text = Some(utf8);
         }
@@ -383,10 +333,7 @@ fn no_harm(bytes: &[u8]) {
         let records = decode(bytes);
         assert_eq!(records.len(), count as usize);
         assert_eq!(records.iter().any(has_text), inspection.has_text);
-        assert_eq!(
-            records.iter().filter_map(time_of).max(),
-            inspection.times.newest
-        );
+        assert_eq!(records.iter().filter_map(time_of).max(), inspection.times.newest);
         let stored: Vec<_> = records.iter().map(|record| stored(record, true)).collect();
         assert_eq!(decode(&normalize(bytes, true)), stored);
     }

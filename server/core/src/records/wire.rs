@@ -86,12 +86,7 @@ impl<'a> Cursor<'a> {
             3 | 4 => return Err("a field is a group, which records do not have"),
             _ => return Err("a field has an unknown wire type"),
         };
-        Ok(Some(Field {
-            number,
-            value,
-            start,
-            end: self.at,
-        }))
+        Ok(Some(Field { number, value, start, end: self.at }))
     }
 
     #[inline]
@@ -160,15 +155,10 @@ impl Frame<'_> {
 pub(super) fn frame<'a>(cursor: &mut Cursor<'a>) -> Result<Option<Frame<'a>>, Detail> {
     match cursor.field()? {
         None => Ok(None),
-        Some(Field {
-            number: RECORDS,
-            value: Value::Bytes(body),
-            start,
-            end,
-        }) => Ok(Some(Frame { start, end, body })),
-        Some(Field {
-            number: RECORDS, ..
-        }) => Err("a record has the wrong wire type"),
+        Some(Field { number: RECORDS, value: Value::Bytes(body), start, end }) => {
+            Ok(Some(Frame { start, end, body }))
+        }
+        Some(Field { number: RECORDS, .. }) => Err("a record has the wrong wire type"),
         Some(_) => Err("a field that is not a record stands between the records"),
     }
 }
@@ -207,8 +197,5 @@ pub(super) fn timestamp(message: &[u8]) -> Result<Timestamp, Detail> {
         return Err("the nanoseconds of a timestamp are not from 0 to 999999999");
     }
     let nanos = i32::try_from(nanos).expect("a number below 10^9 fits an i32");
-    Ok(Timestamp::from_parts(
-        seconds.unwrap_or(0).cast_signed(),
-        nanos,
-    ))
+    Ok(Timestamp::from_parts(seconds.unwrap_or(0).cast_signed(), nanos))
 }

@@ -26,10 +26,7 @@ pub(super) struct Bounded {
 
 impl Bounded {
     pub(super) fn new(listener: TcpListener) -> Self {
-        Self {
-            listener,
-            places: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
-        }
+        Self { listener, places: Arc::new(Semaphore::new(MAX_CONNECTIONS)) }
     }
 }
 
@@ -41,14 +38,7 @@ impl Listener for Bounded {
         let place = Arc::clone(&self.places).acquire_owned().await;
         let place = place.expect("the semaphore is never closed");
         let (stream, peer) = Listener::accept(&mut self.listener).await;
-        (
-            Connection {
-                stream,
-                idle: Box::pin(sleep(MAX_IDLE)),
-                _place: place,
-            },
-            peer,
-        )
+        (Connection { stream, idle: Box::pin(sleep(MAX_IDLE)), _place: place }, peer)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {

@@ -18,14 +18,8 @@ async fn server() -> Server {
     let mut settings = Settings::defaults();
     settings.server.admin_listen = "127.0.0.1:0".to_owned();
     let scrape = Scrape::default();
-    let provider = SdkMeterProvider::builder()
-        .with_reader(scrape.clone())
-        .build();
-    provider
-        .meter("test")
-        .u64_counter("ropewalk_test")
-        .build()
-        .add(1, &[]);
+    let provider = SdkMeterProvider::builder().with_reader(scrape.clone()).build();
+    provider.meter("test").u64_counter("ropewalk_test").build().add(1, &[]);
     let (readiness, watched) = watch::channel(Readiness::Starting);
     let (stop, stopped) = oneshot::channel();
     let admin = AdminServer::bind(&settings).await.expect("a free port");
@@ -34,35 +28,19 @@ async fn server() -> Server {
         let _ = stopped.await;
     };
     let serving = tokio::spawn(admin.serve(scrape, watched, stopped));
-    Server {
-        address,
-        readiness,
-        stop,
-        serving,
-        _provider: provider,
-    }
+    Server { address, readiness, stop, serving, _provider: provider }
 }
 
 async fn ask(address: SocketAddr, request: &str) -> String {
     let mut stream = TcpStream::connect(address).await.expect("it listens");
-    stream
-        .write_all(request.as_bytes())
-        .await
-        .expect("it reads");
+    stream.write_all(request.as_bytes()).await.expect("it reads");
     let mut answer = String::new();
-    stream
-        .read_to_string(&mut answer)
-        .await
-        .expect("it answers");
+    stream.read_to_string(&mut answer).await.expect("it answers");
     answer
 }
 
 async fn get_path(address: SocketAddr, path: &str) -> String {
-    ask(
-        address,
-        &format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"),
-    )
-    .await
+    ask(address, &format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")).await
 }
 
 #[tokio::test]
@@ -73,15 +51,8 @@ async fn readiness_follows_the_broker() {
     assert_eq!(status("/healthz").await, "200");
     server.readiness.send(Readiness::Ready).expect("it watches");
     assert_eq!(status("/readyz").await, "200");
-    server
-        .readiness
-        .send(Readiness::Draining)
-        .expect("it watches");
-    assert!(
-        get_path(server.address, "/readyz")
-            .await
-            .ends_with("\r\n\r\ndraining\n")
-    );
+    server.readiness.send(Readiness::Draining).expect("it watches");
+    assert!(get_path(server.address, "/readyz").await.ends_with("\r\n\r\ndraining\n"));
     assert_eq!(status("/nothing").await, "404");
 }
 
@@ -90,10 +61,7 @@ async fn metrics_are_text_for_prometheus() {
     let server = server().await;
     let answer = get_path(server.address, "/metrics").await;
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
-    assert!(
-        answer.contains("content-type: text/plain; version=0.0.4"),
-        "{answer}"
-    );
+    assert!(answer.contains("content-type: text/plain; version=0.0.4"), "{answer}");
     assert!(answer.ends_with("# TYPE ropewalk_test_total counter\nropewalk_test_total 1\n"));
 }
 
@@ -108,19 +76,13 @@ async fn what_is_no_http_ends_its_connection_only() {
 #[tokio::test]
 async fn the_stop_does_not_wait_for_an_idle_client() {
     let server = server().await;
-    let mut idle = TcpStream::connect(server.address)
-        .await
-        .expect("it listens");
-    idle.write_all(b"GET /healthz HTTP/1.1\r\n")
-        .await
-        .expect("it reads");
+    let mut idle = TcpStream::connect(server.address).await.expect("it listens");
+    idle.write_all(b"GET /healthz HTTP/1.1\r\n").await.expect("it reads");
     // An answer shows that the server has accepted both.
     get_path(server.address, "/healthz").await;
     let started = Instant::now();
     server.stop.send(()).expect("it waits for that");
-    let ended = timeout(STOP_GRACE * 3, server.serving)
-        .await
-        .expect("it ends");
+    let ended = timeout(STOP_GRACE * 3, server.serving).await.expect("it ends");
     ended.expect("it does not panic").expect("it does not fail");
     assert!(started.elapsed() < STOP_GRACE * 2);
 }

@@ -25,10 +25,7 @@ enum Value {
 pub(crate) fn setting(name: &str) -> Result<Setting, String> {
     // Dashes are what flags are written with.
     let wanted = name.replace('-', "_");
-    if let Some(setting) = Setting::ALL
-        .into_iter()
-        .find(|setting| setting.name() == wanted)
-    {
+    if let Some(setting) = Setting::ALL.into_iter().find(|setting| setting.name() == wanted) {
         return Ok(setting);
     }
     let distance = |setting: &Setting| strsim::damerau_levenshtein(setting.name(), &wanted);
@@ -36,10 +33,7 @@ pub(crate) fn setting(name: &str) -> Result<Setting, String> {
     let names: Vec<_> = Setting::ALL.iter().map(|setting| setting.name()).collect();
     match nearest.filter(|nearest| distance(nearest) <= 3) {
         Some(nearest) => Err(format!("there is no `{name}`; is it `{}`?", nearest.name())),
-        None => Err(format!(
-            "there is no `{name}`; there are {}",
-            names.join(", ")
-        )),
+        None => Err(format!("there is no `{name}`; there are {}", names.join(", "))),
     }
 }
 
@@ -123,9 +117,9 @@ pub(super) fn value_text(settings: &TopicSettings, setting: Setting) -> Option<S
         }),
         Setting::SegmentBytes => settings.segment_bytes.map(size_text),
         Setting::SegmentAge => settings.segment_age.map(duration_text),
-        Setting::MaxRecordBytes => settings
-            .max_record_bytes
-            .map(|bytes| size_text(u64::from(bytes))),
+        Setting::MaxRecordBytes => {
+            settings.max_record_bytes.map(|bytes| size_text(u64::from(bytes)))
+        }
         Setting::TimestampType => settings.timestamp_type.map(|clock| match clock {
             TimestampType::Create => "create".to_owned(),
             TimestampType::Append => "append".to_owned(),
@@ -162,10 +156,7 @@ mod tests {
         for word in ["forever", "unlimited", "-1"] {
             assert_eq!(assignment(&format!("retention={word}")), none);
         }
-        assert_eq!(
-            assignment("retention-bytes=1KiB"),
-            assignment("retention_bytes=1024")
-        );
+        assert_eq!(assignment("retention-bytes=1KiB"), assignment("retention_bytes=1024"));
     }
 
     #[test]

@@ -51,9 +51,7 @@ fn print_json(cluster: &Cluster) -> Result<(), Failure> {
 
 fn print_text(cluster: &Cluster) -> Result<(), Failure> {
     let mut about = Table::new(["cluster", &cluster.id]);
-    let controller = cluster
-        .controller
-        .map_or_else(|| "none".to_owned(), |id| id.to_string());
+    let controller = cluster.controller.map_or_else(|| "none".to_owned(), |id| id.to_string());
     about.row(["controller".to_owned(), controller]);
     about.row(["topics".to_owned(), cluster.topic_count.to_string()]);
     about.row(["partitions".to_owned(), cluster.partition_count.to_string()]);

@@ -80,12 +80,8 @@ async fn subscribe(client: &Client, args: &Consume) -> Result<Consumer, Failure>
             }
         }
         Origin::Last(count) => {
-            let ends = client
-                .list_offsets([OffsetQuery::latest(&args.topic)])
-                .await?;
-            let starts = client
-                .list_offsets([OffsetQuery::earliest(&args.topic)])
-                .await?;
+            let ends = client.list_offsets([OffsetQuery::latest(&args.topic)]).await?;
+            let starts = client.list_offsets([OffsetQuery::earliest(&args.topic)]).await?;
             for (end, start) in ends.iter().zip(&starts) {
                 if args.partitions.is_empty() || args.partitions.contains(&end.partition) {
                     let offset = end.offset.saturating_sub(*count).max(start.offset);

@@ -127,24 +127,17 @@ mod tests {
 
     #[tokio::test]
     async fn a_broker_that_cannot_be_reached_is_told_in_one_line() {
-        let error = ropewalk::Client::connect("127.0.0.1:1")
-            .await
-            .expect_err("nobody is there");
+        let error = ropewalk::Client::connect("127.0.0.1:1").await.expect_err("nobody is there");
         let failure = Failure::from(error);
         assert_eq!(failure.code(), 3);
         let line = failure.line().expect("a line");
-        assert!(
-            line.contains("127.0.0.1:1") && line.contains("ROPEWALK_SERVER"),
-            "{line}"
-        );
+        assert!(line.contains("127.0.0.1:1") && line.contains("ROPEWALK_SERVER"), "{line}");
         assert!(!line.contains('\n'));
     }
 
     #[tokio::test]
     async fn an_address_that_is_none_is_a_wrong_call() {
-        let error = ropewalk::Client::connect("nowhere")
-            .await
-            .expect_err("not an address");
+        let error = ropewalk::Client::connect("nowhere").await.expect_err("not an address");
         assert_eq!(Failure::from(error).code(), 2);
     }
 }

@@ -46,9 +46,7 @@ fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
-        let bits = (0..3).fold(0, |bits, i| {
-            bits << 8 | u32::from(*chunk.get(i).unwrap_or(&0))
-        });
+        let bits = (0..3).fold(0, |bits, i| bits << 8 | u32::from(*chunk.get(i).unwrap_or(&0)));
         for digit in 0..4 {
             if digit <= chunk.len() {
                 let index = (bits >> (18 - 6 * digit)) & 63;
@@ -67,13 +65,8 @@ mod tests {
 
     #[test]
     fn base64_is_that_of_the_rfc() {
-        let pairs = [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foo", "Zm9v"),
-            ("foobar", "Zm9vYmFy"),
-        ];
+        let pairs =
+            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")];
         for (plain, encoded) in pairs {
             assert_eq!(base64(plain.as_bytes()), encoded);
         }
@@ -89,10 +82,7 @@ mod tests {
             timestamp: SystemTime::UNIX_EPOCH,
             key: Some("ké".into()),
             value: Some(vec![0xff].into()),
-            headers: vec![ropewalk::Header {
-                key: "h".to_owned(),
-                value: None,
-            }],
+            headers: vec![ropewalk::Header { key: "h".to_owned(), value: None }],
         });
         let expected = serde_json::json!({
             "topic": "t",

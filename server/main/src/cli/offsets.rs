@@ -57,16 +57,10 @@ async fn of_group(
 ) -> Result<(), Failure> {
     let mut committed = client.group(group).committed().await?;
     committed.retain(|offset| topic.is_none_or(|topic| topic == offset.topic));
-    let topics: BTreeSet<_> = committed
-        .iter()
-        .map(|offset| offset.topic.clone())
-        .collect();
+    let topics: BTreeSet<_> = committed.iter().map(|offset| offset.topic.clone()).collect();
     let mut ends = HashMap::new();
     if !topics.is_empty() {
-        for end in client
-            .list_offsets(topics.into_iter().map(OffsetQuery::latest))
-            .await?
-        {
+        for end in client.list_offsets(topics.into_iter().map(OffsetQuery::latest)).await? {
             ends.insert((end.topic, end.partition), end.offset);
         }
     }
@@ -91,15 +85,8 @@ async fn of_group(
         eprintln!("ropewalk: group {group} has committed nothing");
         return Ok(());
     }
-    let mut table = Table::new([
-        "TOPIC",
-        "PARTITION",
-        "COMMITTED",
-        "LATEST",
-        "LAG",
-        "TIME",
-        "METADATA",
-    ]);
+    let mut table =
+        Table::new(["TOPIC", "PARTITION", "COMMITTED", "LATEST", "LAG", "TIME", "METADATA"]);
     for offset in committed {
         let latest = end_of(&offset.topic, offset.partition);
         let or_unknown = |n: Option<i64>| n.map_or_else(|| "?".to_owned(), |n| n.to_string());

@@ -35,9 +35,7 @@ pub(super) struct Table {
 
 impl Table {
     pub(super) fn new<const N: usize>(heading: [&str; N]) -> Table {
-        Table {
-            rows: vec![heading.map(str::to_owned).to_vec()],
-        }
+        Table { rows: vec![heading.map(str::to_owned).to_vec()] }
     }
 
     pub(super) fn row<const N: usize>(&mut self, cells: [String; N]) {

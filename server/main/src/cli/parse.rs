@@ -64,9 +64,7 @@ fn time(text: &str) -> Result<SystemTime, String> {
     };
     if let Ok(seconds) = text.parse::<f64>() {
         let since = Duration::try_from_secs_f64(seconds).map_err(|_| expected())?;
-        return SystemTime::UNIX_EPOCH
-            .checked_add(since)
-            .ok_or_else(expected);
+        return SystemTime::UNIX_EPOCH.checked_add(since).ok_or_else(expected);
     }
     if let Ok(ago) = duration(text) {
         return now().checked_sub(ago).ok_or_else(expected);
@@ -75,10 +73,7 @@ fn time(text: &str) -> Result<SystemTime, String> {
     timestamp.try_into().map_err(|_| expected())
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a client command has no clock to be given"
-)]
+#[expect(clippy::disallowed_methods, reason = "a client command has no clock to be given")]
 fn now() -> SystemTime {
     SystemTime::now()
 }
@@ -120,9 +115,7 @@ pub(super) fn unescape(text: &str) -> Result<String, String> {
             Some('\\') => '\\',
             other => {
                 let other = other.map_or(String::new(), String::from);
-                return Err(format!(
-                    r"`\{other}` means nothing; there are \n \t \r \0 \\"
-                ));
+                return Err(format!(r"`\{other}` means nothing; there are \n \t \r \0 \\"));
             }
         });
     }
@@ -139,16 +132,8 @@ mod tests {
         assert_eq!(origin("0"), Ok(Origin::At(Start::Offset(0))));
         assert_eq!(origin("-3"), Ok(Origin::Last(3)));
         let noon = SystemTime::UNIX_EPOCH + Duration::from_secs(1_769_860_800);
-        for text in [
-            "@2026-01-31T12:00:00Z",
-            "@1769860800",
-            "@2026-01-31T13:00:00+01:00",
-        ] {
-            assert_eq!(
-                origin(text),
-                Ok(Origin::At(Start::Timestamp(noon))),
-                "{text}"
-            );
+        for text in ["@2026-01-31T12:00:00Z", "@1769860800", "@2026-01-31T13:00:00+01:00"] {
+            assert_eq!(origin(text), Ok(Origin::At(Start::Timestamp(noon))), "{text}");
         }
         for bad in ["", "first", "@", "@noon", "@-5", "1.5"] {
             assert!(origin(bad).is_err(), "{bad}");
@@ -157,9 +142,7 @@ mod tests {
 
     #[test]
     fn a_length_of_time_is_ago() {
-        let Ok(Origin::At(Start::Timestamp(time))) = origin("@15m") else {
-            panic!("a time")
-        };
+        let Ok(Origin::At(Start::Timestamp(time))) = origin("@15m") else { panic!("a time") };
         let ago = time.elapsed().expect("in the past");
         assert!(ago >= Duration::from_secs(900) && ago < Duration::from_secs(960));
     }

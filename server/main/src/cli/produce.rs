@@ -19,10 +19,7 @@ const OUTSTANDING: usize = 64 * 1024;
 
 pub(super) async fn produce(args: Produce) -> Result<(), Failure> {
     let client = connect(&args.common).await?;
-    let producer = client
-        .producer()
-        .delivery_timeout(args.common.timeout)
-        .build();
+    let producer = client.producer().delivery_timeout(args.common.timeout).build();
     let (deliveries, accepted) = mpsc::channel(OUTSTANDING);
     let format = args.common.format;
     let quiet = args.value.is_some() || std::io::stdin().is_terminal();
@@ -38,9 +35,7 @@ pub(super) async fn produce(args: Produce) -> Result<(), Failure> {
     drop(deliveries);
     // The outcomes are told one by one: those of the batches add nothing.
     let _ = producer.close().await;
-    let reported = report
-        .await
-        .map_err(|_| Failure::Other("interrupted".to_owned()))?;
+    let reported = report.await.map_err(|_| Failure::Other("interrupted".to_owned()))?;
     // What went wrong first is what counts: a record that failed ends the reading of lines.
     let appended = reported?;
     sent?;
@@ -117,9 +112,7 @@ fn next_line() -> Result<Option<Vec<u8>>, Failure> {
 }
 
 fn split(line: &[u8], separator: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
-    let at = line
-        .windows(separator.len())
-        .position(|window| window == separator)?;
+    let at = line.windows(separator.len()).position(|window| window == separator)?;
     Some((line[..at].to_vec(), line[at + separator.len()..].to_vec()))
 }
 
@@ -135,9 +128,7 @@ async fn report(
     while let Some(delivery) = accepted.recv().await {
         let placed = delivery.await.inspect_err(|_| {
             if appended > 0 {
-                progress.say(&format!(
-                    "{appended} records were appended before one failed"
-                ));
+                progress.say(&format!("{appended} records were appended before one failed"));
             }
         })?;
         appended += 1;
@@ -163,10 +154,7 @@ fn flush(lines: &mut Vec<u8>) -> Result<(), Failure> {
 }
 
 fn line(placed: &Appended) -> String {
-    format!(
-        "{}\n",
-        json!({ "partition": placed.partition, "offset": placed.offset })
-    )
+    format!("{}\n", json!({ "partition": placed.partition, "offset": placed.offset }))
 }
 
 #[cfg(test)]

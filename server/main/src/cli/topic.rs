@@ -16,11 +16,7 @@ pub(super) async fn create(args: &args::TopicCreate) -> Result<(), Failure> {
     if let Some(count) = args.partitions {
         topic = topic.partitions(count);
     }
-    let created = connect(&args.common)
-        .await?
-        .admin()
-        .create_topic(topic)
-        .await?;
+    let created = connect(&args.common).await?.admin().create_topic(topic).await?;
     match args.common.format {
         Format::Json => document(&topic_json(&created)),
         Format::Text => line(&format!("created {}", summary(&created))),
@@ -28,11 +24,7 @@ pub(super) async fn create(args: &args::TopicCreate) -> Result<(), Failure> {
 }
 
 pub(super) async fn list(args: &args::TopicList) -> Result<(), Failure> {
-    let topics = connect(&args.common)
-        .await?
-        .admin()
-        .list_topics(&args.prefix)
-        .await?;
+    let topics = connect(&args.common).await?.admin().list_topics(&args.prefix).await?;
     if args.common.format == Format::Json {
         return document(&topics.iter().map(topic_json).collect());
     }
@@ -49,11 +41,7 @@ pub(super) async fn list(args: &args::TopicList) -> Result<(), Failure> {
 }
 
 pub(super) async fn describe(args: &args::TopicDescribe) -> Result<(), Failure> {
-    let described = connect(&args.common)
-        .await?
-        .admin()
-        .topic(&args.name)
-        .await?;
+    let described = connect(&args.common).await?.admin().topic(&args.name).await?;
     match args.common.format {
         Format::Json => document(&description_json(&described)),
         Format::Text => print_description(&described),
@@ -64,10 +52,7 @@ fn print_description(described: &TopicDescription) -> Result<(), Failure> {
     let topic = &described.topic;
     let mut about = Table::new(["name", &topic.name]);
     about.row(["id".to_owned(), topic.id.clone()]);
-    about.row([
-        "created".to_owned(),
-        topic.create_time.map(time_text).unwrap_or_default(),
-    ]);
+    about.row(["created".to_owned(), topic.create_time.map(time_text).unwrap_or_default()]);
     for setting in Setting::ALL {
         if let Some(value) = value_text(&topic.settings, setting) {
             about.row([setting.name().to_owned(), value]);
@@ -75,21 +60,13 @@ fn print_description(described: &TopicDescription) -> Result<(), Failure> {
     }
     about.print()?;
     line("")?;
-    let mut partitions = Table::new([
-        "PARTITION",
-        "LEADER",
-        "REPLICAS",
-        "EARLIEST",
-        "LATEST",
-        "BYTES",
-    ]);
+    let mut partitions =
+        Table::new(["PARTITION", "LEADER", "REPLICAS", "EARLIEST", "LATEST", "BYTES"]);
     for partition in &described.partitions {
         let replicas: Vec<_> = partition.replicas.iter().map(u64::to_string).collect();
         partitions.row([
             partition.partition.to_string(),
-            partition
-                .leader
-                .map_or_else(|| "none".to_owned(), |leader| leader.to_string()),
+            partition.leader.map_or_else(|| "none".to_owned(), |leader| leader.to_string()),
             replicas.join(","),
             partition.log_start_offset.to_string(),
             partition.high_watermark.to_string(),
@@ -107,11 +84,7 @@ pub(super) async fn update(args: &args::TopicUpdate) -> Result<(), Failure> {
     for setting in &args.unset {
         change = change.reset(*setting);
     }
-    let updated = connect(&args.common)
-        .await?
-        .admin()
-        .update_topic(change)
-        .await?;
+    let updated = connect(&args.common).await?.admin().update_topic(change).await?;
     match args.common.format {
         Format::Json => document(&topic_json(&updated)),
         Format::Text => line(&format!("updated {}", summary(&updated))),
@@ -131,11 +104,7 @@ pub(super) async fn delete(args: &args::TopicDelete) -> Result<(), Failure> {
 }
 
 fn summary(topic: &Topic) -> String {
-    let partitions = if topic.partition_count == 1 {
-        "partition"
-    } else {
-        "partitions"
-    };
+    let partitions = if topic.partition_count == 1 { "partition" } else { "partitions" };
     format!("{} with {} {partitions}", topic.name, topic.partition_count)
 }
 

@@ -20,19 +20,15 @@ pub(crate) fn serve_command() -> Command {
 /// The values are taken as they come: `Settings::load` judges them, as it judges those of the other
 /// sources, and in the same words.
 pub(crate) fn with_flags(command: Command) -> Command {
-    let config = Arg::new(CONFIG)
-        .long(CONFIG)
-        .value_name("FILE")
-        .value_parser(value_parser!(PathBuf))
-        .help("A TOML file with settings; variables and flags go over it [env: ROPEWALK_CONFIG]");
+    let config =
+        Arg::new(CONFIG).long(CONFIG).value_name("FILE").value_parser(value_parser!(PathBuf)).help(
+            "A TOML file with settings; variables and flags go over it [env: ROPEWALK_CONFIG]",
+        );
     let print = Arg::new(PRINT)
         .long(PRINT)
         .action(ArgAction::SetTrue)
         .help("Print the settings that would be used, as TOML, and exit");
-    command
-        .arg(config)
-        .arg(print)
-        .args(SETTINGS.iter().map(flag))
+    command.arg(config).arg(print).args(SETTINGS.iter().map(flag))
 }
 
 fn flag(setting: &'static Setting) -> Arg {
@@ -85,9 +81,7 @@ mod tests {
 
     fn root() -> Command {
         let root = Command::new("ropewalk").args_conflicts_with_subcommands(true);
-        with_flags(root)
-            .subcommand(serve_command())
-            .subcommand(Command::new("topic"))
+        with_flags(root).subcommand(serve_command()).subcommand(Command::new("topic"))
     }
 
     #[test]
@@ -98,11 +92,7 @@ mod tests {
         let matches = root().get_matches_from(["ropewalk", "serve", "--listen=a:1"]);
         let matches = matches.subcommand_matches("serve").expect("it was named");
         assert_eq!(value(matches, &SETTINGS[0]).as_deref(), Some("a:1"));
-        assert!(
-            root()
-                .try_get_matches_from(["ropewalk", "--listen", "a:1", "topic"])
-                .is_err()
-        );
+        assert!(root().try_get_matches_from(["ropewalk", "--listen", "a:1", "topic"]).is_err());
     }
 
     #[test]

@@ -50,10 +50,7 @@ impl Settings {
         matches: &ArgMatches,
         variables: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, SettingsError> {
-        let mut loader = Loader {
-            settings: Self::defaults(),
-            problems: Vec::new(),
-        };
+        let mut loader = Loader { settings: Self::defaults(), problems: Vec::new() };
         let variables = ours(variables, &mut loader.problems);
         let named = variables.iter().find(|(name, _)| name == CONFIG_VARIABLE);
         if let Some(path) = flags::config_file(matches) {
@@ -100,8 +97,7 @@ struct Loader {
 impl Loader {
     fn set(&mut self, setting: &Setting, value: &str, source: impl FnOnce() -> String) {
         if let Err(expected) = setting.field.set(&mut self.settings, value) {
-            self.problems
-                .push(format!("{}: expected {expected}", source()));
+            self.problems.push(format!("{}: expected {expected}", source()));
         }
     }
 
@@ -114,8 +110,7 @@ impl Loader {
             None => {
                 let known: Vec<_> = SETTINGS.iter().map(Setting::variable).collect();
                 let hint = nearest(name, known.iter().map(String::as_str), "unset it");
-                self.problems
-                    .push(format!("{name}: there is no such setting; {hint}"));
+                self.problems.push(format!("{name}: there is no such setting; {hint}"));
             }
         }
     }
@@ -144,8 +139,7 @@ impl Loader {
             let known = || SETTINGS.iter().map(|setting| setting.parts().0);
             if !known().any(|known| known == section) {
                 let hint = nearest(section, known(), "remove it");
-                self.problems
-                    .push(format!("{file}: there is no section [{section}]; {hint}"));
+                self.problems.push(format!("{file}: there is no section [{section}]; {hint}"));
                 continue;
             }
             let Some(entries) = value.as_table() else {
@@ -163,9 +157,7 @@ impl Loader {
         let file = path.display();
         let Some(setting) = find(key) else {
             let hint = nearest(key, SETTINGS.iter().map(|setting| setting.key), "remove it");
-            return self
-                .problems
-                .push(format!("{file}: there is no setting {key}; {hint}"));
+            return self.problems.push(format!("{file}: there is no setting {key}; {hint}"));
         };
         let text = match value {
             Value::String(text) => text.clone(),
@@ -190,9 +182,7 @@ impl Loader {
         if self.problems.is_empty() {
             Ok(self.settings)
         } else {
-            Err(SettingsError {
-                problems: self.problems,
-            })
+            Err(SettingsError { problems: self.problems })
         }
     }
 }

@@ -86,16 +86,9 @@ an empty one.
     fn what_is_printed_can_be_read_again() {
         let text = Settings::defaults().to_toml();
         let table: toml::Table = text.parse().expect("it is TOML");
-        for setting in SETTINGS
-            .iter()
-            .filter(|setting| !setting.default.is_empty())
-        {
+        for setting in SETTINGS.iter().filter(|setting| !setting.default.is_empty()) {
             let (section, name) = setting.parts();
-            assert!(
-                table[section].get(name).is_some(),
-                "{} is missing",
-                setting.key
-            );
+            assert!(table[section].get(name).is_some(), "{} is missing", setting.key);
         }
         assert!(text.contains("# threads is not set"), "{text}");
     }

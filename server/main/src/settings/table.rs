@@ -30,17 +30,12 @@ pub(super) struct Setting {
 impl Setting {
     /// `ROPEWALK_SECTION__NAME`.
     pub(super) fn variable(&self) -> String {
-        format!(
-            "ROPEWALK_{}",
-            self.key.replace('.', "__").to_ascii_uppercase()
-        )
+        format!("ROPEWALK_{}", self.key.replace('.', "__").to_ascii_uppercase())
     }
 
     /// The section, and the name within it.
     pub(super) fn parts(&self) -> (&'static str, &'static str) {
-        self.key
-            .split_once('.')
-            .expect("a key is section.name: a test checks the table")
+        self.key.split_once('.').expect("a key is section.name: a test checks the table")
     }
 }
 
@@ -69,11 +64,7 @@ pub(super) enum Field {
     /// A whole number, within bounds.
     Integer(u64, u64, Integer),
     /// One of a few words: the words, and how the chosen one (by its place) is set and read.
-    Choice(
-        &'static [&'static str],
-        fn(&mut Settings, usize),
-        fn(&Settings) -> usize,
-    ),
+    Choice(&'static [&'static str], fn(&mut Settings, usize), fn(&Settings) -> usize),
 }
 
 /// The types of whole numbers.
@@ -116,10 +107,7 @@ impl Field {
                 *place(settings) = None;
             }
             Self::Integer(min, max, integer) => {
-                let value = text
-                    .parse()
-                    .ok()
-                    .and_then(|value| within(value, *min, *max));
+                let value = text.parse().ok().and_then(|value| within(value, *min, *max));
                 let value = value.ok_or_else(|| between(|n| format!("{n}"), *min, *max))?;
                 integer.set(settings, value);
             }
@@ -176,11 +164,7 @@ impl Integer {
 }
 
 fn optional<T>(text: &str, read: fn(&str) -> Result<T, String>) -> Result<Option<T>, String> {
-    if text.is_empty() {
-        Ok(None)
-    } else {
-        read(text).map(Some)
-    }
+    if text.is_empty() { Ok(None) } else { read(text).map(Some) }
 }
 
 fn within<T: PartialOrd>(value: T, min: T, max: T) -> Option<T> {
@@ -256,11 +240,7 @@ pub(super) static SETTINGS: &[Setting] = &[
         value_name: "N",
         default: "4096",
         help: "The most client connections at a time. Further ones are closed at once",
-        field: Field::Integer(
-            1,
-            1_000_000,
-            Integer::Usize(|s| &mut s.server.max_connections),
-        ),
+        field: Field::Integer(1, 1_000_000, Integer::Usize(|s| &mut s.server.max_connections)),
     },
     Setting {
         key: "server.max_streams_per_connection",
@@ -350,11 +330,7 @@ pub(super) static SETTINGS: &[Setting] = &[
         value_name: "N",
         default: "1",
         help: "The partitions of a topic whose creator does not say how many",
-        field: Field::Integer(
-            1,
-            10_000,
-            Integer::U32(|s| &mut s.topics.default_partitions),
-        ),
+        field: Field::Integer(1, 10_000, Integer::U32(|s| &mut s.topics.default_partitions)),
     },
     Setting {
         key: "topics.retention_check_interval",
@@ -438,16 +414,10 @@ mod tests {
         for setting in SETTINGS {
             let key = setting.key;
             let (section, name) = setting.parts();
-            assert!(
-                !section.is_empty() && !name.is_empty() && !name.contains("__"),
-                "{key}"
-            );
+            assert!(!section.is_empty() && !name.is_empty() && !name.contains("__"), "{key}");
             assert!(keys.insert(key), "{key} is there twice");
             assert!(flags.insert(setting.flag), "{key}: its flag is there twice");
-            assert!(
-                !setting.help.ends_with('.'),
-                "{key}: help ends without a full stop"
-            );
+            assert!(!setting.help.ends_with('.'), "{key}: help ends without a full stop");
             if let Field::Integer(_, max, Integer::U32(_)) = setting.field {
                 assert!(u32::try_from(max).is_ok(), "{key}: the bound does not fit");
             }
@@ -478,12 +448,7 @@ mod tests {
             assert!(changed, "{}: no value changes it", setting.key);
             for other in SETTINGS.iter().filter(|other| other.key != setting.key) {
                 let before = other.field.literal(&defaults);
-                assert_eq!(
-                    before,
-                    other.field.literal(&settings),
-                    "{} moved too",
-                    other.key
-                );
+                assert_eq!(before, other.field.literal(&settings), "{} moved too", other.key);
             }
         }
     }

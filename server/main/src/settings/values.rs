@@ -6,20 +6,10 @@ use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
-const LENGTHS: [(&str, u64); 5] = [
-    ("d", 86_400_000),
-    ("h", 3_600_000),
-    ("m", 60_000),
-    ("s", 1_000),
-    ("ms", 1),
-];
-const SIZES: [(&str, u64); 5] = [
-    ("TiB", 1 << 40),
-    ("GiB", 1 << 30),
-    ("MiB", 1 << 20),
-    ("KiB", 1 << 10),
-    ("B", 1),
-];
+const LENGTHS: [(&str, u64); 5] =
+    [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
+const SIZES: [(&str, u64); 5] =
+    [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
 /// A length of time: whole numbers with units, such as `5s`, `250ms` or `1h30m`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
@@ -29,24 +19,15 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     while !rest.is_empty() {
         let digits = rest.len() - rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
         let (number, tail) = rest.split_at(digits);
-        let letters = tail
-            .find(|c: char| c.is_ascii_digit())
-            .unwrap_or(tail.len());
+        let letters = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
         let (unit, tail) = tail.split_at(letters);
         let number: u64 = number.parse().map_err(|_| expected())?;
-        let (_, scale) = LENGTHS
-            .iter()
-            .find(|(name, _)| *name == unit)
-            .ok_or_else(expected)?;
+        let (_, scale) = LENGTHS.iter().find(|(name, _)| *name == unit).ok_or_else(expected)?;
         let part = number.checked_mul(*scale).ok_or_else(expected)?;
         millis = millis.checked_add(part).ok_or_else(expected)?;
         rest = tail;
     }
-    if text.is_empty() {
-        Err(expected())
-    } else {
-        Ok(Duration::from_millis(millis))
-    }
+    if text.is_empty() { Err(expected()) } else { Ok(Duration::from_millis(millis)) }
 }
 
 /// A length of time, as [`duration`] reads it. Below a millisecond nothing is left.
@@ -66,13 +47,7 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
     let (number, unit) = text.split_at(digits);
     let scale = match unit.trim_start() {
         "" => 1,
-        unit => {
-            SIZES
-                .iter()
-                .find(|(name, _)| *name == unit)
-                .ok_or_else(expected)?
-                .1
-        }
+        unit => SIZES.iter().find(|(name, _)| *name == unit).ok_or_else(expected)?.1,
     };
     let number: u64 = number.parse().map_err(|_| expected())?;
     number.checked_mul(scale).ok_or_else(expected)
@@ -91,9 +66,7 @@ pub(crate) fn size_text(bytes: u64) -> String {
 pub(super) fn address(text: &str) -> Result<String, String> {
     let expected = || "HOST:PORT, such as 127.0.0.1:9092 or [::1]:9092".to_owned();
     let (host, port) = text.rsplit_once(':').ok_or_else(expected)?;
-    let bracketed = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'));
+    let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
     let host_is_good = match bracketed {
         Some(inner) => inner.parse::<std::net::Ipv6Addr>().is_ok(),
         None => {
@@ -104,11 +77,7 @@ pub(super) fn address(text: &str) -> Result<String, String> {
         }
     };
     let port_is_good = port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok();
-    if host_is_good && port_is_good {
-        Ok(text.to_owned())
-    } else {
-        Err(expected())
-    }
+    if host_is_good && port_is_good { Ok(text.to_owned()) } else { Err(expected()) }
 }
 
 /// `HOST:PORT` to connect to: no wildcard, and a port.
@@ -116,14 +85,8 @@ pub(super) fn destination(text: &str) -> Result<String, String> {
     let expected = || "HOST:PORT that clients can reach, such as broker-1.example:9092".to_owned();
     let address = address(text).map_err(|_| expected())?;
     let wildcard = address.starts_with("0.0.0.0:") || address.starts_with("[::]:");
-    let port = address
-        .rsplit_once(':')
-        .and_then(|(_, port)| port.parse::<u16>().ok());
-    if wildcard || port == Some(0) {
-        Err(expected())
-    } else {
-        Ok(address)
-    }
+    let port = address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+    if wildcard || port == Some(0) { Err(expected()) } else { Ok(address) }
 }
 
 /// `http://HOST:PORT` of a collector. TLS is not spoken to it.
@@ -138,12 +101,8 @@ pub(super) fn endpoint(text: &str) -> Result<String, String> {
 /// a target, and everything else would be silent.
 pub(super) fn filter(text: &str) -> Result<String, String> {
     const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
-    let expected = || {
-        format!(
-            "{}, or directives such as info,ropewalk_storage=debug",
-            LEVELS.join(", ")
-        )
-    };
+    let expected =
+        || format!("{}, or directives such as info,ropewalk_storage=debug", LEVELS.join(", "));
     let level = |text: &str| LEVELS.iter().any(|level| level.eq_ignore_ascii_case(text));
     let directive = |text: &str| match text.rsplit_once('=') {
         Some((target, last)) => !target.is_empty() && level(last),
@@ -180,17 +139,7 @@ mod tests {
         assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
         assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5_400)));
         assert_eq!(duration("0s"), Ok(Duration::ZERO));
-        for bad in [
-            "",
-            "5",
-            "s",
-            "5 s",
-            "-5s",
-            "1.5s",
-            "5sec",
-            "99999999999999999d",
-            "5s5",
-        ] {
+        for bad in ["", "5", "s", "5 s", "-5s", "1.5s", "5sec", "99999999999999999d", "5s5"] {
             assert!(duration(bad).is_err(), "{bad}");
         }
         for text in ["250ms", "5s", "90m", "1h", "7d", "0s"] {
@@ -213,25 +162,10 @@ mod tests {
 
     #[test]
     fn addresses() {
-        for good in [
-            "127.0.0.1:9092",
-            "localhost:0",
-            "[::1]:9092",
-            "broker-1.a_b:65535",
-        ] {
+        for good in ["127.0.0.1:9092", "localhost:0", "[::1]:9092", "broker-1.a_b:65535"] {
             assert_eq!(address(good).as_deref(), Ok(good));
         }
-        for bad in [
-            "",
-            ":9092",
-            "9092",
-            "host",
-            "host:",
-            "host:65536",
-            "::1:9",
-            "[x]:1",
-            "a b:1",
-        ] {
+        for bad in ["", ":9092", "9092", "host", "host:", "host:65536", "::1:9", "[x]:1", "a b:1"] {
             assert!(address(bad).is_err(), "{bad}");
         }
         assert!(destination("0.0.0.0:9092").is_err());
@@ -244,13 +178,7 @@ mod tests {
 
     #[test]
     fn filters() {
-        for good in [
-            "info",
-            "WARN",
-            "off",
-            "info,ropewalk_storage=debug",
-            "h2=error,info",
-        ] {
+        for good in ["info", "WARN", "off", "info,ropewalk_storage=debug", "h2=error,info"] {
             assert_eq!(filter(good).as_deref(), Ok(good));
         }
         for bad in ["", "inf", "info,", "storage", "ropewalk=verbose", "=info"] {

@@ -44,11 +44,7 @@ fn add<T: Copy + Display>(
 ) {
     let name = identifier(metric.name());
     let total = || {
-        if name.ends_with("_total") {
-            name.clone()
-        } else {
-            format!("{name}_total")
-        }
+        if name.ends_with("_total") { name.clone() } else { format!("{name}_total") }
     };
     let (name, kind) = match data {
         MetricData::Sum(sum) if sum.is_monotonic() => (total(), "counter"),
@@ -69,13 +65,10 @@ fn add<T: Copy + Display>(
     };
     match data {
         MetricData::Gauge(gauge) => {
-            gauge
-                .data_points()
-                .for_each(|point| single(labels(point.attributes()), point.value()));
+            gauge.data_points().for_each(|point| single(labels(point.attributes()), point.value()));
         }
         MetricData::Sum(sum) => {
-            sum.data_points()
-                .for_each(|point| single(labels(point.attributes()), point.value()));
+            sum.data_points().for_each(|point| single(labels(point.attributes()), point.value()));
         }
         MetricData::Histogram(histogram) => add_histogram(family, &name, histogram),
         MetricData::ExponentialHistogram(_) => {}
@@ -97,14 +90,8 @@ fn add_histogram<T: Copy + Display>(family: &mut Family, name: &str, histogram: 
                 format_args!("{name}_bucket{{{labels}{comma}le=\"{bound}\"}} {below}"),
             );
         }
-        line(
-            &mut lines,
-            format_args!("{name}_sum{} {}", braced(&labels), point.sum()),
-        );
-        line(
-            &mut lines,
-            format_args!("{name}_count{} {}", braced(&labels), point.count()),
-        );
+        line(&mut lines, format_args!("{name}_sum{} {}", braced(&labels), point.sum()));
+        line(&mut lines, format_args!("{name}_count{} {}", braced(&labels), point.count()));
         family.series.insert(labels, lines);
     }
 }
@@ -125,20 +112,13 @@ fn labels<'a>(attributes: impl Iterator<Item = &'a KeyValue>) -> String {
 }
 
 fn braced(labels: &str) -> String {
-    if labels.is_empty() {
-        String::new()
-    } else {
-        format!("{{{labels}}}")
-    }
+    if labels.is_empty() { String::new() } else { format!("{{{labels}}}") }
 }
 
 /// A name with what Prometheus does not take in names replaced.
 fn identifier(name: &str) -> String {
     let fits = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let mut text: String = name
-        .chars()
-        .map(|c| if fits(c) { c } else { '_' })
-        .collect();
+    let mut text: String = name.chars().map(|c| if fits(c) { c } else { '_' }).collect();
     if text.starts_with(|c: char| c.is_ascii_digit()) {
         text.insert(0, '_');
     }

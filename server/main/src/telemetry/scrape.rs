@@ -21,8 +21,7 @@ impl Scrape {
     /// this call: it may touch files.
     pub(crate) fn text(&self) -> Result<String, String> {
         let mut metrics = ResourceMetrics::default();
-        self.collect(&mut metrics)
-            .map_err(|error| error.to_string())?;
+        self.collect(&mut metrics).map_err(|error| error.to_string())?;
         Ok(exposition::render(&metrics))
     }
 }

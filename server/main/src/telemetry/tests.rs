@@ -29,14 +29,8 @@ impl trace_v1::trace_service_server::TraceService for Collector {
         &self,
         request: Request<trace_v1::ExportTraceServiceRequest>,
     ) -> Result<Response<trace_v1::ExportTraceServiceResponse>, Status> {
-        self.received
-            .lock()
-            .expect("nobody panics")
-            .spans
-            .push(request.into_inner());
-        Ok(Response::new(
-            trace_v1::ExportTraceServiceResponse::default(),
-        ))
+        self.received.lock().expect("nobody panics").spans.push(request.into_inner());
+        Ok(Response::new(trace_v1::ExportTraceServiceResponse::default()))
     }
 }
 
@@ -46,14 +40,8 @@ impl metrics_v1::metrics_service_server::MetricsService for Collector {
         &self,
         request: Request<metrics_v1::ExportMetricsServiceRequest>,
     ) -> Result<Response<metrics_v1::ExportMetricsServiceResponse>, Status> {
-        self.received
-            .lock()
-            .expect("nobody panics")
-            .metrics
-            .push(request.into_inner());
-        Ok(Response::new(
-            metrics_v1::ExportMetricsServiceResponse::default(),
-        ))
+        self.received.lock().expect("nobody panics").metrics.push(request.into_inner());
+        Ok(Response::new(metrics_v1::ExportMetricsServiceResponse::default()))
     }
 }
 
@@ -63,12 +51,10 @@ impl Collector {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let server = tonic::transport::Server::builder()
-            .add_service(trace_v1::trace_service_server::TraceServiceServer::new(
+            .add_service(trace_v1::trace_service_server::TraceServiceServer::new(self.clone()))
+            .add_service(metrics_v1::metrics_service_server::MetricsServiceServer::new(
                 self.clone(),
-            ))
-            .add_service(
-                metrics_v1::metrics_service_server::MetricsServiceServer::new(self.clone()),
-            );
+            ));
         let incoming = tonic::transport::server::TcpIncoming::from(listener);
         tokio::spawn(server.serve_with_incoming(incoming));
         format!("http://{address}")
@@ -87,15 +73,10 @@ fn record(subscriber: impl Subscriber + Send + Sync, guard: &TelemetryGuard) {
     let parent = TraceContextPropagator::new().extract(&headers);
     tracing::subscriber::with_default(subscriber, || {
         let span = tracing::info_span!(target: "ropewalk", "call");
-        span.set_parent(parent)
-            .expect("the span is new and enabled");
+        span.set_parent(parent).expect("the span is new and enabled");
         span.in_scope(|| tracing::info_span!(target: "hyper", "not ours").in_scope(|| ()));
     });
-    guard
-        .meter()
-        .u64_counter("ropewalk_test")
-        .build()
-        .add(1, &[]);
+    guard.meter().u64_counter("ropewalk_test").build().add(1, &[]);
 }
 
 #[test]
@@ -121,21 +102,9 @@ async fn the_collector_gets_what_was_recorded_before_the_end() {
         .flat_map(|resource| &resource.scope_spans)
         .flat_map(|scope| &scope.spans)
         .collect();
-    assert_eq!(
-        spans
-            .iter()
-            .map(|span| span.name.as_str())
-            .collect::<Vec<_>>(),
-        ["call"]
-    );
-    assert_eq!(
-        spans[0].trace_id,
-        0x0af7651916cd43dd8448eb211c80319c_u128.to_be_bytes()
-    );
-    assert_eq!(
-        spans[0].parent_span_id,
-        0xb7ad6b7169203331_u64.to_be_bytes()
-    );
+    assert_eq!(spans.iter().map(|span| span.name.as_str()).collect::<Vec<_>>(), ["call"]);
+    assert_eq!(spans[0].trace_id, 0x0af7651916cd43dd8448eb211c80319c_u128.to_be_bytes());
+    assert_eq!(spans[0].parent_span_id, 0xb7ad6b7169203331_u64.to_be_bytes());
     let metrics: Vec<_> = received
         .metrics
         .iter()
@@ -154,18 +123,8 @@ async fn the_end_does_not_wait_for_a_collector_that_is_away() {
     let address = silent.local_addr().expect("it is bound");
     let (subscriber, guard) = prepare(&settings(format!("http://{address}"))).expect("good");
     record(subscriber, &guard);
-    assert!(
-        guard
-            .scrape()
-            .text()
-            .expect("it reads")
-            .contains("ropewalk_test_total 1\n")
-    );
+    assert!(guard.scrape().text().expect("it reads").contains("ropewalk_test_total 1\n"));
     let started = Instant::now();
     drop(guard);
-    assert!(
-        started.elapsed() < EXPORT_TIMEOUT / 2,
-        "{:?}",
-        started.elapsed()
-    );
+    assert!(started.elapsed() < EXPORT_TIMEOUT / 2, "{:?}", started.elapsed());
 }

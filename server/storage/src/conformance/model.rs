@@ -11,11 +11,7 @@ use crate::engine::{Engine, GroupWrite, LogEntry, WriteBatch};
 /// A step, in terms that fit whatever state it meets.
 #[derive(Clone, Debug)]
 pub(crate) enum Step {
-    Write {
-        changes: Vec<(u64, Change)>,
-        sync: bool,
-        split: bool,
-    },
+    Write { changes: Vec<(u64, Change)>, sync: bool, split: bool },
     Reclaim,
     Reopen,
 }
@@ -47,16 +43,9 @@ pub(crate) enum Change {
 }
 
 pub(crate) fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let write = (
-        proptest::collection::vec((0..3u64, change()), 1..5),
-        any::<bool>(),
-        any::<bool>(),
-    )
-        .prop_map(|(changes, sync, split)| Step::Write {
-            changes,
-            sync,
-            split,
-        });
+    let write =
+        (proptest::collection::vec((0..3u64, change()), 1..5), any::<bool>(), any::<bool>())
+            .prop_map(|(changes, sync, split)| Step::Write { changes, sync, split });
     let step = prop_oneof![12 => write, 2 => Just(Step::Reclaim), 1 => Just(Step::Reopen)];
     proptest::collection::vec(step, 1..30)
 }
@@ -95,27 +84,17 @@ pub(crate) fn compare(steps: Vec<Step>, model: &mut dyn Harness, tested: &mut dy
     let mut term = 6;
     for step in steps {
         match step {
-            Step::Write {
-                changes,
-                sync,
-                split,
-            } => {
+            Step::Write { changes, sync, split } => {
                 let mut writes = Vec::new();
                 for (group, change) in changes {
                     term += 1;
                     concrete(group, change, term, &mut stands, &mut writes);
                 }
                 let batches: Vec<WriteBatch> = if split {
-                    let batch = |write| WriteBatch {
-                        groups: vec![write],
-                        sync,
-                    };
+                    let batch = |write| WriteBatch { groups: vec![write], sync };
                     writes.into_iter().map(batch).collect()
                 } else {
-                    vec![WriteBatch {
-                        groups: writes,
-                        sync,
-                    }]
+                    vec![WriteBatch { groups: writes, sync }]
                 };
                 expected.write(&batches).unwrap();
                 actual.write(&batches).unwrap();
@@ -147,17 +126,11 @@ fn concrete(
     }
     let stand = stand.get_or_insert_with(|| {
         writes.push(creation(group));
-        Stand {
-            start: 5,
-            terms: Vec::new(),
-        }
+        Stand { start: 5, terms: Vec::new() }
     });
     let last = stand.start + stand.terms.len() as u64;
     let log = |from: u64, sizes: Vec<usize>| -> Vec<LogEntry> {
-        (from..)
-            .zip(sizes)
-            .map(|(index, size)| entry(index, term, size))
-            .collect()
+        (from..).zip(sizes).map(|(index, size)| entry(index, term, size)).collect()
     };
     writes.push(match change {
         Change::Delete => return,
@@ -167,24 +140,13 @@ fn concrete(
             stand.terms.extend(sizes.iter().map(|_| term));
             append(group, log(from, sizes))
         }
-        Change::Trim {
-            percent,
-            other_term,
-        } => {
+        Change::Trim { percent, other_term } => {
             let at = stand.start + (stand.terms.len() as u64) * percent / 100;
             let gone = (at - stand.start) as usize;
             let same_term = gone.checked_sub(1).and_then(|at| stand.terms.get(at));
             let keeps = gone == 0 || (same_term.is_some() && !other_term);
-            let at_term = if other_term {
-                term
-            } else {
-                same_term.copied().unwrap_or(term)
-            };
-            stand.terms = if keeps {
-                stand.terms.split_off(gone)
-            } else {
-                Vec::new()
-            };
+            let at_term = if other_term { term } else { same_term.copied().unwrap_or(term) };
+            stand.terms = if keeps { stand.terms.split_off(gone) } else { Vec::new() };
             stand.start = at;
             trim(group, start(at, at_term))
         }
@@ -192,15 +154,9 @@ fn concrete(
             stand.start = last + beyond;
             stand.terms = sizes.iter().map(|_| term).collect();
             let append = log(stand.start + 1, sizes);
-            GroupWrite {
-                append,
-                ..trim(group, start(stand.start, term))
-            }
+            GroupWrite { append, ..trim(group, start(stand.start, term)) }
         }
-        Change::Rows(rows) => GroupWrite {
-            rows,
-            ..GroupWrite::new(group)
-        },
+        Change::Rows(rows) => GroupWrite { rows, ..GroupWrite::new(group) },
         Change::State { term, voters } => GroupWrite {
             hard_state: Some(hard_state(term, 1, 2)),
             conf_state: Some(conf_state(&voters, &[])),
@@ -213,25 +169,13 @@ fn same(expected: &dyn Engine, actual: &dyn Engine, stands: &[Option<Stand>]) {
     assert_eq!(expected.groups().unwrap(), actual.groups().unwrap());
     for (number, stand) in (0..).zip(stands) {
         let group = GroupId(number);
-        assert_eq!(
-            expected.rows(group, b"").unwrap(),
-            actual.rows(group, b"").unwrap()
-        );
-        assert_eq!(
-            expected.rows(group, &[255]).unwrap(),
-            actual.rows(group, &[255]).unwrap()
-        );
+        assert_eq!(expected.rows(group, b"").unwrap(), actual.rows(group, b"").unwrap());
+        assert_eq!(expected.rows(group, &[255]).unwrap(), actual.rows(group, &[255]).unwrap());
         let Stand { start, terms } = stand.clone().unwrap_or_default();
         let first = start + 1;
         let log = actual.entries(group, first..u64::MAX, u64::MAX).unwrap();
-        assert_eq!(
-            log.iter().map(|entry| entry.meta.term).collect::<Vec<_>>(),
-            terms
-        );
-        assert_eq!(
-            expected.entries(group, first..u64::MAX, u64::MAX).unwrap(),
-            log
-        );
+        assert_eq!(log.iter().map(|entry| entry.meta.term).collect::<Vec<_>>(), terms);
+        assert_eq!(expected.entries(group, first..u64::MAX, u64::MAX).unwrap(), log);
         for index in start.saturating_sub(2)..first + terms.len() as u64 + 2 {
             let meta = actual.meta(group, index).unwrap();
             assert_eq!(expected.meta(group, index).unwrap(), meta);

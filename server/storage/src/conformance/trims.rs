@@ -7,50 +7,17 @@ use super::{
 use crate::engine::{Engine, GroupWrite, LogStart, WriteBatch};
 
 pub(super) const CHECKS: &[Check] = &[
-    (
-        "trimmed entries are gone at once",
-        trimmed_entries_are_gone_at_once,
-    ),
-    (
-        "a log may be trimmed to nothing",
-        a_log_may_be_trimmed_to_nothing,
-    ),
-    (
-        "a start may change without its index",
-        a_start_may_change_without_its_index,
-    ),
-    (
-        "the start of a snapshot beyond the log empties it",
-        a_start_beyond_the_log_empties_it,
-    ),
-    (
-        "the start of another history empties the log",
-        another_history_empties_the_log,
-    ),
-    (
-        "a snapshot and entries after it come in one write",
-        a_snapshot_and_entries_after_it,
-    ),
-    (
-        "entries may be trimmed as they are written",
-        entries_may_be_trimmed_as_they_are_written,
-    ),
-    (
-        "trims and entries of one call happen in order",
-        trims_and_entries_of_one_call,
-    ),
-    (
-        "reclaim never removes what can be read",
-        reclaim_never_removes_what_can_be_read,
-    ),
-    (
-        "reclaim takes bounded steps and ends",
-        reclaim_takes_bounded_steps_and_ends,
-    ),
-    (
-        "reclaim goes on after a start",
-        reclaim_goes_on_after_a_start,
-    ),
+    ("trimmed entries are gone at once", trimmed_entries_are_gone_at_once),
+    ("a log may be trimmed to nothing", a_log_may_be_trimmed_to_nothing),
+    ("a start may change without its index", a_start_may_change_without_its_index),
+    ("the start of a snapshot beyond the log empties it", a_start_beyond_the_log_empties_it),
+    ("the start of another history empties the log", another_history_empties_the_log),
+    ("a snapshot and entries after it come in one write", a_snapshot_and_entries_after_it),
+    ("entries may be trimmed as they are written", entries_may_be_trimmed_as_they_are_written),
+    ("trims and entries of one call happen in order", trims_and_entries_of_one_call),
+    ("reclaim never removes what can be read", reclaim_never_removes_what_can_be_read),
+    ("reclaim takes bounded steps and ends", reclaim_takes_bounded_steps_and_ends),
+    ("reclaim goes on after a start", reclaim_goes_on_after_a_start),
 ];
 
 fn trimmed_entries_are_gone_at_once(place: &mut dyn Harness) {
@@ -81,19 +48,13 @@ fn a_log_may_be_trimmed_to_nothing(place: &mut dyn Harness) {
     holds(engine.as_ref(), GROUP, &[]);
     assert_eq!(state(engine.as_ref(), GROUP).last, None);
     reclaim_all(engine.as_ref());
-    write(
-        engine.as_ref(),
-        vec![append(GROUP, entries(20..22, 6, 100))],
-    );
+    write(engine.as_ref(), vec![append(GROUP, entries(20..22, 6, 100))]);
     holds(engine.as_ref(), GROUP, &entries(20..22, 6, 100));
 }
 
 fn a_start_may_change_without_its_index(place: &mut dyn Harness) {
     let engine = with_log(place, entries(6..8, 6, 100));
-    let moved = LogStart {
-        offset: super::Offset(53),
-        ..start(5, 5)
-    };
+    let moved = LogStart { offset: super::Offset(53), ..start(5, 5) };
     write(engine.as_ref(), vec![trim(GROUP, moved)]);
     let engine = reopen(place, engine);
     assert_eq!(state(engine.as_ref(), GROUP).start, moved);
@@ -111,10 +72,7 @@ fn a_start_beyond_the_log_empties_it(place: &mut dyn Harness) {
     empty(engine.as_ref());
     let engine = reopen(place, engine);
     empty(engine.as_ref());
-    write(
-        engine.as_ref(),
-        vec![append(GROUP, entries(101..103, 9, 10))],
-    );
+    write(engine.as_ref(), vec![append(GROUP, entries(101..103, 9, 10))]);
     holds(engine.as_ref(), GROUP, &entries(101..103, 9, 10));
     reclaim_all(engine.as_ref());
     let engine = reopen(place, engine);
@@ -123,7 +81,8 @@ fn a_start_beyond_the_log_empties_it(place: &mut dyn Harness) {
 
 fn another_history_empties_the_log(place: &mut dyn Harness) {
     let engine = with_log(place, entries(6..20, 6, 5_000));
-    // Index 10 has term 6 here and term 8 in the snapshot: nothing after it can be part of that history.
+    // Index 10 has term 6 here and term 8 in the snapshot: nothing after it can be part of that
+    // history.
     write(engine.as_ref(), vec![trim(GROUP, start(10, 8))]);
     holds(engine.as_ref(), GROUP, &[]);
     let engine = reopen(place, engine);
@@ -186,25 +145,16 @@ fn trims_and_entries_of_one_call(place: &mut dyn Harness) {
     let engine = reopen(place, engine);
     holds(engine.as_ref(), GROUP, &log);
     // The term of a start is compared with an entry that the same call wrote.
-    let writes = vec![
-        append(GROUP, entries(18..22, 8, 10)),
-        trim(GROUP, start(19, 9)),
-    ];
+    let writes = vec![append(GROUP, entries(18..22, 8, 10)), trim(GROUP, start(19, 9))];
     write(engine.as_ref(), writes);
     holds(engine.as_ref(), GROUP, &[]);
 }
 
 fn reclaim_never_removes_what_can_be_read(place: &mut dyn Harness) {
     let engine = with_log(place, entries(6..60, 6, 5_000));
-    write(
-        engine.as_ref(),
-        vec![creation(OTHER), append(OTHER, entries(6..60, 6, 50))],
-    );
+    write(engine.as_ref(), vec![creation(OTHER), append(OTHER, entries(6..60, 6, 50))]);
     for at in [7, 20, 45] {
-        write(
-            engine.as_ref(),
-            vec![trim(GROUP, start(at, 6)), trim(OTHER, start(at + 1, 6))],
-        );
+        write(engine.as_ref(), vec![trim(GROUP, start(at, 6)), trim(OTHER, start(at + 1, 6))]);
         loop {
             let more = engine.reclaim().unwrap();
             holds(engine.as_ref(), GROUP, &entries(at + 1..60, 6, 5_000));
@@ -230,12 +180,7 @@ fn reclaim_goes_on_after_a_start(place: &mut dyn Harness) {
     let other = [entries(6..10, 6, 200_000), entries(10..12, 6, 10)].concat();
     write(engine.as_ref(), vec![creation(OTHER), append(OTHER, other)]);
     let writes = vec![deletion(GROUP), trim(OTHER, start(10, 6))];
-    engine
-        .write(&[WriteBatch {
-            groups: writes,
-            sync: true,
-        }])
-        .unwrap();
+    engine.write(&[WriteBatch { groups: writes, sync: true }]).unwrap();
     while engine.reclaim().unwrap() {
         engine = reopen(place, engine);
         holds(engine.as_ref(), OTHER, &entries(11..12, 6, 10));

@@ -1,7 +1,8 @@
 //! The one key schema of the index.
 //!
-//! A key is an ordinal, then the group, then what tells keys of that kind apart; numbers are big-endian,
-//! so that keys sort by kind, group and index. Ordinals are stored: they are never used again.
+//! A key is an ordinal, then the group, then what tells keys of that kind apart; numbers are
+//! big-endian, so that keys sort by kind, group and index. Ordinals are stored: they are never used
+//! again.
 
 use ropewalk_core::GroupId;
 use ropewalk_core::codec::{DecodeError, Reader};
@@ -42,7 +43,8 @@ mod ordinal {
 }
 
 impl Key {
-    /// The stored bytes. Those of a row are also the prefix of all rows whose key begins with its own.
+    /// The stored bytes. Those of a row are also the prefix of all rows whose key begins with its
+    /// own.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(21);
         match self {

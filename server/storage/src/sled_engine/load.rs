@@ -1,4 +1,5 @@
-//! What an index holds when it is opened: its format, its groups, and groups whose removal is not done.
+//! What an index holds when it is opened: its format, its groups, and groups whose removal is not
+//! done.
 
 use std::collections::BTreeSet;
 
@@ -32,8 +33,8 @@ pub(super) fn check_format(source: &Source) -> Result<()> {
         return Ok(());
     }
     Err(StorageError::Refused(format!(
-        "the index {} has format {format}, and this build reads format {FORMAT}: start the version of \
-         ropewalk that wrote it, or give this broker an empty data directory",
+        "the index {} has format {format}, and this build reads format {FORMAT}: start the version \
+         of ropewalk that wrote it, or give this broker an empty data directory",
         source.path().display()
     )))
 }
@@ -53,33 +54,15 @@ pub(super) fn groups(source: &Source) -> Result<Vec<GroupState>> {
             last: None,
         });
     }
-    fill(
-        source,
-        &mut groups,
-        Key::HardState,
-        value::decode_hard_state,
-        |group, state| {
-            group.hard_state = state;
-        },
-    )?;
-    fill(
-        source,
-        &mut groups,
-        Key::ConfState,
-        value::decode_conf_state,
-        |group, state| {
-            group.conf_state = state;
-        },
-    )?;
-    fill(
-        source,
-        &mut groups,
-        Key::LogStart,
-        value::decode_start,
-        |group, start| {
-            group.start = start;
-        },
-    )?;
+    fill(source, &mut groups, Key::HardState, value::decode_hard_state, |group, state| {
+        group.hard_state = state;
+    })?;
+    fill(source, &mut groups, Key::ConfState, value::decode_conf_state, |group, state| {
+        group.conf_state = state;
+    })?;
+    fill(source, &mut groups, Key::LogStart, value::decode_start, |group, start| {
+        group.start = start;
+    })?;
     for group in &mut groups {
         group.last = last(source, group.group, group.start.index)?;
     }
@@ -126,9 +109,7 @@ fn fill<T>(
 /// The last entry of a log; what lies at or below its start is garbage.
 fn last(source: &Source, group: GroupId, start: u64) -> Result<Option<(u64, EntryMeta)>> {
     let first = Key::Entry(group, start.saturating_add(1)).encode();
-    let newest = source
-        .range(&first, &Key::Entry(group, u64::MAX).encode())
-        .next_back();
+    let newest = source.range(&first, &Key::Entry(group, u64::MAX).encode()).next_back();
     let Some((key, stored)) = newest.transpose()? else {
         return Ok(None);
     };

@@ -1,7 +1,7 @@
 //! Turns writes into the one sled batch that does them, without touching the database.
 //!
-//! A plan sees the index as it will be after what was planned before, so that a group may be written,
-//! deleted and created again in one call.
+//! A plan sees the index as it will be after what was planned before, so that a group may be
+//! written, deleted and created again in one call.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -73,11 +73,7 @@ impl<'a> Plan<'a> {
             self.remove_range(&Key::Chunk(id, from, 0), &Key::Chunk(id, last, u32::MAX))?;
         }
         // Entries that the same write trims are never seen.
-        for entry in write
-            .append
-            .iter()
-            .filter(|entry| change.span.contains(entry.index))
-        {
+        for entry in write.append.iter().filter(|entry| change.span.contains(entry.index)) {
             self.append(id, entry);
         }
         self.put_state(write);
@@ -98,26 +94,12 @@ impl<'a> Plan<'a> {
                 None => batch.remove(key),
             }
         }
-        let Self {
-            spans,
-            garbage,
-            cleaned,
-            ..
-        } = self;
-        Planned {
-            batch,
-            is_empty,
-            spans,
-            garbage,
-            cleaned,
-        }
+        let Self { spans, garbage, cleaned, .. } = self;
+        Planned { batch, is_empty, spans, garbage, cleaned }
     }
 
     fn span(&self, id: GroupId) -> Option<Span> {
-        self.spans
-            .get(&id)
-            .copied()
-            .unwrap_or_else(|| self.before.get(&id).copied())
+        self.spans.get(&id).copied().unwrap_or_else(|| self.before.get(&id).copied())
     }
 
     fn holds(&self, id: GroupId, index: u64, term: u64) -> Result<bool> {
@@ -129,9 +111,7 @@ impl<'a> Plan<'a> {
         let Some(stored) = stored else {
             return Ok(false);
         };
-        let (head, _) = self
-            .source
-            .decoded(&key, EntryHead::decode(&key, &stored))?;
+        let (head, _) = self.source.decoded(&key, EntryHead::decode(&key, &stored))?;
         Ok(head.meta.term == term)
     }
 
@@ -171,12 +151,7 @@ impl<'a> Plan<'a> {
 
     /// The group no longer exists; what it leaves is removed later, a step at a time.
     fn delete(&mut self, id: GroupId) {
-        for key in [
-            Key::Group(id),
-            Key::HardState(id),
-            Key::ConfState(id),
-            Key::LogStart(id),
-        ] {
+        for key in [Key::Group(id), Key::HardState(id), Key::ConfState(id), Key::LogStart(id)] {
             self.remove(&key.encode());
         }
         let key = Key::Deleted(id).encode();
@@ -186,8 +161,8 @@ impl<'a> Plan<'a> {
         self.cleaned.remove(&id);
     }
 
-    /// Removes at once what an earlier group of this id has left: the new one must not inherit it. Ids are
-    /// not used again in practice, so that this need not be fast.
+    /// Removes at once what an earlier group of this id has left: the new one must not inherit it.
+    /// Ids are not used again in practice, so that this need not be fast.
     fn finish_delete(&mut self, id: GroupId) -> Result<()> {
         let tombstone = Key::Deleted(id).encode();
         let planned = self.keys.get(tombstone.as_slice());

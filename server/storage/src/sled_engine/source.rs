@@ -53,19 +53,13 @@ impl Source {
 
     /// Makes everything that was applied durable.
     pub(super) fn sync(&self) -> Result<()> {
-        self.db
-            .flush()
-            .map_err(|error| self.error("write", error))?;
-        self.file
-            .sync_data()
-            .map_err(|source| io_error("sync", &self.path, source))
+        self.db.flush().map_err(|error| self.error("write", error))?;
+        self.file.sync_data().map_err(|source| io_error("sync", &self.path, source))
     }
 
     /// Applies changes, all together.
     pub(super) fn apply(&self, batch: sled::Batch) -> Result<()> {
-        self.db
-            .apply_batch(batch)
-            .map_err(|error| self.error("write", error))
+        self.db.apply_batch(batch).map_err(|error| self.error("write", error))
     }
 
     /// The bytes of the file.
@@ -109,16 +103,12 @@ impl Source {
 
     /// The keys from `first` to `last`.
     pub(super) fn keys_in(&self, first: &[u8], last: &[u8]) -> Result<Vec<IVec>> {
-        self.range(first, last)
-            .map(|pair| pair.map(|(key, _)| key))
-            .collect()
+        self.range(first, last).map(|pair| pair.map(|(key, _)| key)).collect()
     }
 
     /// The keys that begin with `prefix`.
     pub(super) fn keys_with_prefix(&self, prefix: &[u8]) -> Result<Vec<IVec>> {
-        self.prefix(prefix)
-            .map(|pair| pair.map(|(key, _)| key))
-            .collect()
+        self.prefix(prefix).map(|pair| pair.map(|(key, _)| key)).collect()
     }
 
     /// A value that was decoded, or what is wrong with the value of this key.
@@ -148,11 +138,7 @@ impl Source {
             }
             Err(_) => format!("key \"{}\"", key.escape_ascii()),
         };
-        StorageError::Corrupt {
-            what,
-            path: self.path.clone(),
-            detail: detail.to_owned(),
-        }
+        StorageError::Corrupt { what, path: self.path.clone(), detail: detail.to_owned() }
     }
 
     fn error(&self, action: &'static str, error: sled::Error) -> StorageError {
@@ -170,10 +156,7 @@ impl Source {
 
 #[expect(clippy::disallowed_methods, reason = "nothing tells when a file lock is free")]
 fn open_db(index: &Path, path: &Path) -> Result<sled::Db> {
-    let config = sled::Config::new()
-        .path(index)
-        .cache_capacity(CACHE_BYTES)
-        .flush_every_ms(None);
+    let config = sled::Config::new().path(index).cache_capacity(CACHE_BYTES).flush_every_ms(None);
     let mut tries = 0;
     loop {
         let opened = catch_unwind(AssertUnwindSafe(|| config.open()))
@@ -209,14 +192,13 @@ fn unreadable(path: &Path, why: &str) -> StorageError {
         what: "index".to_owned(),
         path: path.to_owned(),
         detail: format!(
-            "it does not open: {why}; keep a copy of the data directory, then start this broker with an \
-             empty one, and it fetches its replicas from the others"
+            "it does not open: {why}; this version cannot repair it: keep a copy of the data \
+             directory, and start the broker from a backup or with an empty one"
         ),
     }
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "panic".to_owned())
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "panic".to_owned())
 }

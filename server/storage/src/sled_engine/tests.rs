@@ -50,9 +50,7 @@ fn stored(engine: &SledEngine, key: &[u8]) -> Vec<u8> {
 }
 
 fn is_corrupt<T: fmt::Debug>(result: Result<T>, what: &str) {
-    let Err(error) = result else {
-        panic!("{result:?} where {what} is corrupt")
-    };
+    let Err(error) = result else { panic!("{result:?} where {what} is corrupt") };
     assert!(matches!(error, StorageError::Corrupt { .. }), "{error}");
     let text = error.to_string();
     assert!(text.contains(what) && text.contains("index/db"), "{text}");
@@ -76,18 +74,14 @@ proptest! {
 fn three_entries(dir: &Path) -> SledEngine {
     let engine = open(dir);
     let log = vec![entry(6, 6, 100), entry(7, 6, 9_000), entry(8, 6, 100)];
-    engine
-        .write(&synced(vec![creation(GROUP), append(GROUP, log)]))
-        .unwrap();
+    engine.write(&synced(vec![creation(GROUP), append(GROUP, log)])).unwrap();
     engine
 }
 
 /// Every key of the engine with its value.
 fn dump(engine: &SledEngine) -> Vec<(Vec<u8>, Vec<u8>)> {
     let pairs = engine.source.prefix(b"").map(|pair| pair.unwrap());
-    pairs
-        .map(|(key, value)| (key.to_vec(), value.to_vec()))
-        .collect()
+    pairs.map(|(key, value)| (key.to_vec(), value.to_vec())).collect()
 }
 
 #[test]
@@ -98,10 +92,7 @@ fn no_changed_byte_of_an_entry_is_served() {
     // The data stands behind the head of the first; the parts of the second are elsewhere.
     for (index, inline) in [(6, 100), (7, 0)] {
         let key = Key::Entry(GROUP, index);
-        let (key, what) = (
-            key.encode(),
-            format!("entry {index} of replica group {GROUP}"),
-        );
+        let (key, what) = (key.encode(), format!("entry {index} of replica group {GROUP}"));
         let sound = stored(&engine, &key);
         for at in 0..sound.len() {
             for flip in [1, 0x80] {
@@ -130,10 +121,7 @@ fn no_changed_byte_of_an_entry_is_served() {
     let key = Key::Chunk(GROUP, 7, 1).encode();
     put(&engine, &key, &[]);
     assert_eq!(read(6).unwrap().len(), 1);
-    is_corrupt(
-        engine.entries(GROUP, 6..9, u64::MAX),
-        "entry 7 of replica group",
-    );
+    is_corrupt(engine.entries(GROUP, 6..9, u64::MAX), "entry 7 of replica group");
 }
 
 #[test]
@@ -142,9 +130,7 @@ fn no_changed_byte_of_a_chunk_is_served() {
     let engine = three_entries(place.0.path());
     let read = || engine.entries(GROUP, 7..8, u64::MAX);
     let chunk = |number| Key::Chunk(GROUP, 7, number).encode();
-    let chunks: Vec<Vec<u8>> = (0..3)
-        .map(|number| stored(&engine, &chunk(number)))
-        .collect();
+    let chunks: Vec<Vec<u8>> = (0..3).map(|number| stored(&engine, &chunk(number))).collect();
     for (number, sound) in (0..).zip(&chunks) {
         for at in (0..sound.len()).step_by(13) {
             let mut damaged = sound.clone();
@@ -173,10 +159,7 @@ fn a_value_under_anothers_key_is_not_served() {
     let engine = three_entries(place.0.path());
     let first = stored(&engine, &Key::Entry(GROUP, 6).encode());
     put(&engine, &Key::Entry(GROUP, 8).encode(), &first);
-    is_corrupt(
-        engine.entries(GROUP, 8..9, u64::MAX),
-        "entry 8 of replica group",
-    );
+    is_corrupt(engine.entries(GROUP, 8..9, u64::MAX), "entry 8 of replica group");
     is_corrupt(engine.meta(GROUP, 8), "entry 8 of replica group");
 }
 
@@ -185,14 +168,8 @@ fn a_missing_entry_is_not_the_end_of_the_log() {
     let place = Place::new();
     let engine = three_entries(place.0.path());
     remove(&engine, &Key::Entry(GROUP, 7).encode());
-    is_corrupt(
-        engine.entries(GROUP, 6..9, u64::MAX),
-        "entry 7 of replica group",
-    );
-    is_corrupt(
-        engine.entries(GROUP, 7..9, u64::MAX),
-        "entry 7 of replica group",
-    );
+    is_corrupt(engine.entries(GROUP, 6..9, u64::MAX), "entry 7 of replica group");
+    is_corrupt(engine.entries(GROUP, 7..9, u64::MAX), "entry 7 of replica group");
     is_corrupt(engine.meta(GROUP, 7), "entry 7 of replica group");
 }
 
@@ -201,12 +178,7 @@ fn no_changed_byte_of_the_state_is_served() {
     let place = Place::new();
     let engine = open(place.0.path());
     let rows = vec![(b"row".to_vec(), Some(b"value".to_vec()))];
-    engine
-        .write(&synced(vec![GroupWrite {
-            rows,
-            ..creation(GROUP)
-        }]))
-        .unwrap();
+    engine.write(&synced(vec![GroupWrite { rows, ..creation(GROUP) }])).unwrap();
     for (key, sound) in dump(&engine) {
         let is_row = matches!(Key::decode(&key).unwrap(), Key::Row(..));
         let reads = |engine: &SledEngine| -> Result<()> {
@@ -275,20 +247,10 @@ fn values_stay_below_4_kib() {
     let place = Place::new();
     let engine = open(place.0.path());
     let sizes = [0, 4_000, 4_001, 4_002, 4_094, 4_095, 8_188, 100_000];
-    let log = (6..)
-        .zip(sizes)
-        .map(|(index, size)| entry(index, 6, size))
-        .collect();
-    engine
-        .write(&synced(vec![creation(GROUP), append(GROUP, log)]))
-        .unwrap();
+    let log = (6..).zip(sizes).map(|(index, size)| entry(index, 6, size)).collect();
+    engine.write(&synced(vec![creation(GROUP), append(GROUP, log)])).unwrap();
     for (key, value) in dump(&engine) {
-        assert!(
-            value.len() < 4_096,
-            "{:?} has {} bytes",
-            Key::decode(&key),
-            value.len()
-        );
+        assert!(value.len() < 4_096, "{:?} has {} bytes", Key::decode(&key), value.len());
     }
 }
 
@@ -297,28 +259,14 @@ fn nothing_of_a_deleted_or_trimmed_log_is_left() {
     let place = Place::new();
     let engine = three_entries(place.0.path());
     let log = (6..40).map(|index| entry(index, 6, 5_000)).collect();
-    let rows = (0..700_u32)
-        .map(|row| (row.to_be_bytes().to_vec(), Some(vec![1])))
-        .collect();
-    let writes = vec![
-        GroupWrite {
-            rows,
-            ..creation(OTHER)
-        },
-        append(OTHER, log),
-    ];
+    let rows = (0..700_u32).map(|row| (row.to_be_bytes().to_vec(), Some(vec![1]))).collect();
+    let writes = vec![GroupWrite { rows, ..creation(OTHER) }, append(OTHER, log)];
     engine.write(&synced(writes)).unwrap();
-    let deletion = GroupWrite {
-        delete: true,
-        ..GroupWrite::new(OTHER)
-    };
+    let deletion = GroupWrite { delete: true, ..GroupWrite::new(OTHER) };
     let moved = trim(GROUP, conformance::start(7, 6));
     engine.write(&synced(vec![deletion, moved])).unwrap();
     conformance::reclaim_all(&engine);
-    let left: Vec<Key> = dump(&engine)
-        .iter()
-        .map(|(key, _)| Key::decode(key).unwrap())
-        .collect();
+    let left: Vec<Key> = dump(&engine).iter().map(|(key, _)| Key::decode(key).unwrap()).collect();
     let expected = [
         Key::Format,
         Key::Group(GROUP),
@@ -335,9 +283,7 @@ fn groups_are_read_anew_after_a_write() {
     let place = Place::new();
     drop(three_entries(place.0.path()));
     let engine = open(place.0.path());
-    engine
-        .write(&synced(vec![append(GROUP, vec![entry(9, 6, 1)])]))
-        .unwrap();
+    engine.write(&synced(vec![append(GROUP, vec![entry(9, 6, 1)])])).unwrap();
     assert_eq!(engine.groups().unwrap()[0].last.map(|last| last.0), Some(9));
     assert_eq!(engine.groups().unwrap().len(), 1);
 }

@@ -1,8 +1,8 @@
 //! The stored form of the index's values.
 //!
-//! Every value begins with a version. All but chunks carry a crc32c over their key and themselves, so that
-//! neither a changed byte nor a value under another's key passes for what was written; a chunk is covered
-//! by the crc of its entry's data. Numbers are little-endian.
+//! Every value begins with a version. All but chunks carry a crc32c over their key and themselves,
+//! so that neither a changed byte nor a value under another's key passes for what was written; a
+//! chunk is covered by the crc of its entry's data. Numbers are little-endian.
 
 use protobuf::Message;
 use raft::eraftpb::{ConfState, HardState};
@@ -15,8 +15,8 @@ use crate::engine::{EntryMeta, LogStart, SegmentMark};
 const VERSION: u8 = 1;
 /// The bytes of a checksum.
 const CRC_BYTES: usize = 4;
-/// A value has fewer bytes than this: sled keeps larger ones less well, and very large ones in files that
-/// no sync of ours covers.
+/// A value has fewer bytes than this: sled keeps larger ones less well, and very large ones in
+/// files that no sync of ours covers.
 const VALUE_LIMIT: usize = 4096;
 /// The bytes of an entry's value before its data.
 const ENTRY_HEAD_BYTES: usize = 94;
@@ -62,13 +62,7 @@ pub(crate) fn encode_deleted(key: &[u8]) -> Vec<u8> {
 
 /// The value of a hard state.
 pub(crate) fn encode_hard_state(key: &[u8], state: &HardState) -> Vec<u8> {
-    seal(
-        key,
-        Writer::versioned(VERSION)
-            .u64(state.term)
-            .u64(state.vote)
-            .u64(state.commit),
-    )
+    seal(key, Writer::versioned(VERSION).u64(state.term).u64(state.vote).u64(state.commit))
 }
 
 /// A hard state.
@@ -76,20 +70,14 @@ pub(crate) fn decode_hard_state(key: &[u8], value: &[u8]) -> Decoded<HardState> 
     let mut reader = unseal(key, value, "hard state")?;
     let (term, vote, commit) = (reader.u64()?, reader.u64()?, reader.u64()?);
     reader.finish()?;
-    let state = HardState {
-        term,
-        vote,
-        commit,
-        ..HardState::default()
-    };
+    let state = HardState { term, vote, commit, ..HardState::default() };
     Ok(state)
 }
 
 /// The value of a membership: raft's own encoding of it.
 pub(crate) fn encode_conf_state(key: &[u8], state: &ConfState) -> Vec<u8> {
-    let bytes = state
-        .write_to_bytes()
-        .expect("a message without required fields is always complete");
+    let bytes =
+        state.write_to_bytes().expect("a message without required fields is always complete");
     seal(key, Writer::versioned(VERSION).raw(&bytes))
 }
 
@@ -102,11 +90,7 @@ pub(crate) fn decode_conf_state(key: &[u8], value: &[u8]) -> Decoded<ConfState> 
 /// The value of a log start.
 pub(crate) fn encode_start(key: &[u8], start: &LogStart) -> Vec<u8> {
     let mut writer = Writer::versioned(VERSION);
-    writer
-        .u64(start.index)
-        .u64(start.term)
-        .u64(start.offset.0)
-        .u64(start.base_offset.0);
+    writer.u64(start.index).u64(start.term).u64(start.offset.0).u64(start.base_offset.0);
     seal(key, writer.i64(start.newest_gone.0))
 }
 
@@ -147,11 +131,7 @@ pub(crate) struct EntryHead {
 impl EntryHead {
     /// The head of an entry with this data.
     pub(crate) fn new(meta: EntryMeta, data: &[u8]) -> Self {
-        let chunk_bytes = if data.len() > MAX_INLINE_BYTES {
-            CHUNK_BYTES as u32
-        } else {
-            0
-        };
+        let chunk_bytes = if data.len() > MAX_INLINE_BYTES { CHUNK_BYTES as u32 } else { 0 };
         Self {
             meta,
             data_bytes: u32::try_from(data.len()).expect("an entry is far below 4 GiB"),
@@ -162,11 +142,7 @@ impl EntryHead {
 
     /// How many chunks hold the data; none when it stands behind the head.
     pub(crate) fn chunks(&self) -> u32 {
-        if self.chunk_bytes == 0 {
-            0
-        } else {
-            self.data_bytes.div_ceil(self.chunk_bytes)
-        }
+        if self.chunk_bytes == 0 { 0 } else { self.data_bytes.div_ceil(self.chunk_bytes) }
     }
 
     /// Whether this is the data that was written.
@@ -183,21 +159,11 @@ impl EntryHead {
     pub(crate) fn encode(&self, key: &[u8], data: &[u8]) -> Vec<u8> {
         let (meta, segment) = (&self.meta, &self.meta.segment);
         let mut writer = Writer::versioned(VERSION);
-        writer
-            .u64(meta.term)
-            .u8(meta.entry_type)
-            .u64(meta.base_offset.0)
-            .u32(meta.record_count);
+        writer.u64(meta.term).u8(meta.entry_type).u64(meta.base_offset.0).u32(meta.record_count);
         writer.i64(meta.max_timestamp.0).i64(meta.newest_so_far.0);
-        writer
-            .u64(segment.base_index)
-            .u64(segment.base_offset.0)
-            .i64(segment.created.0);
+        writer.u64(segment.base_index).u64(segment.base_offset.0).i64(segment.created.0);
         writer.u64(segment.bytes).i64(segment.max_timestamp.0);
-        writer
-            .u32(self.data_bytes)
-            .u32(self.chunk_bytes)
-            .u32(self.data_crc);
+        writer.u32(self.data_bytes).u32(self.chunk_bytes).u32(self.data_crc);
         let mut value = seal(key, &mut writer);
         debug_assert_eq!(value.len(), ENTRY_HEAD_BYTES);
         if self.chunk_bytes == 0 {
@@ -209,9 +175,7 @@ impl EntryHead {
     /// The head of an entry's value and the data behind it, which is not yet checked.
     pub(crate) fn decode<'a>(key: &[u8], value: &'a [u8]) -> Decoded<(Self, &'a [u8])> {
         let what = "entry";
-        let (head, data) = value
-            .split_at_checked(ENTRY_HEAD_BYTES)
-            .ok_or(DecodeError(what))?;
+        let (head, data) = value.split_at_checked(ENTRY_HEAD_BYTES).ok_or(DecodeError(what))?;
         let mut reader = unseal(key, head, what)?;
         let meta = EntryMeta {
             term: reader.u64()?,
@@ -229,30 +193,16 @@ impl EntryHead {
             },
         };
         let (data_bytes, chunk_bytes) = (reader.u32()?, reader.u32()?);
-        let head = Self {
-            meta,
-            data_bytes,
-            chunk_bytes,
-            data_crc: reader.u32()?,
-        };
+        let head = Self { meta, data_bytes, chunk_bytes, data_crc: reader.u32()? };
         reader.finish()?;
-        let behind = if chunk_bytes == 0 {
-            data_bytes as usize
-        } else {
-            0
-        };
-        if data.len() == behind {
-            Ok((head, data))
-        } else {
-            Err(DecodeError("entry length"))
-        }
+        let behind = if chunk_bytes == 0 { data_bytes as usize } else { 0 };
+        if data.len() == behind { Ok((head, data)) } else { Err(DecodeError("entry length")) }
     }
 }
 
 /// The values of the chunks of an entry's data.
 pub(crate) fn encode_chunks(data: &[u8]) -> impl Iterator<Item = Vec<u8>> {
-    data.chunks(CHUNK_BYTES)
-        .map(|part| Writer::versioned(VERSION).raw(part).finish())
+    data.chunks(CHUNK_BYTES).map(|part| Writer::versioned(VERSION).raw(part).finish())
 }
 
 /// The data of a chunk.
@@ -275,10 +225,7 @@ fn unseal<'a>(key: &[u8], value: &'a [u8], what: &'static str) -> Decoded<Reader
 }
 
 fn unseal_body<'a>(key: &[u8], value: &'a [u8], what: &'static str) -> Decoded<&'a [u8]> {
-    let length = value
-        .len()
-        .checked_sub(CRC_BYTES)
-        .ok_or(DecodeError(what))?;
+    let length = value.len().checked_sub(CRC_BYTES).ok_or(DecodeError(what))?;
     let (sealed, crc) = value.split_at(length);
     if crc32c::crc32c_append(crc32c::crc32c(key), sealed).to_le_bytes() != crc {
         return Err(DecodeError("bytes: their checksum does not fit"));

@@ -62,10 +62,8 @@ async fn starts(context: &Context<'_>) -> Result<(), Failure> {
         fresh.record(first_ack(context, &data).await?);
         again.record(first_ack(context, &data).await?);
     }
-    for (case, latencies) in [
-        ("first ack, new directory", fresh),
-        ("first ack, after kill", again),
-    ] {
+    for (case, latencies) in [("first ack, new directory", fresh), ("first ack, after kill", again)]
+    {
         let mut row = Row::new("footprint", case);
         row.latency = latencies.percentiles();
         row.note = format!("{starts} starts, slowest {:.0} ms", latencies.max());
@@ -75,9 +73,7 @@ async fn starts(context: &Context<'_>) -> Result<(), Failure> {
 }
 
 async fn first_ack(context: &Context<'_>, data: &Path) -> Result<Duration, Failure> {
-    let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
-        .local_addr()?
-        .to_string();
+    let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.to_string();
     let mut command = Command::new(ropewalk_harness::ropewalk_binary()?);
     command
         .args(["serve", "--listen", &address])
@@ -92,8 +88,7 @@ async fn first_ack(context: &Context<'_>, data: &Path) -> Result<Duration, Failu
     let mut broker = command.spawn()?;
     let mut wire = connect(&address, started, &mut broker).await?;
     let set = Batch::of(1, 100).encoded;
-    wire.produce(request("first", 0, set, Durability::Quorum))
-        .await?;
+    wire.produce(request("first", 0, set, Durability::Quorum)).await?;
     let took = started.elapsed();
     broker.kill().await?;
     Ok(took)

@@ -53,9 +53,7 @@ async fn one(context: &Context<'_>, partitions: u32, size: usize) -> Result<Row,
     )?;
     target.end().await?;
     let received = per_second(latencies.count(), usage.seconds);
-    let mut row = Row::new("latency", "end to end, QUORUM")
-        .rate(received, size)
-        .used(&usage);
+    let mut row = Row::new("latency", "end to end, QUORUM").rate(received, size).used(&usage);
     row.partitions = Some(partitions);
     row.size = Some(size);
     row.latency = latencies.percentiles();
@@ -85,10 +83,7 @@ async fn produce(
             let value = stamped(stamp.saturating_duration_since(began), &filler[..], size);
             let set = encode(std::iter::once(value));
             let append = request(&target.topic, partition, set, Durability::Quorum);
-            let message = ProduceStreamRequest {
-                correlation: 0,
-                request: Some(append),
-            };
+            let message = ProduceStreamRequest { correlation: 0, request: Some(append) };
             requests.send(message).await?;
             partition = (partition + 1) % i32::try_from(partitions)?;
         }

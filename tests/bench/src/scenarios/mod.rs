@@ -34,10 +34,7 @@ struct Context<'a> {
 
 /// Runs what the command line asks for.
 pub(crate) async fn run(options: &Options) -> Result<(), Failure> {
-    let context = Context {
-        options,
-        report: Report::new(options.format),
-    };
+    let context = Context { options, report: Report::new(options.format) };
     context.introduce()?;
     for scenario in Scenario::value_variants() {
         if !options.wants(*scenario) {

@@ -17,16 +17,10 @@ pub(super) async fn run(context: &Context<'_>) -> Result<(), Failure> {
     let mut cases = Vec::new();
     for durability in [Durability::Quorum, Durability::None] {
         for (partitions, size) in grid(context.options) {
-            cases.push(Case {
-                durability,
-                partitions,
-                size,
-            });
+            cases.push(Case { durability, partitions, size });
         }
     }
-    context
-        .rounds(&cases, async |case| one(context, case).await)
-        .await
+    context.rounds(&cases, async |case| one(context, case).await).await
 }
 
 async fn one(context: &Context<'_>, case: &Case) -> Result<Row, Failure> {

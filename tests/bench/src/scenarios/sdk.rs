@@ -15,7 +15,7 @@ use crate::target::Target;
 use crate::wire::Failure;
 
 const SIZES: [usize; 2] = [100, 1024];
-const PARTITIONS: [u32; 2] = [1, 16];
+const PARTITIONS: u32 = 16;
 /// The records that wait for their place in the log.
 const PIPELINE: usize = 100_000;
 
@@ -30,27 +30,16 @@ enum Kind {
 struct Case {
     kind: Kind,
     durability: Durability,
-    partitions: u32,
     size: usize,
 }
 
 pub(super) async fn run(context: &Context<'_>) -> Result<(), Failure> {
     let mut cases = Vec::new();
     for durability in [Durability::Quorum, Durability::None] {
-        for (partitions, size) in SIZES.iter().flat_map(|size| PARTITIONS.map(|p| (p, *size))) {
-            cases.extend([Kind::Raw, Kind::Producer].map(|kind| Case {
-                kind,
-                durability,
-                partitions,
-                size,
-            }));
+        for size in SIZES {
+            cases.extend([Kind::Raw, Kind::Producer].map(|kind| Case { kind, durability, size }));
             if durability == Durability::None {
-                cases.push(Case {
-                    kind: Kind::Consumer,
-                    durability,
-                    partitions,
-                    size,
-                });
+                cases.push(Case { kind: Kind::Consumer, durability, size });
             }
         }
     }
@@ -66,14 +55,14 @@ pub(super) async fn run(context: &Context<'_>) -> Result<(), Failure> {
 fn row(case: &Case, what: String, records: u64, usage: &crate::target::Usage) -> Row {
     let rate = per_second(records, usage.seconds);
     let mut row = Row::new("sdk", what).rate(rate, case.size).used(usage);
-    row.partitions = Some(case.partitions);
+    row.partitions = Some(PARTITIONS);
     row.size = Some(case.size);
     row
 }
 
 async fn raw(context: &Context<'_>, case: &Case) -> Result<Row, Failure> {
-    let target = context.target(case.partitions).await?;
-    let load = context.load(&target, case.partitions, case.size, case.durability);
+    let target = context.target(PARTITIONS).await?;
+    let load = context.load(&target, PARTITIONS, case.size, case.durability);
     let gate = context.gate();
     let (acked, usage) = tokio::try_join!(load.run(target.address(), &gate), target.watch(&gate))?;
     target.end().await?;
@@ -84,7 +73,7 @@ async fn raw(context: &Context<'_>, case: &Case) -> Result<Row, Failure> {
 }
 
 async fn producer(context: &Context<'_>, case: &Case) -> Result<Row, Failure> {
-    let target = context.target(case.partitions).await?;
+    let target = context.target(PARTITIONS).await?;
     let gate = context.gate();
     let sending = send(&target, case, &gate);
     let ((records, latencies), usage) = tokio::try_join!(sending, target.watch(&gate))?;
@@ -139,8 +128,8 @@ async fn count(
 
 /// Reads what was produced before, from the start, record by record.
 async fn consumer(context: &Context<'_>, case: &Case) -> Result<Row, Failure> {
-    let target = context.target(case.partitions).await?;
-    let load = context.load(&target, case.partitions, case.size, Durability::Quorum);
+    let target = context.target(PARTITIONS).await?;
+    let load = context.load(&target, PARTITIONS, case.size, Durability::Quorum);
     let bytes = Gate::for_bytes(context.options.replay_bytes() / 2);
     load.run(target.address(), &bytes).await?;
     let client = Client::connect(target.address()).await?;
@@ -167,10 +156,5 @@ async fn consumer(context: &Context<'_>, case: &Case) -> Result<Row, Failure> {
     });
     let (records, usage) = tokio::try_join!(reading, watching)?;
     target.end().await?;
-    Ok(row(
-        case,
-        "Consumer, from the start".to_owned(),
-        records,
-        &usage,
-    ))
+    Ok(row(case, "Consumer, from the start".to_owned(), records, &usage))
 }

@@ -37,9 +37,7 @@ pub(super) async fn run(context: &Context<'_>) -> Result<(), Failure> {
     for &size in &context.options.sizes {
         cases.extend([Case::Unary(size), Case::Stream(size), Case::Crowd(size)]);
     }
-    context
-        .rounds(&cases, async |case| one(context, *case).await)
-        .await
+    context.rounds(&cases, async |case| one(context, *case).await).await
 }
 
 async fn one(context: &Context<'_>, case: Case) -> Result<Row, Failure> {
@@ -69,29 +67,17 @@ async fn callers(
 ) -> Result<Row, Failure> {
     let target = context.target(partitions).await?;
     let connections = stream::iter(0..callers.min(CONNECTIONS));
-    let connections: Vec<_> = connections
-        .then(|_| Wire::connect(target.address()))
-        .collect()
-        .await;
+    let connections: Vec<_> = connections.then(|_| Wire::connect(target.address())).collect().await;
     let connections = connections.into_iter().collect::<Result<Vec<_>, _>>()?;
     let gate = context.gate();
     let mut running = JoinSet::new();
     for caller in 0..callers {
         let wire = connections[caller as usize % connections.len()].clone();
         let partition = i32::try_from(caller % partitions)?;
-        running.spawn(call(
-            wire,
-            target.topic.clone(),
-            partition,
-            size,
-            gate.clone(),
-        ));
+        running.spawn(call(wire, target.topic.clone(), partition, size, gate.clone()));
     }
     let usage = target.watch(&gate).await?;
-    let mut all = Acked {
-        records: 0,
-        latencies: Latencies::new(),
-    };
+    let mut all = Acked { records: 0, latencies: Latencies::new() };
     while let Some(acked) = running.join_next().await {
         let acked = acked??;
         all.records += acked.records;
@@ -108,10 +94,7 @@ async fn call(
     gate: Gate,
 ) -> Result<Acked, Failure> {
     let set = Batch::of(1, size).encoded;
-    let mut acked = Acked {
-        records: 0,
-        latencies: Latencies::new(),
-    };
+    let mut acked = Acked { records: 0, latencies: Latencies::new() };
     loop {
         let sent = Instant::now();
         if gate.is_over(sent) || !gate.take(size as u64) {
@@ -125,10 +108,7 @@ async fn call(
 
 async fn in_stream(target: &Target, size: usize, gate: &Gate) -> Result<Acked, Failure> {
     let set = Batch::of(1, size).encoded;
-    let mut acked = Acked {
-        records: 0,
-        latencies: Latencies::new(),
-    };
+    let mut acked = Acked { records: 0, latencies: Latencies::new() };
     let mut wire = Wire::connect(target.address()).await?;
     let (requests, queue) = mpsc::channel(1);
     let mut answers = wire.produce_stream(ReceiverStream::new(queue)).await?;
@@ -138,10 +118,7 @@ async fn in_stream(target: &Target, size: usize, gate: &Gate) -> Result<Acked, F
             return Ok(acked);
         }
         let append = request(&target.topic, 0, set.clone(), Durability::Quorum);
-        let message = ProduceStreamRequest {
-            correlation: 0,
-            request: Some(append),
-        };
+        let message = ProduceStreamRequest { correlation: 0, request: Some(append) };
         requests.send(message).await?;
         let answer = answers.message().await?;
         check(&answer.ok_or("the broker ended a stream of appends")?)?;

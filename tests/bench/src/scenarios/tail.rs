@@ -1,12 +1,12 @@
 //! Reading at the tail while producers go at full speed.
 //!
-//! The rate is that of what subscribers got, all together. Producers ask for DURABILITY_NONE; what is
-//! delivered is committed all the same.
+//! The rate is that of what subscribers got, all together. Only what is committed is delivered, whatever
+//! producers wait for: with DURABILITY_NONE they run ahead of the disk as far as the broker lets them.
 
 use ropewalk_proto::broker::Durability;
 use tokio::task::JoinSet;
 
-use super::{Context, per_second};
+use super::{Context, name, per_second};
 use crate::gate::Gate;
 use crate::reader::{Delivered, Reader};
 use crate::report::Row;
@@ -19,6 +19,7 @@ const SIZE: usize = 100;
 #[derive(Debug)]
 struct Case {
     partitions: u32,
+    durability: Durability,
     subscribers: u32,
     /// Whether subscribers decode every record, and not only what is around a batch.
     decodes: bool,
@@ -27,17 +28,16 @@ struct Case {
 pub(super) async fn run(context: &Context<'_>) -> Result<(), Failure> {
     let mut cases = Vec::new();
     for &partitions in &context.options.partitions {
-        for (subscribers, decodes) in [(1, false), (4, false), (1, true)] {
-            cases.push(Case {
-                partitions,
-                subscribers,
-                decodes,
-            });
+        for (durability, subscribers, decodes) in [
+            (Durability::Quorum, 1, false),
+            (Durability::None, 1, false),
+            (Durability::None, 1, true),
+            (Durability::None, 4, false),
+        ] {
+            cases.push(Case { partitions, durability, subscribers, decodes });
         }
     }
-    context
-        .rounds(&cases, async |case| one(context, case).await)
-        .await
+    context.rounds(&cases, async |case| one(context, case).await).await
 }
 
 async fn one(context: &Context<'_>, case: &Case) -> Result<Row, Failure> {
@@ -47,7 +47,7 @@ async fn one(context: &Context<'_>, case: &Case) -> Result<Row, Failure> {
         let reader = Reader::at_tail(target.address(), &target.topic, case.decodes);
         readers.push(reader.await?);
     }
-    let load = context.load(&target, case.partitions, SIZE, Durability::None);
+    let load = context.load(&target, case.partitions, SIZE, case.durability);
     let gate = context.gate();
     let (acked, usage, delivered) = tokio::try_join!(
         load.run(target.address(), &gate),
@@ -65,23 +65,17 @@ async fn row(
     delivered: Delivered,
 ) -> Result<Row, Failure> {
     target.end().await?;
-    let what = match (case.subscribers, case.decodes) {
-        (1, true) => "1 subscriber, decoding".to_owned(),
-        (1, false) => "1 subscriber".to_owned(),
-        (subscribers, _) => format!("{subscribers} subscribers, total"),
-    };
+    let how = if case.decodes { ", decoding" } else { "" };
+    let subscribers = case.subscribers;
+    let what = format!("{subscribers} sub{how}, {}", name(case.durability));
     let rate = per_second(delivered.records, usage.seconds);
     let mut row = Row::new("tail", what).rate(rate, SIZE).used(&usage);
     row.partitions = Some(case.partitions);
     row.size = Some(SIZE);
-    row.note = format!(
-        "produced {}/s",
-        crate::stats::grouped(per_second(acked, usage.seconds))
-    );
+    row.note = format!("produced {}/s", crate::stats::grouped(per_second(acked, usage.seconds)));
     if delivered.returns > 0 {
         let times = delivered.returns;
-        row.note
-            .push_str(&format!(", fell behind the tail {times} times"));
+        row.note.push_str(&format!(", fell behind the tail {times} times"));
     }
     Ok(row)
 }

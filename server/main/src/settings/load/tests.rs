@@ -7,15 +7,11 @@ use crate::settings::{StorageEngine, with_flags};
 
 fn matches(flags: &[&str]) -> ArgMatches {
     let command = with_flags(Command::new("serve").no_binary_name(true));
-    command
-        .try_get_matches_from(flags)
-        .expect("flags that exist")
+    command.try_get_matches_from(flags).expect("flags that exist")
 }
 
 fn load(flags: &[&str], variables: &[(&str, &str)]) -> Result<Settings, String> {
-    let variables = variables
-        .iter()
-        .map(|(name, value)| (name.into(), value.into()));
+    let variables = variables.iter().map(|(name, value)| (name.into(), value.into()));
     Settings::load(&matches(flags), variables).map_err(|error| error.to_string())
 }
 
@@ -27,8 +23,7 @@ fn load_file(text: &str) -> Result<Settings, String> {
 
 fn file(text: &str) -> tempfile::NamedTempFile {
     let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
-    file.write_all(text.as_bytes())
-        .expect("room for a few bytes");
+    file.write_all(text.as_bytes()).expect("room for a few bytes");
     file
 }
 
@@ -66,10 +61,7 @@ fn every_setting_can_come_from_every_source() {
         let flag = format!("--{}", setting.flag);
         assert_eq!(load(&[&flag, setting.default], &[]).as_ref(), Ok(&defaults));
         let variable = setting.variable();
-        assert_eq!(
-            load(&[], &[(&variable, setting.default)]).as_ref(),
-            Ok(&defaults)
-        );
+        assert_eq!(load(&[], &[(&variable, setting.default)]).as_ref(), Ok(&defaults));
     }
 }
 
@@ -92,10 +84,7 @@ fn a_bad_value_is_named_with_its_source_and_what_was_expected() {
     let expected = "FILE: server.listen = 5: expected HOST:PORT, such as 127.0.0.1:9092 or \
                     [::1]:9092\nFILE: server.node_id = [1]: expected a single value";
     assert_eq!(error, expected);
-    let error = load(
-        &["--drain-timeout", "10s"],
-        &[("ROPEWALK_SERVER__NODE_ID", "0")],
-    );
+    let error = load(&["--drain-timeout", "10s"], &[("ROPEWALK_SERVER__NODE_ID", "0")]);
     let expected = "ROPEWALK_SERVER__NODE_ID=0: expected between 1 and 4294967295\n\
                     --drain-timeout 10s: expected between 0s and 9s";
     assert_eq!(error.expect_err("bad"), expected);
@@ -106,10 +95,7 @@ fn a_bad_value_is_named_with_its_source_and_what_was_expected() {
 #[test]
 fn a_file_that_is_none_is_refused() {
     let error = load(&["--config", "/nowhere.toml"], &[]).expect_err("no file");
-    assert!(
-        error.starts_with("/nowhere.toml, named by --config, cannot be read: "),
-        "{error}"
-    );
+    assert!(error.starts_with("/nowhere.toml, named by --config, cannot be read: "), "{error}");
     let error = load_file("server = 5\n[log\n").expect_err("no TOML");
     assert!(error.starts_with("FILE is not TOML: "), "{error}");
     let error = load_file("server = 5\n").expect_err("no section");
@@ -133,14 +119,6 @@ fn variables_of_others_are_let_be() {
 #[test]
 fn one_address_does_not_serve_two_ports() {
     let both = ["--listen", "127.0.0.1:7", "--admin-listen", "127.0.0.1:7"];
-    assert!(
-        load(&both, &[])
-            .expect_err("a clash")
-            .contains("two different addresses")
-    );
-    load(
-        &["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"],
-        &[],
-    )
-    .expect("no clash");
+    assert!(load(&both, &[]).expect_err("a clash").contains("two different addresses"));
+    load(&["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"], &[]).expect("no clash");
 }

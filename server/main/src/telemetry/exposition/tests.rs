@@ -39,9 +39,7 @@ fn parse(text: &str) -> BTreeMap<String, Parsed> {
             all.get_mut(name).expect("HELP came first").kind = kind.to_owned();
         } else {
             let parsed = all.get_mut(&current).expect("HELP came first");
-            let rest = line
-                .strip_prefix(&current)
-                .expect("samples follow their TYPE");
+            let rest = line.strip_prefix(&current).expect("samples follow their TYPE");
             parsed.samples.push(parse_sample(rest));
         }
     }
@@ -56,10 +54,7 @@ fn parse_sample(rest: &str) -> Sample {
         let mut inner = inner;
         while !inner.starts_with('}') {
             let (name, tail) = inner.split_once("=\"").expect("a label has a value");
-            assert!(
-                name.chars().all(|c| c.is_ascii_lowercase() || c == '_'),
-                "label {name}"
-            );
+            assert!(name.chars().all(|c| c.is_ascii_lowercase() || c == '_'), "label {name}");
             let (value, tail) = parse_value(tail);
             labels.push((name.to_owned(), value));
             inner = tail.strip_prefix(',').unwrap_or(tail);
@@ -91,43 +86,21 @@ fn parse_value(text: &str) -> (String, &str) {
 /// A histogram's buckets only grow, the last one is the count, and there is a sum.
 fn check_histogram(name: &str, parsed: &Parsed, bounds: usize) {
     let without_le = |labels: &[(String, String)]| {
-        labels
-            .iter()
-            .filter(|(name, _)| name != "le")
-            .cloned()
-            .collect::<Vec<_>>()
+        labels.iter().filter(|(name, _)| name != "le").cloned().collect::<Vec<_>>()
     };
     let mut series: BTreeMap<_, Vec<_>> = BTreeMap::new();
     for (suffix, labels, value) in &parsed.samples {
-        series
-            .entry(without_le(labels))
-            .or_default()
-            .push((suffix.as_str(), labels, *value));
+        series.entry(without_le(labels)).or_default().push((suffix.as_str(), labels, *value));
     }
     for samples in series.values() {
-        let buckets: Vec<_> = samples
-            .iter()
-            .filter(|sample| sample.0 == "_bucket")
-            .collect();
+        let buckets: Vec<_> = samples.iter().filter(|sample| sample.0 == "_bucket").collect();
         assert_eq!(buckets.len(), bounds + 1, "{name}: buckets are missing");
-        assert!(
-            buckets.is_sorted_by(|a, b| a.2 <= b.2),
-            "{name}: buckets are cumulative"
-        );
+        assert!(buckets.is_sorted_by(|a, b| a.2 <= b.2), "{name}: buckets are cumulative");
         let last = buckets.last().expect("there are buckets");
-        assert!(
-            last.1.contains(&("le".to_owned(), "+Inf".to_owned())),
-            "{name}"
-        );
+        assert!(last.1.contains(&("le".to_owned(), "+Inf".to_owned())), "{name}");
         let rest = &samples[bounds + 1..];
-        assert!(
-            matches!(rest, [("_sum", ..), ("_count", ..)]),
-            "{name}: {rest:?}"
-        );
-        assert!(
-            (rest[1].2 - last.2).abs() < f64::EPSILON,
-            "{name}: the count is the last bucket"
-        );
+        assert!(matches!(rest, [("_sum", ..), ("_count", ..)]), "{name}: {rest:?}");
+        assert!((rest[1].2 - last.2).abs() < f64::EPSILON, "{name}: the count is the last bucket");
     }
 }
 
@@ -148,9 +121,7 @@ fn record_everything(metrics: &Metrics) {
 #[test]
 fn every_metric_is_there_and_well_formed() {
     let scrape = Scrape::default();
-    let provider = SdkMeterProvider::builder()
-        .with_reader(scrape.clone())
-        .build();
+    let provider = SdkMeterProvider::builder().with_reader(scrape.clone()).build();
     let metrics = Metrics::new(&provider.meter("ropewalk"));
     record_everything(&metrics);
     let subscription = metrics.subscription_opened();
@@ -158,9 +129,7 @@ fn every_metric_is_there_and_well_formed() {
     let mut parsed = parse(&text);
     for definition in DEFINITIONS {
         let name = definition.prometheus_name();
-        let found = parsed
-            .remove(&name)
-            .unwrap_or_else(|| panic!("{name} is missing:\n{text}"));
+        let found = parsed.remove(&name).unwrap_or_else(|| panic!("{name} is missing:\n{text}"));
         assert_eq!(found.help, definition.help);
         assert!(!found.samples.is_empty(), "{name} has no samples");
         let kind = match definition.kind {
@@ -180,46 +149,22 @@ fn every_metric_is_there_and_well_formed() {
             assert_eq!(names, expected, "{name}");
         }
     }
-    assert!(
-        parsed.is_empty(),
-        "without a definition: {:?}",
-        parsed.keys()
-    );
-    assert!(
-        text.contains("\nropewalk_produced_records_total 3\n"),
-        "{text}"
-    );
-    assert!(
-        text.contains("\nropewalk_active_subscriptions 1\n"),
-        "{text}"
-    );
-    assert!(
-        text.contains("\nropewalk_sync_duration_seconds_bucket{le=\"0.00025\"} 1\n"),
-        "{text}"
-    );
+    assert!(parsed.is_empty(), "without a definition: {:?}", parsed.keys());
+    assert!(text.contains("\nropewalk_produced_records_total 3\n"), "{text}");
+    assert!(text.contains("\nropewalk_active_subscriptions 1\n"), "{text}");
+    assert!(text.contains("\nropewalk_sync_duration_seconds_bucket{le=\"0.00025\"} 1\n"), "{text}");
     drop(subscription);
     let text = scrape.text().expect("it reads");
-    assert!(
-        text.contains("\nropewalk_active_subscriptions 0\n"),
-        "{text}"
-    );
+    assert!(text.contains("\nropewalk_active_subscriptions 0\n"), "{text}");
 }
 
 #[test]
 fn labels_and_help_are_escaped_and_names_replaced() {
     let scrape = Scrape::default();
-    let provider = SdkMeterProvider::builder()
-        .with_reader(scrape.clone())
-        .build();
+    let provider = SdkMeterProvider::builder().with_reader(scrape.clone()).build();
     let meter = provider.meter("test");
-    let gauge = meter
-        .u64_gauge("a.b-c")
-        .with_description("back\\slash\nline")
-        .build();
-    gauge.record(
-        2,
-        &[KeyValue::new("z", "last"), KeyValue::new("a", "q\"b\\n\n")],
-    );
+    let gauge = meter.u64_gauge("a.b-c").with_description("back\\slash\nline").build();
+    gauge.record(2, &[KeyValue::new("z", "last"), KeyValue::new("a", "q\"b\\n\n")]);
     gauge.record(1, &[KeyValue::new("a", "first")]);
     let text = scrape.text().expect("it reads");
     let expected = "# HELP a_b_c back\\\\slash\\nline\n# TYPE a_b_c gauge\n\
@@ -237,11 +182,7 @@ fn the_page_lists_every_metric() {
             Kind::Gauge => "gauge",
             Kind::Histogram(_) => "histogram",
         };
-        let labels: Vec<_> = definition
-            .labels
-            .iter()
-            .map(|label| format!("`{label}`"))
-            .collect();
+        let labels: Vec<_> = definition.labels.iter().map(|label| format!("`{label}`")).collect();
         table.push_str(&format!(
             "| `{}` | {kind} | {} | {} |\n",
             definition.prometheus_name(),

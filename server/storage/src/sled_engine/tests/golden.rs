@@ -3,10 +3,8 @@
 use super::*;
 use crate::conformance::{conf_state, hard_state, start};
 
-const GOLDEN: &str = include_str!(concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/../../tests/vectors/index-v1/pairs.txt"
-));
+const GOLDEN: &str =
+    include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors/index-v1/pairs.txt"));
 
 /// One key of each kind, but the one of a deleted group.
 fn content() -> Vec<GroupWrite> {
@@ -22,13 +20,7 @@ fn content() -> Vec<GroupWrite> {
 }
 
 fn deleted() -> Vec<GroupWrite> {
-    vec![
-        creation(OTHER),
-        GroupWrite {
-            delete: true,
-            ..GroupWrite::new(OTHER)
-        },
-    ]
+    vec![creation(OTHER), GroupWrite { delete: true, ..GroupWrite::new(OTHER) }]
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -36,25 +28,14 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn unhex(text: &str) -> Vec<u8> {
-    let digits: Vec<u32> = text
-        .chars()
-        .map(|digit| digit.to_digit(16).unwrap())
-        .collect();
-    digits
-        .chunks(2)
-        .map(|pair| u8::try_from(pair[0] * 16 + pair[1]).unwrap())
-        .collect()
+    let digits: Vec<u32> = text.chars().map(|digit| digit.to_digit(16).unwrap()).collect();
+    digits.chunks(2).map(|pair| u8::try_from(pair[0] * 16 + pair[1]).unwrap()).collect()
 }
 
 /// Lines of `key value` in hexadecimal, each under the key in words.
 fn text(engine: &SledEngine) -> String {
     let line = |(key, value): &(Vec<u8>, Vec<u8>)| {
-        format!(
-            "# {:?}\n{} {}\n",
-            Key::decode(key).unwrap(),
-            hex(key),
-            hex(value)
-        )
+        format!("# {:?}\n{} {}\n", Key::decode(key).unwrap(), hex(key), hex(value))
     };
     dump(engine).iter().map(line).collect()
 }
@@ -63,14 +44,9 @@ fn text(engine: &SledEngine) -> String {
 fn the_bytes_are_those_of_format_1() {
     let place = Place::new();
     let engine = open(place.0.path());
-    engine
-        .write(&synced([content(), deleted()].concat()))
-        .unwrap();
+    engine.write(&synced([content(), deleted()].concat())).unwrap();
     let written = text(&engine);
-    assert!(
-        written == GOLDEN,
-        "the stored form changed; it is now\n{written}"
-    );
+    assert!(written == GOLDEN, "the stored form changed; it is now\n{written}");
 }
 
 #[test]
@@ -92,10 +68,7 @@ fn the_bytes_of_format_1_are_read() {
     assert_eq!(Some(state.start), group.start);
     assert_eq!(state.last, Some((7, group.append[1].meta)));
     assert_eq!(engine.entries(GROUP, 6..9, u64::MAX).unwrap(), group.append);
-    assert_eq!(
-        engine.rows(GROUP, b"\x01").unwrap(),
-        [(b"\x01row".to_vec(), b"value".to_vec())]
-    );
+    assert_eq!(engine.rows(GROUP, b"\x01").unwrap(), [(b"\x01row".to_vec(), b"value".to_vec())]);
     conformance::reclaim_all(&engine);
     assert!(!text(&engine).contains("Deleted"));
 }
