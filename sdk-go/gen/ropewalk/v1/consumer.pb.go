@@ -571,7 +571,9 @@ func (*TopicSelection_Pattern) isTopicSelection_Selection() {}
 // What to read, and how.
 type SubscribeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The topics. At least one, at most 1,000. A partition may be named once only.
+	// The topics. At least one, at most 1,000. A partition may be named once only. A pattern that
+	// matches the topic of a named partition adds the topic's other partitions, also those that come
+	// later: so a reader that was cut off goes on at its offsets and still sees all that is new.
 	Topics []*TopicSelection `protobuf:"bytes,1,rep,name=topics,proto3" json:"topics,omitempty"`
 	// Where partitions without a start of their own begin. Left out: earliest.
 	DefaultStart *Start `protobuf:"bytes,2,opt,name=default_start,json=defaultStart,proto3" json:"default_start,omitempty"`
