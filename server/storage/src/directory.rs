@@ -106,6 +106,18 @@ impl DataDirectory {
         &self.path
     }
 
+    /// The bytes that the filesystem has left for this process.
+    ///
+    /// # Errors
+    /// `Io` when the filesystem does not say.
+    #[cfg(unix)]
+    pub fn free_bytes(&self) -> Result<u64> {
+        let stat = rustix::fs::statvfs(&self.path);
+        let stat =
+            stat.map_err(|error| io_error("ask for the free space of", &self.path, error.into()))?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
     /// Records, durably, the cluster that the broker forms or joins; it can never join another.
     ///
     /// # Errors
@@ -288,6 +300,14 @@ mod tests {
         let path = root.path().join("data");
         DataDirectory::open(&path, NodeId(1)).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_free_space_is_known() {
+        let root = tempfile::tempdir().unwrap();
+        let (directory, _) = DataDirectory::open(root.path(), NodeId(1)).unwrap();
+        assert!(directory.free_bytes().unwrap() > 0);
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! The durable engine: everything in sled, synced by us.
 //!
 //! One tree, one key schema ([`keys`]), values with a version and a checksum ([`value`]). A write
-//! becomes one sled batch ([`plan`]); sled makes it atomic, and our own fdatasync makes it durable.
-//! Where each log begins and ends is also kept in memory: it decides what readers see, so that what
-//! lies outside is garbage, to be removed at leisure. Nothing here knows what an entry means.
+//! becomes one sled batch ([`plan`]), which sled makes atomic; a write-through file and our own
+//! fdatasync make it durable ([`source`]). Where each log begins and ends is also kept in memory: it
+//! decides what readers see, so that what lies outside is garbage, to be removed at leisure. Nothing
+//! here knows what an entry means.
 
 mod keys;
 mod load;

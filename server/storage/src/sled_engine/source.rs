@@ -28,7 +28,7 @@ const LOCK_PAUSE: Duration = Duration::from_millis(25);
 /// An open database.
 pub(super) struct Source {
     db: sled::Db,
-    /// A second descriptor of sled's file: sled's own flush starts the writes and never syncs them.
+    /// A second descriptor of sled's file: sled itself starts writes and never syncs them.
     file: File,
     path: PathBuf,
 }
@@ -39,11 +39,19 @@ impl Source {
         let index = dir.join("index");
         let path = index.join("db");
         fs::create_dir_all(&index).map_err(|source| io_error("create", &index, source))?;
+        // sled reuses the place of what it has moved as soon as the move is on its way to the disk. Only
+        // where each write is durable before the next begins, a power cut cannot take both; and what an
+        // earlier process left in the kernel's cache must be durable before it counts as stored.
+        let (file, write_through) = files::open_write_through(&path)?;
+        if cfg!(target_os = "linux") && !write_through {
+            tracing::warn!(
+                path = %path.display(),
+                "this filesystem has no synchronous files: a power cut may damage the index; use ext4, \
+                 xfs or btrfs for the data directory"
+            );
+        }
         let db = open_db(&index, &path)?;
-        let file = fs::OpenOptions::new().write(true).open(&path);
-        let file = file.map_err(|source| io_error("open", &path, source))?;
         let source = Self { db, file, path };
-        // What an earlier process wrote and did not sync is about to count as stored.
         source.sync()?;
         files::sync(&index.join("conf"))?;
         files::sync(&index)?;

@@ -242,6 +242,21 @@ fn a_file_that_is_no_index_is_not_opened() {
     assert!(error.to_string().contains("index/db"), "{error}");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn writes_of_the_index_go_through_where_the_filesystem_can() {
+    use rustix::fs::{IFlags, ioctl_getflags};
+    let place = Place::new();
+    let (_, can) = crate::files::open_write_through(&place.0.path().join("probe")).unwrap();
+    for _ in 0..2 {
+        let engine = open(place.0.path());
+        let file = std::fs::File::open(engine.source.path()).unwrap();
+        let set = ioctl_getflags(&file).is_ok_and(|flags| flags.contains(IFlags::SYNC));
+        assert_eq!(set, can);
+        engine.close().unwrap();
+    }
+}
+
 #[test]
 fn values_stay_below_4_kib() {
     let place = Place::new();
