@@ -125,6 +125,10 @@ impl Subscription {
     }
 
     fn event(&self, slot: usize, event: FollowEvent) -> Option<Event> {
+        // No slot may be left, or there never was one.
+        if matches!(event, FollowEvent::End) {
+            return None;
+        }
         let partition = self.follower.partition(slot);
         let (topic, partition) = (partition.topic.to_string(), id(partition.id.0));
         Some(match event {

@@ -6,8 +6,8 @@ use ropewalk_proto::v1;
 use tonic::Status;
 
 use crate::support::{
-    Expected, Node, Pipe, Raw, Reader, commit_request, frame, named, place, produce, query, refused,
-    value_record,
+    Expected, Node, Pipe, Raw, Reader, commit_request, frame, named, place, produce, query,
+    refused, value_record,
 };
 
 const STRICT: &[(&str, &str)] = &[("topics.auto_create", "false")];

@@ -49,9 +49,8 @@ async fn an_offset_that_is_not_there_is_out_of_range_for_every_method() {
 
         // -1 stands for the high watermark here.
         let before_offset = if offset == -1 { -2 } else { offset };
-        let targets = [(1, 0), (0, before_offset)].map(|(partition, before_offset)| {
-            v1::DeleteRecordsTarget { partition, before_offset }
-        });
+        let targets = [(1, 0), (0, before_offset)]
+            .map(|(partition, before_offset)| v1::DeleteRecordsTarget { partition, before_offset });
         let request = v1::DeleteRecordsRequest { topic: "t".into(), targets: targets.into() };
         out_of_range(&what, &node.admin().delete_records(request).await.unwrap_err());
     }
@@ -147,7 +146,8 @@ async fn a_subscribe_request_outside_its_bounds_names_the_field() {
     let base = || named(&["t"]);
     let committed = v1::CommittedStart { group: String::new(), fallback: None };
     let with_partitions = |mut request: v1::SubscribeRequest, partitions: &[i32]| {
-        let select = |partition: &i32| v1::PartitionSelection { partition: *partition, start: None };
+        let select =
+            |partition: &i32| v1::PartitionSelection { partition: *partition, start: None };
         request.topics[0].partitions = partitions.iter().map(select).collect();
         request
     };
@@ -155,10 +155,8 @@ async fn a_subscribe_request_outside_its_bounds_names_the_field() {
         heartbeat_interval: Some(interval),
         ..base()
     };
-    let unselected = v1::SubscribeRequest {
-        topics: vec![v1::TopicSelection::default()],
-        ..Default::default()
-    };
+    let unselected =
+        v1::SubscribeRequest { topics: vec![v1::TopicSelection::default()], ..Default::default() };
     let cases = [
         ("topics", v1::SubscribeRequest::default()),
         ("topics", unselected),
@@ -231,8 +229,9 @@ async fn lists_that_are_empty_too_long_or_repeat_themselves_are_refused() {
     assert_eq!(found.offsets.len(), 10_000);
 
     for (what, targets) in [("no targets", vec![]), ("twice", vec![0, 1, 0])] {
-        let targets =
-            targets.into_iter().map(|p| v1::DeleteRecordsTarget { partition: p, before_offset: -1 });
+        let targets = targets
+            .into_iter()
+            .map(|p| v1::DeleteRecordsTarget { partition: p, before_offset: -1 });
         let request =
             v1::DeleteRecordsRequest { topic: "t".to_owned(), targets: targets.collect() };
         let status = node.admin().delete_records(request).await.unwrap_err();

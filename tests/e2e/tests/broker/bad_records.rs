@@ -60,11 +60,8 @@ async fn what_is_no_batch_is_refused_and_the_stream_lives_on() {
         ..Default::default()
     };
     let both_values = v1::Record { text: Some(String::new()), ..value_record(b"") };
-    let header = v1::Header {
-        key: "h".to_owned(),
-        value: Some(Bytes::new()),
-        text: Some(String::new()),
-    };
+    let header =
+        v1::Header { key: "h".to_owned(), value: Some(Bytes::new()), text: Some(String::new()) };
     let both_in_header = v1::Record { headers: vec![header], ..Default::default() };
     let field = Expected::INVALID_FIELD;
     let expecting = |offset| Some(v1::produce_request::Expected::ExpectedOffset(offset));
@@ -142,6 +139,9 @@ async fn damage_within_a_compressed_batch_is_told_where_it_is_met() {
     for (start, bad) in [(0, "2"), (2, "2"), (4, "4")] {
         let request = starting(named(&["t"]), v1::start::Position::Offset(start));
         let (mut reader, _) = Reader::open(&node, request).await;
+        if start == 0 {
+            assert_eq!(reader.batch().await.base_offset, 0, "what lies before it is delivered");
+        }
         let metadata = refused("damage", &reader.error().await, Expected::CORRUPT_LOG);
         assert_eq!(metadata["offset"], bad);
     }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tonic::Code;
 
 use crate::support::{
-    Expected, Node, Pipe, Raw, Reader, answer, frame, named, poll, produce, refused, soon,
+    Expected, Node, Pipe, Raw, Reader, SOON, answer, frame, named, poll, produce, refused, soon,
     value_record,
 };
 
@@ -22,10 +22,28 @@ async fn a_deadline_that_runs_out_is_told_with_its_reason() {
     node.create("t", 1).await;
     let mut raw = Raw::connect(node.broker.address()).await;
     let append = frame(&produce("t", 0, vec![value_record(b"x")]).encode_to_vec());
-    // A nanosecond is over before anything can be on disk.
-    let short = [("grpc-timeout", "1n")];
-    let answered = raw.call("ProducerService/Produce", &short, append.clone()).await.unwrap();
+    // A request that never comes to its end.
+    let (response, mut sending) =
+        raw.begin("ProducerService/Produce", &[("grpc-timeout", "100m")]).await.unwrap();
+    sending.send_data(append.slice(..append.len() - 1), false).unwrap();
+    let answered = soon("the deadline", answer(response)).await.unwrap();
     refused("Produce", &answered.status().unwrap(), Expected::TIMED_OUT);
+    // A call that takes longer than its deadline happens all the same, sooner or later.
+    let request = v1::CreateTopicRequest {
+        name: "late".to_owned(),
+        partition_count: 1_000,
+        ..Default::default()
+    };
+    let body = frame(&request.encode_to_vec());
+    let headers = [("grpc-timeout", "100u")];
+    let answered = raw.call("AdminService/CreateTopic", &headers, body).await.unwrap();
+    refused("CreateTopic", &answered.status().unwrap(), Expected::TIMED_OUT);
+    let get = frame(&v1::GetTopicRequest { name: "late".to_owned() }.encode_to_vec());
+    let is_there = async || {
+        let status = raw.status("AdminService/GetTopic", get.clone()).await;
+        (status.code() == Code::Ok).then_some(())
+    };
+    poll("the topic", SOON, is_there).await;
 
     // What cannot be read bounds nothing, and the longest that can be written is no trouble.
     for timeout in ["99999999H", "soon", "-5S", "0H0", "123456789S"] {
@@ -79,7 +97,7 @@ async fn streams_that_are_given_up_leave_nothing_behind() {
         let mut request = named(&["t"]);
         request.text = n % 2 == 0;
         request.heartbeat_interval = Some(prost_types::Duration { seconds: 0, nanos: 100_000_000 });
-        let (mut reader, _) = Reader::open(&node, request).await;
+        let (mut reader, _) = Reader::apart(&node, request).await;
         // Some are given up at once, some in the middle of the log, some at its end.
         for _ in 0..n / 2 {
             reader.event().await;
@@ -100,9 +118,8 @@ async fn streams_that_are_given_up_leave_nothing_behind() {
     let is_over = async || (node.gauge("ropewalk_active_subscriptions").await == 0.0).then_some(());
     poll("the end of 40 subscriptions", GIVEN_UP, is_over).await;
     println!("40 subscriptions ended {:?} after they were given up", given_up.elapsed());
-    let is_free = async || {
-        (node.gauge("ropewalk_append_budget_used_bytes").await == 0.0).then_some(())
-    };
+    let is_free =
+        async || (node.gauge("ropewalk_append_budget_used_bytes").await == 0.0).then_some(());
     poll("no append that holds memory", GIVEN_UP, is_free).await;
     node.still_serves().await;
 }
@@ -118,9 +135,8 @@ async fn a_client_that_goes_takes_its_connection_along() {
         let mut consumer = v1::consumer_service_client::ConsumerServiceClient::new(other);
         readers.push(consumer.subscribe(named(&["t"])).await.unwrap().into_inner());
     }
-    let are_open = async || {
-        (node.gauge("ropewalk_active_connections").await == before + 10.0).then_some(())
-    };
+    let are_open =
+        async || (node.gauge("ropewalk_active_connections").await == before + 10.0).then_some(());
     poll("10 connections", GIVEN_UP, are_open).await;
     drop(readers);
     let are_gone = async || {

@@ -119,8 +119,8 @@ impl Node {
         records: Vec<v1::Record>,
     ) -> i64 {
         let request = produce(topic, partition, records);
-        let response = self.producer().produce(request).await.unwrap().into_inner();
-        response.appends[0].base_offset
+        let response = soon("an append", self.producer().produce(request)).await.unwrap();
+        response.into_inner().appends[0].base_offset
     }
 
     /// The log start and the high watermark of a partition.

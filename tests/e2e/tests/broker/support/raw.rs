@@ -58,9 +58,8 @@ impl Raw {
         headers: &[(&str, &str)],
     ) -> Result<(ResponseFuture, SendStream<Bytes>), h2::Error> {
         let uri = format!("http://{}/ropewalk.v1.{method}", self.address);
-        let mut request = Request::post(uri)
-            .header("content-type", "application/grpc")
-            .header("te", "trailers");
+        let mut request =
+            Request::post(uri).header("content-type", "application/grpc").header("te", "trailers");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

@@ -4,10 +4,11 @@ use bytes::Bytes;
 use prost::Message;
 use ropewalk_core::{Compression, compress};
 use ropewalk_proto::v1;
+use ropewalk_proto::v1::consumer_service_client::ConsumerServiceClient;
 use tonic::{Status, Streaming};
 pub(crate) use v1::subscribe_response::Event;
 
-use super::{CODECS, Node, soon};
+use super::{CODECS, Node, connect, soon};
 
 /// A record with its place.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,6 +58,18 @@ impl Reader {
         request: v1::SubscribeRequest,
     ) -> (Self, Vec<v1::PartitionPosition>) {
         let mut reader = Self::try_open(node, request).await.unwrap();
+        let started = reader.started().await;
+        (reader, started)
+    }
+
+    /// Opens a stream on a connection of its own: one that is not read takes no window from others.
+    pub(crate) async fn apart(
+        node: &Node,
+        request: v1::SubscribeRequest,
+    ) -> (Self, Vec<v1::PartitionPosition>) {
+        let mut consumer = ConsumerServiceClient::new(connect(node.broker.address()).await);
+        let response = soon("a stream", consumer.subscribe(request)).await.unwrap();
+        let mut reader = Self { stream: response.into_inner() };
         let started = reader.started().await;
         (reader, started)
     }

@@ -41,11 +41,7 @@ pub(crate) fn duration(duration: Duration) -> prost_types::Duration {
 }
 
 /// An append to one partition.
-pub(crate) fn produce(
-    topic: &str,
-    partition: i32,
-    records: Vec<v1::Record>,
-) -> v1::ProduceRequest {
+pub(crate) fn produce(topic: &str, partition: i32, records: Vec<v1::Record>) -> v1::ProduceRequest {
     v1::ProduceRequest { partition: Some(partition), ..place(topic, records) }
 }
 

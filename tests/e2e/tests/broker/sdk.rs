@@ -1,0 +1,118 @@
+//! The Rust client against the real broker, as a program would use it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ropewalk::{Client, ErrorKind, Event, NewTopic, Record, Start, Stop};
+
+use crate::support::{Node, soon};
+
+async fn client(node: &Node) -> Client {
+    soon("a client", Client::connect(node.broker.address())).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_producer_sends_a_consumer_gets_at_the_offsets_it_was_told() {
+    let node = Node::start().await;
+    let client = client(&node).await;
+    client.admin().create_topic(NewTopic::named("t").partitions(4)).await.unwrap();
+    let producer = client.producer().build();
+    let mut deliveries = Vec::new();
+    for n in 0..5_000 {
+        let record = Record::to("t").key(format!("key-{}", n % 50)).value(n.to_string());
+        deliveries.push(producer.enqueue(record).await.unwrap());
+    }
+    let mut placed = BTreeMap::new();
+    for (n, delivery) in deliveries.into_iter().enumerate() {
+        let at = soon("a delivery", delivery).await.unwrap();
+        let other = placed.insert((at.partition, at.offset), n.to_string());
+        assert_eq!(other, None);
+    }
+    producer.close().await.unwrap();
+
+    let mut consumer = client
+        .consumer()
+        .topic("t")
+        .start(Start::Earliest)
+        .until(Stop::CaughtUp)
+        .build()
+        .await
+        .unwrap();
+    let mut found = BTreeMap::new();
+    while let Some(record) = soon("a record", consumer.next()).await {
+        let record = record.unwrap();
+        let value = String::from_utf8(record.value.unwrap().to_vec()).unwrap();
+        found.insert((record.partition, record.offset), value);
+    }
+    assert_eq!(found, placed);
+
+    let group = client.group("g");
+    group.commit(consumer.positions()).await.unwrap();
+    let committed = group.committed().await.unwrap();
+    assert_eq!(committed.iter().map(|position| position.offset).sum::<i64>(), 5_000);
+}
+
+/// Reader and writer go over a restart of the broker without a loss.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_goes_on_where_it_was_after_a_restart() {
+    let mut node = Node::start().await;
+    let client = client(&node).await;
+    let producer = client.producer().build();
+    let send = async |n: i64| {
+        let record = Record::to("t").value(n.to_string());
+        assert_eq!(soon("an append", producer.send(record)).await.unwrap().offset, n);
+    };
+    for n in 0..10 {
+        send(n).await;
+    }
+    let mut consumer = client.consumer().topic("t").start(Start::Earliest).build().await.unwrap();
+    for round in 0..3 {
+        for n in 0..10 {
+            let record = soon("a record", consumer.next()).await.unwrap().unwrap();
+            assert_eq!(record.offset, round * 10 + n);
+        }
+        node.restart().await;
+        for n in 0..10 {
+            send((round + 1) * 10 + n).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn errors_say_what_may_be_concluded() {
+    let node = Node::with(&[("topics.auto_create", "false")]).await;
+    let client = client(&node).await;
+    let producer = client.producer().delivery_timeout(Duration::from_secs(5)).build();
+    let sent = soon("an answer", producer.send(Record::to("nowhere").value("x"))).await;
+    let error = sent.unwrap_err();
+    assert_eq!((error.kind(), error.reason()), (ErrorKind::NotFound, "TOPIC_NOT_FOUND"));
+    assert!(!error.may_have_happened());
+    let admin = client.admin();
+    admin.create_topic(NewTopic::named("t")).await.unwrap();
+    let error = admin.create_topic(NewTopic::named("t")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+    let sent = soon("an append", producer.send(Record::to("t").value("x"))).await.unwrap();
+    assert_eq!((sent.partition, sent.offset), (0, 0));
+}
+
+#[tokio::test]
+async fn a_gap_is_told_to_the_program() {
+    let node = Node::start().await;
+    node.append("t", 0, &["a", "b", "c", "d"]).await;
+    node.delete_records("t", 0, 3).await;
+    let client = client(&node).await;
+    let start = Start::Offset(1);
+    let mut consumer = client.consumer().topic("t").start(start).build().await.unwrap();
+    loop {
+        match soon("an event", consumer.next_event()).await.unwrap().unwrap() {
+            Event::Gap(gap) => {
+                assert_eq!((gap.from_offset, gap.to_offset), (1, 3));
+                break;
+            }
+            Event::Batch(_) => panic!("the gap comes first"),
+            _ => {}
+        }
+    }
+    let record = soon("a record", consumer.next()).await.unwrap().unwrap();
+    assert_eq!(record.offset, 3);
+}
