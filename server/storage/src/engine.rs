@@ -165,10 +165,13 @@ pub struct GroupWrite {
     pub hard_state: Option<HardState>,
     /// Raft's membership.
     pub conf_state: Option<ConfState>,
-    /// Entries, with consecutive indexes. Whatever the log holds from the first of them on is
-    /// replaced.
+    /// Entries, with consecutive indexes, which follow an entry of the log or its start. Whatever the
+    /// log holds from the first of them on is replaced.
     pub append: Vec<LogEntry>,
-    /// The log starts here from now on; entries up to its index go.
+    /// The log starts here from now on; entries up to its index go, those of the same write too. A
+    /// start never goes back. Where it lies beyond the log, or where the log has another term at its
+    /// index, it is that of a snapshot: the whole log goes, but for entries of the same write that
+    /// follow it.
     pub start: Option<LogStart>,
     /// Rows of the group's state machine: a value to put, or nothing to delete.
     pub rows: Vec<(Vec<u8>, Option<Vec<u8>>)>,
@@ -222,8 +225,8 @@ pub trait Engine: Send + Sync + 'static {
     fn groups(&self) -> Result<Vec<GroupState>>;
 
     /// Applies batches in order, all together, and makes them durable with one sync if one of them
-    /// asks for it. After an error the engine must not be written to again: the caller ends the
-    /// process.
+    /// asks for it. After an error the engine refuses every further write: the caller ends the
+    /// process. A write that breaks the rules of [`GroupWrite`] is such an error.
     fn write(&self, batches: &[WriteBatch]) -> Result<()>;
 
     /// What is known of one entry; `None` when the log does not have it.
@@ -244,6 +247,6 @@ pub trait Engine: Send + Sync + 'static {
     /// The bytes that the store takes on its disk, or in memory.
     fn size_bytes(&self) -> u64;
 
-    /// Makes everything durable. The engine is not used afterwards.
+    /// Makes everything durable. The engine refuses writes afterwards.
     fn close(&self) -> Result<()>;
 }
