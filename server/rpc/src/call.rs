@@ -63,6 +63,8 @@ pub(crate) struct CallContext {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) drain: Drain,
+    /// Begins once health says that the broker does not serve any more.
+    pub(crate) told: Drain,
 }
 
 /// The services, with what all calls have in common around them.
@@ -111,7 +113,14 @@ impl Service<Request<Incoming>> for CallService {
                 end.code = Some(code);
             }
             let deadline = deadline.map(|at| Box::pin(tokio::time::sleep_until(at)));
-            Ok(response.map(|body| CallBody { body, deadline, end, is_over: false }))
+            // The services of the contract end their streams themselves. Health and reflection come
+            // with tonic: their streams would hold the drain up.
+            let mut told = end.context.told.clone();
+            let cut: Option<Cut> = match method.starts_with("ropewalk.") {
+                true => None,
+                false => Some(Box::pin(async move { told.begun().await })),
+            };
+            Ok(response.map(|body| CallBody { body, deadline, cut, end, is_over: false }))
         };
         Box::pin(run.instrument(span))
     }
@@ -172,10 +181,14 @@ impl Drop for CallEnd {
     }
 }
 
+type Cut = Pin<Box<dyn Future<Output = ()> + Send + Sync>>;
+
 /// The body of an answer: it ends at the call's deadline, and tells how the call ended.
 pub(crate) struct CallBody {
     body: Body,
     deadline: Option<Pin<Box<Sleep>>>,
+    /// Ends the body when there is nothing more to send.
+    cut: Option<Cut>,
     end: CallEnd,
     is_over: bool,
 }
@@ -204,13 +217,16 @@ impl HttpBody for CallBody {
             }
             return polled;
         }
-        let Some(deadline) = &mut self.deadline else { return Poll::Pending };
-        if deadline.as_mut().poll(context).is_pending() {
-            return Poll::Pending;
-        }
+        let deadline = self.deadline.as_mut().map(|deadline| deadline.as_mut().poll(context));
+        let cut = self.cut.as_mut().map(|cut| cut.as_mut().poll(context));
+        let failure = match (deadline, cut) {
+            (Some(Poll::Ready(())), _) => Failure::timed_out(),
+            (_, Some(Poll::Ready(()))) => Failure::draining(),
+            _ => return Poll::Pending,
+        };
         self.is_over = true;
         self.body = Body::empty();
-        let status = Failure::timed_out().into_status();
+        let status = failure.into_status();
         self.end.code = Some(status.code());
         let mut trailers = HeaderMap::new();
         let added = status.add_header(&mut trailers);

@@ -80,6 +80,7 @@ pub struct Server {
     service: CallService,
     health: HealthReporter,
     drain: Drain,
+    tell: watch::Sender<bool>,
     broker: Arc<Broker>,
 }
 
@@ -90,13 +91,15 @@ impl Server {
     /// When the compiled contract cannot be reflected, which a test rules out.
     pub async fn new(broker: Arc<Broker>, config: ServerConfig, drain: Drain) -> Self {
         let (health, routes) = services(&broker, &drain).await;
+        let (tell, told) = Drain::new();
         let context = CallContext {
             metrics: Arc::clone(&broker.config().metrics),
             clock: Arc::clone(&broker.config().clock),
             drain: drain.clone(),
+            told,
         };
         let service = CallService { routes: routes.prepare(), context: Arc::new(context) };
-        Self { config, service, health, drain, broker }
+        Self { config, service, health, drain, tell, broker }
     }
 
     /// Serves until the drain begins, and then until what is open has ended, or the drain's time is
@@ -142,6 +145,7 @@ impl Server {
         for service in SERVICES {
             self.health.set_service_status(service, ServingStatus::NotServing).await;
         }
+        self.tell.send_replace(true);
         let ended = async { while connections.join_next().await.is_some() {} };
         if tokio::time::timeout(self.config.drain_timeout, ended).await.is_err() {
             tracing::warn!(

@@ -121,8 +121,8 @@ async fn compressed_bytes_that_are_none_are_refused() {
     refused_both_ways(&mut node, cases).await;
 }
 
-/// What only decompression finds is told to the reader that needs it, with the offset; others, and what
-/// lies behind it, are served.
+/// What only decompression finds is told to the reader that needs it, with the offset; others, and
+/// what lies behind it, are served.
 #[tokio::test]
 async fn damage_within_a_compressed_batch_is_told_where_it_is_met() {
     let mut node = Node::start().await;
@@ -162,8 +162,8 @@ async fn damage_within_a_compressed_batch_is_told_where_it_is_met() {
     node.still_serves().await;
 }
 
-/// A small batch may claim to be a large one. What a reader gets stays below the size that stubs take,
-/// and what the broker holds for it stays bounded.
+/// A small batch may claim to be a large one. What a reader gets stays below the size that stubs
+/// take, and what the broker holds for it stays bounded.
 #[tokio::test(flavor = "multi_thread")]
 async fn decompression_bombs_do_not_grow_the_broker() {
     let mut node = Node::start().await;

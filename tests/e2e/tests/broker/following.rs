@@ -243,8 +243,8 @@ async fn commits_of_new_topics_outlive_the_deletion_of_old_ones() {
     }
 }
 
-/// From the tail to the disk and back: a reader that stops reading for a while loses nothing and makes
-/// the broker hold little.
+/// From the tail to the disk and back: a reader that stops reading for a while loses nothing and
+/// makes the broker hold little.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_reader_costs_little_and_loses_nothing() {
     const BATCHES: usize = 400;

@@ -150,6 +150,36 @@ async fn a_drain_ends_what_is_open_and_then_the_process() {
     assert_eq!(node.bounds("t", 0).await, (0, answered + 1));
 }
 
+/// A drain waits for nobody who only listens.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_with_open_streams_takes_about_a_second() {
+    for watches_health in [false, true] {
+        let mut node = Node::start().await;
+        node.create("t", 1).await;
+        let (mut reader, _) = Reader::open(&node, named(&["t"])).await;
+        let mut pipe = Pipe::open(&node).await;
+        pipe.send(produce("t", 0, vec![value_record(b"x")])).await;
+        pipe.appended().await;
+        let mut health = HealthClient::new(node.channel.clone());
+        let request = HealthCheckRequest { service: String::new() };
+        let watch = match watches_health {
+            true => Some(health.watch(request).await.unwrap().into_inner()),
+            false => None,
+        };
+        let ends = async {
+            refused("Subscribe", &reader.error().await, Expected::BROKER_DRAINING);
+            let status = pipe.next().await.expect_err("the stream ends");
+            refused("ProduceStream", &status, Expected::BROKER_DRAINING);
+        };
+        let (ended, ()) = tokio::join!(node.broker.terminate(), ends);
+        let ended = ended.unwrap();
+        println!("health is watched: {watches_health}; drained in {:?}", ended.took);
+        assert!(ended.status.success());
+        assert!(ended.took < Duration::from_secs(2), "{watches_health}: {:?}", ended.took);
+        drop(watch);
+    }
+}
+
 /// While it drains, it says so to whoever asks.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_draining_broker_takes_no_calls_and_is_not_ready() {
@@ -223,7 +253,8 @@ async fn an_idle_broker_costs_little() {
         least = least.min(used / begun.elapsed().as_secs_f64());
     }
     println!("idle: {} MiB, {:.2} % of a core", node.rss_mib(), least * 100.0);
-    let limit = if cfg!(debug_assertions) { 60 } else { 40 };
+    // The pages of a debug binary itself are many.
+    let limit = if cfg!(debug_assertions) { 100 } else { 40 };
     assert!(node.rss_mib() < limit, "{} MiB", node.rss_mib());
     assert!(least < 0.01 * f64::from(SLACK), "{:.2} % of a core", least * 100.0);
     drop(reader);

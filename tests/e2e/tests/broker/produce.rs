@@ -183,7 +183,8 @@ async fn a_pipelined_stream_keeps_the_order_of_each_partition() {
 /// The stream takes no more once its bounds are used up, and goes on when answers are read.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_reads_no_answer_is_slowed_and_does_not_grow_the_broker() {
-    let node = Node::with(&[("memory.append_budget", "8MiB")]).await;
+    let node =
+        Node::with(&[("memory.append_budget", "8MiB"), ("memory.tail_budget", "4MiB")]).await;
     node.create("t", 4).await;
     node.append("t", 0, &["warm"]).await;
     let before = node.rss_mib();

@@ -1,4 +1,5 @@
-//! Which crate may depend on which. The layers stand in a row, and each sees only what is left of it.
+//! Which crate may depend on which. The layers stand in a row, and each sees only what is left
+//! of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
