@@ -42,6 +42,7 @@ def batch(**fields):
     [
         (batch(), "records"),
         (batch(records=RecordSet()), "records"),
+        (batch(records=RecordSet(records=values("a")), record_count=1), "record_count"),
         (batch(records=RecordSet(records=values("a")), compression=2), "compression"),
         (batch(records=RecordSet(records=values("a")), durability=99), "durability"),
         (batch(records=RecordSet(records=values("a")), expected_offset=-1), "expected_offset"),
