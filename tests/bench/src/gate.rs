@@ -1,4 +1,5 @@
-//! When a run counts what happens: after its warm-up, for a fixed time, or until too much is written.
+//! When a run counts what happens: after its warm-up, for a fixed time, or until too much is
+//! written.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -10,7 +10,8 @@ const MIB: u64 = 1024 * 1024;
 
 /// Measures a broker: throughput, latency and footprint, beside the raw speed of the disk.
 ///
-/// Starts brokers of its own, one for each figure, from the release binary beside it, and ends them.
+/// Starts brokers of its own, one for each figure, from the release binary beside it, and ends
+/// them.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "ropewalk-bench", version)]
 pub(crate) struct Options {

@@ -18,6 +18,8 @@ pub(crate) struct Row {
     /// Millions of bytes of record values a second.
     pub(crate) megabytes_per_second: Option<f64>,
     pub(crate) latency: Option<Percentiles>,
+    /// Whether the latency is what was asked for, and the rate was given.
+    pub(crate) is_paced: bool,
     /// Cores that the broker kept busy.
     pub(crate) broker_cores: Option<f64>,
     /// Cores that this process kept busy.
@@ -44,7 +46,9 @@ impl Row {
     /// What runs of this are ordered by.
     fn primary(&self) -> f64 {
         let rate = self.records_per_second.or(self.megabytes_per_second);
-        rate.or(self.latency.map(|latency| latency.p50)).unwrap_or_default()
+        let median = self.latency.map(|latency| latency.p50);
+        let figure = if self.is_paced { median } else { rate.or(median) };
+        figure.unwrap_or_default()
     }
 
     /// The row in the middle of several runs of one case.
@@ -98,7 +102,8 @@ impl Row {
         let rss = self.rss.map(|bytes| bytes as f64 / (1024.0 * 1024.0));
         let mut note = self.note.clone();
         if let Some((runs, least, most)) = self.runs {
-            let spread = spread(runs, least, most);
+            let unit = if self.is_paced { " ms" } else { "" };
+            let spread = spread(runs, least, most) + unit;
             note = [note.as_str(), &spread]
                 .into_iter()
                 .filter(|part| !part.is_empty())

@@ -1,5 +1,5 @@
-//! What the disk does by itself: a write and an fdatasync, over and over, in a file that was written
-//! before, so that no block has to be found for it.
+//! What the disk does by itself: a write and an fdatasync, over and over, in a file that was
+//! written before, so that no block has to be found for it.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;

@@ -1,5 +1,5 @@
-//! From the producer to a subscriber, at a rate that a broker is not busy with: records are sent one by
-//! one, with the time in their value.
+//! From the producer to a subscriber, at a rate that a broker is not busy with: records are sent
+//! one by one, with the time in their value.
 
 use std::time::Duration;
 
@@ -25,8 +25,8 @@ const RATE: usize = 1000;
 const BYTES_PER_SECOND: usize = 4 * 1024 * 1024;
 /// The time in a value: nanoseconds since the run began.
 const STAMP_BYTES: usize = 8;
-/// A record that leaves later than it should by more than a timer's grain counts from when it should
-/// have left: a producer that is held up must not hide that.
+/// A record that leaves later than it should by more than a timer's grain counts from when it
+/// should have left: a producer that is held up must not hide that.
 const GRAIN: Duration = Duration::from_millis(2);
 
 pub(super) async fn run(context: &Context<'_>) -> Result<(), Failure> {
@@ -57,6 +57,7 @@ async fn one(context: &Context<'_>, partitions: u32, size: usize) -> Result<Row,
     row.partitions = Some(partitions);
     row.size = Some(size);
     row.latency = latencies.percentiles();
+    row.is_paced = true;
     Ok(row)
 }
 

@@ -1,7 +1,7 @@
 //! Reading from the start: what was produced before, by one subscriber.
 //!
-//! Warm is the broker that took the records. Cold is one that was stopped and started again, with the
-//! pages of its files dropped from memory.
+//! Warm is the broker that took the records. Cold is one that was stopped and started again, with
+//! the pages of its files dropped from memory.
 
 use ropewalk_proto::broker::Durability;
 use tokio::sync::oneshot;

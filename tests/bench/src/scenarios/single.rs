@@ -1,5 +1,5 @@
-//! One record at a time, each waited for: what an append costs by itself, and what many callers who do
-//! so cost each other. Beside it, the smallest write that the disk can be asked to keep.
+//! One record at a time, each waited for: what an append costs by itself, and what many callers who
+//! do so cost each other. Beside it, the smallest write that the disk can be asked to keep.
 
 use futures::{StreamExt, stream};
 use ropewalk_proto::broker::{Durability, ProduceStreamRequest};

@@ -1,7 +1,8 @@
 //! Reading at the tail while producers go at full speed.
 //!
-//! The rate is that of what subscribers got, all together. Only what is committed is delivered, whatever
-//! producers wait for: with DURABILITY_NONE they run ahead of the disk as far as the broker lets them.
+//! The rate is that of what subscribers got, all together. Only what is committed is delivered,
+//! whatever producers wait for: with DURABILITY_NONE they run ahead of the disk as far as the
+//! broker lets them.
 
 use ropewalk_proto::broker::Durability;
 use tokio::task::JoinSet;
