@@ -10,6 +10,8 @@ use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 
 use super::Context;
+use crate::gate::Gate;
+use crate::options::EngineKind;
 use crate::records::{Batch, request};
 use crate::report::Row;
 use crate::stats::Latencies;
@@ -23,6 +25,9 @@ const SETTLE: Duration = Duration::from_secs(2);
 const MANY: u32 = 1000;
 /// The time between two attempts to connect: the most that polling can add.
 const POLL: Duration = Duration::from_millis(1);
+/// A broker that starts with data in it has them in so many partitions.
+const LOADED_PARTITIONS: u32 = 16;
+const LOADED_STARTS: u32 = 5;
 const START_WITHIN: Duration = Duration::from_secs(30);
 
 pub(super) async fn run(context: &Context<'_>) -> Result<(), Failure> {
@@ -51,7 +56,7 @@ async fn idle(context: &Context<'_>, partitions: u32) -> Result<Row, Failure> {
 }
 
 /// The time from the start of the process to the first acked record: with an empty directory, and
-/// with that of a broker that was killed.
+/// with that of a broker that was killed, with little in it and with much.
 async fn starts(context: &Context<'_>) -> Result<(), Failure> {
     let mut fresh = Latencies::new();
     let mut again = Latencies::new();
@@ -62,14 +67,38 @@ async fn starts(context: &Context<'_>) -> Result<(), Failure> {
         fresh.record(first_ack(context, &data).await?);
         again.record(first_ack(context, &data).await?);
     }
-    for (case, latencies) in [("first ack, new directory", fresh), ("first ack, after kill", again)]
-    {
-        let mut row = Row::new("footprint", case);
-        row.latency = latencies.percentiles();
-        row.note = format!("{starts} starts, slowest {:.0} ms", latencies.max());
-        context.report.row(&row);
+    report(context, "first ack, new directory".to_owned(), &fresh);
+    report(context, "first ack, after kill".to_owned(), &again);
+    if context.options.engine == EngineKind::Disk {
+        start_with_data(context).await?;
     }
     Ok(())
+}
+
+async fn start_with_data(context: &Context<'_>) -> Result<(), Failure> {
+    let mut target = context.target(LOADED_PARTITIONS).await?;
+    let bytes = context.options.replay_bytes();
+    let load = context.load(&target, LOADED_PARTITIONS, 1024, Durability::Quorum);
+    load.run(target.address(), &Gate::for_bytes(bytes)).await?;
+    if let Some(broker) = target.broker() {
+        broker.kill9().await?;
+    }
+    let mut latencies = Latencies::new();
+    if let Some(data) = target.data_dir() {
+        for _ in 0..LOADED_STARTS {
+            latencies.record(first_ack(context, &data).await?);
+        }
+    }
+    report(context, format!("first ack, {} MiB kept", bytes >> 20), &latencies);
+    Ok(())
+}
+
+fn report(context: &Context<'_>, case: String, latencies: &Latencies) {
+    let mut row = Row::new("footprint", case);
+    row.latency = latencies.percentiles();
+    let (starts, slowest) = (latencies.count(), latencies.max());
+    row.note = format!("{starts} starts, slowest {slowest:.0} ms");
+    context.report.row(&row);
 }
 
 async fn first_ack(context: &Context<'_>, data: &Path) -> Result<Duration, Failure> {
