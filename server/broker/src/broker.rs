@@ -13,8 +13,7 @@ use ropewalk_cluster::{
     TopicSettings, TopicUpdate,
 };
 use ropewalk_consensus::shard::NewGroup;
-use ropewalk_consensus::{ProposalKind, ProposeError, Receipt, StateMachine};
-use ropewalk_core::codec::DecodeError;
+use ropewalk_consensus::{ProposalKind, Receipt, StateMachine};
 use ropewalk_core::{Clock, GroupId, NodeId, PartitionId, TopicId, limits, names};
 use ropewalk_storage::group_log::SegmentPolicy;
 use ropewalk_storage::{Engine, StorageError};
@@ -23,16 +22,18 @@ use tokio::task::JoinSet;
 
 use crate::delivery::DeliveryOptions;
 use crate::driver::{Driver, DriverConfig, GroupWatch, OnFatal, Threads};
-use crate::errors::{AppendError, Missing, TopicError};
-use crate::follow::Follower;
+use crate::errors::{AppendError, CommitError, Missing, TopicError};
+use crate::follow::{Follower, Pools};
 use crate::metrics::Metrics;
-use crate::offsets::{OffsetCommand, OffsetMachine, SharedOffsets, coordinator_of};
+use crate::offsets::{OffsetCommand, OffsetError, OffsetMachine, SharedOffsets, coordinator_of};
 use crate::partition::{Partition, Reserved, propose};
 use crate::retention;
 use crate::table::{Reconciler, ServedTopic, TableSnapshot, TableWatch};
 
 /// Reads of the disk at a time.
 const DISK_READS: usize = 4;
+/// How long a command waits for memory before it is refused.
+const RESERVE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a broker is started with.
 pub struct BrokerConfig {
@@ -73,7 +74,7 @@ pub struct Broker {
     metadata_watch: MetadataWatch,
     offsets: Vec<SharedOffsets>,
     appends: Arc<Semaphore>,
-    disk_reads: Arc<Semaphore>,
+    pools: Pools,
     keyless: AtomicU32,
     config: BrokerConfig,
     metadata_group: Arc<GroupWatch>,
@@ -133,7 +134,9 @@ impl Broker {
         for watch in &watches {
             watch.served().await;
         }
-        let (mut reconciler, table) = Reconciler::new(driver.clone(), metadata.clone(), stored);
+        let pools = Pools::new(DISK_READS);
+        let (mut reconciler, table) =
+            Reconciler::new(driver.clone(), metadata.clone(), pools.clone(), stored);
         reconciler.first().await.map_err(stopped)?;
 
         let broker = Arc::new(Self {
@@ -142,7 +145,7 @@ impl Broker {
             metadata_watch: metadata,
             offsets,
             appends: Arc::new(Semaphore::new(config.append_budget)),
-            disk_reads: Arc::new(Semaphore::new(DISK_READS)),
+            pools,
             keyless: AtomicU32::new(0),
             metadata_group: watches.swap_remove(0),
             config,
@@ -276,7 +279,7 @@ impl Broker {
     #[must_use]
     pub fn follower(&self, options: DeliveryOptions) -> Follower {
         let metrics = Arc::clone(&self.config.metrics);
-        Follower::new(options, Arc::clone(&self.disk_reads), metrics)
+        Follower::new(options, self.pools.clone(), metrics)
     }
 
     /// Creates a topic. When it returns, the topic is served.
@@ -344,8 +347,8 @@ impl Broker {
         command: MetadataCommand,
     ) -> Result<MetadataAnswer, TopicError> {
         let kind = ProposalKind::Command(command.encode());
-        let receipt = propose(&self.driver, GroupId::METADATA, kind).await?;
-        Ok(*answer::<MetadataAnswer>(receipt))
+        let receipt = propose(&self.driver, GroupId::METADATA, kind, None).await?;
+        Ok(answer::<MetadataAnswer>(receipt))
     }
 
     /// Waits until the table carries out what the metadata says at this moment.
@@ -353,7 +356,7 @@ impl Broker {
         let index = self.metadata().index;
         let mut table = self.table.clone();
         // The reconciler lives as long as the broker serves calls.
-        let _ = table.wait_for(|table| table.is_settled && table.metadata.index >= index).await;
+        let _ = table.wait_for(|table| table.settled >= index).await;
     }
 
     /// The newest metadata, which the table may not carry out yet.
@@ -368,7 +371,7 @@ impl Broker {
     }
 
     /// Keeps positions of a consumer group. When it returns, they are on disk.
-    pub async fn commit(&self, group: &str, command: OffsetCommand) -> Result<(), ProposeError> {
+    pub async fn commit(&self, group: &str, command: OffsetCommand) -> Result<(), CommitError> {
         let coordinator = GroupId::COORDINATORS[coordinator_of(group)];
         self.command_offsets(coordinator, &command).await
     }
@@ -377,19 +380,19 @@ impl Broker {
         &self,
         coordinator: GroupId,
         command: &OffsetCommand,
-    ) -> Result<(), ProposeError> {
-        let kind = ProposalKind::Command(command.encode());
-        let receipt = propose(&self.driver, coordinator, kind).await?;
-        answer::<Result<(), DecodeError>>(receipt)
-            .expect("a command that was encoded here is read");
-        Ok(())
+    ) -> Result<(), CommitError> {
+        let command = command.encode();
+        let reserved = self.reserve(command.len(), Some(RESERVE_TIMEOUT)).await?;
+        let kind = ProposalKind::Command(command);
+        let receipt = propose(&self.driver, coordinator, kind, Some(reserved)).await?;
+        Ok(answer::<Result<(), OffsetError>>(receipt)?)
     }
 }
 
-fn answer<T: 'static>(receipt: Receipt) -> Box<T> {
+fn answer<T: 'static>(receipt: Receipt) -> T {
     match receipt {
         Receipt::Applied(response) => {
-            response.downcast().expect("a machine answers in its own type")
+            *response.downcast().expect("a machine answers in its own type")
         }
         Receipt::Appended { .. } | Receipt::Trimmed(_) => {
             unreachable!("a command is answered as a command")

@@ -94,7 +94,6 @@ pub fn deliver(
     options: &DeliveryOptions,
 ) -> Result<Vec<Delivery>, DeliveryError> {
     let header = &batch.header;
-    let whole = from <= header.base_offset && header.end_offset() <= until;
     let piece = |base_offset, record_count, compression, payload| Delivery {
         base_offset,
         record_count,
@@ -105,14 +104,15 @@ pub fn deliver(
         payload,
     };
     let codec = header.compression;
-    if codec != Compression::None && whole && !options.text && options.accepted.has(codec) {
+    if codec != Compression::None && !is_decompressed(batch, from, until, options) {
         let payload = batch.payload.clone();
         return Ok(vec![piece(header.base_offset, header.record_count, codec, payload)]);
     }
     let records = uncompressed(batch)?;
     let begin = from.since(header.base_offset).min(u64::from(header.record_count));
     let end = until.since(header.base_offset).min(u64::from(header.record_count));
-    let mut rest = slice(&records, begin, end);
+    let all = begin == 0 && end == u64::from(header.record_count);
+    let mut rest = if all { records } else { slice(&records, begin, end) };
     let mut offset = header.base_offset.plus(begin);
     let mut pieces = Vec::new();
     while !rest.is_empty() {
@@ -136,6 +136,19 @@ pub fn deliver(
     Ok(pieces)
 }
 
+/// Whether a batch must be decompressed to be delivered so.
+pub(crate) fn is_decompressed(
+    batch: &StoredBatch,
+    from: Offset,
+    until: Offset,
+    options: &DeliveryOptions,
+) -> bool {
+    let header = &batch.header;
+    let whole = from <= header.base_offset && header.end_offset() <= until;
+    let as_it_is = whole && !options.text && options.accepted.has(header.compression);
+    header.compression != Compression::None && !as_it_is
+}
+
 /// The first record of a batch, at or after `from`, whose time is at or after `time`.
 #[must_use]
 pub fn find_time(
@@ -151,7 +164,8 @@ pub fn find_time(
     }
     // A batch that its producer damaged has only its append time.
     let Ok(records) = uncompressed(batch) else {
-        return (header.append_time >= time).then_some((header.base_offset, header.append_time));
+        let first = header.base_offset.max(from);
+        return (header.append_time >= time).then_some((first, header.append_time));
     };
     let rest = slice(&records, skipped, u64::from(header.record_count));
     let (at, found) = records::find_time(&rest, header.append_time, time)?;
@@ -169,6 +183,10 @@ fn uncompressed(batch: &StoredBatch) -> Result<Bytes, DeliveryError> {
         .map_err(|source| DeliveryError::Compressed { offset, source })?;
     let claimed = DeliveryError::Count { offset, expected: header.record_count };
     match records::inspect(&bytes, limit) {
+        // Text is for people who produce by hand; a consumer meets values, however they came.
+        Ok(found) if found.record_count == header.record_count && found.has_text => {
+            Ok(records::normalize(&bytes, false).into())
+        }
         Ok(found) if found.record_count == header.record_count => Ok(bytes.into()),
         _ => Err(claimed),
     }

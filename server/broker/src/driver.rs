@@ -23,7 +23,7 @@ use tokio::sync::{mpsc, watch};
 use crate::follow::FollowSignal;
 use crate::metrics::Metrics;
 
-/// Inputs that wait for a shard. What they carry is bounded by bytes before it gets here.
+/// Inputs that wait for a shard. The bytes of what they propose are reserved before they get here.
 const INPUT_QUEUE: usize = 4_096;
 /// Inputs that a shard takes before it looks at what they led to.
 const MAX_INPUTS_PER_ROUND: usize = 1_024;
@@ -213,15 +213,18 @@ impl Threads {
                 engine,
                 clock: config.clock,
                 metrics: config.metrics,
-                on_fatal: config.on_fatal,
+                on_fatal: Arc::clone(&config.on_fatal),
             };
             spawn("journal".to_owned(), move || journal.run(&writes, &driver))
         };
         let housekeeping = {
             let (driver, engine) = (driver.clone(), Arc::clone(&config.engine));
+            let on_fatal = Arc::clone(&config.on_fatal);
             let (stop, stopped) = sync_channel(1);
             let thread = spawn("housekeeping".to_owned(), move || {
-                keep_house(&driver, engine.as_ref(), &stopped);
+                if let Err(error) = keep_house(&driver, engine.as_ref(), &stopped) {
+                    on_fatal(&error);
+                }
             });
             (stop, thread)
         };
@@ -393,18 +396,17 @@ impl JournalThread {
     }
 }
 
-/// Gives ticks to the shards, and space back to the disk, until `stopped` closes.
-fn keep_house(driver: &Driver, engine: &dyn Engine, stopped: &Receiver<()>) {
+/// Gives ticks to the shards, and space back to the disk, until `stopped` closes. What it removes
+/// is written too, so that its failure is as final as that of any write.
+fn keep_house(
+    driver: &Driver,
+    engine: &dyn Engine,
+    stopped: &Receiver<()>,
+) -> Result<(), StorageError> {
     let mut pause = TICK;
     while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
         driver.tick();
-        pause = match engine.reclaim() {
-            Ok(true) => RECLAIM_PAUSE,
-            Ok(false) => TICK,
-            Err(error) => {
-                tracing::warn!(%error, "space could not be given back; tried again later");
-                TICK
-            }
-        };
+        pause = if engine.reclaim()? { RECLAIM_PAUSE } else { TICK };
     }
+    Ok(())
 }

@@ -10,6 +10,7 @@ use thiserror::Error;
 use crate::delivery::DeliveryError;
 use crate::follow::FollowError;
 use crate::ingest::IngestError;
+use crate::offsets::OffsetError;
 
 /// A topic or partition that is not there.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -78,6 +79,20 @@ pub enum TopicError {
         /// What was asked for.
         actual: i64,
     },
+}
+
+/// Why positions of a consumer group were not, or perhaps not, kept.
+#[derive(Debug, Error)]
+pub enum CommitError {
+    /// The coordinator group refuses them.
+    #[error(transparent)]
+    Offsets(#[from] OffsetError),
+    /// No memory became free for them.
+    #[error(transparent)]
+    Reserve(#[from] AppendError),
+    /// The coordinator group did not take them.
+    #[error(transparent)]
+    Propose(#[from] ProposeError),
 }
 
 /// Why a partition cannot be read.

@@ -8,11 +8,12 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
-use ropewalk_core::{Offset, StoredBatch};
+use ropewalk_core::{Offset, StoredBatch, limits};
 use ropewalk_storage::StorageError;
 use ropewalk_storage::log_view::{Cursor, ReadOutcome};
 use thiserror::Error;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinHandle;
 
 use crate::delivery::{self, Delivery, DeliveryError, DeliveryOptions};
 use crate::metrics::{DeliverySource, Metrics};
@@ -115,16 +116,57 @@ pub struct Follower {
     ready: VecDeque<(usize, FollowEvent)>,
     /// What was read last, of one slot; it goes out behind `ready`.
     pending: VecDeque<Pending>,
-    disk_reads: Arc<Semaphore>,
+    /// What runs off the async threads for it, one thing at a time.
+    work: Option<Work>,
+    /// The memory of what was decompressed for `ready`.
+    held: Option<OwnedSemaphorePermit>,
+    pools: Pools,
     metrics: Arc<Metrics>,
 }
 
+/// What all readers share.
+#[derive(Clone)]
+pub(crate) struct Pools {
+    /// Reads of the disk, and decompressions, at a time.
+    disk_reads: Arc<Semaphore>,
+    /// Bytes of decompressed batches that wait for their readers.
+    decompressed: Arc<Semaphore>,
+}
+
+impl Pools {
+    pub(crate) fn new(disk_reads: usize) -> Self {
+        Self {
+            disk_reads: Arc::new(Semaphore::new(disk_reads)),
+            decompressed: Arc::new(Semaphore::new(limits::DECOMPRESSED_BUDGET)),
+        }
+    }
+
+    /// Runs a search of the log off the async threads, when its turn has come.
+    pub(crate) async fn search<T: Send + 'static>(
+        &self,
+        run: impl FnOnce() -> T + Send + 'static,
+    ) -> T {
+        let permit = Arc::clone(&self.disk_reads).acquire_owned().await;
+        blocking(move || {
+            let _permit = permit;
+            run()
+        })
+        .await
+    }
+}
+
+struct Work {
+    slot: usize,
+    task: JoinHandle<Result<Worked, FollowError>>,
+}
+
+enum Worked {
+    Read(ReadOutcome),
+    Decoded(Vec<Delivery>, DeliverySource, Option<OwnedSemaphorePermit>),
+}
+
 impl Follower {
-    pub(crate) fn new(
-        options: DeliveryOptions,
-        disk_reads: Arc<Semaphore>,
-        metrics: Arc<Metrics>,
-    ) -> Self {
+    pub(crate) fn new(options: DeliveryOptions, pools: Pools, metrics: Arc<Metrics>) -> Self {
         Self {
             signal: Arc::default(),
             slots: Vec::new(),
@@ -133,7 +175,9 @@ impl Follower {
             options,
             ready: VecDeque::new(),
             pending: VecDeque::new(),
-            disk_reads,
+            work: None,
+            held: None,
+            pools,
             metrics,
         }
     }
@@ -189,6 +233,16 @@ impl Follower {
             if let Some(event) = self.ready.pop_front() {
                 return Ok(event);
             }
+            self.held = None;
+            if let Some(work) = &mut self.work {
+                // Given up here, the same work is awaited the next time: however short the turns
+                // are that its reader gets, a slow disk is read in the end.
+                let done = (&mut work.task).await;
+                let slot = work.slot;
+                self.work = None;
+                self.take_work(slot, done.expect("work on the log does not panic"))?;
+                continue;
+            }
             if let Some(pending) = self.pending.pop_front() {
                 self.deliver(pending)?;
                 continue;
@@ -197,40 +251,60 @@ impl Follower {
                 return Ok((0, FollowEvent::End));
             }
             match self.signal.take() {
-                Some(slot) if !self.slots[slot].is_done => self.serve(slot).await?,
+                Some(slot) if !self.slots[slot].is_done => self.serve(slot)?,
                 Some(_) => {}
                 None => self.signal.notify.notified().await,
             }
         }
     }
 
-    async fn serve(&mut self, number: usize) -> Result<(), FollowError> {
-        // Given up in the middle, the slot must be served again.
-        let guard = RaiseOnDrop { signal: &self.signal, slot: number, armed: true };
+    fn serve(&mut self, number: usize) -> Result<(), FollowError> {
         let slot = &self.slots[number];
-        let mut source = DeliverySource::Tail;
-        let mut outcome = slot.partition.reader().read_tail(slot.cursor, READ_BYTES)?;
-        if outcome == ReadOutcome::Cold {
-            source = DeliverySource::Storage;
-            outcome = read_disk(&self.disk_reads, slot).await?;
+        let (reader, cursor) = (slot.partition.reader(), slot.cursor);
+        match reader.read_tail(cursor, READ_BYTES)? {
+            ReadOutcome::Cold => {
+                let (reader, reads) = (reader.clone(), Arc::clone(&self.pools.disk_reads));
+                let read = async move {
+                    let permit = reads.acquire_owned().await;
+                    let outcome = blocking(move || {
+                        let _permit = permit;
+                        reader.read(cursor, READ_BYTES)
+                    });
+                    Ok(Worked::Read(outcome.await?))
+                };
+                self.work = Some(Work { slot: number, task: tokio::spawn(read) });
+                Ok(())
+            }
+            outcome => {
+                self.take_outcome(number, outcome, DeliverySource::Tail);
+                Ok(())
+            }
         }
-        guard.disarm();
-        self.take_outcome(number, outcome, source)
     }
 
-    fn take_outcome(
+    fn take_work(
         &mut self,
-        number: usize,
-        outcome: ReadOutcome,
-        source: DeliverySource,
+        slot: usize,
+        done: Result<Worked, FollowError>,
     ) -> Result<(), FollowError> {
+        match done? {
+            Worked::Read(outcome) => self.take_outcome(slot, outcome, DeliverySource::Storage),
+            Worked::Decoded(deliveries, source, held) => {
+                self.held = held;
+                self.send(slot, deliveries, source);
+            }
+        }
+        Ok(())
+    }
+
+    fn take_outcome(&mut self, number: usize, outcome: ReadOutcome, source: DeliverySource) {
         let slot = &mut self.slots[number];
         match outcome {
             ReadOutcome::End => {
                 if std::mem::take(&mut slot.is_behind) {
                     self.ready.push_back((number, FollowEvent::CaughtUp(slot.cursor.offset)));
                 }
-                return Ok(());
+                return;
             }
             ReadOutcome::Trimmed(start) => {
                 let from = std::mem::replace(&mut slot.cursor, Cursor::at(start)).offset;
@@ -258,55 +332,58 @@ impl Follower {
         } else {
             self.signal.raise(number);
         }
-        Ok(())
     }
 
     fn deliver(&mut self, pending: Pending) -> Result<(), FollowError> {
         let Pending { slot, batch, from, source } = pending;
         let until = self.slots[slot].until.unwrap_or(Offset(u64::MAX));
-        for delivery in delivery::deliver(&batch, from, until, &self.options)? {
+        let options = self.options;
+        if !delivery::is_decompressed(&batch, from, until, &options) {
+            let deliveries = delivery::deliver(&batch, from, until, &options)?;
+            self.send(slot, deliveries, source);
+            return Ok(());
+        }
+        let pools = self.pools.clone();
+        let decode = async move {
+            let most = u32::try_from(limits::MAX_DECOMPRESSED_BYTES).unwrap_or(u32::MAX);
+            let mut held = pools.decompressed.acquire_many_owned(most).await.ok();
+            let permit = pools.disk_reads.acquire_owned().await;
+            let deliveries = blocking(move || {
+                let _permit = permit;
+                delivery::deliver(&batch, from, until, &options)
+            });
+            let deliveries = deliveries.await?;
+            let bytes: usize = deliveries.iter().map(|delivery| delivery.payload.len()).sum();
+            if let Some(held) = &mut held {
+                drop(held.split(held.num_permits().saturating_sub(bytes)));
+            }
+            Ok(Worked::Decoded(deliveries, source, held))
+        };
+        self.work = Some(Work { slot, task: tokio::spawn(decode) });
+        Ok(())
+    }
+
+    fn send(&mut self, slot: usize, deliveries: Vec<Delivery>, source: DeliverySource) {
+        for delivery in deliveries {
             let records = u64::from(delivery.record_count);
             self.metrics.delivered(source, records, delivery.payload.len() as u64);
             self.ready.push_back((slot, FollowEvent::Records(delivery)));
         }
-        Ok(())
     }
 }
 
 impl Drop for Follower {
     fn drop(&mut self) {
+        if let Some(work) = &self.work {
+            work.task.abort();
+        }
         for slot in &self.slots {
             slot.partition.watch().unfollow(&self.signal);
         }
     }
 }
 
-struct RaiseOnDrop<'a> {
-    signal: &'a FollowSignal,
-    slot: usize,
-    armed: bool,
-}
-
-impl RaiseOnDrop<'_> {
-    fn disarm(mut self) {
-        self.armed = false;
-    }
-}
-
-impl Drop for RaiseOnDrop<'_> {
-    fn drop(&mut self) {
-        if self.armed {
-            self.signal.raise(self.slot);
-        }
-    }
-}
-
-async fn read_disk(reads: &Arc<Semaphore>, slot: &Slot) -> Result<ReadOutcome, StorageError> {
-    let permit = Arc::clone(reads).acquire_owned().await;
-    let (reader, cursor) = (slot.partition.reader().clone(), slot.cursor);
-    let read = tokio::task::spawn_blocking(move || {
-        let _permit = permit;
-        reader.read(cursor, READ_BYTES)
-    });
-    read.await.expect("a read of the log does not panic, and is not cancelled")
+/// Runs what may wait for the disk, or takes long, off the async threads.
+async fn blocking<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(run).await.expect("work on the log does not panic")
 }

@@ -24,6 +24,21 @@ pub enum Payload {
     },
 }
 
+impl Payload {
+    /// The bytes that came.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        let (Self::Records(bytes) | Self::Compressed { bytes, .. }) = self;
+        bytes.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
 /// A batch that is refused.
 #[derive(Debug, Error)]
 pub enum IngestError {
@@ -50,8 +65,7 @@ pub enum IngestError {
 
 /// Checks a batch and brings it into its stored form.
 pub fn prepare(payload: &Payload, settings: &TopicSettings) -> Result<BatchDraft, IngestError> {
-    let (Payload::Records(bytes) | Payload::Compressed { bytes, .. }) = payload;
-    let (limit, actual) = (limits::MAX_BATCH_BYTES, bytes.len());
+    let (limit, actual) = (limits::MAX_BATCH_BYTES, payload.len());
     if actual > limit {
         return Err(IngestError::BatchTooLarge { limit, actual });
     }

@@ -17,6 +17,8 @@ pub mod metrics;
 pub mod offsets;
 pub mod partition;
 mod retention;
+#[cfg(test)]
+mod slow_disk_tests;
 pub mod table;
 
 pub use broker::{Broker, BrokerConfig, BrokerTasks};

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use ropewalk_consensus::machine::{Applied, Row, StateMachine};
 use ropewalk_core::codec::{DecodeError, Reader, Writer};
 use ropewalk_core::partitioner::murmur2;
-use ropewalk_core::{GroupId, Offset, PartitionId, Timestamp, TopicId};
+use ropewalk_core::{GroupId, Offset, PartitionId, Timestamp, TopicId, limits};
+use thiserror::Error;
 
 const VERSION: u8 = 1;
 const OFFSET_ROW: u8 = b'o';
@@ -88,10 +89,29 @@ impl OffsetCommand {
 
 type Positions = BTreeMap<(TopicId, PartitionId), Committed>;
 
+/// What a position takes in memory beside its group's name and its metadata.
+const POSITION_BYTES: usize = 96;
+
+/// Why a command changed nothing.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub enum OffsetError {
+    /// The coordinator group would hold too much.
+    #[error("the committed offsets of this broker would take more than {limit} bytes")]
+    TooMany {
+        /// The bound.
+        limit: usize,
+    },
+    /// The command is damaged, or of a newer version.
+    #[error(transparent)]
+    Malformed(#[from] DecodeError),
+}
+
 /// The committed offsets of the consumer groups of one coordinator group.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OffsetState {
     groups: BTreeMap<String, Positions>,
+    /// About what they take in memory.
+    bytes: usize,
 }
 
 impl OffsetState {
@@ -116,7 +136,29 @@ impl OffsetState {
         self.groups.values().flat_map(BTreeMap::keys).map(|(topic, _)| *topic).collect()
     }
 
-    fn apply(&mut self, command: OffsetCommand) -> Vec<Row> {
+    fn put(&mut self, group: &str, key: (TopicId, PartitionId), committed: Committed) {
+        self.bytes += position_bytes(group, &committed.metadata);
+        let positions = match self.groups.get_mut(group) {
+            Some(positions) => positions,
+            None => self.groups.entry(group.to_owned()).or_default(),
+        };
+        if let Some(replaced) = positions.insert(key, committed) {
+            self.bytes -= position_bytes(group, &replaced.metadata);
+        }
+    }
+
+    fn apply(&mut self, command: OffsetCommand) -> Result<Vec<Row>, OffsetError> {
+        if let OffsetCommand::Commit { group, offsets, .. } = &command {
+            let limit = limits::MAX_OFFSET_STATE_BYTES;
+            let sizes = offsets.iter().map(|(.., metadata)| position_bytes(group, metadata));
+            if self.bytes + sizes.sum::<usize>() > limit {
+                return Err(OffsetError::TooMany { limit });
+            }
+        }
+        Ok(self.carry_out(command))
+    }
+
+    fn carry_out(&mut self, command: OffsetCommand) -> Vec<Row> {
         match command {
             OffsetCommand::Commit { group, time, offsets } => {
                 let mut rows = Vec::with_capacity(offsets.len());
@@ -126,17 +168,17 @@ impl OffsetState {
                         row_key(&group, topic, partition),
                         Some(row_value(&group, topic, partition, &committed)),
                     ));
-                    let positions = self.groups.entry(group.clone()).or_default();
-                    positions.insert((topic, partition), committed);
+                    self.put(&group, (topic, partition), committed);
                 }
                 rows
             }
             OffsetCommand::ForgetTopic(gone) => {
                 let mut rows = Vec::new();
                 for (group, positions) in &mut self.groups {
-                    positions.retain(|(topic, partition), _| {
+                    positions.retain(|(topic, partition), committed| {
                         if *topic == gone {
                             rows.push((row_key(group, *topic, *partition), None));
+                            self.bytes -= position_bytes(group, &committed.metadata);
                         }
                         *topic != gone
                     });
@@ -157,9 +199,13 @@ impl OffsetState {
             time: Timestamp(reader.i64()?),
         };
         reader.finish()?;
-        self.groups.entry(group).or_default().insert(key, committed);
+        self.put(&group, key, committed);
         Ok(())
     }
+}
+
+fn position_bytes(group: &str, metadata: &str) -> usize {
+    group.len() + metadata.len() + POSITION_BYTES
 }
 
 /// A name may be long and hold any byte, so the key has it with its length in front.
@@ -194,8 +240,8 @@ impl SharedOffsets {
     }
 }
 
-/// The state machine of a coordinator group. Each command is answered with `Result<(),
-/// DecodeError>`.
+/// The state machine of a coordinator group. Each command is answered with
+/// `Result<(), OffsetError>`.
 pub struct OffsetMachine(pub SharedOffsets);
 
 impl StateMachine for OffsetMachine {
@@ -205,8 +251,9 @@ impl StateMachine for OffsetMachine {
     }
 
     fn apply(&mut self, _index: u64, command: &[u8]) -> Applied {
-        let (answer, rows) = match OffsetCommand::decode(command) {
-            Ok(command) => (Ok(()), self.0.lock().apply(command)),
+        let command = OffsetCommand::decode(command).map_err(OffsetError::from);
+        let (answer, rows) = match command.and_then(|command| self.0.lock().apply(command)) {
+            Ok(rows) => (Ok(()), rows),
             Err(error) => (Err(error), Vec::new()),
         };
         Applied { response: Box::new(answer), rows }

@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::delivery;
 use crate::driver::{Driver, GroupWatch, Reply, Stopped};
+use crate::follow::Pools;
 
 /// A partition that this broker leads.
 pub struct Partition {
@@ -25,6 +26,7 @@ pub struct Partition {
     pub group: GroupId,
     watch: Arc<GroupWatch>,
     driver: Driver,
+    pools: Pools,
 }
 
 /// A batch that was appended.
@@ -62,8 +64,9 @@ impl Partition {
         group: GroupId,
         watch: Arc<GroupWatch>,
         driver: Driver,
+        pools: Pools,
     ) -> Self {
-        Self { topic, topic_id, id, group, watch, driver }
+        Self { topic, topic_id, id, group, watch, driver, pools }
     }
 
     /// Where the log starts and ends for readers.
@@ -122,7 +125,7 @@ impl Partition {
 
     /// Moves the log start up to an offset, or to the high watermark. Returns the log start.
     pub async fn trim(&self, before: Option<Offset>) -> Result<Offset, ProposeError> {
-        match propose(&self.driver, self.group, ProposalKind::Trim { before }).await? {
+        match propose(&self.driver, self.group, ProposalKind::Trim { before }, None).await? {
             Receipt::Trimmed(start) => Ok(start),
             Receipt::Appended { .. } | Receipt::Applied(_) => {
                 unreachable!("a trim is answered as a trim")
@@ -137,8 +140,7 @@ impl Partition {
     ) -> Result<Option<(Offset, Timestamp)>, StorageError> {
         let reader = self.reader().clone();
         let find = move |batch: &StoredBatch, from| delivery::find_time(batch, from, time);
-        let found = tokio::task::spawn_blocking(move || reader.find_time(time, find)).await;
-        found.expect("a search of the log does not panic, and is not cancelled")
+        self.pools.search(move || reader.find_time(time, find)).await
     }
 }
 
@@ -147,13 +149,14 @@ pub(crate) async fn propose(
     driver: &Driver,
     group: GroupId,
     kind: ProposalKind,
+    held: Option<Reserved>,
 ) -> Result<Receipt, ProposeError> {
     let (done, ended) = oneshot::channel();
     let reply: Reply = Box::new(move |result| {
         // Nobody waits any more: the caller was cancelled, and the entry stands all the same.
         let _ = done.send(result);
     });
-    let proposal = Proposal { kind, reply, held: Box::new(()) };
+    let proposal = Proposal { kind, reply, held: Box::new(held.map(|reserved| reserved.0)) };
     let stopped = |_| ProposeError::NoLeader;
     driver.propose(group, proposal).await.map_err(|Stopped| ProposeError::NoLeader)?;
     ended.await.map_err(stopped)?

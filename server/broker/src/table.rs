@@ -14,6 +14,7 @@ use ropewalk_storage::group_log::SegmentPolicy;
 use tokio::sync::watch;
 
 use crate::driver::{Driver, GroupWatch, Stopped};
+use crate::follow::Pools;
 use crate::partition::Partition;
 
 /// A topic with its partitions.
@@ -40,9 +41,9 @@ pub struct TableSnapshot {
     pub metadata: Arc<Metadata>,
     /// The topics, by name.
     pub topics: Arc<BTreeMap<String, ServedTopic>>,
-    /// Whether all of the metadata is carried out; otherwise topics that are new are not served
-    /// yet.
-    pub is_settled: bool,
+    /// The index up to which the metadata is carried out for certain: what is newer may not be
+    /// served yet.
+    pub settled: u64,
 }
 
 /// Where the newest table is seen.
@@ -53,6 +54,7 @@ pub(crate) struct Reconciler {
     driver: Driver,
     metadata: MetadataWatch,
     table: watch::Sender<TableSnapshot>,
+    pools: Pools,
     /// What storage has of groups that are not taken up yet.
     stored: HashMap<GroupId, GroupState>,
 }
@@ -62,10 +64,11 @@ impl Reconciler {
     pub(crate) fn new(
         driver: Driver,
         metadata: MetadataWatch,
+        pools: Pools,
         stored: HashMap<GroupId, GroupState>,
     ) -> (Self, TableWatch) {
         let (table, watch) = watch::channel(TableSnapshot::default());
-        (Self { driver, metadata, table, stored }, watch)
+        (Self { driver, metadata, table, pools, stored }, watch)
     }
 
     /// Makes the table say what the metadata says now. At the first time, groups in storage that no
@@ -130,10 +133,11 @@ impl Reconciler {
         topics: &BTreeMap<String, ServedTopic>,
         is_settled: bool,
     ) {
+        let settled = if is_settled { metadata.index } else { self.table.borrow().settled };
         self.table.send_replace(TableSnapshot {
             metadata: Arc::clone(metadata),
             topics: Arc::new(topics.clone()),
-            is_settled,
+            settled,
         });
     }
 
@@ -157,7 +161,9 @@ impl Reconciler {
             self.driver.open(new, Arc::clone(&watch)).await?;
             opened.push(Arc::clone(&watch));
             let (name, driver) = (Arc::clone(&name), self.driver.clone());
-            partitions.push(Arc::new(Partition::new(name, topic.id, id, group, watch, driver)));
+            let pools = self.pools.clone();
+            let partition = Partition::new(name, topic.id, id, group, watch, driver, pools);
+            partitions.push(Arc::new(partition));
         }
         Ok(ServedTopic { topic: Arc::clone(topic), partitions: partitions.into() })
     }

@@ -16,6 +16,8 @@ const ROW_VERSION: u8 = 1;
 const BROKER_ROW: u8 = b'b';
 const TOPIC_ROW: u8 = b't';
 const NEXT_GROUP_ROW: u8 = b'g';
+/// The most runs of group ids of a topic: its row must fit a small value of storage.
+const MAX_RANGES: usize = 256;
 
 /// Why a command changed nothing.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -35,6 +37,12 @@ pub enum MetadataError {
     /// The broker would hold too many partitions.
     #[error("the cluster would have more than {limit} partitions")]
     TooManyPartitions {
+        /// The bound.
+        limit: usize,
+    },
+    /// Partitions were added to the topic too often.
+    #[error("partitions were added to the topic in {limit} steps: add many at a time")]
+    TooManyExtensions {
         /// The bound.
         limit: usize,
     },
@@ -138,6 +146,10 @@ impl MetadataState {
             let current = topic.partition_count();
             let added =
                 count.checked_sub(current).ok_or(MetadataError::PartitionsShrink { current })?;
+            let limit = MAX_RANGES;
+            if ranges(&topic.partitions).len() >= limit && added > 0 {
+                return Err(MetadataError::TooManyExtensions { limit });
+            }
             topic.partitions.extend(self.new_groups(added, rows)?);
         }
         self.store(topic, rows)
@@ -179,13 +191,26 @@ fn row_key(kind: u8, id: &[u8]) -> Vec<u8> {
     key
 }
 
+/// Groups are given out in a row: runs of them, with their lengths.
+fn ranges(groups: &[GroupId]) -> Vec<(GroupId, u32)> {
+    let mut ranges: Vec<(GroupId, u32)> = Vec::new();
+    for group in groups {
+        match ranges.last_mut() {
+            Some((first, count)) if first.0 + u64::from(*count) == group.0 => *count += 1,
+            _ => ranges.push((*group, 1)),
+        }
+    }
+    ranges
+}
+
 fn topic_row(topic: &Topic) -> Vec<u8> {
     let mut out = Writer::versioned(ROW_VERSION);
     out.raw(&topic.id.0).bytes(topic.name.as_bytes()).i64(topic.created.0);
     topic.settings.write(&mut out);
-    out.u32(topic.partition_count());
-    for group in &topic.partitions {
-        out.u64(group.0);
+    let ranges = ranges(&topic.partitions);
+    out.u32(u32::try_from(ranges.len()).expect("the ranges of a topic are bounded"));
+    for (first, count) in ranges {
+        out.u64(first.0).u32(count);
     }
     out.finish()
 }
@@ -195,8 +220,13 @@ fn read_topic(reader: &mut Reader<'_>) -> Result<Topic, DecodeError> {
     let name = reader.string()?;
     let created = Timestamp(reader.i64()?);
     let settings = TopicSettings::read(reader)?;
-    let count = reader.u32()?;
-    let partitions =
-        (0..count).map(|_| reader.u64().map(GroupId)).collect::<Result<Vec<_>, _>>()?;
+    let mut partitions = Vec::new();
+    for _ in 0..reader.u32()? {
+        let (first, count) = (reader.u64()?, reader.u32()?);
+        if count > limits::MAX_PARTITIONS_PER_TOPIC {
+            return Err(reader.error());
+        }
+        partitions.extend((first..first.saturating_add(count.into())).map(GroupId));
+    }
     Ok(Topic { id, name, partitions, settings, created })
 }

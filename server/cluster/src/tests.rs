@@ -89,6 +89,28 @@ fn an_update_changes_what_it_names_and_partitions_only_grow() {
     assert_eq!(kept.restored().metadata().topics, kept.state.metadata().topics);
 }
 
+/// Storage keeps small values only, and a topic is one row.
+#[test]
+fn the_row_of_the_largest_topic_stays_small() {
+    let mut kept = Kept::default();
+    kept.apply(&create(1, &"n".repeat(249), 9_000)).unwrap();
+    let longest = |kept: &Kept| kept.rows.values().map(Vec::len).max().unwrap();
+    assert!(longest(&kept) < 500, "{}", longest(&kept));
+    let count = |count| TopicUpdate { partition_count: Some(count), ..TopicUpdate::default() };
+    let mut refused = None;
+    for step in 1..300 {
+        // Groups of another topic come between.
+        kept.apply(&create(2, "other", 1)).unwrap();
+        kept.apply(&delete(2)).unwrap();
+        if let Err(error) = kept.apply(&update(1, count(9_000 + step))) {
+            refused = Some(error);
+        }
+    }
+    assert_eq!(refused, Some(MetadataError::TooManyExtensions { limit: 256 }));
+    assert!(longest(&kept) < 3_600, "{}", longest(&kept));
+    assert_eq!(kept.restored().metadata().topics, kept.state.metadata().topics);
+}
+
 #[test]
 fn bytes_that_are_no_command_change_nothing() {
     let mut kept = Kept::default();

@@ -97,7 +97,10 @@ impl<T> ReplicaGroup<T> {
                     "the state of replica group {group} is damaged: {error}"
                 ))
             };
-            applied = take_applied(&mut rows).map_err(malformed)?.unwrap_or(BOOTSTRAP_INDEX);
+            // The log is compacted by what was applied, no-ops included, and only commands move the
+            // row: what is gone above it was no command.
+            let row = take_applied(&mut rows).map_err(malformed)?.unwrap_or(BOOTSTRAP_INDEX);
+            applied = row.max(start);
             machine.restore(rows).map_err(malformed)?;
         }
         if applied > start {
@@ -326,6 +329,12 @@ impl<T> ReplicaGroup<T> {
         }
     }
 
+    /// Lets go of the entries in memory: the group is removed, and readers may hold its log for
+    /// long.
+    pub(crate) fn forget(&mut self) {
+        self.node.mut_store().forget();
+    }
+
     fn truncate_pending(&mut self, from: u64) {
         while self.pending.back().is_some_and(|pending| pending.index >= from) {
             self.pending.pop_back();
@@ -392,7 +401,7 @@ impl<T> ReplicaGroup<T> {
                 Ok(None)
             }
             Entry::Trim { before } => {
-                let start = self.node.mut_store().trim(before, write)?;
+                let start = self.node.mut_store().trim(before, entry.index, write)?;
                 Ok(Some(Receipt::Trimmed(start)))
             }
             Entry::Command(command) => {

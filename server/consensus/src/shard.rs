@@ -225,6 +225,7 @@ impl<T> Shard<T> {
     fn remove(&mut self, group: GroupId, out: &mut Vec<Output<T>>) {
         if let Some(mut replica) = self.groups.remove(&group) {
             replica.abandon(out);
+            replica.forget();
             self.dirty.remove(&group);
         }
         self.changes.push(GroupWrite { delete: true, ..GroupWrite::new(group) });

@@ -20,7 +20,17 @@ pub const MAX_RECORD_HEADER_BYTES: usize = 64 * KIB;
 /// The most bytes of gRPC metadata of a call.
 pub const MAX_METADATA_BYTES: usize = 16 * KIB;
 /// The most bytes that a compressed batch may have when it is decompressed.
-pub const MAX_DECOMPRESSED_BYTES: usize = 64 * MIB;
+pub const MAX_DECOMPRESSED_BYTES: usize = 16 * MIB;
+/// The most records that a compressed batch may say it holds: a record takes two bytes at least.
+pub const MAX_COMPRESSED_RECORDS: u32 = (MAX_DECOMPRESSED_BYTES / 2) as u32;
+/// The bytes of decompressed batches that wait for their readers, of all streams together.
+pub const DECOMPRESSED_BUDGET: usize = 8 * MAX_DECOMPRESSED_BYTES;
+/// The bytes that the committed offsets of one coordinator group may take in memory.
+pub const MAX_OFFSET_STATE_BYTES: usize = 16 * MIB;
+/// The most patterns of one Subscribe.
+pub const MAX_PATTERNS: usize = 16;
+/// The bytes that one compiled pattern may take.
+pub const MAX_COMPILED_PATTERN_BYTES: usize = 64 * KIB;
 /// The most partitions of one topic.
 pub const MAX_PARTITIONS_PER_TOPIC: u32 = 10_000;
 /// The most partitions of one broker, of all topics.
@@ -28,7 +38,7 @@ pub const MAX_PARTITIONS_PER_BROKER: usize = 50_000;
 /// The longest name of a topic or of a consumer group, in bytes.
 pub const MAX_NAME_BYTES: usize = 249;
 /// The most bytes that a consumer may keep beside a committed offset.
-pub const MAX_COMMIT_METADATA_BYTES: usize = 4 * KIB;
+pub const MAX_COMMIT_METADATA_BYTES: usize = 3 * KIB;
 /// The largest page of a list.
 pub const MAX_PAGE_SIZE: usize = 1_000;
 /// The page of a list where the request names none.

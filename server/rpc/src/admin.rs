@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::future::join_all;
 use ropewalk_broker::errors::ReadError;
 use ropewalk_broker::metrics::TrimCause;
 use ropewalk_broker::{Broker, Partition};
@@ -91,16 +92,18 @@ impl AdminService for Admin {
     ) -> Result<Response<pb::DeleteRecordsResponse>, Status> {
         let request = request.into_inner();
         let targets = self.read_targets(&request.topic, &request.targets)?;
-        let mut partitions = Vec::with_capacity(targets.len());
-        for (partition, before) in targets {
+        let metrics = &self.broker.config().metrics;
+        let trims = targets.iter().map(|(partition, before)| async {
             let old = partition.bounds().start;
-            let start = partition.trim(before).await.map_err(Failure::from)?;
-            self.broker.config().metrics.trimmed(TrimCause::Request, start.since(old));
-            partitions.push(pb::DeletedRecords {
+            let start = partition.trim(*before).await.map_err(Failure::from)?;
+            metrics.trimmed(TrimCause::Request, start.since(old));
+            Ok::<_, Failure>(pb::DeletedRecords {
                 partition: i32::try_from(partition.id.0).unwrap_or(i32::MAX),
                 log_start_offset: convert::offset(start),
-            });
-        }
+            })
+        });
+        // Side by side, so that they share a sync; all end, also when one fails.
+        let partitions = join_all(trims).await.into_iter().collect::<Result<_, _>>()?;
         Ok(Response::new(pb::DeleteRecordsResponse { partitions }))
     }
 

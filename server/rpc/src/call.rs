@@ -193,6 +193,19 @@ pub(crate) struct CallBody {
     is_over: bool,
 }
 
+impl CallBody {
+    /// Ends the body here: the trailers that say why.
+    fn end_with(&mut self, failure: Failure) -> Result<Frame<Bytes>, Status> {
+        self.is_over = true;
+        self.body = Body::empty();
+        let status = failure.into_status();
+        self.end.code = Some(status.code());
+        let mut trailers = HeaderMap::new();
+        status.add_header(&mut trailers)?;
+        Ok(Frame::trailers(trailers))
+    }
+}
+
 impl HttpBody for CallBody {
     type Data = Bytes;
     type Error = Status;
@@ -203,6 +216,11 @@ impl HttpBody for CallBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         if self.is_over {
             return Poll::Ready(None);
+        }
+        // First of all, as a body that always has more would never be found waiting.
+        let deadline = self.deadline.as_mut().map(|deadline| deadline.as_mut().poll(context));
+        if deadline.is_some_and(|polled| polled.is_ready()) {
+            return Poll::Ready(Some(self.end_with(Failure::timed_out())));
         }
         let polled = Pin::new(&mut self.body).poll_frame(context);
         if let Poll::Ready(frame) = &polled {
@@ -217,20 +235,11 @@ impl HttpBody for CallBody {
             }
             return polled;
         }
-        let deadline = self.deadline.as_mut().map(|deadline| deadline.as_mut().poll(context));
         let cut = self.cut.as_mut().map(|cut| cut.as_mut().poll(context));
-        let failure = match (deadline, cut) {
-            (Some(Poll::Ready(())), _) => Failure::timed_out(),
-            (_, Some(Poll::Ready(()))) => Failure::draining(),
-            _ => return Poll::Pending,
-        };
-        self.is_over = true;
-        self.body = Body::empty();
-        let status = failure.into_status();
-        self.end.code = Some(status.code());
-        let mut trailers = HeaderMap::new();
-        let added = status.add_header(&mut trailers);
-        Poll::Ready(Some(added.map(|()| Frame::trailers(trailers))))
+        if cut.is_some_and(|polled| polled.is_ready()) {
+            return Poll::Ready(Some(self.end_with(Failure::draining())));
+        }
+        Poll::Pending
     }
 
     fn is_end_stream(&self) -> bool {

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use futures::Stream;
+use prost::Message as _;
 use ropewalk_broker::errors::ReadError;
 use ropewalk_broker::offsets::{Committed, OffsetCommand};
 use ropewalk_broker::table::TableSnapshot;
@@ -15,7 +16,7 @@ use ropewalk_proto::broker::consumer_service_server::ConsumerService;
 use tonic::{Request, Response, Status};
 
 use crate::convert;
-use crate::failure::Failure;
+use crate::failure::{Failure, Reason};
 use crate::server::Drain;
 use crate::subscribe::check_offset;
 use crate::subscription::Subscription;
@@ -80,26 +81,42 @@ impl ConsumerService for Consumer {
     ) -> Result<Response<pb::GetCommittedOffsetsResponse>, Status> {
         let request = request.into_inner();
         check_group(&request.group)?;
-        let mut wanted = BTreeMap::new();
+        let named = request.topics.iter().map(|topic| topic.partitions.len().max(1)).sum();
+        if named > 0 {
+            check_count("topics", named)?;
+        }
+        let mut wanted: BTreeMap<_, BTreeSet<u32>> = BTreeMap::new();
         for topic in request.topics {
             let served = self.broker.topic(&topic.topic).map_err(Failure::from)?;
-            for id in &topic.partitions {
-                self.broker.partition(&served, (*id).into()).map_err(Failure::from)?;
+            let ids = wanted.entry(served.topic.id).or_default();
+            for id in topic.partitions {
+                let partition = self.broker.partition(&served, id.into()).map_err(Failure::from)?;
+                ids.insert(partition.id.0);
             }
-            wanted.insert(served.topic.id, topic.partitions);
         }
         let names = names_by_id(&self.broker.table());
-        let state = self.broker.offsets_of(&request.group).lock();
-        let mut offsets: Vec<_> = state
-            .of_group(&request.group)
+        let positions: Vec<_> = {
+            // Copied out: the group's shard waits for this lock.
+            let state = self.broker.offsets_of(&request.group).lock();
+            let positions = state.of_group(&request.group);
+            positions.map(|(topic, id, committed)| (topic, id, committed.clone())).collect()
+        };
+        let mut offsets: Vec<_> = positions
+            .iter()
             .filter(|(topic, partition, _)| is_wanted(&wanted, *topic, *partition))
             .filter_map(|(topic, partition, committed)| {
-                Some(committed_offset(names.get(&topic)?, partition, committed))
+                Some(committed_offset(names.get(topic)?, *partition, committed))
             })
             .collect();
-        drop(state);
         offsets.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
-        Ok(Response::new(pb::GetCommittedOffsetsResponse { offsets }))
+        let response = pb::GetCommittedOffsetsResponse { offsets };
+        let (limit, actual) = (limits::MAX_MESSAGE_BYTES, response.encoded_len());
+        if actual > limit {
+            let message = "the answer is too large for one message: name some topics only";
+            let failure = Failure::new(Reason::TooMany, message).with("limit", limit);
+            return Err(failure.with("actual", actual).into());
+        }
+        Ok(Response::new(response))
     }
 
     async fn list_offsets(
@@ -170,12 +187,13 @@ fn names_by_id(table: &TableSnapshot) -> BTreeMap<TopicId, String> {
     topics.map(|served| (served.topic.id, served.topic.name.clone())).collect()
 }
 
-fn is_wanted(wanted: &BTreeMap<TopicId, Vec<i32>>, topic: TopicId, partition: PartitionId) -> bool {
-    wanted.is_empty()
-        || wanted.get(&topic).is_some_and(|partitions| {
-            partitions.is_empty()
-                || partitions.iter().any(|id| u32::try_from(*id) == Ok(partition.0))
-        })
+fn is_wanted(
+    wanted: &BTreeMap<TopicId, BTreeSet<u32>>,
+    topic: TopicId,
+    partition: PartitionId,
+) -> bool {
+    let named = wanted.get(&topic);
+    wanted.is_empty() || named.is_some_and(|ids| ids.is_empty() || ids.contains(&partition.0))
 }
 
 fn committed_offset(

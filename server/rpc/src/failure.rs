@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use prost::Message;
 use ropewalk_broker::delivery::DeliveryError;
-use ropewalk_broker::errors::{AppendError, Missing, ReadError, TopicError};
+use ropewalk_broker::errors::{AppendError, CommitError, Missing, ReadError, TopicError};
 use ropewalk_broker::ingest::IngestError;
+use ropewalk_broker::offsets::OffsetError;
 use ropewalk_broker::{ProposeError, StorageError};
 use ropewalk_cluster::MetadataError;
 use ropewalk_core::names::NameError;
@@ -211,7 +212,7 @@ impl From<ProposeError> for Failure {
         let message = error.to_string();
         match error {
             ProposeError::NoGroup => {
-                Self::new(Reason::TopicNotFound, "the topic was deleted").with("resource", "")
+                Self::new(Reason::TopicNotFound, "the topic was deleted").with("resource", "topic")
             }
             ProposeError::NoLeader => Self::new(Reason::NoLeader, message + "; try again")
                 .retry_after(Duration::from_millis(100)),
@@ -270,6 +271,9 @@ impl From<MetadataError> for Failure {
             }
             MetadataError::TooManyPartitions { limit } => {
                 Self::new(Reason::TooMany, message).over_quota("partitions", limit)
+            }
+            MetadataError::TooManyExtensions { limit } => {
+                Self::new(Reason::TooMany, message).over_quota("extensions", limit)
             }
             MetadataError::OutOfRange(error) => {
                 Self::field(&format!("settings.{}", error.setting), message)
@@ -339,6 +343,20 @@ impl From<AppendError> for Failure {
             AppendError::Overloaded { limit } => Self::new(Reason::Overloaded, message)
                 .over_quota("append_budget", limit)
                 .retry_after(Duration::from_millis(500)),
+        }
+    }
+}
+
+impl From<CommitError> for Failure {
+    fn from(error: CommitError) -> Self {
+        let message = error.to_string();
+        match error {
+            CommitError::Propose(error) => error.into(),
+            CommitError::Reserve(error) => error.into(),
+            CommitError::Offsets(OffsetError::TooMany { limit }) => {
+                Self::new(Reason::TooMany, message).over_quota("committed_offsets", limit)
+            }
+            CommitError::Offsets(OffsetError::Malformed(error)) => Self::internal(&error),
         }
     }
 }

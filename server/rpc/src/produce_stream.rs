@@ -108,11 +108,13 @@ impl ProduceSession {
                 // The channel has room for it; the session is gone when it is closed.
                 let _ = ended.try_send((number, answer(correlation, result)));
             };
-            let refused = match Append::plan(&broker, request).await {
-                Ok(append) => append.submit(&broker, None, done).await.err()?,
-                Err(failure) => failure,
-            };
-            Some((number, answer(correlation, Err(refused))))
+            match Append::plan(&broker, request, None).await {
+                Ok(append) => {
+                    append.submit(&broker, done).await;
+                    None
+                }
+                Err(refused) => Some((number, answer(correlation, Err(refused)))),
+            }
         })
     }
 }

@@ -8,7 +8,10 @@ use bytes::Bytes;
 use ropewalk_broker::errors::AppendError;
 use ropewalk_broker::ingest::{self, Payload};
 use ropewalk_broker::metrics::AppendDurability;
+use ropewalk_broker::partition::Reserved;
 use ropewalk_broker::{Appended, Broker, Durability, Partition, ProposeError};
+use ropewalk_core::batch::HEADER_BYTES;
+use ropewalk_core::limits::MAX_COMPRESSED_RECORDS;
 use ropewalk_core::{BatchDraft, Compression, Offset};
 use ropewalk_proto::broker as pb;
 use ropewalk_proto::broker::producer_service_server::ProducerService;
@@ -36,13 +39,14 @@ impl ProducerService for Producer {
         request: Request<pb::ProduceRequest>,
     ) -> Result<Response<pb::ProduceResponse>, Status> {
         let (done, ended) = oneshot::channel();
-        let append = Append::plan(&self.broker, request.into_inner()).await?;
+        let wait = Some(RESERVE_TIMEOUT);
+        let append = Append::plan(&self.broker, request.into_inner(), wait).await?;
         append
-            .submit(&self.broker, Some(RESERVE_TIMEOUT), move |answer| {
+            .submit(&self.broker, move |answer| {
                 // Nobody waits any more: the call was given up, and the records stand all the same.
                 let _ = done.send(answer);
             })
-            .await?;
+            .await;
         match ended.await {
             Ok(answer) => Ok(Response::new(answer?)),
             Err(_) => Err(Failure::draining().into()),
@@ -72,21 +76,27 @@ pub(crate) struct Append {
     parts: Vec<Part>,
     durability: Durability,
     expected: Option<Offset>,
+    reserved: Reserved,
 }
 
 impl Append {
-    /// Checks a request. Nothing of it is appended when it is refused here.
+    /// Checks a request, once memory is free for it. Nothing of it is appended when it is refused.
     pub(crate) async fn plan(
         broker: &Broker,
         request: pb::ProduceRequest,
+        reserve_timeout: Option<Duration>,
     ) -> Result<Self, Failure> {
-        let planned = Self::plan_inner(broker, request).await;
+        let planned = Self::plan_inner(broker, request, reserve_timeout).await;
         planned.inspect_err(|failure| {
             broker.config().metrics.produce_failed(failure.reason().name());
         })
     }
 
-    async fn plan_inner(broker: &Broker, request: pb::ProduceRequest) -> Result<Self, Failure> {
+    async fn plan_inner(
+        broker: &Broker,
+        request: pb::ProduceRequest,
+        reserve_timeout: Option<Duration>,
+    ) -> Result<Self, Failure> {
         let durability = convert::read_durability(request.durability)?;
         let expected = request.expected.map(|pb::produce_request::Expected::ExpectedOffset(at)| {
             let negative = "`expected_offset` cannot be negative: the first offset is 0";
@@ -96,12 +106,14 @@ impl Append {
         let payload = read_payload(request.data, request.compression, request.record_count)?;
         let topic = broker.topic_for_use(&request.topic).await.map_err(AppendError::Create)?;
         let settings = &topic.topic.settings;
+        // Before the payload is copied: what waits for memory has none of its own.
+        let reserved = broker.reserve(payload.len() + HEADER_BYTES, reserve_timeout).await?;
         let mut parts = Vec::new();
         if let Some(id) = request.partition {
             let partition = broker.partition(&topic, id.into())?;
             let draft = ingest::prepare(&payload, settings)?;
             parts.push(Part { partition, draft, indexes: Vec::new() });
-            return Ok(Self { parts, durability, expected });
+            return Ok(Self { parts, durability, expected, reserved });
         }
         if expected.is_some() {
             let message =
@@ -128,19 +140,16 @@ impl Append {
                 parts.push(Part { partition, draft, indexes: placed.indexes });
             }
         }
-        Ok(Self { parts, durability, expected })
+        Ok(Self { parts, durability, expected, reserved })
     }
 
-    /// Appends it, once memory is free for it. `done` is told how it ended, on a thread that must
-    /// not be kept waiting; an error that is returned is told nowhere else.
+    /// Appends it. `done` is told how it ended, on a thread that must not be kept waiting.
     pub(crate) async fn submit(
         self,
         broker: &Broker,
-        reserve_timeout: Option<Duration>,
         done: impl FnOnce(Result<pb::ProduceResponse, Failure>) + Send + 'static,
-    ) -> Result<(), Failure> {
-        let bytes = self.parts.iter().map(|part| part.draft.len()).sum();
-        let mut reserved = broker.reserve(bytes, reserve_timeout).await?;
+    ) {
+        let mut reserved = self.reserved;
         let metrics = Arc::clone(&broker.config().metrics);
         let clock = Arc::clone(&broker.config().clock);
         let begun = clock.monotonic();
@@ -170,7 +179,6 @@ impl Append {
                 failed.finish(Err(ProposeError::NoLeader));
             }
         }
-        Ok(())
     }
 }
 
@@ -197,9 +205,11 @@ fn read_payload(
                 let message = "`compression` must name the codec of `compressed`";
                 return Err(Failure::field("compression", message));
             }
-            let count = u32::try_from(record_count).ok().filter(|count| *count > 0);
+            let range = 1..=MAX_COMPRESSED_RECORDS;
+            let count = u32::try_from(record_count).ok().filter(|count| range.contains(count));
             let missing = "`record_count` must give the number of records in `compressed`";
-            let record_count = count.ok_or_else(|| Failure::field("record_count", missing))?;
+            let refused = || Failure::field("record_count", missing).with("actual", record_count);
+            let record_count = count.ok_or_else(refused)?;
             Ok(Payload::Compressed { codec, bytes, record_count })
         }
         // A record set without records is a field without bytes, which some encoders leave out.

@@ -29,8 +29,11 @@ const STREAM_WINDOW: u32 = 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 /// Answers that a connection holds for one stream while the client does not read.
 const SEND_BUFFER: usize = 512 * 1024;
-/// How long a connection may stay without its first byte.
-const FIRST_BYTE: Duration = Duration::from_secs(10);
+/// What every HTTP/2 connection begins with (RFC 9113, section 3.4), how long a client may take to
+/// send it, and how often it is looked for once a part of it is there.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const PREFACE_TIMEOUT: Duration = Duration::from_secs(10);
+const PREFACE_PAUSE: Duration = Duration::from_millis(20);
 /// How long the port rests after the system would give it no connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -192,6 +195,23 @@ async fn services(broker: &Arc<Broker>, drain: &Drain) -> (HealthReporter, Route
     (health, routes.routes())
 }
 
+/// Waits for the beginning of an HTTP/2 connection; `false` where something else comes. Nothing
+/// bounds it in hyper, and a connection that says nothing would hold its place for ever.
+async fn speaks_http2(stream: &TcpStream) -> bool {
+    let mut seen = [0; PREFACE.len()];
+    loop {
+        match stream.peek(&mut seen).await {
+            Ok(count) if count > 0 && PREFACE.starts_with(&seen[..count]) => {
+                if count == PREFACE.len() {
+                    return true;
+                }
+                tokio::time::sleep(PREFACE_PAUSE).await;
+            }
+            _ => return false,
+        }
+    }
+}
+
 async fn connection(
     stream: TcpStream,
     config: ServerConfig,
@@ -202,11 +222,10 @@ async fn connection(
     let _active = active;
     // Answers are small and must not wait for more of them.
     let _ = stream.set_nodelay(true);
-    let mut first = [0];
-    let first_byte = tokio::time::timeout(FIRST_BYTE, stream.peek(&mut first));
+    let preface = tokio::time::timeout(PREFACE_TIMEOUT, speaks_http2(&stream));
     let mut draining = drain.clone();
     let is_open = tokio::select! {
-        peeked = first_byte => matches!(peeked, Ok(Ok(1))),
+        speaks = preface => speaks.unwrap_or(false),
         () = draining.begun() => false,
     };
     if !is_open {

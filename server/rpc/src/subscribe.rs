@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use regex::Regex;
+use regex::bytes::{Regex, RegexBuilder};
 use ropewalk_broker::Partition;
 use ropewalk_broker::broker::Broker;
 use ropewalk_broker::delivery::{Accepted, DeliveryOptions};
@@ -14,7 +14,7 @@ use ropewalk_core::{GroupId, Offset, Timestamp, limits, names};
 use ropewalk_proto::broker as pb;
 
 use crate::convert;
-use crate::failure::Failure;
+use crate::failure::{Failure, Reason};
 
 /// Where reading starts, as the request says.
 #[derive(Clone, Debug)]
@@ -70,8 +70,13 @@ impl SubscribePlan {
             let message = format!("`topics` must select 1 to {limit} topics");
             return Err(Failure::field("topics", message).with("actual", request.topics.len()));
         }
-        let selections =
+        let selections: Vec<_> =
             request.topics.into_iter().map(read_selection).collect::<Result<_, _>>()?;
+        let is_pattern = |selection: &&Selection| matches!(selection, Selection::Pattern(_));
+        if selections.iter().filter(is_pattern).count() > limits::MAX_PATTERNS {
+            let message = format!("`topics` must hold at most {} patterns", limits::MAX_PATTERNS);
+            return Err(Failure::field("topics", message).with("limit", limits::MAX_PATTERNS));
+        }
         let mut accepted = Accepted::default();
         for codec in request.accepted_compressions {
             accepted.insert(convert::read_compression(codec, "accepted_compressions")?);
@@ -93,19 +98,23 @@ impl SubscribePlan {
     ) -> Result<Vec<(Arc<Partition>, Start)>, Failure> {
         let mut found = Vec::new();
         let mut seen = BTreeSet::new();
-        // What is named comes first: a pattern adds what is not.
-        let is_pattern = |selection: &&Selection| matches!(selection, Selection::Pattern(_));
-        let named = self.selections.iter().filter(|selection| !is_pattern(selection));
-        for selection in named.chain(self.selections.iter().filter(is_pattern)) {
-            for topic in topics_of(broker, selection).await? {
-                for (partition, start) in self.partitions_of(broker, selection, &topic)? {
-                    if seen.insert(partition.group) {
-                        found.push((partition, start));
-                    } else if matches!(selection, Selection::Name { .. }) {
-                        return Err(twice(&partition));
-                    }
+        for selection in &self.selections {
+            let Selection::Name { name, partitions } = selection else { continue };
+            let topic = broker.topic_for_use(name).await.map_err(ReadError::Create)?;
+            for (partition, start) in self.named_partitions(broker, &topic, partitions)? {
+                if !seen.insert(partition.group) {
+                    return Err(twice(&partition));
                 }
+                found.push((partition, start));
             }
+            check_count(found.len())?;
+        }
+        // What is named comes first: a pattern adds what is not.
+        let table = broker.table();
+        for topic in table.topics.values().filter(|topic| self.matches(&topic.topic.name)) {
+            let new = topic.partitions.iter().filter(|new| seen.insert(new.group));
+            found.extend(new.map(|new| (Arc::clone(new), self.default_start.clone())));
+            check_count(found.len())?;
         }
         Ok(found)
     }
@@ -120,12 +129,13 @@ impl SubscribePlan {
         let mut found = Vec::new();
         for topic in table.topics.values() {
             let name = &topic.topic.name;
-            let is_selected = self.selections.iter().any(|selection| match selection {
+            let is_named = self.selections.iter().any(|selection| match selection {
                 Selection::Name { name: other, partitions } => {
                     name == other && partitions.is_empty()
                 }
-                Selection::Pattern(pattern) => matches(pattern, name),
+                Selection::Pattern(_) => false,
             });
+            let is_selected = is_named || self.matches(name);
             if is_selected {
                 let new = topic.partitions.iter().filter(|new| !known.contains(&new.group));
                 found.extend(new.cloned());
@@ -141,28 +151,41 @@ impl SubscribePlan {
             .any(|selection| matches!(selection, Selection::Name { name, .. } if name == topic))
     }
 
-    fn partitions_of(
+    /// Whether a pattern matches a topic.
+    fn matches(&self, name: &str) -> bool {
+        self.selections.iter().any(|selection| match selection {
+            Selection::Pattern(pattern) => matches(pattern, name),
+            Selection::Name { .. } => false,
+        })
+    }
+
+    fn named_partitions(
         &self,
         broker: &Broker,
-        selection: &Selection,
         topic: &ServedTopic,
+        partitions: &[(i32, Option<Start>)],
     ) -> Result<Vec<(Arc<Partition>, Start)>, Failure> {
-        match selection {
-            Selection::Name { partitions, .. } if !partitions.is_empty() => partitions
-                .iter()
-                .map(|(id, start)| {
-                    let start = start.clone().unwrap_or_else(|| self.default_start.clone());
-                    Ok((broker.partition(topic, (*id).into())?, start))
-                })
-                .collect(),
-            _ => {
-                let start = |partition: &Arc<Partition>| {
-                    (Arc::clone(partition), self.default_start.clone())
-                };
-                Ok(topic.partitions.iter().map(start).collect())
-            }
+        if partitions.is_empty() {
+            let start =
+                |partition: &Arc<Partition>| (Arc::clone(partition), self.default_start.clone());
+            return Ok(topic.partitions.iter().map(start).collect());
         }
+        let named = partitions.iter().map(|(id, start)| {
+            let start = start.clone().unwrap_or_else(|| self.default_start.clone());
+            Ok((broker.partition(topic, (*id).into())?, start))
+        });
+        named.collect()
     }
+}
+
+/// The events that name every partition of a stream must fit a message.
+pub(crate) fn check_count(partitions: usize) -> Result<(), Failure> {
+    let limit = limits::MAX_PARTITIONS_PER_REQUEST;
+    if partitions <= limit {
+        return Ok(());
+    }
+    let message = format!("one stream reads at most {limit} partitions: open several");
+    Err(Failure::new(Reason::TooMany, message).with("limit", limit).with("actual", partitions))
 }
 
 fn twice(partition: &Partition) -> Failure {
@@ -173,21 +196,8 @@ fn twice(partition: &Partition) -> Failure {
     Failure::field("topics", message)
 }
 
-async fn topics_of(broker: &Broker, selection: &Selection) -> Result<Vec<ServedTopic>, Failure> {
-    match selection {
-        Selection::Name { name, .. } => {
-            Ok(vec![broker.topic_for_use(name).await.map_err(ReadError::Create)?])
-        }
-        Selection::Pattern(pattern) => {
-            let table = broker.table();
-            let matching = table.topics.values().filter(|t| matches(pattern, &t.topic.name));
-            Ok(matching.cloned().collect())
-        }
-    }
-}
-
 fn matches(pattern: &Regex, name: &str) -> bool {
-    !names::is_internal(name) && pattern.is_match(name)
+    !names::is_internal(name) && pattern.is_match(name.as_bytes())
 }
 
 /// The offset at which a partition is read first. A position may be below the log start: the reader
@@ -289,8 +299,17 @@ fn read_pattern(pattern: &str) -> Result<Regex, Failure> {
         let message = format!("`topics.pattern` must have 1 to {limit} bytes");
         return Err(Failure::field("topics.pattern", message));
     }
-    Regex::new(&format!("^(?:{pattern})$")).map_err(|error| {
-        let message = format!("`topics.pattern` is not a regular expression: {error}");
+    // Names are ASCII, and a small pattern can compile to something large.
+    let compile = |pattern: &str| {
+        RegexBuilder::new(pattern)
+            .unicode(false)
+            .size_limit(limits::MAX_COMPILED_PATTERN_BYTES)
+            .dfa_size_limit(limits::MAX_COMPILED_PATTERN_BYTES)
+            .build()
+    };
+    // Alone first: what is not one expression by itself could close the group around it.
+    compile(pattern).and_then(|_| compile(&format!("^(?:{pattern})$"))).map_err(|error| {
+        let message = format!("`topics.pattern` is not a usable regular expression: {error}");
         Failure::field("topics.pattern", message)
     })
 }
@@ -373,6 +392,8 @@ mod tests {
         let pattern = read_pattern("logs|__.*").unwrap();
         assert!(matches(&pattern, "logs"));
         assert!(!matches(&pattern, "logs2") && !matches(&pattern, "__own"));
-        assert!(read_pattern("(").is_err() && read_pattern("").is_err());
+        for refused in ["(", "", "a)|(?:b", r"(a{200}){200}"] {
+            assert!(read_pattern(refused).is_err(), "{refused}");
+        }
     }
 }

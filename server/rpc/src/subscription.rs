@@ -23,7 +23,7 @@ use tonic::Status;
 use crate::convert;
 use crate::failure::Failure;
 use crate::server::Drain;
-use crate::subscribe::{Stop, SubscribePlan, resolve_start, resolve_stop};
+use crate::subscribe::{Stop, SubscribePlan, check_count, resolve_start, resolve_stop};
 
 pub(crate) struct Subscription {
     broker: Arc<Broker>,
@@ -105,17 +105,21 @@ impl Subscription {
             let heartbeat = self.last_sent + self.plan.heartbeat;
             tokio::select! {
                 biased;
-                event = self.follower.next() => {
-                    let (slot, event) = event.map_err(ReadError::from)?;
-                    match self.event(slot, event) {
-                        Some(event) => self.ready.push_back(event),
-                        None => return Ok(None),
-                    }
-                }
                 changed = self.table.changed() => {
                     changed.map_err(|_| Failure::draining())?;
                     self.follow_table().await?;
                 }
+                event = self.follower.next() => match event {
+                    Ok((slot, event)) => match self.event(slot, event) {
+                        Some(event) => self.ready.push_back(event),
+                        None => return Ok(None),
+                    },
+                    // The log of a topic that was deleted meanwhile is not damaged, but gone.
+                    Err(_) if self.table.has_changed().unwrap_or(false) => {
+                        self.follow_table().await?;
+                    }
+                    Err(error) => return Err(ReadError::from(error).into()),
+                },
                 () = self.drain.begun() => return Err(Failure::draining()),
                 () = tokio::time::sleep_until(heartbeat) => {
                     self.ready.push_back(Event::Heartbeat(self.heartbeat()));
@@ -175,7 +179,9 @@ impl Subscription {
             return Ok(());
         }
         let mut positions = Vec::new();
-        for partition in self.plan.later_partitions(&self.broker, &self.known) {
+        let later = self.plan.later_partitions(&self.broker, &self.known);
+        check_count(self.known.len() + later.len())?;
+        for partition in later {
             let from = partition.bounds().start;
             let until = resolve_stop(&partition, self.plan.stop).await?;
             self.known.insert(partition.group);

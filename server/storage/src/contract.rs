@@ -6,7 +6,7 @@
 
 use ropewalk_core::GroupId;
 
-use crate::engine::{GroupWrite, Result, StorageError};
+use crate::engine::{GroupWrite, MAX_ROW_BYTES, Result, StorageError};
 
 /// Which indexes a log holds: those after `start`, up to and with `last`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +64,9 @@ pub(crate) fn check(
         }
         (None, Some(_)) => created(write)?,
     };
+    if write.rows.iter().any(|(key, row)| row_bytes(key, row.as_deref()) > MAX_ROW_BYTES) {
+        return Err(refuse(write.group, "a row that is too large"));
+    }
     if write.append.windows(2).any(|pair| pair[0].index + 1 != pair[1].index) {
         return Err(refuse(write.group, "entries whose indexes are not consecutive"));
     }
@@ -100,6 +103,10 @@ fn change(
     }
     let cut_from = (first.index <= before.last).then_some(first.index);
     Ok(SpanChange { span: Span { start, last: last.index.max(start) }, cut_from })
+}
+
+fn row_bytes(key: &[u8], row: Option<&[u8]>) -> usize {
+    key.len() + row.map_or(0, <[u8]>::len)
 }
 
 fn created(write: &GroupWrite) -> Result<Span> {

@@ -134,6 +134,10 @@ pub struct LogStart {
     pub newest_gone: Timestamp,
 }
 
+/// The most bytes of a row, its key included: sled puts larger values into files that no sync of
+/// ours covers.
+pub const MAX_ROW_BYTES: usize = 4_000;
+
 /// A replica group on this broker.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GroupState {
@@ -165,15 +169,16 @@ pub struct GroupWrite {
     pub hard_state: Option<HardState>,
     /// Raft's membership.
     pub conf_state: Option<ConfState>,
-    /// Entries, with consecutive indexes, which follow an entry of the log or its start. Whatever the
-    /// log holds from the first of them on is replaced.
+    /// Entries, with consecutive indexes, which follow an entry of the log or its start. Whatever
+    /// the log holds from the first of them on is replaced.
     pub append: Vec<LogEntry>,
     /// The log starts here from now on; entries up to its index go, those of the same write too. A
-    /// start never goes back. Where it lies beyond the log, or where the log has another term at its
-    /// index, it is that of a snapshot: the whole log goes, but for entries of the same write that
-    /// follow it.
+    /// start never goes back. Where it lies beyond the log, or where the log has another term at
+    /// its index, it is that of a snapshot: the whole log goes, but for entries of the same write
+    /// that follow it.
     pub start: Option<LogStart>,
-    /// Rows of the group's state machine: a value to put, or nothing to delete.
+    /// Rows of the group's state machine: a value to put, or nothing to delete. A key and its value
+    /// have at most [`MAX_ROW_BYTES`] together.
     pub rows: Vec<(Vec<u8>, Option<Vec<u8>>)>,
 }
 

@@ -17,8 +17,8 @@ pub(crate) fn sync(path: &Path) -> Result<()> {
     synced.map_err(|source| io_error("sync", path, source))
 }
 
-/// Opens or creates a file of which every later write, through any descriptor, is durable and in place
-/// before the call that writes returns. Says whether the filesystem can do that.
+/// Opens or creates a file of which every later write, through any descriptor, is durable and in
+/// place before the call that writes returns. Says whether the filesystem can do that.
 pub(crate) fn open_write_through(path: &Path) -> Result<(File, bool)> {
     let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path);
     let file = file.map_err(|source| io_error("open", path, source))?;

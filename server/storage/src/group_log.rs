@@ -223,7 +223,7 @@ impl GroupLog {
 
     /// Moves the log start up to an offset at or below the high watermark; readers see it at once.
     /// Returns the log start, which an offset at or below it leaves as it is.
-    pub fn trim(&mut self, before: Offset, write: &mut GroupWrite) -> Result<Offset> {
+    pub fn trim(&mut self, before: Offset, applied: u64, write: &mut GroupWrite) -> Result<Offset> {
         let (start, last_index) = {
             let view = self.view.lock();
             (view.start, view.last_index)
@@ -234,7 +234,7 @@ impl GroupLog {
         }
         // The first entry that stays is the one that ends after the offset; without one, the last
         // entry stays, as its facts are what the next one continues from.
-        let (mut low, mut high) = (start.index + 1, last_index);
+        let (mut low, mut high) = (start.index + 1, last_index.min(applied));
         while low < high {
             let middle = low + (high - low) / 2;
             if self.meta(middle)?.end_offset() > before {
@@ -300,6 +300,11 @@ impl GroupLog {
     pub fn evict(&mut self, index: u64) {
         debug_assert!(index <= self.durable_index, "only durable entries leave the memory");
         self.view.lock().tail.drop_to(index);
+    }
+
+    /// Forgets all entries in memory: nobody reads this log any more.
+    pub fn forget(&mut self) {
+        self.view.lock().tail.drop_to(u64::MAX);
     }
 
     /// The entries after an index, with their data: what a start has to apply.

@@ -59,7 +59,7 @@ impl Bench {
 
     fn trim(&mut self, before: u64) -> u64 {
         let mut write = GroupWrite::new(GROUP);
-        let start = self.log.trim(Offset(before), &mut write).unwrap();
+        let start = self.log.trim(Offset(before), self.log.last(), &mut write).unwrap();
         self.write(write);
         start.0
     }

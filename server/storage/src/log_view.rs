@@ -217,10 +217,27 @@ impl LogReader {
         time: Timestamp,
         find_in: impl Fn(&StoredBatch, Offset) -> Option<(Offset, Timestamp)>,
     ) -> Result<Option<(Offset, Timestamp)>> {
-        let (start, end) = {
-            let view = self.view.lock();
-            (view.start, view.last_index + 1)
-        };
+        loop {
+            let (start, end) = {
+                let view = self.view.lock();
+                (view.start, view.last_index + 1)
+            };
+            match self.find_time_from(start, end, time, &find_in) {
+                // Retention took the entries that were being looked at: those after them remain.
+                Ok(None) | Err(StorageError::Missing { .. })
+                    if self.view.lock().start.index != start.index => {}
+                found => return found,
+            }
+        }
+    }
+
+    fn find_time_from(
+        &self,
+        start: LogStart,
+        end: u64,
+        time: Timestamp,
+        find_in: &impl Fn(&StoredBatch, Offset) -> Option<(Offset, Timestamp)>,
+    ) -> Result<Option<(Offset, Timestamp)>> {
         // The running maximum rises past `time` at the first entry that has such a record, unless a
         // record that is gone had risen past it before: then every entry is asked.
         let mut index = if start.newest_gone < time {

@@ -2,9 +2,9 @@
 //!
 //! One tree, one key schema ([`keys`]), values with a version and a checksum ([`value`]). A write
 //! becomes one sled batch ([`plan`]), which sled makes atomic; a write-through file and our own
-//! fdatasync make it durable ([`source`]). Where each log begins and ends is also kept in memory: it
-//! decides what readers see, so that what lies outside is garbage, to be removed at leisure. Nothing
-//! here knows what an entry means.
+//! fdatasync make it durable ([`source`]). Where each log begins and ends is also kept in memory:
+//! it decides what readers see, so that what lies outside is garbage, to be removed at leisure.
+//! Nothing here knows what an entry means.
 
 mod keys;
 mod load;

@@ -39,9 +39,10 @@ impl Source {
         let index = dir.join("index");
         let path = index.join("db");
         fs::create_dir_all(&index).map_err(|source| io_error("create", &index, source))?;
-        // sled reuses the place of what it has moved as soon as the move is on its way to the disk. Only
-        // where each write is durable before the next begins, a power cut cannot take both; and what an
-        // earlier process left in the kernel's cache must be durable before it counts as stored.
+        // sled reuses the place of what it has moved as soon as the move is on its way to the disk.
+        // Only where each write is durable before the next begins, a power cut cannot take both;
+        // and what an earlier process left in the kernel's cache must be durable before it counts
+        // as stored.
         let (file, write_through) = files::open_write_through(&path)?;
         if cfg!(target_os = "linux") && !write_through {
             tracing::warn!(

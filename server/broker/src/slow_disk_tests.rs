@@ -1,0 +1,112 @@
+//! Readers of a disk that takes longer than they are given at a time.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ropewalk_cluster::TopicSettings;
+use ropewalk_consensus::Durability;
+use ropewalk_core::{GroupId, NodeId, Offset, SystemClock};
+use ropewalk_storage::engine::EntryMeta;
+use ropewalk_storage::memory::MemoryEngine;
+use ropewalk_storage::{Engine, GroupState, LogEntry, Result, WriteBatch};
+
+use crate::delivery::{Accepted, DeliveryOptions};
+use crate::follow::FollowEvent;
+use crate::ingest::{Payload, prepare};
+use crate::metrics::Metrics;
+use crate::{Broker, BrokerConfig, BrokerTasks};
+
+/// A store in memory whose reads of entries take their time.
+struct SlowEngine(MemoryEngine);
+
+const READ: Duration = Duration::from_millis(150);
+
+impl Engine for SlowEngine {
+    fn groups(&self) -> Result<Vec<GroupState>> {
+        self.0.groups()
+    }
+
+    fn write(&self, batches: &[WriteBatch]) -> Result<()> {
+        self.0.write(batches)
+    }
+
+    fn meta(&self, group: GroupId, index: u64) -> Result<Option<EntryMeta>> {
+        self.0.meta(group, index)
+    }
+
+    #[allow(clippy::disallowed_methods)] // The slowness is what is tested.
+    fn entries(&self, group: GroupId, range: Range<u64>, max_bytes: u64) -> Result<Vec<LogEntry>> {
+        std::thread::sleep(READ);
+        self.0.entries(group, range, max_bytes)
+    }
+
+    fn rows(&self, group: GroupId, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        self.0.rows(group, prefix)
+    }
+
+    fn reclaim(&self) -> Result<bool> {
+        self.0.reclaim()
+    }
+
+    fn size_bytes(&self) -> u64 {
+        self.0.size_bytes()
+    }
+
+    fn close(&self) -> Result<()> {
+        self.0.close()
+    }
+}
+
+async fn start(engine: Arc<dyn Engine>) -> (Arc<Broker>, BrokerTasks) {
+    let config = BrokerConfig {
+        engine,
+        clock: Arc::new(SystemClock::default()),
+        metrics: Arc::new(Metrics::noop()),
+        on_fatal: Arc::new(|error| panic!("{error}")),
+        node: NodeId(1),
+        cluster_id: "cluster".to_owned(),
+        address: "localhost:9092".to_owned(),
+        version: "0".to_owned(),
+        shards: 1,
+        append_budget: 1 << 20,
+        // Nothing stays in memory once it is on disk.
+        tail_budget: 0,
+        auto_create: true,
+        default_partitions: 1,
+        retention_interval: Duration::from_secs(60),
+    };
+    Broker::start(config).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_goes_on_while_its_reader_looks_away() {
+    let (broker, tasks) = start(Arc::new(SlowEngine(MemoryEngine::default()))).await;
+    let topic = broker.topic_for_use("t").await.unwrap();
+    let partition = broker.partition(&topic, 0).unwrap();
+    let payload = Payload::Records(vec![0x0a, 0].into());
+    let draft = prepare(&payload, &TopicSettings::default()).unwrap();
+    let reserved = broker.reserve(draft.len(), None).await.unwrap();
+    let (done, ended) = tokio::sync::oneshot::channel();
+    let tell = move |result| done.send(result).unwrap();
+    partition.append(draft, None, Durability::Quorum, reserved, tell).await.unwrap();
+    ended.await.unwrap().unwrap();
+
+    let options = DeliveryOptions { accepted: Accepted::default(), text: false, max_bytes: 1024 };
+    let mut follower = broker.follower(options);
+    follower.add(partition, Offset(0), None);
+    // A heartbeat that is due every 20 ms gives up the wait each time.
+    let mut turns = 0;
+    let event = loop {
+        match tokio::time::timeout(Duration::from_millis(20), follower.next()).await {
+            Ok(event) => break event.unwrap().1,
+            Err(_) => turns += 1,
+        }
+        assert!(turns < 500, "the read never ends");
+    };
+    assert!(turns > 0, "the entry was still in memory");
+    assert!(matches!(event, FollowEvent::Records(delivery) if delivery.record_count == 1));
+    drop(follower);
+    drop(broker);
+    tasks.stop().await.unwrap();
+}
