@@ -15,7 +15,7 @@ type CommittedOffset struct {
 	TopicPartition
 	// Offset is the next one to read.
 	Offset int64
-	// Metadata is anything the consumer wants to keep beside it, at most 4 KiB.
+	// Metadata is anything the consumer wants to keep beside it, at most 3 KiB.
 	Metadata string
 	// CommitTime is when it was committed, by the broker's clock. Commits do not look at it.
 	CommitTime time.Time

@@ -159,7 +159,7 @@ impl Group {
         self.commit_with_metadata(with_metadata).await
     }
 
-    /// As [`commit`](Group::commit), with up to 4 KiB of anything beside each position.
+    /// As [`commit`](Group::commit), with up to 3 KiB of anything beside each position.
     ///
     /// # Errors
     ///

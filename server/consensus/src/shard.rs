@@ -15,13 +15,18 @@ use ropewalk_storage::{Engine, GroupState, GroupWrite, StorageError, WriteBatch}
 
 use crate::group::{Handed, ReplicaGroup};
 use crate::machine::StateMachine;
-use crate::proposal::{Proposal, ProposeError, Receipt};
+use crate::proposal::{Proposal, ProposalKind, ProposeError, Receipt};
 
 /// This many batches are on their way to the disk at most.
 pub const MAX_WRITES_IN_FLIGHT: usize = 4;
 
 /// What an entry takes in memory beside its data.
 const ENTRY_OVERHEAD_BYTES: u64 = 256;
+
+/// Batches of this many bytes are taken up for one write; what comes after waits for the next.
+/// Without the bound, producers that do not wait for the disk make writes as large as their budget,
+/// and readers see their records in jumps of a third of a second.
+const MAX_WRITE_BYTES: usize = 1024 * 1024;
 
 /// A group to take up.
 pub struct NewGroup {
@@ -103,6 +108,10 @@ pub struct Shard<T> {
     in_flight: VecDeque<(u64, Vec<Handed>)>,
     next_number: u64,
     recent: Recent,
+    /// Proposals that wait until the next write has room, oldest first. Their bytes are reserved.
+    backlog: VecDeque<(GroupId, Proposal<T>)>,
+    /// The bytes of the batches that were taken up for the next write.
+    gathered: usize,
 }
 
 /// Entries in memory, of all groups, in the order in which they came: the oldest leave first.
@@ -125,6 +134,8 @@ impl<T> Shard<T> {
             in_flight: VecDeque::new(),
             next_number: 0,
             recent: Recent { budget: tail_budget, bytes: 0, entries: VecDeque::new() },
+            backlog: VecDeque::new(),
+            gathered: 0,
         }
     }
 
@@ -143,7 +154,8 @@ impl<T> Shard<T> {
     /// Whether nothing waits to be written, or for a write.
     #[must_use]
     pub fn is_written(&self) -> bool {
-        self.changes.is_empty() && self.dirty.is_empty() && self.in_flight.is_empty()
+        let is_idle = self.changes.is_empty() && self.dirty.is_empty() && self.backlog.is_empty();
+        is_idle && self.in_flight.is_empty()
     }
 
     /// Takes one input. `flush` must follow, after any number of steps.
@@ -161,16 +173,13 @@ impl<T> Shard<T> {
                     group.set_policy(policy);
                 }
             }
-            Input::Propose(group, proposal) => match self.groups.get_mut(&group) {
-                Some(replica) => {
-                    replica.propose(proposal, now, out);
-                    self.dirty.insert(group);
+            Input::Propose(group, proposal) => {
+                if self.backlog.is_empty() && self.gathered < MAX_WRITE_BYTES {
+                    self.propose(now, group, proposal, out);
+                } else {
+                    self.backlog.push_back((group, proposal));
                 }
-                None => {
-                    let result = Err(ProposeError::NoGroup);
-                    out.push(Output::Reply { to: proposal.reply, result });
-                }
-            },
+            }
             Input::Durable(number) => self.on_durable(number, out),
             Input::Tick => self.write_commits(),
         }
@@ -179,9 +188,40 @@ impl<T> Shard<T> {
 
     /// Gathers what the groups want written, applies what is committed, and lets old entries go.
     pub fn flush(&mut self, now: Timestamp, out: &mut Vec<Output<T>>) -> Result<(), StorageError> {
-        if self.in_flight.len() >= MAX_WRITES_IN_FLIGHT {
-            return Ok(());
+        while self.in_flight.len() < MAX_WRITES_IN_FLIGHT {
+            self.write_out(now, out)?;
+            if self.backlog.is_empty() {
+                break;
+            }
+            while self.gathered < MAX_WRITE_BYTES {
+                let Some((group, proposal)) = self.backlog.pop_front() else { break };
+                self.propose(now, group, proposal, out);
+            }
         }
+        Ok(())
+    }
+
+    fn propose(
+        &mut self,
+        now: Timestamp,
+        group: GroupId,
+        proposal: Proposal<T>,
+        out: &mut Vec<Output<T>>,
+    ) {
+        let Some(replica) = self.groups.get_mut(&group) else {
+            let result = Err(ProposeError::NoGroup);
+            return out.push(Output::Reply { to: proposal.reply, result });
+        };
+        if let ProposalKind::Batch { draft, .. } = &proposal.kind {
+            self.gathered += draft.len();
+        }
+        replica.propose(proposal, now, out);
+        self.dirty.insert(group);
+    }
+
+    /// One write of all that is ready.
+    fn write_out(&mut self, now: Timestamp, out: &mut Vec<Output<T>>) -> Result<(), StorageError> {
+        self.gathered = 0;
         let mut batch = WriteBatch { groups: std::mem::take(&mut self.changes), sync: false };
         batch.sync = batch.groups.iter().any(|write| write.create.is_some() || write.delete);
         let mut handed = Vec::new();

@@ -131,8 +131,8 @@ impl DataDirectory {
             Some(own) if own == cluster_id => Ok(identity),
             Some(own) => Err(StorageError::Refused(format!(
                 "the data directory {} belongs to cluster {own}, and this broker was to join \
-                 cluster {cluster_id}: correct the addresses of the other brokers, or start it with \
-                 an empty data directory",
+                 cluster {cluster_id}: correct the addresses of the other brokers, or start it \
+                 with an empty data directory",
                 self.path.display()
             ))),
             None => {
@@ -201,8 +201,8 @@ fn lock(path: &Path) -> Result<File> {
     match lock.try_lock() {
         Ok(()) => Ok(lock),
         Err(TryLockError::WouldBlock) => Err(StorageError::Refused(format!(
-            "the data directory {} is in use by another process: stop the other broker, or give this \
-             one a directory of its own",
+            "the data directory {} is in use by another process: stop the other broker, or give \
+             this one a directory of its own",
             path.display()
         ))),
         Err(TryLockError::Error(error)) => Err(io_error("lock", &file, error)),
@@ -254,8 +254,7 @@ fn parse(file: &Path, bytes: &[u8]) -> Result<Identity> {
 
 fn damaged(file: &Path) -> StorageError {
     StorageError::Refused(format!(
-        "{} is damaged: restore it, or start this broker with an empty data directory, and it fetches \
-         its replicas from the others",
+        "{} is damaged: restore it, or start this broker with an empty data directory",
         file.display()
     ))
 }

@@ -26,21 +26,24 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// The settings of a topic. All may be changed while the topic lives. A field that is left out has its default.
+// The settings of a topic. All may be changed while the topic lives. A field that is left out has
+// its default.
 type TopicSettings struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// How long a record is kept at least, counted from the newest time in its segment: whole segments are
-	// removed, never the one that is being written. Default: 7 days. At least 1 s. Negative: for ever.
+	// How long a record is kept at least, counted from the newest time in its segment: whole segments
+	// are removed, the one that is being written only when even its newest record is past its time.
+	// Default: 7 days. At least 1 s. Negative: for ever.
 	Retention *durationpb.Duration `protobuf:"bytes,1,opt,name=retention,proto3" json:"retention,omitempty"`
 	// How many bytes of records a partition keeps at least; older segments beyond it are removed.
 	// Default: -1, no bound by size. Otherwise at least 1.
 	RetentionBytes *int64 `protobuf:"varint,2,opt,name=retention_bytes,json=retentionBytes,proto3,oneof" json:"retention_bytes,omitempty"`
-	// The size, in bytes, at which a segment is closed and the next one begun: retention removes whole
-	// segments. Default: 1 GiB. 64 KiB to 8 GiB.
+	// The size, in bytes, at which a segment is closed and the next one begun: retention removes
+	// whole segments. Default: 1 GiB. 64 KiB to 8 GiB.
 	SegmentBytes *int64 `protobuf:"varint,3,opt,name=segment_bytes,json=segmentBytes,proto3,oneof" json:"segment_bytes,omitempty"`
 	// The age at which a segment is closed although it is not full. Default: 7 days. At least 1 s.
 	SegmentAge *durationpb.Duration `protobuf:"bytes,4,opt,name=segment_age,json=segmentAge,proto3" json:"segment_age,omitempty"`
-	// The most bytes one record may have in its encoded form. Default: 1 MiB. 1 B to 3.5 MiB (3,670,016).
+	// The most bytes one record may have in its encoded form. Default: 1 MiB. 1 B to 3.5 MiB
+	// (3,670,016).
 	MaxRecordBytes *int32 `protobuf:"varint,5,opt,name=max_record_bytes,json=maxRecordBytes,proto3,oneof" json:"max_record_bytes,omitempty"`
 	// Whose clock gives a record its time. Default: TIMESTAMP_TYPE_CREATE.
 	TimestampType TimestampType `protobuf:"varint,6,opt,name=timestamp_type,json=timestampType,proto3,enum=ropewalk.v1.TimestampType" json:"timestamp_type,omitempty"`
@@ -123,7 +126,8 @@ func (x *TopicSettings) GetTimestampType() TimestampType {
 // A topic.
 type Topic struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The name: 1 to 249 of `[A-Za-z0-9._-]`, not `.` or `..`. Names that begin with `__` are the broker's own.
+	// The name: 1 to 249 of `[A-Za-z0-9._-]`, not `.` or `..`. Names that begin with `__` are the
+	// broker's own.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The id, a UUID, given by the cluster.
 	TopicId string `protobuf:"bytes,2,opt,name=topic_id,json=topicId,proto3" json:"topic_id,omitempty"`
@@ -205,7 +209,7 @@ func (x *Topic) GetCreateTime() *timestamppb.Timestamp {
 // The state of one partition.
 type PartitionInfo struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The partition, from 0.
+	// The partition, from 0. JSON leaves a 0 out.
 	Partition int32 `protobuf:"varint,1,opt,name=partition,proto3" json:"partition,omitempty"`
 	// The broker that leads it, or 0 while none does.
 	LeaderBrokerId uint64 `protobuf:"varint,2,opt,name=leader_broker_id,json=leaderBrokerId,proto3" json:"leader_broker_id,omitempty"`
@@ -307,7 +311,8 @@ type CreateTopicRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The name: 1 to 249 of `[A-Za-z0-9._-]`, not `.` or `..`, not beginning with `__`.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// The number of partitions, 1 to 10,000. Left out: the broker's setting `topics.default_partitions`, 1.
+	// The number of partitions, 1 to 10,000. Left out: the broker's setting
+	// `topics.default_partitions`, 1.
 	PartitionCount int32 `protobuf:"varint,2,opt,name=partition_count,json=partitionCount,proto3" json:"partition_count,omitempty"`
 	// The settings. Left out: the defaults.
 	Settings      *TopicSettings `protobuf:"bytes,3,opt,name=settings,proto3" json:"settings,omitempty"`
@@ -516,7 +521,7 @@ func (x *GetTopicResponse) GetPartitions() []*PartitionInfo {
 // Which topics to list.
 type ListTopicsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The most topics in the answer. Left out: 100; at most 1,000.
+	// The most topics in the answer. Left out: 100; what is above 1,000 counts as 1,000.
 	PageSize int32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// The `next_page_token` of the answer before this one. Left out: from the start.
 	PageToken string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
@@ -637,8 +642,8 @@ type UpdateTopicRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The topic, found by `name`, with the values to set.
 	Topic *Topic `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
-	// What to set: `partition_count`, `settings`, or one setting as `settings.retention`. A setting that
-	// the mask names and `topic` leaves out goes back to its default. It must name something.
+	// What to set: `partition_count`, `settings`, or one setting as `settings.retention`. A setting
+	// that the mask names and `topic` leaves out goes back to its default. It must name something.
 	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

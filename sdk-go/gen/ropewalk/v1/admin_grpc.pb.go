@@ -36,8 +36,8 @@ const (
 //
 // Manages topics and shows the cluster. Any broker takes any call.
 //
-// Every error is a google.rpc.Status with an ErrorInfo detail of the domain "ropewalk.v1", whose reason
-// is named below. `done` says whether the change may have happened.
+// Every error is a google.rpc.Status with an ErrorInfo detail of the domain "ropewalk.v1", whose
+// reason is named below. `done` says whether the change may have happened.
 //
 // | reason | code | done | metadata |
 // |-|-|-|-|
@@ -61,10 +61,11 @@ type AdminServiceClient interface {
 	// Changes settings of a topic, or adds partitions to it. Keys may move to other partitions when
 	// partitions are added: what was appended stays where it is.
 	UpdateTopic(ctx context.Context, in *UpdateTopicRequest, opts ...grpc.CallOption) (*UpdateTopicResponse, error)
-	// Deletes a topic, its records and the offsets committed for it. Its name is free at once; a topic
-	// created again under it is another topic, and inherits nothing.
+	// Deletes a topic, its records and the offsets committed for it. Its name is free at once; a
+	// topic created again under it is another topic, and inherits nothing.
 	DeleteTopic(ctx context.Context, in *DeleteTopicRequest, opts ...grpc.CallOption) (*DeleteTopicResponse, error)
-	// Deletes the records of partitions below an offset, for good. Readers that had not read them get a `gap`.
+	// Deletes the records of partitions below an offset, for good. Readers that had not read them get
+	// a `gap`.
 	DeleteRecords(ctx context.Context, in *DeleteRecordsRequest, opts ...grpc.CallOption) (*DeleteRecordsResponse, error)
 	// Describes the cluster: brokers, version, limits.
 	GetCluster(ctx context.Context, in *GetClusterRequest, opts ...grpc.CallOption) (*GetClusterResponse, error)
@@ -154,8 +155,8 @@ func (c *adminServiceClient) GetCluster(ctx context.Context, in *GetClusterReque
 //
 // Manages topics and shows the cluster. Any broker takes any call.
 //
-// Every error is a google.rpc.Status with an ErrorInfo detail of the domain "ropewalk.v1", whose reason
-// is named below. `done` says whether the change may have happened.
+// Every error is a google.rpc.Status with an ErrorInfo detail of the domain "ropewalk.v1", whose
+// reason is named below. `done` says whether the change may have happened.
 //
 // | reason | code | done | metadata |
 // |-|-|-|-|
@@ -179,10 +180,11 @@ type AdminServiceServer interface {
 	// Changes settings of a topic, or adds partitions to it. Keys may move to other partitions when
 	// partitions are added: what was appended stays where it is.
 	UpdateTopic(context.Context, *UpdateTopicRequest) (*UpdateTopicResponse, error)
-	// Deletes a topic, its records and the offsets committed for it. Its name is free at once; a topic
-	// created again under it is another topic, and inherits nothing.
+	// Deletes a topic, its records and the offsets committed for it. Its name is free at once; a
+	// topic created again under it is another topic, and inherits nothing.
 	DeleteTopic(context.Context, *DeleteTopicRequest) (*DeleteTopicResponse, error)
-	// Deletes the records of partitions below an offset, for good. Readers that had not read them get a `gap`.
+	// Deletes the records of partitions below an offset, for good. Readers that had not read them get
+	// a `gap`.
 	DeleteRecords(context.Context, *DeleteRecordsRequest) (*DeleteRecordsResponse, error)
 	// Describes the cluster: brokers, version, limits.
 	GetCluster(context.Context, *GetClusterRequest) (*GetClusterResponse, error)

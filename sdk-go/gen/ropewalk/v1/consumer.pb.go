@@ -310,7 +310,8 @@ func (*CommittedStart_Earliest) isCommittedStart_Fallback() {}
 
 func (*CommittedStart_Latest) isCommittedStart_Fallback() {}
 
-// Where reading ends. When every partition of the stream has reached its end, the stream ends with OK.
+// Where reading ends. When every partition of the stream has reached its end, the stream ends with
+// OK.
 type Stop struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The end. Left out: none, the stream goes on.
@@ -571,7 +572,8 @@ func (*TopicSelection_Pattern) isTopicSelection_Selection() {}
 // What to read, and how.
 type SubscribeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The topics. At least one, at most 1,000. A partition may be named once only. A pattern that
+	// The topics. At least one, at most 1,000, among them at most 16 patterns; at most 10,000
+	// partitions in all. A partition may be named once only. A pattern that
 	// matches the topic of a named partition adds the topic's other partitions, also those that come
 	// later: so a reader that was cut off goes on at its offsets and still sees all that is new.
 	Topics []*TopicSelection `protobuf:"bytes,1,rep,name=topics,proto3" json:"topics,omitempty"`
@@ -579,13 +581,14 @@ type SubscribeRequest struct {
 	DefaultStart *Start `protobuf:"bytes,2,opt,name=default_start,json=defaultStart,proto3" json:"default_start,omitempty"`
 	// Where reading ends. Left out: it does not.
 	Stop *Stop `protobuf:"bytes,3,opt,name=stop,proto3" json:"stop,omitempty"`
-	// The most bytes of records in one `batch`. Larger batches are cut at a record; one record that is
-	// larger alone is delivered alone, and a compressed batch is not cut. Left out: 1 MiB, at most 3.5 MiB.
+	// The most bytes of records in one `batch`. Larger batches are cut at a record; one record that
+	// is larger alone is delivered alone, and a compressed batch is not cut. Left out: 1 MiB, at most
+	// 3.5 MiB.
 	MaxBatchBytes int32 `protobuf:"varint,4,opt,name=max_batch_bytes,json=maxBatchBytes,proto3" json:"max_batch_bytes,omitempty"`
 	// The codecs that the consumer decompresses itself. Batches in others arrive decompressed.
 	AcceptedCompressions []Compression `protobuf:"varint,5,rep,packed,name=accepted_compressions,json=acceptedCompressions,proto3,enum=ropewalk.v1.Compression" json:"accepted_compressions,omitempty"`
-	// Deliver keys, values and header values that are valid UTF-8 as `key_text` and `text`, and batches
-	// decompressed, for people. Default: false.
+	// Deliver keys, values and header values that are valid UTF-8 as `key_text` and `text`, and
+	// batches decompressed, for people. Default: false.
 	Text bool `protobuf:"varint,6,opt,name=text,proto3" json:"text,omitempty"`
 	// How often a `heartbeat` is sent while nothing else is. Left out: 5 s; 100 ms to 5 min.
 	HeartbeatInterval *durationpb.Duration `protobuf:"bytes,7,opt,name=heartbeat_interval,json=heartbeatInterval,proto3" json:"heartbeat_interval,omitempty"`
@@ -816,9 +819,10 @@ type PartitionPosition struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The topic's name.
 	Topic string `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
-	// The topic's id, a UUID. A topic that is deleted and created again under the same name has another.
+	// The topic's id, a UUID. A topic that is deleted and created again under the same name has
+	// another.
 	TopicId string `protobuf:"bytes,2,opt,name=topic_id,json=topicId,proto3" json:"topic_id,omitempty"`
-	// The partition, from 0.
+	// The partition, from 0. JSON leaves a 0 out.
 	Partition int32 `protobuf:"varint,3,opt,name=partition,proto3" json:"partition,omitempty"`
 	// The next offset that the stream delivers.
 	Offset int64 `protobuf:"varint,4,opt,name=offset,proto3" json:"offset,omitempty"`
@@ -1076,8 +1080,9 @@ func (x *Gap) GetReason() Gap_Reason {
 	return Gap_REASON_UNSPECIFIED
 }
 
-// A partition's reader has delivered everything below the high watermark. Sent when it gets there for
-// the first time, and again each time it gets there after it has fallen behind what the broker keeps in memory.
+// A partition's reader has delivered everything below the high watermark. Sent when it gets there
+// for the first time, and again each time it gets there after it has fallen behind what the broker
+// keeps in memory. A stream that ends at its `stop` ends without it.
 type CaughtUp struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The topic's name.
@@ -1150,7 +1155,7 @@ type CommittedOffset struct {
 	Partition int32 `protobuf:"varint,2,opt,name=partition,proto3" json:"partition,omitempty"`
 	// The next offset to read.
 	Offset int64 `protobuf:"varint,3,opt,name=offset,proto3" json:"offset,omitempty"`
-	// Anything the consumer wants to keep beside it, at most 4 KiB.
+	// Anything the consumer wants to keep beside it, at most 3 KiB.
 	Metadata string `protobuf:"bytes,4,opt,name=metadata,proto3" json:"metadata,omitempty"`
 	// When it was committed, by the broker's clock. Not looked at in a request.
 	CommitTime    *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=commit_time,json=commitTime,proto3" json:"commit_time,omitempty"`
@@ -1724,7 +1729,8 @@ func (x *PartitionOffset) GetLeaderEpoch() int64 {
 // Resolved positions.
 type ListOffsetsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// One for each query in the order of the request, or one for each partition where a query left it out.
+	// One for each query in the order of the request, or one for each partition where a query left it
+	// out.
 	Offsets       []*PartitionOffset `protobuf:"bytes,1,rep,name=offsets,proto3" json:"offsets,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -33,12 +33,12 @@ const (
 //
 // Streams records to consumers and keeps committed offsets. Any broker takes any call.
 //
-// Every error is a google.rpc.Status with an ErrorInfo detail of the domain "ropewalk.v1", whose reason
-// is named below.
+// Every error is a google.rpc.Status with an ErrorInfo detail of the domain "ropewalk.v1", whose
+// reason is named below.
 //
 // | reason | code | metadata |
 // |-|-|-|
-// | TOPIC_NOT_FOUND, PARTITION_NOT_FOUND, GROUP_NOT_FOUND | NOT_FOUND | resource |
+// | TOPIC_NOT_FOUND, PARTITION_NOT_FOUND | NOT_FOUND | resource |
 // | INVALID_TOPIC_NAME, INVALID_FIELD | INVALID_ARGUMENT | field |
 // | OFFSET_OUT_OF_RANGE | OUT_OF_RANGE | earliest, latest |
 // | NOT_LEADER, NO_LEADER, BROKER_DRAINING | UNAVAILABLE | - |
@@ -48,25 +48,28 @@ const (
 // | CORRUPT_LOG | DATA_LOSS | file, offset |
 // | INTERNAL | INTERNAL | - |
 type ConsumerServiceClient interface {
-	// Streams the records of partitions, from where the request says, as they are appended. Only records
-	// below the high watermark are delivered: those that a majority of replicas has on disk.
+	// Streams the records of partitions, from where the request says, as they are appended. Only
+	// records below the high watermark are delivered: those that a majority of replicas has on disk.
 	//
 	// The first message is always `started`. What is produced after it has arrived is delivered, also
-	// with a start at the latest offset. Offsets of a partition rise and skip nothing; where retention
-	// took what was to be read, a `gap` says which offsets are gone. A reader that does not keep up is
-	// slowed by flow control and loses nothing. The stream ends with OK where its `stop` says, and
-	// otherwise lives until either side ends it; a broker that shuts down ends it with UNAVAILABLE,
-	// reason BROKER_DRAINING, and the reader goes on elsewhere at its next offset.
+	// with a start at the latest offset. Offsets of a partition rise and skip nothing; where
+	// retention took what was to be read, a `gap` says which offsets are gone. A reader that does not
+	// keep up is slowed by flow control and loses nothing. The stream ends with OK where its `stop`
+	// says, and otherwise lives until either side ends it; a broker that shuts down ends it with
+	// UNAVAILABLE, reason BROKER_DRAINING, and the reader goes on elsewhere at its next offset.
 	Subscribe(ctx context.Context, in *SubscribeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SubscribeResponse], error)
-	// Keeps positions under the name of a consumer group, durably and all together. A committed offset is
-	// the next one to read, lives as long as its group and topic, and may go back. It must lie between 0
-	// and the partition's high watermark, else the call is refused with OFFSET_OUT_OF_RANGE.
+	// Keeps positions under the name of a consumer group, durably and all together. A committed
+	// offset is the next one to read, lives as long as its group and topic, and may go back. It must
+	// lie between 0 and the partition's high watermark, else the call is refused with
+	// OFFSET_OUT_OF_RANGE.
 	CommitOffset(ctx context.Context, in *CommitOffsetRequest, opts ...grpc.CallOption) (*CommitOffsetResponse, error)
 	// Reads the committed offsets of a consumer group. A partition without one is left out of the
-	// answer, and a group that never committed has none. Linearizable: a commit that was answered is seen.
+	// answer, and a group that never committed has none. Linearizable: a commit that was answered is
+	// seen.
 	GetCommittedOffsets(ctx context.Context, in *GetCommittedOffsetsRequest, opts ...grpc.CallOption) (*GetCommittedOffsetsResponse, error)
 	// Resolves positions (earliest, latest, at a timestamp) to offsets, for any number of partitions.
-	// Linearizable: the latest offset is at least that of every append that was answered before the call.
+	// Linearizable: the latest offset is at least that of every append that was answered before the
+	// call.
 	ListOffsets(ctx context.Context, in *ListOffsetsRequest, opts ...grpc.CallOption) (*ListOffsetsResponse, error)
 }
 
@@ -133,12 +136,12 @@ func (c *consumerServiceClient) ListOffsets(ctx context.Context, in *ListOffsets
 //
 // Streams records to consumers and keeps committed offsets. Any broker takes any call.
 //
-// Every error is a google.rpc.Status with an ErrorInfo detail of the domain "ropewalk.v1", whose reason
-// is named below.
+// Every error is a google.rpc.Status with an ErrorInfo detail of the domain "ropewalk.v1", whose
+// reason is named below.
 //
 // | reason | code | metadata |
 // |-|-|-|
-// | TOPIC_NOT_FOUND, PARTITION_NOT_FOUND, GROUP_NOT_FOUND | NOT_FOUND | resource |
+// | TOPIC_NOT_FOUND, PARTITION_NOT_FOUND | NOT_FOUND | resource |
 // | INVALID_TOPIC_NAME, INVALID_FIELD | INVALID_ARGUMENT | field |
 // | OFFSET_OUT_OF_RANGE | OUT_OF_RANGE | earliest, latest |
 // | NOT_LEADER, NO_LEADER, BROKER_DRAINING | UNAVAILABLE | - |
@@ -148,25 +151,28 @@ func (c *consumerServiceClient) ListOffsets(ctx context.Context, in *ListOffsets
 // | CORRUPT_LOG | DATA_LOSS | file, offset |
 // | INTERNAL | INTERNAL | - |
 type ConsumerServiceServer interface {
-	// Streams the records of partitions, from where the request says, as they are appended. Only records
-	// below the high watermark are delivered: those that a majority of replicas has on disk.
+	// Streams the records of partitions, from where the request says, as they are appended. Only
+	// records below the high watermark are delivered: those that a majority of replicas has on disk.
 	//
 	// The first message is always `started`. What is produced after it has arrived is delivered, also
-	// with a start at the latest offset. Offsets of a partition rise and skip nothing; where retention
-	// took what was to be read, a `gap` says which offsets are gone. A reader that does not keep up is
-	// slowed by flow control and loses nothing. The stream ends with OK where its `stop` says, and
-	// otherwise lives until either side ends it; a broker that shuts down ends it with UNAVAILABLE,
-	// reason BROKER_DRAINING, and the reader goes on elsewhere at its next offset.
+	// with a start at the latest offset. Offsets of a partition rise and skip nothing; where
+	// retention took what was to be read, a `gap` says which offsets are gone. A reader that does not
+	// keep up is slowed by flow control and loses nothing. The stream ends with OK where its `stop`
+	// says, and otherwise lives until either side ends it; a broker that shuts down ends it with
+	// UNAVAILABLE, reason BROKER_DRAINING, and the reader goes on elsewhere at its next offset.
 	Subscribe(*SubscribeRequest, grpc.ServerStreamingServer[SubscribeResponse]) error
-	// Keeps positions under the name of a consumer group, durably and all together. A committed offset is
-	// the next one to read, lives as long as its group and topic, and may go back. It must lie between 0
-	// and the partition's high watermark, else the call is refused with OFFSET_OUT_OF_RANGE.
+	// Keeps positions under the name of a consumer group, durably and all together. A committed
+	// offset is the next one to read, lives as long as its group and topic, and may go back. It must
+	// lie between 0 and the partition's high watermark, else the call is refused with
+	// OFFSET_OUT_OF_RANGE.
 	CommitOffset(context.Context, *CommitOffsetRequest) (*CommitOffsetResponse, error)
 	// Reads the committed offsets of a consumer group. A partition without one is left out of the
-	// answer, and a group that never committed has none. Linearizable: a commit that was answered is seen.
+	// answer, and a group that never committed has none. Linearizable: a commit that was answered is
+	// seen.
 	GetCommittedOffsets(context.Context, *GetCommittedOffsetsRequest) (*GetCommittedOffsetsResponse, error)
 	// Resolves positions (earliest, latest, at a timestamp) to offsets, for any number of partitions.
-	// Linearizable: the latest offset is at least that of every append that was answered before the call.
+	// Linearizable: the latest offset is at least that of every append that was answered before the
+	// call.
 	ListOffsets(context.Context, *ListOffsetsRequest) (*ListOffsetsResponse, error)
 	mustEmbedUnimplementedConsumerServiceServer()
 }

@@ -85,9 +85,12 @@ func (Durability) EnumDescriptor() ([]byte, []int) {
 // A batch to append.
 type ProduceRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The topic's name. Unknown topics are created with default settings where the broker allows that.
+	// The topic's name. Unknown topics are created with default settings where the broker allows
+	// that.
 	Topic string `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
-	// The partition, from 0. Left out, the server places each record (see Produce).
+	// The partition, from 0. Left out, the server places each record: one with a key on the murmur2
+	// hash of its key (seed 0x9747b28c), made positive by clearing the sign bit, modulo the number of
+	// partitions, as Kafka's Java client does; the others together on one partition that rotates.
 	// It must be given with `compressed` and with `expected_offset`.
 	Partition *int32 `protobuf:"varint,2,opt,name=partition,proto3,oneof" json:"partition,omitempty"`
 	// The records: as they are, or compressed by the client.
@@ -230,7 +233,8 @@ type ProduceRequest_Records struct {
 
 type ProduceRequest_Compressed struct {
 	// The encoded form of a RecordSet, compressed with `compression`. The broker stores and serves
-	// it as it is; it checks the codec's frame, not the records within.
+	// it as it is; it checks the codec's frame, not the records within. Decompressed, it is at most
+	// 16 MiB: a consumer that does not accept the codec is refused what is larger, with CORRUPT_LOG.
 	Compressed []byte `protobuf:"bytes,4,opt,name=compressed,proto3,oneof"`
 }
 
@@ -244,7 +248,8 @@ type isProduceRequest_Expected interface {
 
 type ProduceRequest_ExpectedOffset struct {
 	// The offset that the batch's first record must get: the partition's next offset. When another
-	// append came first, the call is refused with EXPECTED_OFFSET_MISMATCH and the current next offset.
+	// append came first, the call is refused with EXPECTED_OFFSET_MISMATCH and the current next
+	// offset.
 	ExpectedOffset int64 `protobuf:"varint,8,opt,name=expected_offset,json=expectedOffset,proto3,oneof"`
 }
 
@@ -307,12 +312,13 @@ type PartitionAppend struct {
 	RecordCount int32 `protobuf:"varint,3,opt,name=record_count,json=recordCount,proto3" json:"record_count,omitempty"`
 	// When the leader appended the batch, by its clock.
 	AppendTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=append_time,json=appendTime,proto3" json:"append_time,omitempty"`
-	// The durability that was reached when the answer was made: at least the one asked for.
+	// The durability that was reached when the answer was made: the one asked for or a stronger one.
+	// QUORUM is the strongest, NONE the weakest.
 	Achieved Durability `protobuf:"varint,5,opt,name=achieved,proto3,enum=ropewalk.v1.Durability" json:"achieved,omitempty"`
 	// The epoch of the leader that appended the batch.
 	LeaderEpoch int64 `protobuf:"varint,6,opt,name=leader_epoch,json=leaderEpoch,proto3" json:"leader_epoch,omitempty"`
-	// When the server split the records over several partitions: the positions, in the request, of the
-	// records that went here, in offset order. Empty when all records went to this one partition.
+	// When the server split the records over several partitions: the positions, in the request, of
+	// the records that went here, in offset order. Empty when all records went to this one partition.
 	RecordIndexes []int32 `protobuf:"varint,7,rep,packed,name=record_indexes,json=recordIndexes,proto3" json:"record_indexes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -457,8 +463,8 @@ type ProduceStreamResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The request's correlation.
 	Correlation uint64 `protobuf:"varint,1,opt,name=correlation,proto3" json:"correlation,omitempty"`
-	// Missing or OK: the batch was appended, and `response` is set. Otherwise why it was not, with the
-	// same details as an error of Produce.
+	// Missing or OK: the batch was appended, and `response` is set. Otherwise why it was not, with
+	// the same details as an error of Produce.
 	Status *status.Status `protobuf:"bytes,2,opt,name=status,proto3" json:"status,omitempty"`
 	// What became of the batch, when it was appended.
 	Response      *ProduceResponse `protobuf:"bytes,3,opt,name=response,proto3" json:"response,omitempty"`

@@ -31,9 +31,9 @@ const (
 //
 // Appends records to the partitions of topics. Any broker takes any call.
 //
-// Every error is a google.rpc.Status with an ErrorInfo detail of the domain "ropewalk.v1", whose reason
-// is named below. `appended` says what a producer may conclude: "no" means that the write surely did
-// not happen; "maybe" that it may have, so that a retry can append the records twice.
+// Every error is a google.rpc.Status with an ErrorInfo detail of the domain "ropewalk.v1", whose
+// reason is named below. `appended` says what a producer may conclude: "no" means that the write
+// surely did not happen; "maybe" that it may have, so that a retry can append the records twice.
 //
 // | reason | code | appended | metadata |
 // |-|-|-|-|
@@ -49,22 +49,30 @@ const (
 // | INTERNAL | INTERNAL | maybe | - |
 //
 // A broken connection and a cancelled call are "maybe" too.
+//
+// `field` is the path of the field in the request, with the position in brackets where it is one of
+// several: `records.records[3]`. Beside ErrorInfo there is a BadRequest where a field is wrong, a
+// ResourceInfo where something is missing or exists already, a RetryInfo where waiting helps, and a
+// QuotaFailure where a bound of the broker is reached. The details of a call are in its trailers,
+// as in every gRPC API. A message above 4 MiB is BATCH_TOO_LARGE; one that is no protobuf of its
+// type, or a string that is no UTF-8, is INVALID_FIELD.
 type ProducerServiceClient interface {
 	// Appends one batch and answers when it has the durability that was asked for.
 	//
-	// With `partition` the batch is one atomic append. Without it the server places each record: by the
-	// hash of its key, or, for the records without a key, together on one partition that rotates from
-	// call to call; one batch is appended per partition, each atomically, and `appends` says where each
-	// went. When some of several appends fail, the call fails; the error's metadata `appended` names
-	// the partitions that took their batch.
+	// With `partition` the batch is one atomic append. Without it the server places each record: by
+	// the hash of its key, or, for the records without a key, together on one partition that rotates
+	// from call to call; one batch is appended per partition, each atomically, and `appends` says
+	// where each went. When some of several appends fail, the call fails; the error's metadata
+	// `appended` names the partitions that took their batch.
 	Produce(ctx context.Context, in *ProduceRequest, opts ...grpc.CallOption) (*ProduceResponse, error)
 	// Appends many batches over one stream, pipelined. Requests for one partition are appended, and
-	// answered, in the order in which they were sent; answers of different partitions may overtake one
-	// another. Each answer has its own status: a batch that is refused does not end the stream. When the
-	// server's budget for unfinished appends is used up it stops reading. When the client closes its
-	// side, the server answers what is left and ends the stream with OK. A server that shuts down
-	// answers every request that it has read, and then ends the stream with BROKER_DRAINING: requests
-	// without an answer were not appended.
+	// answered, in the order in which they were sent; answers of different partitions may overtake
+	// one another. Requests that name no partition keep their order among those of their topic. Each
+	// answer has its own status: a batch that is refused does not end the stream. When the server's
+	// budget for unfinished appends is used up it stops reading. When the client closes its side, the
+	// server answers what is left and ends the stream with OK. A server that shuts down answers every
+	// request that it has read, and then ends the stream with BROKER_DRAINING: requests without an
+	// answer were not appended.
 	ProduceStream(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ProduceStreamRequest, ProduceStreamResponse], error)
 }
 
@@ -105,9 +113,9 @@ type ProducerService_ProduceStreamClient = grpc.BidiStreamingClient[ProduceStrea
 //
 // Appends records to the partitions of topics. Any broker takes any call.
 //
-// Every error is a google.rpc.Status with an ErrorInfo detail of the domain "ropewalk.v1", whose reason
-// is named below. `appended` says what a producer may conclude: "no" means that the write surely did
-// not happen; "maybe" that it may have, so that a retry can append the records twice.
+// Every error is a google.rpc.Status with an ErrorInfo detail of the domain "ropewalk.v1", whose
+// reason is named below. `appended` says what a producer may conclude: "no" means that the write
+// surely did not happen; "maybe" that it may have, so that a retry can append the records twice.
 //
 // | reason | code | appended | metadata |
 // |-|-|-|-|
@@ -123,22 +131,30 @@ type ProducerService_ProduceStreamClient = grpc.BidiStreamingClient[ProduceStrea
 // | INTERNAL | INTERNAL | maybe | - |
 //
 // A broken connection and a cancelled call are "maybe" too.
+//
+// `field` is the path of the field in the request, with the position in brackets where it is one of
+// several: `records.records[3]`. Beside ErrorInfo there is a BadRequest where a field is wrong, a
+// ResourceInfo where something is missing or exists already, a RetryInfo where waiting helps, and a
+// QuotaFailure where a bound of the broker is reached. The details of a call are in its trailers,
+// as in every gRPC API. A message above 4 MiB is BATCH_TOO_LARGE; one that is no protobuf of its
+// type, or a string that is no UTF-8, is INVALID_FIELD.
 type ProducerServiceServer interface {
 	// Appends one batch and answers when it has the durability that was asked for.
 	//
-	// With `partition` the batch is one atomic append. Without it the server places each record: by the
-	// hash of its key, or, for the records without a key, together on one partition that rotates from
-	// call to call; one batch is appended per partition, each atomically, and `appends` says where each
-	// went. When some of several appends fail, the call fails; the error's metadata `appended` names
-	// the partitions that took their batch.
+	// With `partition` the batch is one atomic append. Without it the server places each record: by
+	// the hash of its key, or, for the records without a key, together on one partition that rotates
+	// from call to call; one batch is appended per partition, each atomically, and `appends` says
+	// where each went. When some of several appends fail, the call fails; the error's metadata
+	// `appended` names the partitions that took their batch.
 	Produce(context.Context, *ProduceRequest) (*ProduceResponse, error)
 	// Appends many batches over one stream, pipelined. Requests for one partition are appended, and
-	// answered, in the order in which they were sent; answers of different partitions may overtake one
-	// another. Each answer has its own status: a batch that is refused does not end the stream. When the
-	// server's budget for unfinished appends is used up it stops reading. When the client closes its
-	// side, the server answers what is left and ends the stream with OK. A server that shuts down
-	// answers every request that it has read, and then ends the stream with BROKER_DRAINING: requests
-	// without an answer were not appended.
+	// answered, in the order in which they were sent; answers of different partitions may overtake
+	// one another. Requests that name no partition keep their order among those of their topic. Each
+	// answer has its own status: a batch that is refused does not end the stream. When the server's
+	// budget for unfinished appends is used up it stops reading. When the client closes its side, the
+	// server answers what is left and ends the stream with OK. A server that shuts down answers every
+	// request that it has read, and then ends the stream with BROKER_DRAINING: requests without an
+	// answer were not appended.
 	ProduceStream(grpc.BidiStreamingServer[ProduceStreamRequest, ProduceStreamResponse]) error
 	mustEmbedUnimplementedProducerServiceServer()
 }

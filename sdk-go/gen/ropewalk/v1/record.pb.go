@@ -24,8 +24,8 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// How the bytes of a record set are compressed. Every codec is in its standard frame format, the one
-// that the codec's own command-line tool reads.
+// How the bytes of a record set are compressed. Every codec is in its standard frame format, the
+// one that the codec's own command-line tool reads.
 type Compression int32
 
 const (
@@ -368,7 +368,8 @@ type RecordBatch struct {
 	LeaderEpoch int64 `protobuf:"varint,5,opt,name=leader_epoch,json=leaderEpoch,proto3" json:"leader_epoch,omitempty"`
 	// When the leader appended the batch, by its clock.
 	AppendTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=append_time,json=appendTime,proto3" json:"append_time,omitempty"`
-	// Whose clock gives the records their time. With TIMESTAMP_TYPE_APPEND the time of every record is
+	// Whose clock gives the records their time. With TIMESTAMP_TYPE_APPEND the time of every record
+	// is
 	// `append_time`, whatever a compressed record carries.
 	TimestampType TimestampType `protobuf:"varint,7,opt,name=timestamp_type,json=timestampType,proto3,enum=ropewalk.v1.TimestampType" json:"timestamp_type,omitempty"`
 	// How `compressed` is compressed; COMPRESSION_NONE when `records` is set.

@@ -47,8 +47,8 @@ impl Source {
         if cfg!(target_os = "linux") && !write_through {
             tracing::warn!(
                 path = %path.display(),
-                "this filesystem has no synchronous files: a power cut may damage the index; use ext4, \
-                 xfs or btrfs for the data directory"
+                "this filesystem has no synchronous files: a power cut may damage the index; use \
+                 ext4, xfs or btrfs for the data directory"
             );
         }
         let db = open_db(&index, &path)?;

@@ -208,7 +208,7 @@ async fn what_was_acked_outlives_20_kills() {
         };
         let before: Vec<_> = (0..=PARTITIONS).map(|p| end_of(&known, p)).collect();
         let seen = round(&mut node, number, end_of(&known, CONDITIONAL), committed).await;
-        for ((partition, offset), _) in &seen.acked {
+        for (partition, offset) in seen.acked.keys() {
             let end = before[usize::try_from(*partition).unwrap()];
             assert!(*offset >= end, "round {number}: {partition}/{offset} goes on from {end}");
         }

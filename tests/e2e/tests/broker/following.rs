@@ -96,7 +96,7 @@ async fn partitions_that_are_added_join_with_a_second_started() {
     assert_eq!(first.batch().await.partition, 0);
     // A stop of the start does not wait for what comes later.
     let (mut stopped, _) = Reader::open(&node, stopping(named(&["t"]), End::CaughtUp(()))).await;
-    assert_eq!(stopped.to_end().await.len(), 3);
+    assert_eq!(stopped.drain().await.len(), 3);
 }
 
 #[tokio::test]

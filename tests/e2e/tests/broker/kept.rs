@@ -135,7 +135,7 @@ async fn retention_by_size_keeps_at_least_what_it_says() {
 async fn retention_by_time_takes_segments_whose_newest_record_is_old() {
     let mut node = Node::with(&[OFTEN]).await;
     let settings = v1::TopicSettings { retention: Some(seconds(3_600)), ..small_segments() };
-    node.create_with("t", 1, settings.clone()).await;
+    node.create_with("t", 1, settings).await;
     node.create_with("kept", 1, settings).await;
     fill(&node, "kept", 5, 4_000_000_000_000).await;
     fill(&node, "t", 10, 4_000_000_000_000).await;

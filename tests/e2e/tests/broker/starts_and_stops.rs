@@ -21,7 +21,7 @@ async fn six_records() -> Node {
 
 async fn texts(node: &Node, request: v1::SubscribeRequest) -> String {
     let (mut reader, _) = Reader::open(node, request).await;
-    reader.to_end().await.iter().map(crate::support::Got::text).collect()
+    reader.drain().await.iter().map(crate::support::Got::text).collect()
 }
 
 #[tokio::test]
@@ -89,7 +89,7 @@ async fn a_time_is_found_whatever_the_order_of_times() {
         assert_eq!(positions[0].offset, offset, "{asked}");
         let request = stopping(named(&["t"]), End::Timestamp(time(asked)));
         let (mut reader, _) = Reader::open(&node, request).await;
-        assert_eq!(reader.to_end().await.len(), usize::try_from(offset).unwrap(), "{asked}");
+        assert_eq!(reader.drain().await.len(), usize::try_from(offset).unwrap(), "{asked}");
     }
     // After a trim only what is left counts: in the middle of a batch, and of batches.
     node.delete_records("t", 0, 1).await;
@@ -185,7 +185,7 @@ async fn batches_are_cut_to_the_size_that_the_reader_takes() {
     let mut smallest = stopping(named(&["t"]), End::CaughtUp(()));
     smallest.max_batch_bytes = 1;
     let (mut reader, _) = Reader::open(&node, smallest).await;
-    let found: Vec<_> = reader.to_end().await.into_iter().map(|got| got.record).collect();
+    let found: Vec<_> = reader.drain().await.into_iter().map(|got| got.record).collect();
     assert_eq!(found, records);
 }
 

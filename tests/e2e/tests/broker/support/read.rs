@@ -147,7 +147,7 @@ impl Reader {
     }
 
     /// Every record up to the end of the stream, which must be OK.
-    pub(crate) async fn to_end(&mut self) -> Vec<Got> {
+    pub(crate) async fn drain(&mut self) -> Vec<Got> {
         let mut found = Vec::new();
         while let Some(event) = self.next().await.unwrap() {
             if let Event::Batch(batch) = event {
@@ -191,5 +191,5 @@ fn decompressed(codec: v1::Compression, bytes: &Bytes) -> Vec<v1::Record> {
 pub(crate) async fn read_all(node: &Node, topic: &str) -> Vec<Got> {
     let request = stopping(named(&[topic]), v1::stop::End::CaughtUp(()));
     let (mut reader, _) = Reader::open(node, request).await;
-    reader.to_end().await
+    reader.drain().await
 }
