@@ -118,7 +118,7 @@ fn created(write: &GroupWrite) -> Result<Span> {
 
 fn refuse(group: GroupId, what: &str) -> StorageError {
     StorageError::Refused(format!(
-        "the store was asked for {what} (replica group {group}): this is a bug of the broker, please \
-         report it; nothing was written"
+        "the store was asked for {what} (replica group {group}): this is a bug of the broker, \
+         please report it; nothing was written"
     ))
 }

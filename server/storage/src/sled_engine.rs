@@ -68,8 +68,8 @@ impl SledEngine {
     /// Opens the engine in a data directory, `<dir>/index`, or creates it.
     ///
     /// # Errors
-    /// `Refused` for an index of another format and for one that is in use, `Corrupt` for one that cannot
-    /// be read, `Io` for everything else.
+    /// `Refused` for an index of another format and for one that is in use, `Corrupt` for one that
+    /// cannot be read, `Io` for everything else.
     pub fn open(dir: &Path) -> Result<Self> {
         let source = Source::open(dir)?;
         load::check_format(&source)?;
