@@ -9,6 +9,7 @@ mod bad_positions;
 mod bad_records;
 mod bad_transport;
 mod cancel;
+mod cli;
 mod crash;
 mod following;
 mod kept;

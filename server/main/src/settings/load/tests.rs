@@ -32,7 +32,7 @@ fn without_any_source_the_defaults_hold() {
     let settings = load(&[], &[("PATH", "/bin"), ("ROPEWALKER_X", "1")]).expect("defaults");
     assert_eq!(settings, Settings::defaults());
     assert_eq!(settings.server.listen, "127.0.0.1:9092");
-    assert_eq!(settings.memory.append_budget, 64 << 20);
+    assert_eq!(settings.memory.append_budget, 32 << 20);
     assert_eq!(settings.telemetry.otlp_endpoint, None);
 }
 

@@ -1,0 +1,70 @@
+//! The command line against a real broker: what it prints where, and how it ends.
+
+use std::process::{Command, Output, Stdio};
+
+use ropewalk_harness::{Broker, ropewalk_binary};
+use tokio::task::block_in_place;
+
+/// Runs a command, with text on its standard input.
+fn run(server: &str, input: &str, args: &[&str]) -> (i32, String, String) {
+    let child = Command::new(ropewalk_binary().unwrap())
+        .args(args)
+        .env("ROPEWALK_SERVER", server)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut child = child.unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), input.as_bytes()).unwrap();
+    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.code().unwrap(), text(stdout), text(stderr))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_go_in_and_come_out_again() {
+    let broker = Broker::start().await.unwrap();
+    let run = |input: &str, args: &[&str]| {
+        let (code, out, errors) = block_in_place(|| run(broker.address(), input, args));
+        assert_eq!(code, 0, "{args:?}: {errors}");
+        out
+    };
+    run("", &["topic", "create", "t", "--partitions", "3", "--set", "retention=1h"]);
+    let produce = ["produce", "t", "--key-separator", ":", "--partition", "1", "--format", "json"];
+    let acked = run("k1:v1\nk2:v2\n", &produce);
+    assert_eq!(acked, "{\"partition\":1,\"offset\":0}\n{\"partition\":1,\"offset\":1}\n");
+    run("", &["produce", "t", "--partition", "2", "a value"]);
+    let format = ["consume", "t", "--until", "caught-up", "-f", "%t/%p/%o %k=%v\\n"];
+    let read = run("", &format);
+    let mut lines: Vec<_> = read.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["t/1/0 k1=v1", "t/1/1 k2=v2", "t/2/0 =a value"]);
+    let one = run("", &["consume", "t", "-o", "earliest", "-n", "1", "--format", "json"]);
+    assert_eq!(one.lines().count(), 1);
+    let topics: serde_json::Value =
+        serde_json::from_str(&run("", &["topic", "list", "--format", "json"])).unwrap();
+    assert_eq!(topics[0]["settings"]["retention"], "1h");
+    run("", &["topic", "update", "t", "--partitions", "4", "--set", "segment_age=1d"]);
+    run("", &["records", "delete", "t", "--partition", "1", "--before", "1"]);
+    assert!(run("", &["offsets", "t"]).contains("1          1         2       1"));
+    assert!(run("", &["cluster"]).contains(broker.address()));
+    run("", &["health"]);
+    run("", &["topic", "delete", "t"]);
+    assert!(run("", &["completions", "bash"]).contains("_ropewalk()"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_exit_code_says_what_went_wrong_and_the_message_what_to_do() {
+    let broker = Broker::start().await.unwrap();
+    for (args, code, hint) in [
+        (&["topic", "describe", "none"][..], 4, "topic list"),
+        (&["topic", "create", "not a name"], 1, "use only letters"),
+        (&["topic", "create", "x", "--set", "retntion=1h"], 2, "retention"),
+        (&["health", "--server", "127.0.0.1:1"], 3, "is a broker running"),
+        (&["serve", "--data-dri", "x"], 2, "--data-dir"),
+    ] {
+        let (actual, out, errors) = block_in_place(|| run(broker.address(), "", args));
+        assert_eq!((actual, out.as_str()), (code, ""), "{args:?}: {errors}");
+        assert!(errors.contains(hint), "{args:?}: {errors}");
+    }
+}
