@@ -82,16 +82,7 @@ impl GroupLog {
     /// The log of a group that the engine has, or is about to have.
     pub fn open(engine: Arc<dyn Engine>, state: GroupState) -> Result<Self> {
         let start = state.start;
-        let at_start = EntryMeta {
-            term: start.term,
-            entry_type: EntryType::EntryNormal as u8,
-            base_offset: start.base_offset,
-            record_count: 0,
-            max_timestamp: Timestamp::MIN,
-            newest_so_far: start.newest_gone,
-            segment: SegmentMark::default(),
-        };
-        let (last_index, last) = state.last.unwrap_or((start.index, at_start));
+        let (last_index, last) = state.last.unwrap_or_else(|| (start.index, facts_at(&start)));
         let segments = match state.last {
             Some((_, last)) => segments_back_from(engine.as_ref(), state.group, last, start)?,
             None => VecDeque::new(),
@@ -166,12 +157,6 @@ impl GroupLog {
     /// Takes raft's term, vote and commit index. The caller decides when they are written.
     pub fn set_hard_state(&mut self, hard_state: HardState) {
         self.hard_state = hard_state;
-    }
-
-    /// Takes raft's membership.
-    pub fn set_conf_state(&mut self, conf_state: ConfState, write: &mut GroupWrite) {
-        self.conf_state = conf_state.clone();
-        write.conf_state = Some(conf_state);
     }
 
     /// Appends entries, which replace whatever the log holds from the first of them on. Returns
@@ -366,15 +351,7 @@ impl GroupLog {
         view.tail.truncate_from(first);
         view.last_index = first - 1;
         view.segments.retain(|segment| segment.base_index < first);
-        self.last = previous.unwrap_or(EntryMeta {
-            term: start.term,
-            entry_type: EntryType::EntryNormal as u8,
-            base_offset: start.base_offset,
-            record_count: 0,
-            max_timestamp: Timestamp::MIN,
-            newest_so_far: start.newest_gone,
-            segment: SegmentMark::default(),
-        });
+        self.last = previous.unwrap_or_else(|| facts_at(&start));
         if let Some(last) = view.segments.back_mut() {
             *last = self.last.segment;
         }
@@ -387,6 +364,19 @@ impl From<ViewState> for LogView {
         let view = Self::default();
         *view.lock() = state;
         view
+    }
+}
+
+/// What stands for the last entry while a log is empty.
+fn facts_at(start: &LogStart) -> EntryMeta {
+    EntryMeta {
+        term: start.term,
+        entry_type: EntryType::EntryNormal as u8,
+        base_offset: start.base_offset,
+        record_count: 0,
+        max_timestamp: Timestamp::MIN,
+        newest_so_far: start.newest_gone,
+        segment: SegmentMark::default(),
     }
 }
 
