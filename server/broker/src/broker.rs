@@ -59,6 +59,8 @@ pub struct BrokerConfig {
     pub append_budget: usize,
     /// The bytes of recent entries kept in memory.
     pub tail_budget: u64,
+    /// The free bytes of the disk below which no records are taken.
+    pub free_space_floor: u64,
     /// Whether topics are created by their first use.
     pub auto_create: bool,
     /// The number of partitions of a topic that is created without one.
@@ -255,6 +257,15 @@ impl Broker {
     pub fn keyless_partition(&self, topic: &ServedTopic) -> PartitionId {
         let turn = self.keyless.fetch_add(1, Ordering::Relaxed);
         PartitionId(turn % topic.topic.partition_count().max(1))
+    }
+
+    /// Makes sure that the disk has room for records. What makes room needs none: commits, trims
+    /// and deletions go on without it.
+    pub fn check_room(&self) -> Result<(), AppendError> {
+        if self.config.engine.has_room() {
+            return Ok(());
+        }
+        Err(AppendError::StorageFull { floor: self.config.free_space_floor })
     }
 
     /// Reserves memory for batches, waiting for it: as long as it takes, or up to `timeout`.

@@ -319,7 +319,10 @@ impl ShardThread {
                     next = commands.try_recv().ok();
                 }
             }
-            if let Err(error) = self.shard.flush(now, &mut out) {
+            // Nothing else gives ticks any more, and nothing may stay unwritten.
+            let last_tick =
+                if stopping { self.shard.step(now, Input::Tick, &mut out) } else { Ok(()) };
+            if let Err(error) = last_tick.and_then(|()| self.shard.flush(now, &mut out)) {
                 return (self.on_fatal)(&error);
             }
             for output in out.drain(..) {

@@ -48,6 +48,15 @@ pub enum AppendError {
     /// The broker stops.
     #[error("the broker is shutting down; connect to another one")]
     Draining,
+    /// The disk is nearly full: records are not taken, everything else goes on.
+    #[error(
+        "the broker's disk has less than {floor} bytes left: delete topics or records, shorten \
+         retention, or enlarge the disk"
+    )]
+    StorageFull {
+        /// The bytes that must be free.
+        floor: u64,
+    },
     /// No memory became free in time.
     #[error("{limit} bytes of appends wait for the disk already; try again later")]
     Overloaded {

@@ -72,6 +72,7 @@ async fn start(engine: Arc<dyn Engine>) -> (Arc<Broker>, BrokerTasks) {
         append_budget: 1 << 20,
         // Nothing stays in memory once it is on disk.
         tail_budget: 0,
+        free_space_floor: 0,
         auto_create: true,
         default_partitions: 1,
         retention_interval: Duration::from_secs(60),

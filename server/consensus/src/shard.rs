@@ -112,6 +112,8 @@ pub struct Shard<T> {
     backlog: VecDeque<(GroupId, Proposal<T>)>,
     /// The bytes of the batches that were taken up for the next write.
     gathered: usize,
+    /// What nobody waits for is to be written too, and not left to the next write.
+    ticked: bool,
 }
 
 /// Entries in memory, of all groups, in the order in which they came: the oldest leave first.
@@ -136,6 +138,7 @@ impl<T> Shard<T> {
             recent: Recent { budget: tail_budget, bytes: 0, entries: VecDeque::new() },
             backlog: VecDeque::new(),
             gathered: 0,
+            ticked: false,
         }
     }
 
@@ -181,7 +184,10 @@ impl<T> Shard<T> {
                 }
             }
             Input::Durable(number) => self.on_durable(number, out),
-            Input::Tick => self.write_commits(),
+            Input::Tick => {
+                self.ticked = true;
+                self.write_commits();
+            }
         }
         Ok(())
     }
@@ -239,9 +245,16 @@ impl<T> Shard<T> {
         }
         self.evict();
         if batch.groups.is_empty() {
+            self.ticked = false;
             return Ok(());
         }
         batch.sync |= !handed.is_empty();
+        if !batch.sync && !self.ticked {
+            // Nobody waits for it: it goes along with the next write, or at the next tick.
+            self.changes = batch.groups;
+            return Ok(());
+        }
+        self.ticked = false;
         self.next_number += 1;
         self.in_flight.push_back((self.next_number, handed));
         out.push(Output::Write { number: self.next_number, batch });

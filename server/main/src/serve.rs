@@ -11,7 +11,7 @@ use ropewalk_core::{NodeId, SystemClock};
 use ropewalk_rpc::{Drain, Server, ServerConfig};
 use ropewalk_storage::directory::{ClusterId, DataDirectory};
 use ropewalk_storage::memory::MemoryEngine;
-use ropewalk_storage::sled_engine::SledEngine;
+use ropewalk_storage::disk_engine::{DiskEngine, Options};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -101,11 +101,24 @@ impl Store {
                         formed
                     }
                 };
-                let engine = Arc::new(SledEngine::open(path)?);
+                let engine = Arc::new(DiskEngine::open(path, options(settings))?);
                 Ok(Self { engine, cluster_id, _directory: Some(directory) })
             }
         }
     }
+}
+
+/// The part of the budget for readers that is for what was read from the disk.
+fn read_cache(settings: &Settings) -> u64 {
+    settings.memory.read_budget / 3
+}
+
+fn options(settings: &Settings) -> Options {
+    let mut options = Options::default();
+    options.journal_bytes = settings.storage.journal_size;
+    options.free_floor = settings.storage.free_space_floor;
+    options.cache_bytes = read_cache(settings);
+    options
 }
 
 fn broker_config(
@@ -128,7 +141,8 @@ fn broker_config(
         version: env!("CARGO_PKG_VERSION").to_owned(),
         shards: (cores / 2).max(1),
         append_budget: append_budget.min(tokio::sync::Semaphore::MAX_PERMITS),
-        tail_budget: settings.memory.tail_budget,
+        tail_budget: settings.memory.read_budget - read_cache(settings),
+        free_space_floor: settings.storage.free_space_floor,
         auto_create: settings.topics.auto_create,
         default_partitions: settings.topics.default_partitions,
         retention_interval: settings.topics.retention_check_interval,

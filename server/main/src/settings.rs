@@ -67,6 +67,10 @@ pub(crate) struct ServerSettings {
 pub(crate) struct StorageSettings {
     /// Which implementation keeps the log.
     pub(crate) engine: StorageEngine,
+    /// The most bytes of all journal files.
+    pub(crate) journal_size: u64,
+    /// Free bytes of the disk below which no records are taken.
+    pub(crate) free_space_floor: u64,
 }
 
 /// Where the log is kept.
@@ -84,8 +88,8 @@ pub(crate) enum StorageEngine {
 pub(crate) struct MemorySettings {
     /// Bytes of appends that may wait for the disk, of all partitions together.
     pub(crate) append_budget: u64,
-    /// Bytes of recent batches that are kept for readers at the tail, of all partitions together.
-    pub(crate) tail_budget: u64,
+    /// Bytes of records that are kept for readers, of all partitions together.
+    pub(crate) read_budget: u64,
 }
 
 /// `topics.*`

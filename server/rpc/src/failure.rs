@@ -41,13 +41,14 @@ pub enum Reason {
     TimedOut,
     Overloaded,
     TooMany,
+    StorageFull,
     CorruptLog,
     Internal,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::TopicNotFound,
         Self::PartitionNotFound,
         Self::TopicExists,
@@ -65,6 +66,7 @@ impl Reason {
         Self::TimedOut,
         Self::Overloaded,
         Self::TooMany,
+        Self::StorageFull,
         Self::CorruptLog,
         Self::Internal,
     ];
@@ -89,6 +91,7 @@ impl Reason {
             Self::TimedOut => ("TIMED_OUT", Code::DeadlineExceeded),
             Self::Overloaded => ("OVERLOADED", Code::ResourceExhausted),
             Self::TooMany => ("TOO_MANY", Code::ResourceExhausted),
+            Self::StorageFull => ("STORAGE_FULL", Code::ResourceExhausted),
             Self::CorruptLog => ("CORRUPT_LOG", Code::DataLoss),
             Self::Internal => ("INTERNAL", Code::Internal),
         }
@@ -167,7 +170,7 @@ impl Failure {
         self
     }
 
-    fn over_quota(mut self, subject: &str, limit: usize) -> Self {
+    fn over_quota(mut self, subject: &str, limit: impl std::fmt::Display) -> Self {
         self.details.add_quota_failure_violation(subject, self.message.clone());
         self.with("limit", limit)
     }
@@ -340,6 +343,9 @@ impl From<AppendError> for Failure {
             }
             AppendError::Create(error) => error.into(),
             AppendError::Draining => Self::draining(),
+            AppendError::StorageFull { floor } => Self::new(Reason::StorageFull, message)
+                .over_quota("free_space_floor", floor)
+                .retry_after(Duration::from_secs(5)),
             AppendError::Overloaded { limit } => Self::new(Reason::Overloaded, message)
                 .over_quota("append_budget", limit)
                 .retry_after(Duration::from_millis(500)),

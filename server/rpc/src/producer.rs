@@ -106,6 +106,7 @@ impl Append {
         let payload = read_payload(request.data, request.compression, request.record_count)?;
         let topic = broker.topic_for_use(&request.topic).await.map_err(AppendError::Create)?;
         let settings = &topic.topic.settings;
+        broker.check_room()?;
         // Before the payload is copied: what waits for memory has none of its own.
         let reserved = broker.reserve(payload.len() + HEADER_BYTES, reserve_timeout).await?;
         let mut parts = Vec::new();

@@ -8,13 +8,17 @@ use ropewalk_core::GroupId;
 
 use crate::engine::{GroupWrite, MAX_ROW_BYTES, Result, StorageError};
 
-/// Which indexes a log holds: those after `start`, up to and with `last`.
+/// Which indexes a log holds: those after `start`, up to and with `last`; and which of them are
+/// there to stay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Span {
     /// The index before the first entry.
     pub(crate) start: u64,
     /// The last entry's index; `start` when there is none.
     pub(crate) last: u64,
+    /// Entries up to here are committed: they are trimmed one day, and never replaced. It may lie
+    /// beyond the last entry.
+    pub(crate) committed: u64,
 }
 
 impl Span {
@@ -81,15 +85,19 @@ fn change(
     has_term: impl FnOnce(u64, u64) -> Result<bool>,
 ) -> Result<SpanChange> {
     let (start, term) = write.start.map_or((before.start, 0), |start| (start.index, start.term));
+    let commit = write.hard_state.as_ref().map_or(0, |state| state.commit);
+    let committed = before.committed.max(start).max(commit);
     if start < before.start {
         return Err(refuse(write.group, "a log start that goes back"));
     }
-    let continues =
-        || Ok(start == before.start || (start <= before.last && has_term(start, term)?));
+    let continues = || {
+        let is_known = start == before.start || start <= before.committed.min(before.last);
+        Ok(is_known || (start <= before.last && has_term(start, term)?))
+    };
     let (Some(first), Some(last)) = (write.append.first(), write.append.last()) else {
         let last = if continues()? { before.last } else { start };
         let cut_from = (last < before.last).then_some(start + 1);
-        return Ok(SpanChange { span: Span { start, last }, cut_from });
+        return Ok(SpanChange { span: Span { start, last, committed }, cut_from });
     };
     let joins = first.index > before.start && first.index <= before.last + 1;
     let fits = if first.index > start {
@@ -101,8 +109,12 @@ fn change(
     if !fits {
         return Err(refuse(write.group, "entries that do not join the log"));
     }
+    if first.index <= before.committed.min(before.last) {
+        return Err(refuse(write.group, "entries in place of committed ones"));
+    }
     let cut_from = (first.index <= before.last).then_some(first.index);
-    Ok(SpanChange { span: Span { start, last: last.index.max(start) }, cut_from })
+    let last = last.index.max(start);
+    Ok(SpanChange { span: Span { start, last, committed }, cut_from })
 }
 
 fn row_bytes(key: &[u8], row: Option<&[u8]>) -> usize {
@@ -111,7 +123,9 @@ fn row_bytes(key: &[u8], row: Option<&[u8]>) -> usize {
 
 fn created(write: &GroupWrite) -> Result<Span> {
     match (&write.hard_state, &write.conf_state, write.start) {
-        (Some(_), Some(_), Some(start)) => Ok(Span { start: start.index, last: start.index }),
+        (Some(_), Some(_), Some(start)) => {
+            Ok(Span { start: start.index, last: start.index, committed: start.index })
+        }
         _ => Err(refuse(write.group, "the creation of a group without its state")),
     }
 }

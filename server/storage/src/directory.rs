@@ -144,7 +144,7 @@ impl DataDirectory {
     }
 
     fn identity_path(&self) -> PathBuf {
-        self.path.join("identity")
+        identity_path(&self.path)
     }
 
     /// Data that nobody vouches for is not taken over in silence.
@@ -171,6 +171,39 @@ impl DataDirectory {
         written.map_err(|error| io_error("write", &new, error))?;
         fs::rename(&new, &file).map_err(|error| io_error("rename", &new, error))?;
         files::sync(&self.path)
+    }
+}
+
+fn identity_path(path: &Path) -> PathBuf {
+    path.join("identity")
+}
+
+/// Whose data a directory holds, if it says so. Changes nothing.
+pub(crate) fn identity(path: &Path) -> Result<Option<Identity>> {
+    let file = identity_path(path);
+    match fs::read(&file) {
+        Ok(text) => parse(&file, &text).map(Some),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(io_error("read", &file, error)),
+    }
+}
+
+/// Keeps brokers out of a directory while somebody looks at it, for as long as the file lives.
+/// Changes nothing: where there is no lock there was no broker.
+pub(crate) fn lock_to_look(path: &Path) -> Result<Option<File>> {
+    let file = path.join("lock");
+    let lock = match File::open(&file) {
+        Ok(lock) => lock,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(io_error("open", &file, error)),
+    };
+    match lock.try_lock_shared() {
+        Ok(()) => Ok(Some(lock)),
+        Err(TryLockError::WouldBlock) => Err(StorageError::Refused(format!(
+            "the data directory {} is in use by a broker: stop it first, or look at a copy",
+            path.display()
+        ))),
+        Err(TryLockError::Error(error)) => Err(io_error("lock", &file, error)),
     }
 }
 
@@ -265,7 +298,7 @@ mod tests {
 
     const GOLDEN: &str = include_str!(concat!(
         env!("CARGO_MANIFEST_DIR"),
-        "/../../tests/vectors/index-v1/identity.txt"
+        "/../../tests/vectors/identity-v1.txt"
     ));
     const CLUSTER: ClusterId = ClusterId([0x2a; 16]);
 

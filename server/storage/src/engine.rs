@@ -221,6 +221,26 @@ pub struct WriteBatch {
     pub sync: bool,
 }
 
+/// What a search in a log looks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seek {
+    /// The first entry that ends after an offset: the one that holds it, if it holds records.
+    After(Offset),
+    /// The first entry by which a record of this time or a newer one has come into the log.
+    Since(Timestamp),
+}
+
+impl Seek {
+    /// Whether the search ends at this entry or before.
+    #[must_use]
+    pub fn holds(self, meta: &EntryMeta) -> bool {
+        match self {
+            Self::After(offset) => meta.end_offset() > offset,
+            Self::Since(time) => meta.newest_so_far >= time,
+        }
+    }
+}
+
 /// A durable store of replica groups.
 ///
 /// Writes come from one thread at a time, reads from any number beside it. A read sees a batch
@@ -242,12 +262,34 @@ pub trait Engine: Send + Sync + 'static {
     /// checked.
     fn entries(&self, group: GroupId, range: Range<u64>, max_bytes: u64) -> Result<Vec<LogEntry>>;
 
+    /// The first index of a range at which a search ends, the end of the range when there is none.
+    /// What holds for an entry holds for all after it. Indexes that the log does not have count as
+    /// not found.
+    fn find(&self, group: GroupId, range: Range<u64>, seek: Seek) -> Result<u64> {
+        let (mut low, mut high) = (range.start, range.end);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.meta(group, middle)?.is_some_and(|meta| seek.holds(&meta)) {
+                high = middle;
+            } else {
+                low = middle + 1;
+            }
+        }
+        Ok(low)
+    }
+
     /// The rows of a group's state machine whose key begins with `prefix`, by key.
     fn rows(&self, group: GroupId, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>>;
 
     /// Gives back the space of what earlier writes deleted, a bounded step at a time. Returns
     /// whether more is left. It never removes anything that can still be read.
     fn reclaim(&self) -> Result<bool>;
+
+    /// Whether there is room for records. Without it the caller takes none; everything else is
+    /// still written: there is a reserve for what makes room again.
+    fn has_room(&self) -> bool {
+        true
+    }
 
     /// The bytes that the store takes on its disk, or in memory.
     fn size_bytes(&self) -> u64;

@@ -16,8 +16,8 @@ use raft::{
 use ropewalk_core::{GroupId, Offset, ReplicaId, Timestamp, limits};
 
 use crate::engine::{
-    Engine, EntryMeta, GroupState, GroupWrite, LogEntry, LogStart, Result, SegmentMark,
-    StorageError,
+    Engine, EntryMeta, GroupState, GroupWrite, LogEntry, LogStart, Result, Seek,
+    SegmentMark, StorageError,
 };
 use crate::log_view::{LogReader, LogView, ViewState, record_facts};
 
@@ -219,16 +219,13 @@ impl GroupLog {
         }
         // The first entry that stays is the one that ends after the offset; without one, the last
         // entry stays, as its facts are what the next one continues from.
-        let (mut low, mut high) = (start.index + 1, last_index.min(applied));
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if self.meta(middle)?.end_offset() > before {
-                high = middle;
-            } else {
-                low = middle + 1;
-            }
+        let range = start.index + 1..last_index.min(applied);
+        if range.is_empty() {
+            return self.start_after(start.index, before, write);
         }
-        self.start_after(low - 1, before, write)
+        let first =
+            self.view.search(self.engine.as_ref(), self.group, range, Seek::After(before))?;
+        self.start_after(first - 1, before, write)
     }
 
     /// Drops entries up to an index from the log of a group without records.

@@ -9,6 +9,8 @@
 mod conformance;
 mod contract;
 pub mod directory;
+mod disk;
+pub mod disk_engine;
 pub mod engine;
 mod files;
 pub mod group_log;
@@ -16,6 +18,8 @@ pub mod group_log;
 mod log_tests;
 pub mod log_view;
 pub mod memory;
-pub mod sled_engine;
 
+#[doc(hidden)]
+pub use disk_engine::fuzzing;
+pub use disk_engine::inspect;
 pub use engine::{Engine, GroupState, GroupWrite, LogEntry, Result, StorageError, WriteBatch};

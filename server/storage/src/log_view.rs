@@ -5,13 +5,16 @@
 //! and older ones from the engine. Nothing at or above the high watermark is ever given out.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use ropewalk_core::entry::Entry;
 use ropewalk_core::{GroupId, Offset, StoredBatch, Timestamp};
 
-use crate::engine::{Engine, EntryMeta, LogEntry, LogStart, Result, SegmentMark, StorageError};
+use crate::engine::{
+    Engine, EntryMeta, LogEntry, LogStart, Result, Seek, SegmentMark, StorageError,
+};
 
 /// Entries that are kept in memory, by index, without a hole.
 #[derive(Debug, Default)]
@@ -76,6 +79,31 @@ pub(crate) struct LogView(Mutex<ViewState>);
 impl LogView {
     pub(crate) fn lock(&self) -> MutexGuard<'_, ViewState> {
         self.0.lock().expect("no holder of a log view panics")
+    }
+
+    /// Where in a range of the log a search ends: in memory, or where that does not reach down, in
+    /// the engine.
+    pub(crate) fn search(
+        &self,
+        engine: &dyn Engine,
+        group: GroupId,
+        range: Range<u64>,
+        seek: Seek,
+    ) -> Result<u64> {
+        let stored_end = {
+            let view = self.lock();
+            match view.tail.entries.front() {
+                Some(first) if first.index < range.end => {
+                    if !seek.holds(&first.meta) {
+                        let at = view.tail.entries.partition_point(|e| !seek.holds(&e.meta));
+                        return Ok((first.index + at as u64).clamp(range.start, range.end));
+                    }
+                    first.index
+                }
+                _ => range.end,
+            }
+        };
+        engine.find(group, range.start..stored_end.max(range.start), seek)
     }
 }
 
@@ -195,7 +223,7 @@ impl LogReader {
         let (start, end, high_watermark) = self.stored_range();
         let index = match cursor.index {
             Some(index) => index,
-            None => self.search(start.index + 1, end, |meta| meta.end_offset() > cursor.offset)?,
+            None => self.search(start.index + 1..end, Seek::After(cursor.offset))?,
         };
         let entries = self.engine.entries(self.group, index..end, max_bytes as u64)?;
         let found: Vec<_> = entries
@@ -241,7 +269,7 @@ impl LogReader {
         // The running maximum rises past `time` at the first entry that has such a record, unless a
         // record that is gone had risen past it before: then every entry is asked.
         let mut index = if start.newest_gone < time {
-            self.search(start.index + 1, end, |meta| meta.newest_so_far >= time)?
+            self.search(start.index + 1..end, Seek::Since(time))?
         } else {
             start.index + 1
         };
@@ -320,23 +348,8 @@ impl LogReader {
         StoredBatch::trusted(&data).map_err(|error| StorageError::entry(self.group, index, &error))
     }
 
-    /// The first index of `low..high` for which the condition holds, `high` when it holds for none.
-    /// It must hold for all after the first. Indexes that are gone count as not holding.
-    fn search(
-        &self,
-        mut low: u64,
-        mut high: u64,
-        holds: impl Fn(&EntryMeta) -> bool,
-    ) -> Result<u64> {
-        while low < high {
-            let middle = low + (high - low) / 2;
-            if self.meta(middle)?.is_some_and(|meta| holds(&meta)) {
-                high = middle;
-            } else {
-                low = middle + 1;
-            }
-        }
-        Ok(low)
+    fn search(&self, range: Range<u64>, seek: Seek) -> Result<u64> {
+        self.view.search(self.engine.as_ref(), self.group, range, seek)
     }
 }
 

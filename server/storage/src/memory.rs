@@ -38,6 +38,7 @@ struct Group {
     start: LogStart,
     log: BTreeMap<u64, LogEntry>,
     rows: BTreeMap<Vec<u8>, Vec<u8>>,
+    committed: u64,
 }
 
 impl MemoryEngine {
@@ -66,7 +67,7 @@ impl MemoryEngine {
 impl Group {
     fn span(&self) -> Span {
         let last = self.log.last_key_value().map_or(self.start.index, |(index, _)| *index);
-        Span { start: self.start.index, last }
+        Span { start: self.start.index, last, committed: self.committed }
     }
 
     fn bytes(&self) -> u64 {
@@ -102,7 +103,9 @@ impl State {
             start: LogStart::default(),
             log: BTreeMap::new(),
             rows: BTreeMap::new(),
+            committed: 0,
         });
+        group.committed = change.span.committed;
         if let Some(from) = change.cut_from {
             let cut = group.log.split_off(&from);
             self.bytes -= cut.values().map(entry_bytes).sum::<u64>();

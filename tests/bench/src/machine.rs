@@ -17,6 +17,46 @@ pub(crate) fn own_cpu_seconds() -> Option<f64> {
     Some(ticks / TICKS_PER_SECOND)
 }
 
+/// What a process has written, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Io {
+    /// Handed to the kernel with write calls.
+    pub(crate) handed: u64,
+    /// That the kernel had to bring to the disk: what was written again before it got there counts
+    /// once, what a file system adds counts too.
+    pub(crate) to_disk: u64,
+}
+
+impl Io {
+    /// That of a process of this user.
+    pub(crate) fn of(pid: u32) -> Result<Self, Failure> {
+        let path = format!("/proc/{pid}/io");
+        let text =
+            fs::read_to_string(&path).map_err(|error| format!("cannot read {path}: {error}"))?;
+        let value = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name));
+            line.and_then(|value| value.trim().parse::<u64>().ok())
+        };
+        match (value("wchar:"), value("write_bytes:")) {
+            (Some(handed), Some(to_disk)) => Ok(Self { handed, to_disk }),
+            _ => Err(format!("{path} lacks wchar or write_bytes").into()),
+        }
+    }
+
+    /// That of this process.
+    pub(crate) fn own() -> Result<Self, Failure> {
+        Self::of(std::process::id())
+    }
+
+    /// What came after an earlier look.
+    pub(crate) fn since(self, before: Self) -> Self {
+        Self {
+            handed: self.handed.saturating_sub(before.handed),
+            to_disk: self.to_disk.saturating_sub(before.to_disk),
+        }
+    }
+}
+
 /// The bytes that are free on the disk of a directory.
 pub(crate) fn free_bytes(dir: &Path) -> Result<u64, Failure> {
     let disk = rustix::fs::statvfs(dir)?;
@@ -54,11 +94,17 @@ pub(crate) fn drop_pages(dir: &Path) -> Result<(), Failure> {
         if entry.file_type()?.is_dir() {
             drop_pages(&entry.path())?;
         } else {
-            let file = fs::File::open(entry.path())?;
-            file.sync_all()?;
-            rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?;
+            drop_pages_of(&entry.path())?;
         }
     }
+    Ok(())
+}
+
+/// The same for one file.
+pub(crate) fn drop_pages_of(path: &Path) -> Result<(), Failure> {
+    let file = fs::File::open(path)?;
+    file.sync_all()?;
+    rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?;
     Ok(())
 }
 

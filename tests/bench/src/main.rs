@@ -1,12 +1,14 @@
 //! Measures a broker from outside, beside what the disk does by itself.
 //!
-//! `options` is the command line, `scenarios` has what can be measured, `target` the broker that is
-//! measured, `load` and `reader` the two sides of a load, `wire` the calls, `gate` the time that
-//! counts, `report` and `stats` what is printed. Nothing here passes or fails by a time.
+//! `options` is the command line, `scenarios` has what can be measured, `goals` what is held
+//! against a control that takes turns with it, `target` the broker that is measured, `load` and
+//! `reader` the two sides of a load, `wire` the calls, `gate` the time that counts, `report` and
+//! `stats` what is printed. Nothing here passes or fails by a time.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod gate;
+mod goals;
 mod load;
 mod machine;
 mod options;
@@ -23,7 +25,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use tokio::signal::unix::{SignalKind, signal};
 
-use options::Options;
+use options::{Command, Options};
 use wire::Failure;
 
 fn main() -> ExitCode {
@@ -49,8 +51,15 @@ async fn until_stopped(options: &Options) -> Result<(), Failure> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::select! {
-        done = Box::pin(scenarios::run(options)) => done,
+        done = Box::pin(measure(options)) => done,
         _ = terminate.recv() => Err("stopped".into()),
         _ = interrupt.recv() => Err("stopped".into()),
+    }
+}
+
+async fn measure(options: &Options) -> Result<(), Failure> {
+    match &options.command {
+        Some(Command::Goals(options)) => Box::pin(goals::run(options)).await,
+        None => Box::pin(scenarios::run(options)).await,
     }
 }

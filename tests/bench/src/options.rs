@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::goals::GoalOptions;
 
 /// What one producer or subscriber may use of the disk in one run, at most.
 const MIB: u64 = 1024 * 1024;
@@ -13,8 +15,10 @@ const MIB: u64 = 1024 * 1024;
 /// Starts brokers of its own, one for each figure, from the release binary beside it, and ends
 /// them.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "ropewalk-bench", version)]
+#[command(name = "ropewalk-bench", version, args_conflicts_with_subcommands = true)]
 pub(crate) struct Options {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
     /// Short runs, one of each: for a first look, not for figures to quote.
     #[arg(long)]
     pub(crate) quick: bool,
@@ -57,6 +61,14 @@ pub(crate) struct Options {
     /// The batches that each of them has in flight.
     #[arg(long, value_name = "N", default_value_t = 16)]
     pub(crate) window: usize,
+}
+
+/// What is measured instead of the scenarios.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Holds the store and the whole path against their goals, each beside a control that takes
+    /// turns with it.
+    Goals(GoalOptions),
 }
 
 /// The form of the output.

@@ -52,6 +52,13 @@ impl Latencies {
         })
     }
 
+    /// How long what share took at most: shares from 0 to 1, milliseconds.
+    pub(crate) fn curve(&self) -> Vec<(f64, f64)> {
+        const NINES: [f64; 4] = [0.99, 0.995, 0.999, 0.9999];
+        let shares = (1..=49).map(|share| f64::from(share) / 50.0).chain(NINES);
+        shares.map(|share| (share, self.0.value_at_quantile(share) as f64 / 1e6)).collect()
+    }
+
     /// The slowest, in milliseconds.
     pub(crate) fn max(&self) -> f64 {
         self.0.max() as f64 / 1e6

@@ -1,6 +1,6 @@
 //! The broker that is measured: one of its own for each run, or the one that was named.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -10,8 +10,8 @@ use tempfile::TempDir;
 use tokio::time::{Instant, interval, sleep_until};
 
 use crate::gate::Gate;
-use crate::machine::own_cpu_seconds;
-use crate::options::Options;
+use crate::machine::{Io, own_cpu_seconds};
+use crate::options::{EngineKind, Options};
 use crate::report::Row;
 use crate::wire::Failure;
 
@@ -36,43 +36,51 @@ pub(crate) struct Target {
 pub(crate) struct Usage {
     /// How long it was measured.
     pub(crate) seconds: f64,
-    broker_cores: Option<f64>,
-    client_cores: Option<f64>,
-    rss: Option<u64>,
+    pub(crate) broker_cores: Option<f64>,
+    pub(crate) client_cores: Option<f64>,
+    /// The most memory that the broker had, in bytes.
+    pub(crate) rss: Option<u64>,
 }
 
 impl Target {
     /// Starts a broker, or takes the one that was named, and makes a topic.
     pub(crate) async fn start(options: &Options, partitions: u32) -> Result<Self, Failure> {
-        let mut target = match &options.broker {
+        match &options.broker {
             Some(address) => {
-                Self { broker: None, address: address.clone(), dir: None, topic: String::new() }
+                let topic = String::new();
+                let address = address.clone();
+                Self { broker: None, address, dir: None, topic }.with_topic(partitions).await
             }
-            None => Self::start_own(options).await?,
-        };
-        let number = TOPICS.fetch_add(1, Ordering::Relaxed);
-        target.topic = format!("bench-{}-{number}", std::process::id());
-        if partitions > 0 {
-            let topic = NewTopic::named(&target.topic).partitions(i32::try_from(partitions)?);
-            let client = Client::connect(&target.address).await?;
-            client.admin().create_topic(topic).await?;
+            None => Self::start_own(&options.dir(), options.engine, partitions).await,
         }
-        Ok(target)
     }
 
-    async fn start_own(options: &Options) -> Result<Self, Failure> {
-        let dir = temporary(options)?;
+    /// Starts a broker whose data lie below a directory, and makes a topic.
+    pub(crate) async fn start_own(
+        dir: &Path,
+        engine: EngineKind,
+        partitions: u32,
+    ) -> Result<Self, Failure> {
+        let dir = temporary_in(dir)?;
         let broker = Broker::builder()
-            .settings(&[("storage.engine", options.engine.name())])
+            .settings(&[("storage.engine", engine.name())])
             .data_dir(dir.path().join("data"))
             .start()
             .await?;
-        Ok(Self {
-            address: broker.address().to_owned(),
-            broker: Some(broker),
-            dir: Some(dir),
-            topic: String::new(),
-        })
+        let address = broker.address().to_owned();
+        let (broker, dir) = (Some(broker), Some(dir));
+        Self { broker, address, dir, topic: String::new() }.with_topic(partitions).await
+    }
+
+    async fn with_topic(mut self, partitions: u32) -> Result<Self, Failure> {
+        let number = TOPICS.fetch_add(1, Ordering::Relaxed);
+        self.topic = format!("bench-{}-{number}", std::process::id());
+        if partitions > 0 {
+            let topic = NewTopic::named(&self.topic).partitions(i32::try_from(partitions)?);
+            let client = Client::connect(&self.address).await?;
+            client.admin().create_topic(topic).await?;
+        }
+        Ok(self)
     }
 
     pub(crate) fn address(&self) -> &str {
@@ -105,7 +113,14 @@ impl Target {
         Ok(broker.map(Broker::cpu_seconds).transpose()?)
     }
 
-    fn rss(&self) -> Result<Option<u64>, Failure> {
+    /// What the broker's process has written so far.
+    pub(crate) fn io(&self) -> Result<Io, Failure> {
+        let pid = self.broker.as_ref().and_then(Broker::pid).ok_or("the broker does not run")?;
+        Io::of(pid)
+    }
+
+    /// The broker's memory, in bytes.
+    pub(crate) fn rss(&self) -> Result<Option<u64>, Failure> {
         let broker = self.broker.as_ref();
         Ok(broker.map(Broker::rss_bytes).transpose()?)
     }
@@ -147,8 +162,13 @@ impl Target {
 
 /// A directory on the disk that is measured.
 pub(crate) fn temporary(options: &Options) -> Result<TempDir, Failure> {
-    let builder = tempfile::Builder::new().prefix("ropewalk-bench-").tempdir_in(options.dir());
-    Ok(builder?)
+    temporary_in(&options.dir())
+}
+
+/// A directory below another, which goes with what is returned.
+pub(crate) fn temporary_in(dir: &Path) -> Result<TempDir, Failure> {
+    let made = tempfile::Builder::new().prefix("ropewalk-bench-").tempdir_in(dir);
+    Ok(made.map_err(|error| format!("cannot make a directory in {}: {error}", dir.display()))?)
 }
 
 impl Row {

@@ -1,5 +1,6 @@
 //! The client commands and their arguments.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgAction, ArgMatches, Args, FromArgMatches, Subcommand, ValueEnum};
@@ -30,6 +31,9 @@ pub(crate) enum Command {
     Cluster(Common),
     /// Ask the broker whether it serves; ends with 1 when it does not
     Health(Common),
+    /// Look at the data directory of a broker that does not run
+    #[command(subcommand)]
+    Storage(Storage),
     /// Print the completions of a shell
     Completions {
         /// The shell, such as bash, zsh or fish
@@ -240,6 +244,28 @@ pub(crate) struct Offsets {
     pub(super) common: Common,
 }
 
+/// What is done with a data directory. Nothing in it is changed.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Storage {
+    /// Show what a data directory holds
+    Inspect(StorageArgs),
+    /// Check every byte of a data directory
+    ///
+    /// Ends with 0 when all is sound, 5 when the broker will mend something at its next start
+    /// without loss, and 6 when something is damaged.
+    Verify(StorageArgs),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct StorageArgs {
+    /// The data directory, which no broker may be using
+    #[arg(value_name = "DIR")]
+    pub(super) dir: PathBuf,
+    /// How results are printed
+    #[arg(long, visible_alias = "output", value_enum, default_value_t = Format::Text)]
+    pub(super) format: Format,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -274,6 +300,8 @@ mod tests {
             "offsets --group g",
             "cluster --timeout 5s",
             "health",
+            "storage inspect /var/lib/ropewalk",
+            "storage verify data --output json",
             "completions bash",
         ] {
             assert!(parse(line).is_ok(), "{line}: {:?}", parse(line).err());
@@ -296,6 +324,8 @@ mod tests {
             "consume t --until later",
             "offsets",
             "health --format yaml",
+            "storage",
+            "storage verify",
             "completions csh",
         ] {
             assert_eq!(parse(line).expect_err(line).exit_code(), 2, "{line}");

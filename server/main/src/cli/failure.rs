@@ -4,6 +4,7 @@ use std::io;
 use std::process::ExitCode;
 
 use ropewalk::{Error, ErrorKind};
+use ropewalk_storage::StorageError;
 
 /// Why a command did not do what it was to do.
 #[derive(Debug)]
@@ -29,6 +30,12 @@ impl From<io::Error> for Failure {
         } else {
             Failure::Other(format!("standard output: {error}"))
         }
+    }
+}
+
+impl From<StorageError> for Failure {
+    fn from(error: StorageError) -> Failure {
+        Failure::Other(error.to_string())
     }
 }
 

@@ -23,6 +23,26 @@ impl Progress {
         Progress(bar)
     }
 
+    /// A bar of bytes of which the number is known, once it was said. Hidden as in `new`.
+    pub(super) fn of_bytes(what: &'static str) -> Progress {
+        if !std::io::stderr().is_terminal() {
+            return Progress(ProgressBar::hidden());
+        }
+        let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr_with_hz(5));
+        let template = "{msg} {wide_bar} {bytes}/{total_bytes}, {bytes_per_sec}, {eta}";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        bar.set_message(what);
+        Progress(bar)
+    }
+
+    /// So much is done of so much.
+    pub(super) fn set(&self, done: u64, total: u64) {
+        self.0.set_length(total);
+        self.0.set_position(done);
+    }
+
     pub(super) fn add(&self, count: u64) {
         self.0.inc(count);
     }

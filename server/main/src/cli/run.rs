@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use clap_complete::generate;
 use ropewalk::Client;
 
-use super::args::{Command, Common, Records, Topic};
+use super::args::{Command, Common, Records, Storage, Topic};
 use super::failure::Failure;
-use super::{cluster, consume, offsets, output, produce, records, topic};
+use super::{cluster, consume, offsets, output, produce, records, storage, topic};
 
 /// Runs a command to its end and gives its exit code. `root` is the whole command line, for
 /// completions.
@@ -31,6 +31,8 @@ async fn dispatch(command: Command, mut root: clap::Command) -> Result<ExitCode,
         Command::Offsets(args) => offsets::offsets(&args).await?,
         Command::Cluster(common) => cluster::show(&common).await?,
         Command::Health(common) => return cluster::health(&common).await,
+        Command::Storage(Storage::Inspect(args)) => storage::inspect(&args)?,
+        Command::Storage(Storage::Verify(args)) => return storage::verify(&args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             generate(shell, &mut root, "ropewalk", &mut script);

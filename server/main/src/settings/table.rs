@@ -301,6 +301,23 @@ pub(super) static SETTINGS: &[Setting] = &[
         ),
     },
     Setting {
+        key: "storage.journal_size",
+        flag: "journal-size",
+        value_name: "BYTES",
+        default: "512MiB",
+        help: "The most bytes that the journal takes on the disk; a quiet broker needs little of it",
+        field: Field::Size(8 * MIB, TIB, |s| &mut s.storage.journal_size),
+    },
+    Setting {
+        key: "storage.free_space_floor",
+        flag: "free-space-floor",
+        value_name: "BYTES",
+        default: "256MiB",
+        help: "Below this many free bytes of the disk no records are taken (STORAGE_FULL); all else \
+               goes on",
+        field: Field::Size(MIB, TIB, |s| &mut s.storage.free_space_floor),
+    },
+    Setting {
         key: "memory.append_budget",
         flag: "append-budget",
         value_name: "BYTES",
@@ -309,12 +326,13 @@ pub(super) static SETTINGS: &[Setting] = &[
         field: Field::Size(8 * MIB, TIB, |s| &mut s.memory.append_budget),
     },
     Setting {
-        key: "memory.tail_budget",
-        flag: "tail-budget",
+        key: "memory.read_budget",
+        flag: "read-budget",
         value_name: "BYTES",
-        default: "32MiB",
-        help: "The bytes of recent batches that are kept in memory for consumers at the tail",
-        field: Field::Size(MIB, TIB, |s| &mut s.memory.tail_budget),
+        default: "48MiB",
+        help: "The bytes of records that are kept in memory for consumers: two thirds for recent \
+               batches, one third for what was read from the disk",
+        field: Field::Size(MIB, TIB, |s| &mut s.memory.read_budget),
     },
     Setting {
         key: "topics.auto_create",

@@ -1,12 +1,12 @@
 //! Two engines under the same random writes must always show the same.
 
 use proptest::prelude::*;
-use ropewalk_core::GroupId;
+use ropewalk_core::{GroupId, Offset, Timestamp};
 
 use super::{
     Harness, append, conf_state, creation, deletion, entry, hard_state, reclaim_all, start, trim,
 };
-use crate::engine::{Engine, GroupWrite, LogEntry, WriteBatch};
+use crate::engine::{Engine, GroupWrite, LogEntry, Seek, WriteBatch};
 
 /// A step, in terms that fit whatever state it meets.
 #[derive(Clone, Debug)]
@@ -36,9 +36,11 @@ pub(crate) enum Change {
         sizes: Vec<usize>,
     },
     Rows(Vec<(Vec<u8>, Option<Vec<u8>>)>),
+    /// Raft's state, with a commit index at this part of the log, in percent.
     State {
         term: u64,
         voters: Vec<u64>,
+        percent: u64,
     },
 }
 
@@ -65,16 +67,17 @@ fn change() -> impl Strategy<Value = Change> {
             .prop_map(|(percent, other_term)| Change::Trim { percent, other_term }),
         1 => (1..9u64, sizes()).prop_map(|(beyond, sizes)| Change::Snapshot { beyond, sizes }),
         2 => proptest::collection::vec((key, value), 1..4).prop_map(Change::Rows),
-        1 => (1..9u64, proptest::collection::vec(1..5u64, 0..3))
-            .prop_map(|(term, voters)| Change::State { term, voters }),
+        3 => (1..9u64, proptest::collection::vec(1..5u64, 0..3), 0..120u64)
+            .prop_map(|(term, voters, percent)| Change::State { term, voters, percent }),
     ]
 }
 
 /// Where a group of the model stands, as far as the next change must know.
 #[derive(Clone, Debug, Default)]
-struct Stand {
+pub(crate) struct Stand {
     start: u64,
     terms: Vec<u64>,
+    committed: u64,
 }
 
 /// Runs the steps on both and compares them after each.
@@ -111,7 +114,8 @@ pub(crate) fn compare(steps: Vec<Step>, model: &mut dyn Harness, tested: &mut dy
     }
 }
 
-fn concrete(
+/// Turns a change into writes that fit where its group stands.
+pub(crate) fn concrete(
     number: u64,
     change: Change,
     term: u64,
@@ -126,7 +130,7 @@ fn concrete(
     }
     let stand = stand.get_or_insert_with(|| {
         writes.push(creation(group));
-        Stand { start: 5, terms: Vec::new() }
+        Stand { start: 5, terms: Vec::new(), committed: 5 }
     });
     let last = stand.start + stand.terms.len() as u64;
     let log = |from: u64, sizes: Vec<usize>| -> Vec<LogEntry> {
@@ -135,7 +139,7 @@ fn concrete(
     writes.push(match change {
         Change::Delete => return,
         Change::Append { back, sizes } => {
-            let from = (last + 1).saturating_sub(back).max(stand.start + 1);
+            let from = (last + 1).saturating_sub(back).max(stand.committed.min(last) + 1);
             stand.terms.truncate((from - stand.start - 1) as usize);
             stand.terms.extend(sizes.iter().map(|_| term));
             append(group, log(from, sizes))
@@ -144,24 +148,33 @@ fn concrete(
             let at = stand.start + (stand.terms.len() as u64) * percent / 100;
             let gone = (at - stand.start) as usize;
             let same_term = gone.checked_sub(1).and_then(|at| stand.terms.get(at));
+            // What is committed is never of another history.
+            let other_term = other_term && at > stand.committed;
             let keeps = gone == 0 || (same_term.is_some() && !other_term);
             let at_term = if other_term { term } else { same_term.copied().unwrap_or(term) };
             stand.terms = if keeps { stand.terms.split_off(gone) } else { Vec::new() };
             stand.start = at;
+            stand.committed = stand.committed.max(at);
             trim(group, start(at, at_term))
         }
         Change::Snapshot { beyond, sizes } => {
             stand.start = last + beyond;
+            stand.committed = stand.start;
             stand.terms = sizes.iter().map(|_| term).collect();
             let append = log(stand.start + 1, sizes);
             GroupWrite { append, ..trim(group, start(stand.start, term)) }
         }
         Change::Rows(rows) => GroupWrite { rows, ..GroupWrite::new(group) },
-        Change::State { term, voters } => GroupWrite {
-            hard_state: Some(hard_state(term, 1, 2)),
-            conf_state: Some(conf_state(&voters, &[])),
-            ..GroupWrite::new(group)
-        },
+        Change::State { term, voters, percent } => {
+            let commit = (stand.start + stand.terms.len() as u64 * percent.min(100) / 100)
+                .max(stand.committed);
+            stand.committed = commit;
+            GroupWrite {
+                hard_state: Some(hard_state(term, 1, commit)),
+                conf_state: Some(conf_state(&voters, &[])),
+                ..GroupWrite::new(group)
+            }
+        }
     });
 }
 
@@ -171,7 +184,7 @@ fn same(expected: &dyn Engine, actual: &dyn Engine, stands: &[Option<Stand>]) {
         let group = GroupId(number);
         assert_eq!(expected.rows(group, b"").unwrap(), actual.rows(group, b"").unwrap());
         assert_eq!(expected.rows(group, &[255]).unwrap(), actual.rows(group, &[255]).unwrap());
-        let Stand { start, terms } = stand.clone().unwrap_or_default();
+        let Stand { start, terms, .. } = stand.clone().unwrap_or_default();
         let first = start + 1;
         let log = actual.entries(group, first..u64::MAX, u64::MAX).unwrap();
         assert_eq!(log.iter().map(|entry| entry.meta.term).collect::<Vec<_>>(), terms);
@@ -180,6 +193,14 @@ fn same(expected: &dyn Engine, actual: &dyn Engine, stands: &[Option<Stand>]) {
             let meta = actual.meta(group, index).unwrap();
             assert_eq!(expected.meta(group, index).unwrap(), meta);
             let range = index..index + 5;
+            // Offsets and times of the entries rise with their indexes.
+            for seek in [Seek::After(Offset(index * 10)), Seek::Since(Timestamp(index as i64))] {
+                let all = first..first + terms.len() as u64;
+                assert_eq!(
+                    expected.find(group, all.clone(), seek).unwrap(),
+                    actual.find(group, all, seek).unwrap()
+                );
+            }
             assert_eq!(
                 expected.entries(group, range.clone(), 9_000).unwrap(),
                 actual.entries(group, range, 9_000).unwrap()

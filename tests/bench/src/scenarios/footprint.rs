@@ -64,8 +64,8 @@ async fn starts(context: &Context<'_>) -> Result<(), Failure> {
     for _ in 0..starts {
         let dir = temporary(context.options)?;
         let data = dir.path().join("data");
-        fresh.record(first_ack(context, &data).await?);
-        again.record(first_ack(context, &data).await?);
+        fresh.record(first_ack(&data, context.options.engine, "first").await?);
+        again.record(first_ack(&data, context.options.engine, "first").await?);
     }
     report(context, "first ack, new directory".to_owned(), &fresh);
     report(context, "first ack, after kill".to_owned(), &again);
@@ -86,7 +86,7 @@ async fn start_with_data(context: &Context<'_>) -> Result<(), Failure> {
     let mut latencies = Latencies::new();
     if let Some(data) = target.data_dir() {
         for _ in 0..LOADED_STARTS {
-            latencies.record(first_ack(context, &data).await?);
+            latencies.record(first_ack(&data, context.options.engine, "first").await?);
         }
     }
     report(context, format!("first ack, {} MiB kept", bytes >> 20), &latencies);
@@ -101,13 +101,18 @@ fn report(context: &Context<'_>, case: String, latencies: &Latencies) {
     context.report.row(&row);
 }
 
-async fn first_ack(context: &Context<'_>, data: &Path) -> Result<Duration, Failure> {
+/// Starts a broker on a directory, and takes the time to the first acked record of a topic.
+pub(crate) async fn first_ack(
+    data: &Path,
+    engine: EngineKind,
+    topic: &str,
+) -> Result<Duration, Failure> {
     let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.to_string();
     let mut command = Command::new(ropewalk_harness::ropewalk_binary()?);
     command
         .args(["serve", "--listen", &address])
         .args(["--admin-listen", "127.0.0.1:0", "--log-level", "error"])
-        .args(["--storage", context.options.engine.name()])
+        .args(["--storage", engine.name()])
         .arg("--data-dir")
         .arg(data)
         .stdin(Stdio::null())
@@ -117,7 +122,7 @@ async fn first_ack(context: &Context<'_>, data: &Path) -> Result<Duration, Failu
     let mut broker = command.spawn()?;
     let mut wire = connect(&address, started, &mut broker).await?;
     let set = Batch::of(1, 100).encoded;
-    wire.produce(request("first", 0, set, Durability::Quorum)).await?;
+    wire.produce(request(topic, 0, set, Durability::Quorum)).await?;
     let took = started.elapsed();
     broker.kill().await?;
     Ok(took)

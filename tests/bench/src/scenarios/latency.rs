@@ -61,7 +61,8 @@ async fn one(context: &Context<'_>, partitions: u32, size: usize) -> Result<Row,
     Ok(row)
 }
 
-async fn produce(
+/// Sends records one by one, at the moderate rate, until the gate closes.
+pub(crate) async fn produce(
     target: &Target,
     partitions: u32,
     size: usize,
@@ -108,7 +109,12 @@ fn stamped(time: Duration, filler: &[u8], size: usize) -> Bytes {
     value.freeze()
 }
 
-async fn receive(mut reader: Reader, began: Instant, gate: &Gate) -> Result<Latencies, Failure> {
+/// Takes the time of every record that comes.
+pub(crate) async fn receive(
+    mut reader: Reader,
+    began: Instant,
+    gate: &Gate,
+) -> Result<Latencies, Failure> {
     let mut latencies = Latencies::new();
     let closed = gate.closed();
     tokio::pin!(closed);

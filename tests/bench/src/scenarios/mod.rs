@@ -1,12 +1,12 @@
 //! What can be measured: a file each.
 
 mod control;
-mod footprint;
-mod latency;
+pub(crate) mod footprint;
+pub(crate) mod latency;
 mod produce;
-mod replay;
+pub(crate) mod replay;
 mod sdk;
-mod single;
+pub(crate) mod single;
 mod tail;
 
 use std::time::Duration;

@@ -44,7 +44,8 @@ pub(super) async fn run(context: &Context<'_>) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn restart(target: &mut Target) -> Result<(), Failure> {
+/// Stops the broker, and starts it again with nothing of its files in memory.
+pub(crate) async fn restart(target: &mut Target) -> Result<(), Failure> {
     let dir = target.data_dir();
     if let (Some(dir), Some(broker)) = (dir, target.broker()) {
         broker.terminate().await?;
@@ -54,7 +55,8 @@ async fn restart(target: &mut Target) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn read(
+/// Reads everything from the start.
+pub(crate) async fn read(
     target: &Target,
     case: &'static str,
     partitions: u32,

@@ -86,7 +86,7 @@ async fn callers(
     finish(target, name, size, partitions, &all, usage).await
 }
 
-async fn call(
+pub(crate) async fn call(
     mut wire: Wire,
     topic: String,
     partition: i32,
@@ -106,7 +106,7 @@ async fn call(
     }
 }
 
-async fn in_stream(target: &Target, size: usize, gate: &Gate) -> Result<Acked, Failure> {
+pub(crate) async fn in_stream(target: &Target, size: usize, gate: &Gate) -> Result<Acked, Failure> {
     let set = Batch::of(1, size).encoded;
     let mut acked = Acked { records: 0, latencies: Latencies::new() };
     let mut wire = Wire::connect(target.address()).await?;

@@ -90,7 +90,7 @@ async fn long_log(node: &Node) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_that_are_given_up_leave_nothing_behind() {
-    let mut node = Node::with(&[("memory.tail_budget", "1MiB")]).await;
+    let mut node = Node::with(&[("memory.read_budget", "1MiB")]).await;
     long_log(&node).await;
     let mut readers = Vec::new();
     for n in 0..40 {

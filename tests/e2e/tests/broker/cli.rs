@@ -68,3 +68,48 @@ async fn the_exit_code_says_what_went_wrong_and_the_message_what_to_do() {
         assert!(errors.contains(hint), "{args:?}: {errors}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_data_directory_is_inspected_and_verified() {
+    let data = tempfile::tempdir().unwrap();
+    let mut broker = Broker::builder().data_dir(data.path()).start().await.unwrap();
+    let server = broker.address().to_owned();
+    let run = |args: &[&str]| block_in_place(|| run(&server, "", args));
+    let dir = broker.data_dir().to_str().unwrap().to_owned();
+    let verify = ["storage", "verify", dir.as_str(), "--output", "json"];
+    run(&["topic", "create", "t", "--partitions", "2"]);
+    for partition in ["0", "1"] {
+        run(&["produce", "t", "--partition", partition, &"x".repeat(9_000)]);
+    }
+    let (code, out, errors) = run(&verify);
+    assert_eq!((code, out.as_str()), (1, ""), "{errors}");
+    assert!(errors.contains("in use by a broker: stop it first"), "{errors}");
+
+    broker.kill9().await.unwrap();
+    let (code, out, errors) = run(&verify);
+    assert!(code == 0 || code == 5, "{out}{errors}");
+    let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(report["damage"], 0);
+
+    broker.restart().await.unwrap();
+    broker.terminate().await.unwrap();
+    let (code, out, errors) = run(&["storage", "verify", &dir]);
+    assert!(code == 0 && out.contains("sound: every byte"), "{out}{errors}");
+    let (code, out, errors) = run(&["storage", "inspect", &dir, "--format", "json"]);
+    assert_eq!(code, 0, "{errors}");
+    let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert!(report["logs"].as_array().unwrap().len() > 2, "{out}");
+    let logs = report["logs"].as_array().unwrap();
+    let segment = logs.iter().find_map(|log| log["segments"][0]["path"].as_str()).unwrap();
+    let (code, out, errors) = run(&["storage", "inspect", &dir]);
+    assert!(code == 0 && out.contains("index/sled"), "{out}{errors}");
+
+    let mut bytes = std::fs::read(segment).unwrap();
+    bytes[60] ^= 1;
+    std::fs::write(segment, bytes).unwrap();
+    let (code, out, errors) = run(&["storage", "verify", &dir]);
+    let told = format!("damage: {segment} at byte 0: ");
+    assert!(code == 6 && out.contains(&told), "{out}{errors}");
+    let (code, _, errors) = run(&["storage", "verify", "/dev/null"]);
+    assert!(code == 1 && errors.contains("no data directory"), "{errors}");
+}

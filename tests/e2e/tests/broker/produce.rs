@@ -184,7 +184,7 @@ async fn a_pipelined_stream_keeps_the_order_of_each_partition() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_reads_no_answer_is_slowed_and_does_not_grow_the_broker() {
     let node =
-        Node::with(&[("memory.append_budget", "8MiB"), ("memory.tail_budget", "4MiB")]).await;
+        Node::with(&[("memory.append_budget", "8MiB"), ("memory.read_budget", "4MiB")]).await;
     node.create("t", 4).await;
     node.append("t", 0, &["warm"]).await;
     let before = node.rss_mib();

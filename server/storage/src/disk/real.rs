@@ -1,0 +1,201 @@
+//! The system's disk.
+//!
+//! Knows system calls and their errors, not what the files mean.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::OFlags;
+
+use super::{Disk, DiskFile, Mode};
+use crate::engine::Result;
+use crate::files::io_error;
+
+/// The file system of this machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct RealDisk;
+
+struct RealFile {
+    file: File,
+    path: PathBuf,
+    /// Writes go through the cache, although the file was to be direct: the file system cannot.
+    synced_by_hand: bool,
+}
+
+impl RealFile {
+    fn failed(&self, action: &'static str) -> impl FnOnce(io::Error) -> crate::StorageError {
+        move |source| io_error(action, &self.path, source)
+    }
+}
+
+impl DiskFile for RealFile {
+    fn read_at(&self, mut buffer: &mut [u8], mut at: u64) -> Result<usize> {
+        let mut read = 0;
+        while !buffer.is_empty() {
+            match self.file.read_at(buffer, at) {
+                Ok(0) => break,
+                Ok(bytes) => {
+                    buffer = &mut buffer[bytes..];
+                    at += bytes as u64;
+                    read += bytes;
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.failed("read")(error)),
+            }
+        }
+        Ok(read)
+    }
+
+    fn write_at(&self, bytes: &[u8], at: u64) -> Result<()> {
+        self.file.write_all_at(bytes, at).map_err(self.failed("write"))?;
+        if self.synced_by_hand { self.sync() } else { Ok(()) }
+    }
+
+    #[cfg(target_os = "linux")]
+    fn begin_sync(&self, at: u64, bytes: u64) {
+        // The kernel begins to write out what this would drop, and does not drop what is under way.
+        // An error would say no more than that it did not begin.
+        let length = std::num::NonZeroU64::new(bytes);
+        let _ = rustix::fs::fadvise(&self.file, at, length, rustix::fs::Advice::DontNeed);
+    }
+
+    fn sync(&self) -> Result<()> {
+        self.file.sync_data().map_err(self.failed("sync"))
+    }
+
+    fn set_len(&self, bytes: u64) -> Result<()> {
+        self.file.set_len(bytes).map_err(self.failed("change the length of"))
+    }
+
+    fn len(&self) -> Result<u64> {
+        let metadata = self.file.metadata().map_err(self.failed("ask for the length of"))?;
+        Ok(metadata.len())
+    }
+
+    fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// Opens a file for writes past the cache, or through it where the file system refuses that.
+fn open_direct(path: &Path) -> io::Result<(File, bool)> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    let flags = OFlags::DSYNC.union(direct_flag());
+    let flags = i32::try_from(flags.bits()).expect("open flags are small numbers");
+    match options.clone().custom_flags(flags).open(path) {
+        Ok(file) => Ok((file, false)),
+        // tmpfs and some network file systems have no direct writes.
+        Err(error) if error.kind() == ErrorKind::InvalidInput => Ok((options.open(path)?, true)),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn direct_flag() -> OFlags {
+    OFlags::DIRECT
+}
+
+#[cfg(not(target_os = "linux"))]
+fn direct_flag() -> OFlags {
+    OFlags::empty()
+}
+
+impl Disk for RealDisk {
+    fn open(&self, path: &Path, mode: Mode) -> Result<Arc<dyn DiskFile>> {
+        let mut options = OpenOptions::new();
+        options.read(true);
+        let opened = match mode {
+            Mode::Read => options.open(path).map(|file| (file, false)),
+            Mode::Write => options.write(true).open(path).map(|file| (file, false)),
+            Mode::Create => {
+                options.write(true).create(true).truncate(false).open(path).map(|f| (f, false))
+            }
+            Mode::Direct => open_direct(path),
+        };
+        let (file, synced_by_hand) = opened.map_err(|source| io_error("open", path, source))?;
+        Ok(Arc::new(RealFile { file, path: path.to_owned(), synced_by_hand }))
+    }
+
+    fn exists(&self, path: &Path) -> bool {
+        path.exists()
+    }
+
+    fn list(&self, dir: &Path) -> Result<Vec<String>> {
+        let found = match fs::read_dir(dir) {
+            Ok(found) => found,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(io_error("list", dir, error)),
+        };
+        let mut names = Vec::new();
+        for entry in found {
+            let entry = entry.map_err(|source| io_error("list", dir, source))?;
+            names.push(entry.file_name().to_string_lossy().into_owned());
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    fn create_dir(&self, dir: &Path) -> Result<()> {
+        match fs::create_dir(dir) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+                Err(io_error("create", dir, error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn remove(&self, path: &Path) -> Result<()> {
+        gone(path, fs::remove_file(path))
+    }
+
+    fn remove_dir(&self, dir: &Path) -> Result<()> {
+        gone(dir, fs::remove_dir_all(dir))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> Result<()> {
+        fs::rename(from, to).map_err(|source| io_error("rename", from, source))
+    }
+
+    fn sync_dir(&self, dir: &Path) -> Result<()> {
+        crate::files::sync(dir)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn sync_all(&self, dir: &Path) -> Result<()> {
+        let file = File::open(dir).map_err(|source| io_error("open", dir, source))?;
+        let synced = rustix::fs::syncfs(&file);
+        synced.map_err(|error| io_error("sync the file system of", dir, error.into()))
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn sync_all(&self, dir: &Path) -> Result<()> {
+        for name in self.list(dir)? {
+            let path = dir.join(name);
+            if path.is_dir() {
+                self.sync_all(&path)?;
+            } else {
+                crate::files::sync(&path)?;
+            }
+        }
+        crate::files::sync(dir)
+    }
+
+    fn free_bytes(&self, dir: &Path) -> Result<u64> {
+        let stat = rustix::fs::statvfs(dir);
+        let stat = stat.map_err(|error| io_error("ask for the free space of", dir, error.into()))?;
+        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+}
+
+fn gone(path: &Path, removed: io::Result<()>) -> Result<()> {
+    match removed {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(io_error("remove", path, error))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,192 @@
+//! From memory to segments: writes committed entries out as chunks.
+//!
+//! Nothing is synced here; until the next checkpoint the journal stands for what was drained. A
+//! chunk never reaches over the end of a log segment, so that a file can go as a whole. What is too
+//! little for a file goes into the index, together with what was too little before.
+
+use bytes::Bytes;
+use ropewalk_core::GroupId;
+
+use super::chunk;
+use super::core::Core;
+use super::keys::Key;
+use super::segments::FileId;
+use super::state::{Segment, State};
+use super::values::{ChunkValue, MAX_INLINE_BYTES, Place};
+use super::work::Work;
+use crate::engine::{LogEntry, Result};
+
+/// A chunk has at most this many entries, so that finding one of them in it stays cheap.
+const MAX_ENTRIES: usize = 4_096;
+/// A buffer that has grown beyond this is given back.
+const KEPT_BYTES: usize = 4 * 1024 * 1024;
+
+/// Committed entries of a log, on their way into chunks.
+struct Job {
+    group: GroupId,
+    log: u64,
+    entries: Vec<LogEntry>,
+    segment: Option<Segment>,
+    next_segment: u64,
+    start: u64,
+}
+
+/// What became of them.
+struct Done {
+    chunks: Vec<(u64, ChunkValue)>,
+    segments: Vec<Segment>,
+    next_segment: u64,
+}
+
+impl Core {
+    /// Writes committed entries out: those of logs that have enough of them, or of `all` logs.
+    pub(super) fn drain(&self, work: &mut Work, all: bool) -> Result<()> {
+        let groups: Vec<GroupId> = self.state().holding.iter().copied().collect();
+        for group in groups {
+            let Some(job) = self.job(group, all) else { continue };
+            let last = job.entries.last().map(|entry| entry.meta);
+            let done = self.write_chunks(&job, work)?;
+            let mut state = self.state_mut();
+            let Some(last) = last else { continue };
+            take_segments(&mut state, &job, &done);
+            state.drained(job.group, job.log, done.chunks, last);
+            drop(state);
+            self.notify_drained();
+        }
+        Ok(())
+    }
+
+    fn job(&self, group: GroupId, all: bool) -> Option<Job> {
+        let state = self.state();
+        let log = state.logs.get(&group)?;
+        let bytes: usize = log.drainable().map(|entry| entry.data.len() + 1).sum();
+        if bytes == 0 || (!all && bytes < self.options.drain_bytes) {
+            return None;
+        }
+        Some(Job {
+            group,
+            log: log.number,
+            entries: log.drainable().cloned().collect(),
+            segment: log.segments.back().copied(),
+            next_segment: log.next_segment,
+            start: log.start.index,
+        })
+    }
+
+    fn write_chunks(&self, job: &Job, work: &mut Work) -> Result<Done> {
+        let mut done = Done {
+            chunks: Vec::new(),
+            segments: job.segment.into_iter().collect(),
+            next_segment: job.next_segment,
+        };
+        let parts = parts(&job.entries, self.options.chunk_bytes);
+        for (number, part) in parts.iter().enumerate() {
+            let before = if number == 0 { self.inline_before(job, part)? } else { Vec::new() };
+            let joined;
+            let entries = if before.is_empty() {
+                *part
+            } else {
+                joined = [before.as_slice(), part].concat();
+                &joined
+            };
+            let mut chunk = std::mem::take(&mut work.chunk);
+            chunk::encode_into(&mut chunk, job.log, entries);
+            let (Some(first), Some(last)) = (entries.first(), entries.last()) else { continue };
+            let place = if chunk.len() <= MAX_INLINE_BYTES {
+                Place::Inline(Bytes::copy_from_slice(&chunk))
+            } else {
+                self.append_chunk(job, first.meta.segment.base_index, &chunk, &mut done, work)?
+            };
+            let value = ChunkValue {
+                last: last.index,
+                end_offset: last.meta.end_offset(),
+                newest: last.meta.newest_so_far,
+                place,
+            };
+            done.chunks.push((first.index, value));
+            if chunk.capacity() <= KEPT_BYTES {
+                work.chunk = chunk;
+            }
+        }
+        Ok(done)
+    }
+
+    /// Writes a chunk behind what its segment has, into a new file where the segment is new.
+    fn append_chunk(
+        &self,
+        job: &Job,
+        base_index: u64,
+        chunk: &[u8],
+        done: &mut Done,
+        work: &mut Work,
+    ) -> Result<Place> {
+        let is_open = done.segments.last().is_some_and(|last| last.base_index == base_index);
+        if !is_open {
+            let number = done.next_segment;
+            done.next_segment += 1;
+            self.files.create((job.log, number), &mut work.unsynced)?;
+            done.segments.push(Segment { number, base_index, bytes: 0, stored_bytes: 0 });
+            tracing::debug!(target: super::MOMENTS, log = job.log, number, "segment rolled");
+        }
+        let segment = done.segments.last_mut().expect("a segment was just made");
+        let id: FileId = (job.log, segment.number);
+        self.files.write(id, segment.bytes, chunk, &mut work.unsynced)?;
+        let at = segment.bytes;
+        segment.bytes += chunk.len() as u64;
+        let bytes = u32::try_from(chunk.len()).expect("a chunk is bounded far below 4 GiB");
+        Ok(Place::File { segment: segment.number, at, bytes, crc: chunk::crc(chunk) })
+    }
+
+    /// The entries of the log's last chunk, when it stands in the index and the next part is little
+    /// too and of the same segment: then one chunk takes both.
+    fn inline_before(&self, job: &Job, part: &[LogEntry]) -> Result<Vec<LogEntry>> {
+        let bytes: usize = part.iter().map(|entry| entry.data.len()).sum();
+        let Some(next) = part.first().filter(|_| bytes < MAX_INLINE_BYTES) else {
+            return Ok(Vec::new());
+        };
+        let range = (Key::Chunk(job.log, 0), Key::Chunk(job.log, next.index));
+        let Some((first, value)) = self.last_chunk(job.group, job.log, range)? else {
+            return Ok(Vec::new());
+        };
+        let Place::Inline(chunk) = &value.place else { return Ok(Vec::new()) };
+        let mut entries = self.inline_entries(chunk, job.log, first)?;
+        let joins = value.last + 1 == next.index && value.last > job.start;
+        let same = entries
+            .first()
+            .is_some_and(|first| first.meta.segment.base_index == next.meta.segment.base_index);
+        if !joins || !same {
+            entries.clear();
+        }
+        Ok(entries)
+    }
+}
+
+/// Divides entries into those of one chunk each.
+fn parts(entries: &[LogEntry], chunk_bytes: usize) -> Vec<&[LogEntry]> {
+    let mut parts = Vec::new();
+    let (mut begin, mut bytes) = (0, 0);
+    for (at, entry) in entries.iter().enumerate() {
+        let is_full = bytes > 0 && bytes + entry.data.len() > chunk_bytes;
+        let is_other = entry.meta.segment.base_index != entries[begin].meta.segment.base_index;
+        if at > begin && (is_full || is_other || at - begin == MAX_ENTRIES) {
+            parts.push(&entries[begin..at]);
+            (begin, bytes) = (at, 0);
+        }
+        bytes += entry.data.len();
+    }
+    parts.push(&entries[begin..]);
+    parts
+}
+
+fn take_segments(state: &mut State, job: &Job, done: &Done) {
+    let Some(log) = state.logs.get_mut(&job.group).filter(|log| log.number == job.log) else {
+        return;
+    };
+    log.next_segment = done.next_segment;
+    for segment in &done.segments {
+        match log.segments.iter_mut().find(|known| known.number == segment.number) {
+            Some(known) => known.bytes = segment.bytes,
+            None => log.segments.push_back(*segment),
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! The journal: a ring of files that are written in turn, one frame a write, for all logs.
+//!
+//! A frame is durable when [`Journal::append`] returns. Files are written before they are needed, so
+//! that a frame changes nothing but blocks that exist: then one direct write is all the disk has to
+//! do. A file is used again when all its frames are in the index; a quiet broker goes on using the
+//! same small one. The frames say for themselves whether they count ([`recovery`]); the file
+//! `acked` says, through the cache and never synced, which frame was the last to be acked: after a
+//! crash of the process alone it tells a torn tail from a damaged one. Knows frames, not what they
+//! hold.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+
+use super::frame::{FrameBuffer, Head, Kind, frame_bytes};
+use super::options::Options;
+use crate::disk::{Disk, DiskFile, Mode};
+use crate::engine::{Result, StorageError};
+
+pub(super) mod recovery;
+
+/// How much is written at once to make a file's blocks.
+const BLANK_BYTES: usize = 1024 * 1024;
+/// The error of a full disk.
+const NO_SPACE: i32 = 28;
+/// A file grows by this factor over the one before, up to the largest size.
+const GROWTH: u64 = 4;
+
+/// A file of the ring.
+pub(super) struct Slot {
+    number: u64,
+    file: Arc<dyn DiskFile>,
+    capacity: u64,
+    /// How often it was put to use.
+    turn: u64,
+    /// The last frame in it.
+    last_lsn: u64,
+}
+
+/// The files that are not being written.
+#[derive(Default)]
+struct Ring {
+    free: Vec<Slot>,
+    full: VecDeque<Slot>,
+    /// The capacity of all files, that of the current one too.
+    total: u64,
+    largest: u64,
+    next_number: u64,
+    /// The engine has failed: nobody waits any more.
+    ended: bool,
+}
+
+/// What only the writer needs.
+struct Writer {
+    current: Slot,
+    position: u64,
+    lsn: u64,
+    buffer: FrameBuffer,
+    acked: Arc<dyn DiskFile>,
+}
+
+/// The journal of a data directory.
+pub(super) struct Journal {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    directory: u64,
+    options: Options,
+    writer: Mutex<Writer>,
+    ring: Mutex<Ring>,
+    recycled: Condvar,
+    /// Everything up to here is in the index.
+    checkpoint: AtomicU64,
+    /// The bytes of frames that were written, ever.
+    written: AtomicU64,
+    /// How full the current file is, in bytes from the end.
+    left: AtomicU64,
+    /// The bytes of the disk that may be taken for more files.
+    room: AtomicU64,
+}
+
+impl Journal {
+    /// Writes a frame; it is durable when this returns, and all frames before it are. `expected` is
+    /// about how many bytes `build` appends. Waits while the ring is full.
+    pub(super) fn append(
+        &self,
+        kind: Kind,
+        expected: usize,
+        build: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<u64> {
+        let mut writer = self.writer.lock().expect("no holder of the journal panics");
+        let writer = &mut *writer;
+        build(writer.buffer.begin(expected));
+        let length = frame_bytes(writer.buffer.payload_bytes()) as u64;
+        self.make_room(writer, length)?;
+        let lsn = writer.lsn + 1;
+        let frame = writer.buffer.end(&Head {
+            kind,
+            directory: self.directory,
+            turn: writer.current.turn,
+            lsn,
+            acked: writer.lsn,
+            checkpoint: self.checkpoint.load(Ordering::Acquire),
+        });
+        writer.current.file.write_at(frame, writer.position)?;
+        writer.lsn = lsn;
+        writer.current.last_lsn = lsn;
+        writer.position += length;
+        self.left.store(writer.current.capacity - writer.position, Ordering::Relaxed);
+        self.written.fetch_add(length, Ordering::Relaxed);
+        // Nobody waits for a mark, and nothing is lost with it.
+        if kind != Kind::Mark {
+            recovery::write_acked(writer.acked.as_ref(), self.directory, lsn)?;
+        }
+        Ok(lsn)
+    }
+
+    /// Sees to it that the current file has room for a frame.
+    fn make_room(&self, writer: &mut Writer, length: u64) -> Result<()> {
+        let checkpoint = self.checkpoint.load(Ordering::Acquire);
+        if writer.position > 0 && writer.current.last_lsn <= checkpoint {
+            writer.position = 0;
+            writer.current.turn += 1;
+        }
+        if writer.position + length <= writer.current.capacity {
+            return Ok(());
+        }
+        let mut next = self.next_slot(length)?;
+        next.turn += 1;
+        let full = std::mem::replace(&mut writer.current, next);
+        self.ring().full.push_back(full);
+        writer.position = 0;
+        self.recycle(checkpoint)
+    }
+
+    /// A file with this much room: a free one, a new one, or the next one that becomes free.
+    fn next_slot(&self, length: u64) -> Result<Slot> {
+        let mut ring = self.ring();
+        loop {
+            if ring.ended {
+                return Err(StorageError::Refused(
+                    "the store has failed: restart the broker".to_owned(),
+                ));
+            }
+            if let Some(at) = ring.free.iter().position(|slot| slot.capacity >= length) {
+                return Ok(ring.free.swap_remove(at));
+            }
+            let size = self.next_size(&ring).max(length);
+            // A frame that no file can hold gets one of its own, whatever the bound.
+            let may_wait = self.options.background && !ring.full.is_empty();
+            let fits = ring.total + size <= self.options.journal_bytes
+                && size <= self.room.load(Ordering::Relaxed);
+            if fits || !may_wait {
+                return self.create(ring, size, false);
+            }
+            ring = self.recycled.wait(ring).expect("no holder of the ring panics");
+        }
+    }
+
+    fn next_size(&self, ring: &Ring) -> u64 {
+        let grown = ring.largest.saturating_mul(GROWTH);
+        grown.clamp(self.options.first_file_bytes, self.options.last_file_bytes)
+    }
+
+    fn create(&self, mut ring: MutexGuard<'_, Ring>, size: u64, blank: bool) -> Result<Slot> {
+        let number = ring.next_number;
+        ring.next_number += 1;
+        ring.total += size;
+        drop(ring);
+        let slot = create_slot(self.disk.as_ref(), &self.dir, number, size, blank);
+        let mut ring = self.ring();
+        match &slot {
+            Ok(_) => ring.largest = ring.largest.max(size),
+            Err(_) => ring.total -= size,
+        }
+        slot
+    }
+
+    /// The disk has this many bytes that it may take for more files.
+    pub(super) fn set_room(&self, room: u64) {
+        self.room.store(room, Ordering::Relaxed);
+    }
+
+    /// Makes the next file before it is needed, if it soon will be and the disk has room.
+    pub(super) fn prepare(&self) -> Result<()> {
+        let room = self.room.load(Ordering::Relaxed);
+        let ring = self.ring();
+        let size = self.next_size(&ring);
+        let soon = self.left.load(Ordering::Relaxed) < ring.largest / 2;
+        let fits = ring.total + size <= self.options.journal_bytes && size < room;
+        if !soon || !fits || !ring.free.is_empty() {
+            return Ok(());
+        }
+        let number = ring.next_number;
+        let slot = match self.create(ring, size, true) {
+            // Another time: nothing is in it that would be lost.
+            Err(StorageError::Io { source, .. }) if source.raw_os_error() == Some(NO_SPACE) => {
+                return self.disk.remove(&slot_path(&self.dir, number));
+            }
+            slot => slot?,
+        };
+        self.ring().free.push(slot);
+        self.recycled.notify_all();
+        Ok(())
+    }
+
+    /// Everything up to here is in the index, durably: files with nothing newer are free again.
+    pub(super) fn recycle(&self, checkpoint: u64) -> Result<()> {
+        self.checkpoint.fetch_max(checkpoint, Ordering::AcqRel);
+        let mut ring = self.ring();
+        let mut recycled = false;
+        let mut outgrown = Vec::new();
+        while ring.full.front().is_some_and(|slot| slot.last_lsn <= checkpoint) {
+            let Some(slot) = ring.full.pop_front() else { break };
+            recycled = true;
+            let largest = ring.largest.min(self.options.last_file_bytes);
+            if slot.capacity < largest || slot.capacity > self.options.last_file_bytes {
+                ring.total -= slot.capacity;
+                outgrown.push(slot);
+            } else {
+                ring.free.push(slot);
+            }
+        }
+        drop(ring);
+        for slot in outgrown {
+            self.disk.remove(slot.file.path())?;
+        }
+        if recycled {
+            tracing::debug!(target: super::MOMENTS, checkpoint, "journal recycled");
+            self.recycled.notify_all();
+        }
+        Ok(())
+    }
+
+    /// The engine has failed: whoever waits for room is told.
+    pub(super) fn end(&self) {
+        self.ring().ended = true;
+        self.recycled.notify_all();
+    }
+
+    /// The bytes of all frames that were written since it was opened.
+    pub(super) fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
+    }
+
+    /// Whether a writer waits, or will soon have to wait, for a file to become free.
+    pub(super) fn is_tight(&self) -> bool {
+        let ring = self.ring();
+        let size = self.next_size(&ring);
+        let fits = ring.total + size <= self.options.journal_bytes
+            && size <= self.room.load(Ordering::Relaxed);
+        ring.free.is_empty() && !fits
+    }
+
+    /// Whether the next file should be made, or become free, now.
+    pub(super) fn needs_files(&self) -> bool {
+        let ring = self.ring();
+        ring.free.is_empty() && self.left.load(Ordering::Relaxed) < ring.largest / 2
+    }
+
+    /// The bytes of its files.
+    pub(super) fn size_bytes(&self) -> u64 {
+        self.ring().total
+    }
+
+    fn ring(&self) -> MutexGuard<'_, Ring> {
+        self.ring.lock().expect("no holder of the ring panics")
+    }
+}
+
+/// The name of a file of the ring.
+fn slot_path(dir: &Path, number: u64) -> PathBuf {
+    dir.join(format!("{number:08}.journal"))
+}
+
+/// Makes a file of the ring, durably in its directory; with blocks, when it is made `blank`.
+fn create_slot(
+    disk: &dyn Disk,
+    dir: &Path,
+    number: u64,
+    capacity: u64,
+    blank: bool,
+) -> Result<Slot> {
+    let file = disk.open(&slot_path(dir, number), Mode::Direct)?;
+    if blank {
+        let mut buffer = FrameBuffer::default();
+        let zeros = buffer.blank(BLANK_BYTES);
+        let mut at = 0;
+        while at < capacity {
+            let part = usize::try_from(capacity - at).map_or(BLANK_BYTES, |n| n.min(BLANK_BYTES));
+            file.write_at(&zeros[..part], at)?;
+            at += part as u64;
+        }
+    }
+    disk.sync_dir(dir)?;
+    Ok(Slot { number, file, capacity, turn: 0, last_lsn: 0 })
+}

@@ -1,0 +1,185 @@
+//! What is done beside the writes, and when: memory is drained, and checkpoints are made.
+//!
+//! Each has a thread, so that memory is drained also while a checkpoint waits for the disk.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex};
+use std::time::Duration;
+
+use super::core::Core;
+use super::segments::Unsynced;
+use crate::engine::{Result, StorageError};
+
+/// How often a thread looks what there is to do when nobody wakes it.
+const TICK: Duration = Duration::from_millis(250);
+/// Ticks after which changes that are in the journal alone come into the index, however few they
+/// are.
+const CHECKPOINT_TICKS: u32 = 20;
+/// The error of a full disk.
+const NO_SPACE: i32 = 28;
+
+/// What only the one who drains knows.
+#[derive(Debug, Default)]
+pub(super) struct Work {
+    pub(super) unsynced: Unsynced,
+    /// Where chunks are put together.
+    pub(super) chunk: Vec<u8>,
+}
+
+/// What only the one who makes checkpoints knows.
+#[derive(Debug, Default)]
+pub(super) struct Checkpoints {
+    /// Logs of which chunks up to an index are garbage; all that belongs to a log that is gone.
+    pub(super) sweeps: BTreeMap<u64, Sweep>,
+    /// Ticks since the last one.
+    ticks: u32,
+}
+
+/// What of a log is garbage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sweep {
+    UpTo(u64),
+    All,
+}
+
+/// Wakes a thread.
+#[derive(Default)]
+pub(super) struct Alarm {
+    rung: Mutex<bool>,
+    heard: Condvar,
+}
+
+impl Alarm {
+    /// Wakes the thread, now or when it next wants to sleep.
+    pub(super) fn ring(&self) {
+        *self.rung.lock().expect("no holder of the alarm panics") = true;
+        self.heard.notify_one();
+    }
+
+    /// Sleeps until it rings, for a tick at most. Returns whether the tick has passed.
+    fn sleep(&self) -> bool {
+        let rung = self.rung.lock().expect("no holder of the alarm panics");
+        let slept = self.heard.wait_timeout_while(rung, TICK, |rung| !*rung);
+        let (mut rung, slept) = slept.expect("no holder of the alarm panics");
+        *rung = false;
+        slept.timed_out()
+    }
+}
+
+impl Core {
+    /// Drains memory until `stop` is set.
+    pub(super) fn run_drain(&self, stop: &AtomicBool) {
+        while !stop.load(Ordering::Acquire) {
+            self.drain_alarm.sleep();
+            if let Err(error) = self.drain_step() {
+                return self.fail(error);
+            }
+        }
+    }
+
+    /// Makes checkpoints until `stop` is set.
+    pub(super) fn run_checkpoints(&self, stop: &AtomicBool) {
+        while !stop.load(Ordering::Acquire) {
+            let mut ticked = self.checkpoint_alarm.sleep();
+            loop {
+                match self.checkpoint_step(ticked) {
+                    Ok(true) if !stop.load(Ordering::Acquire) => ticked = false,
+                    Ok(_) => break,
+                    Err(error) => return self.fail(error),
+                }
+            }
+        }
+    }
+
+    /// Writes out what waits in memory, if it is enough.
+    pub(super) fn drain_step(&self) -> Result<()> {
+        // Each time: under load no tick passes, and it is then that a disk fills up.
+        self.look_for_room()?;
+        if self.state().held_bytes > self.options.memory_bytes / 8 {
+            let mut work = self.work();
+            self.try_drain(&mut work, false)?;
+            if self.state().held_bytes > self.options.memory_bytes / 2 {
+                self.try_drain(&mut work, true)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Drains, as far as the disk has room. What could not be written stays in memory and journal:
+    /// nothing is lost by it. Returns whether there was room.
+    pub(super) fn try_drain(&self, work: &mut Work, all: bool) -> Result<bool> {
+        match self.drain(work, all) {
+            Err(StorageError::Io { source, .. }) if source.raw_os_error() == Some(NO_SPACE) => {
+                self.room.store(false, Ordering::Relaxed);
+                self.notify_drained();
+                Ok(false)
+            }
+            done => done.map(|()| true),
+        }
+    }
+
+    /// Makes a checkpoint if one is due, and clears away. Returns whether there is more to do at
+    /// once.
+    pub(super) fn checkpoint_step(&self, ticked: bool) -> Result<bool> {
+        let mut checkpoints = self.checkpoints();
+        checkpoints.ticks += u32::from(ticked);
+        self.journal.prepare()?;
+        if self.is_checkpoint_due(&checkpoints) {
+            self.checkpoint(&mut checkpoints)?;
+        }
+        self.sweep(&mut checkpoints)
+    }
+
+    fn is_checkpoint_due(&self, checkpoints: &Checkpoints) -> bool {
+        let written = self.written_since_checkpoint();
+        let is_large =
+            written >= self.options.checkpoint_bytes() || (written > 0 && self.journal.is_tight());
+        let state = self.state();
+        let is_dirty = !state.dirty.is_empty() || !state.gone.is_empty();
+        is_dirty && (is_large || state.has_garbage || checkpoints.ticks >= CHECKPOINT_TICKS)
+    }
+
+    /// Wakes whoever has something to do after a write.
+    pub(super) fn ring(&self, held_bytes: u64) {
+        if held_bytes > self.options.memory_bytes / 8 {
+            self.drain_alarm.ring();
+        }
+        if self.written_since_checkpoint() >= self.options.checkpoint_bytes()
+            || self.journal.needs_files()
+        {
+            self.checkpoint_alarm.ring();
+        }
+    }
+
+    fn written_since_checkpoint(&self) -> u64 {
+        self.journal.written().saturating_sub(self.checkpointed.load(Ordering::Relaxed))
+    }
+
+    /// A checkpoint of what the journal had written so far was made.
+    pub(super) fn checkpointed(&self, checkpoints: &mut Checkpoints, written: u64) {
+        checkpoints.ticks = 0;
+        self.checkpointed.store(written, Ordering::Relaxed);
+    }
+
+    /// Looks whether the disk has room for records, beside those that are on their way to it.
+    pub(super) fn look_for_room(&self) -> Result<()> {
+        let held = self.state().held_bytes;
+        let left = self.disk.free_bytes(self.files.dir())?.saturating_sub(held);
+        let has_room = left >= self.options.free_floor;
+        self.journal.set_room(left.saturating_sub(self.options.free_floor));
+        if self.room.swap(has_room, Ordering::Relaxed) != has_room {
+            if has_room {
+                tracing::info!("the disk has room again: records are taken");
+            } else {
+                tracing::warn!(
+                    dir = %self.files.dir().display(),
+                    floor = self.options.free_floor,
+                    "the disk is nearly full: no more records are taken until there is room; \
+                     delete topics or records, shorten retention, or enlarge the disk"
+                );
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,245 @@
+#!/usr/bin/env python3
+"""Draws the figures of `ropewalk-bench goals --json` and of `peers.py --json`.
+
+    pip install matplotlib
+    tests/bench/plots/plots.py goals.json [--peers peers.json] [--out docs] [--tables]
+
+It writes docs/performance-*.svg, one for each subject that the figures have; --tables prints the
+figures as tables for docs/performance.md.
+"""
+
+import argparse
+import json
+import re
+from itertools import cycle
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402
+
+BLUE, ORANGE, GREEN, GREY, RED = "#2563a8", "#d9822b", "#3a8f4f", "#8a8f98", "#b8443a"
+SYNCED, DIRECT = "write+fdatasync", "O_DIRECT+O_DSYNC"
+
+
+def options():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("goals", nargs="+", help="documents of goals --json; later ones add parts")
+    parser.add_argument("--peers", help="the document of peers.py --json")
+    parser.add_argument("--out", default="docs")
+    parser.add_argument("--format", default="svg", choices=["svg", "png"])
+    parser.add_argument("--tables", action="store_true")
+    return parser.parse_args()
+
+
+def read(chosen):
+    figures, series = [], []
+    for path in chosen.goals:
+        document = json.loads(Path(path).read_text())
+        figures += document["figures"]
+        series += document["series"]
+    peers = json.loads(Path(chosen.peers).read_text())["rows"] if chosen.peers else []
+    return figures, series, peers
+
+
+def style():
+    plt.rcParams.update({
+        "figure.figsize": (7.2, 4.2), "figure.dpi": 110, "font.size": 9.5,
+        "axes.grid": True, "grid.color": "#e4e6ea", "axes.axisbelow": True,
+        "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False,
+        "svg.hashsalt": "ropewalk", "svg.fonttype": "none",
+    })
+
+
+def save(chosen, name):
+    path = Path(chosen.out) / f"performance-{name}.{chosen.format}"
+    plt.tight_layout()
+    # Without a date, the same figures give the same file.
+    plt.savefig(path, metadata={"Date": None} if chosen.format == "svg" else None)
+    plt.close()
+    print(path)
+
+
+def groups(chosen, figures):
+    """Rate against the size of a commit group, with both controls."""
+    lines = {}
+
+    def point(label, size, spread):
+        lines.setdefault(label, {})[size] = spread
+
+    for figure in figures:
+        found = re.match(r"(\d+) KiB over (\d+)$", figure["case"])
+        if figure["part"] != "groups" or figure["what"] != "MB/s" or not found:
+            continue
+        size, partitions = int(found.group(1)), found.group(2)
+        point(f"store, {int(partitions):,} partitions", size, figure["value"])
+        if figure["control_name"] in (SYNCED, DIRECT) and partitions == "16":
+            point(f"raw {figure['control_name']}", size, figure["control"])
+    if not lines:
+        return
+    looks = {
+        f"raw {SYNCED}": (GREY, "o", "--"), f"raw {DIRECT}": (GREY, "s", ":"),
+        "store, 16 partitions": (BLUE, "o", "-"), "store, 1,000 partitions": (ORANGE, "o", "-"),
+    }
+    for label, (color, marker, dash) in looks.items():
+        if label in lines:
+            curve(lines[label], label, color, marker, dash)
+    sizes = sorted({size for line in lines.values() for size in line})
+    plt.xscale("log", base=2)
+    plt.xticks(sizes, [f"{size} KiB" if size < 1024 else f"{size // 1024} MiB" for size in sizes])
+    plt.minorticks_off()
+    plt.ylim(bottom=0)
+    plt.ylabel("MB/s, each group durable before the next")
+    plt.xlabel("commit group")
+    plt.title("The store alone, beside the raw disk", loc="left")
+    plt.legend()
+    save(chosen, "groups")
+
+
+def curve(line, label, color, marker, dash):
+    sizes = sorted(line)
+    middle = [line[size]["median"] for size in sizes]
+    below = [line[size]["median"] - line[size]["least"] for size in sizes]
+    above = [line[size]["most"] - line[size]["median"] for size in sizes]
+    plt.errorbar(sizes, middle, yerr=[below, above], label=label, color=color, marker=marker,
+                 linestyle=dash, capsize=3, markersize=4, elinewidth=0.8)
+
+
+def latencies(chosen, series, part, name, title):
+    """The share of records that took at most so long."""
+    curves = [one for one in series if one["part"] == part and one["axes"] == ["share", "ms"]]
+    if not curves:
+        return
+    raw = cycle([(GREY, "--"), (GREY, ":")])
+    own = cycle([(BLUE, "-"), (ORANGE, "-"), (GREEN, "-"), (RED, "-")])
+    for one in curves:
+        color, dash = next(raw if one["name"].startswith("4 KiB") else own)
+        shares, millis = zip(*one["points"])
+        plt.plot(millis, shares, label=one["name"], color=color, linestyle=dash)
+    plt.xscale("log")
+    plt.xlabel("ms")
+    plt.ylabel("share of records")
+    plt.ylim(0, 1.01)
+    plt.title(title, loc="left")
+    plt.legend(loc="lower right")
+    save(chosen, name)
+
+
+def path(chosen, figures, peers):
+    """Bars: each shape on disk and in memory, and the best of each peer."""
+    bars = [figure for figure in figures if figure["part"] == "path" and figure["what"] == "MB/s"]
+    if not bars:
+        return
+    plt.figure(figsize=(8.4, 4.6))
+    for at, figure in enumerate(bars):
+        for shift, key, label, color in [(-0.2, "value", "on disk", BLUE),
+                                         (0.2, "control", "memory store", GREY)]:
+            spread = figure[key]
+            error = [[spread["median"] - spread["least"]], [spread["most"] - spread["median"]]]
+            plt.bar(at + shift, spread["median"], 0.38, yerr=error, color=color, capsize=2,
+                    error_kw={"elinewidth": 0.8}, label=label if at == 0 else None)
+    labels = [figure["case"].replace(", ", "\n") for figure in bars]
+    for peer, sync, label in peer_kinds():
+        rates = [row["MB/s"] for row in peers if row["peer"] == peer and row["sync"] == sync
+                 and row["what"] == "produce"]
+        if rates:
+            plt.bar(len(labels), max(rates), 0.5, color=ORANGE if sync != "default" else "#f0c592")
+            labels.append(label)
+    plt.xticks(range(len(labels)), labels, fontsize=7.5)
+    plt.ylabel("MB/s of 1 KB records")
+    plt.title("The whole path, client and broker on the same cores", loc="left")
+    plt.legend()
+    save(chosen, "path")
+
+
+def peer_kinds():
+    return [("kafka", "default", "Kafka\nno fsync"), ("kafka", "every", "Kafka\nfsync"),
+            ("nats", "default", "NATS\nno fsync"), ("nats", "always", "NATS\nfsync")]
+
+
+def over_time(chosen, series, part, name, title):
+    """What was seen every quarter of a second."""
+    lines = [one for one in series if one["part"] == part and one["axes"][0] == "s"]
+    if not lines:
+        return
+    for one, color in zip(lines, [BLUE, ORANGE, GREEN, RED, GREY, "#7a5ba6"]):
+        if one["points"]:
+            plt.plot(*zip(*one["points"]), label=one["name"], color=color, linewidth=1)
+    plt.xlabel("s")
+    plt.ylabel(lines[0]["axes"][1])
+    plt.ylim(bottom=0)
+    plt.title(title, loc="left")
+    plt.legend(fontsize=8)
+    save(chosen, name)
+
+
+def number(value):
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def spread(value):
+    if value is None:
+        return ""
+    if value["least"] == value["most"]:
+        return number(value["median"])
+    return f"{number(value['median'])} ({number(value['least'])} to {number(value['most'])})"
+
+
+def tables(figures, peers):
+    print("\n| part | case | | figure | control | ratio | goal | |\n|-|-|-|-|-|-|-|-|")
+    for figure in figures:
+        control = spread(figure.get("control"))
+        control = f"{control} {figure['control_name']}" if control else ""
+        verdict = {True: "met", False: "**missed**", None: ""}[figure.get("met")]
+        cells = [figure["part"], figure["case"], figure["what"], spread(figure["value"]), control,
+                 spread(figure.get("ratio")), figure.get("goal", ""), verdict]
+        print("| " + " | ".join(cells) + " |")
+    if not peers:
+        return
+    print("\n| peer | sync | case | MB/s | p50 ms | p99 ms | RSS MiB |\n|-|-|-|-|-|-|-|")
+    for row in peers:
+        values = [row.get(key) for key in ("MB/s", "p50 ms", "p99 ms", "max RSS MiB")]
+        cells = [row["peer"], row["sync"], row["case"]]
+        cells += ["" if value is None else number(value) for value in values]
+        print("| " + " | ".join(cells) + " |")
+    against(figures, peers)
+
+
+def against(figures, peers):
+    """The goals that are multiples of Kafka's figures."""
+    def best(what):
+        return max((row["MB/s"] for row in peers
+                    if row["peer"] == "kafka" and row["what"] == what), default=None)
+
+    print("\n| goal | figure | Kafka's best | ratio | |\n|-|-|-|-|-|")
+    goals = [("path", "produce", 3, lambda case: "16 in flight" in case),
+             ("read", "consume", 4, lambda case: case.startswith("cached"))]
+    for part, what, times, takes in goals:
+        kafka = best(what)
+        for figure in figures:
+            is_one = figure["part"] == part and figure["what"] == "MB/s" and takes(figure["case"])
+            if is_one and kafka:
+                ratio = figure["value"]["median"] / kafka
+                cells = [f"{part}, {figure['case']}: at least {times} x",
+                         spread(figure["value"]), number(kafka), f"{ratio:.2f}",
+                         "met" if ratio >= times else "**missed**"]
+                print("| " + " | ".join(cells) + " |")
+
+
+def main():
+    chosen = options()
+    figures, series, peers = read(chosen)
+    style()
+    groups(chosen, figures)
+    path(chosen, figures, peers)
+    latencies(chosen, series, "single", "single", "One 1 KB record at a time")
+    latencies(chosen, series, "tail", "tail", "End to end at the tail, 1,000 records/s")
+    over_time(chosen, series, "sustained", "sustained", "The store alone, over time")
+    over_time(chosen, series, "memory", "memory", "The broker's memory")
+    if chosen.tables:
+        tables(figures, peers)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,25 @@
+//! What the store and the whole path are held to: each figure beside a control of the same run,
+//! which takes turns with it.
+//!
+//! `figure` and `report` are what is printed, `raw` the controls, `store` the engine without a
+//! broker; every other file is a part of the command line.
+
+mod bytes;
+mod figure;
+mod groups;
+mod idle;
+mod memory;
+mod options;
+mod path;
+mod raw;
+mod read;
+mod recovery;
+mod report;
+mod run;
+mod single;
+mod store;
+mod sustained;
+mod tail;
+
+pub(crate) use options::GoalOptions;
+pub(crate) use run::run;

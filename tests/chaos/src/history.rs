@@ -1,0 +1,336 @@
+//! What clients asked and what they were told, in one order.
+//!
+//! Every call has a tick when it was made and one when its answer was there, from one counter: of
+//! two calls the first was over before the second began if its end is below the other's start. A
+//! call without an end is as good as one whose outcome is unknown.
+//!
+//! When a read-back was checked, the history is settled: what it found is the base of the next
+//! round, and the calls are forgotten. So a check costs what the log holds, not what was ever done;
+//! and a value of an earlier round that comes up later is one that nobody sent.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::value::ValueId;
+
+/// A client's number. Nobody else has it, over all rounds.
+pub type Client = u32;
+
+/// A partition of a topic.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    /// The topic's name. A test never gives a name to two topics.
+    pub topic: Arc<str>,
+    /// The partition.
+    pub partition: i32,
+}
+
+impl Place {
+    /// A partition of a topic.
+    pub fn new(topic: impl Into<Arc<str>>, partition: i32) -> Self {
+        Self { topic: topic.into(), partition }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.topic, self.partition)
+    }
+}
+
+/// What was asked.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Call {
+    /// One atomic batch.
+    Append {
+        /// Where.
+        place: Place,
+        /// The values, in order.
+        values: Vec<ValueId>,
+    },
+    /// A topic to create.
+    CreateTopic {
+        /// Its name.
+        topic: Arc<str>,
+        /// Whether retention may remove its records.
+        retained: bool,
+    },
+    /// A topic to delete.
+    DeleteTopic {
+        /// Its name.
+        topic: Arc<str>,
+    },
+    /// An offset to commit.
+    Commit {
+        /// The consumer group.
+        group: Arc<str>,
+        /// Of which partition.
+        place: Place,
+        /// The next offset to read.
+        offset: i64,
+    },
+    /// Records to delete.
+    Trim {
+        /// Where.
+        place: Place,
+        /// Everything below this.
+        before: i64,
+    },
+    /// The end of a partition.
+    Latest {
+        /// Which.
+        place: Place,
+    },
+    /// Everything that a partition holds.
+    ReadLog {
+        /// Which.
+        place: Place,
+    },
+    /// The names of all topics.
+    ReadTopics,
+    /// What a group has committed.
+    ReadCommits {
+        /// The consumer group.
+        group: Arc<str>,
+    },
+}
+
+/// What was answered.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// The offset of the first value.
+    Appended(i64),
+    /// It is done.
+    Done,
+    /// Where the log starts now.
+    Trimmed(i64),
+    /// The next offset.
+    Latest(i64),
+    /// What the partition holds.
+    Log(LogRead),
+    /// The names.
+    Topics(BTreeSet<Arc<str>>),
+    /// The offsets.
+    Commits(BTreeMap<Place, i64>),
+}
+
+/// A partition as it was read from start to end.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LogRead {
+    /// The first offset that it still has.
+    pub start: i64,
+    /// The offset after the last one.
+    pub end: i64,
+    /// Offsets and values, as they came; nothing for a value that is not as it was written.
+    pub records: Vec<(i64, Option<ValueId>)>,
+}
+
+/// What a client may conclude.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// It happened.
+    Ok(Answer),
+    /// It surely did not.
+    Fail(String),
+    /// It may have.
+    Unknown(String),
+}
+
+/// How an outcome is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordedAs {
+    /// It happened.
+    Ok,
+    /// It surely did not.
+    Fail,
+    /// It may have.
+    Unknown,
+}
+
+/// One call.
+#[derive(Clone, Debug)]
+pub struct Operation {
+    /// Who asked.
+    pub client: Client,
+    /// When it was asked.
+    pub invoked: u64,
+    /// What was asked.
+    pub call: Call,
+    /// When it was answered, and what.
+    pub ended: Option<(u64, Outcome)>,
+}
+
+impl Operation {
+    /// The tick of the answer and the answer, of a call that went well.
+    #[must_use]
+    pub fn ok(&self) -> Option<(u64, &Answer)> {
+        match &self.ended {
+            Some((at, Outcome::Ok(answer))) => Some((*at, answer)),
+            _ => None,
+        }
+    }
+
+    /// Whether it surely did not happen.
+    #[must_use]
+    pub fn failed(&self) -> bool {
+        matches!(self.ended, Some((_, Outcome::Fail(_))))
+    }
+}
+
+/// What is known from checked rounds before.
+#[derive(Clone, Debug, Default)]
+pub struct Base {
+    /// What each partition held.
+    pub logs: BTreeMap<Place, LogRead>,
+    /// The topics, deleted ones left out.
+    pub topics: BTreeSet<Arc<str>>,
+    /// Topics whose records retention may remove.
+    pub retained: BTreeSet<Arc<str>>,
+    /// What groups had committed.
+    pub commits: BTreeMap<Arc<str>, BTreeMap<Place, i64>>,
+}
+
+/// What is known, and what was done since.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    /// What is known from checked rounds before.
+    pub base: Base,
+    /// The calls since, by the tick of their start.
+    pub operations: Vec<Operation>,
+    tick: u64,
+    dark: bool,
+}
+
+/// Names a call until it is answered.
+#[derive(Clone, Copy, Debug)]
+#[must_use = "the call's outcome is still to be recorded"]
+pub struct OperationId(usize);
+
+impl History {
+    /// A call is about to be made.
+    pub fn invoke(&mut self, client: Client, call: Call) -> OperationId {
+        self.tick += 1;
+        self.operations.push(Operation { client, invoked: self.tick, call, ended: None });
+        OperationId(self.operations.len() - 1)
+    }
+
+    /// The answer is there.
+    pub fn end(&mut self, id: OperationId, outcome: Outcome) {
+        self.tick += 1;
+        let outcome = match outcome {
+            Outcome::Ok(_) if self.dark => Outcome::Unknown("after the power cut".to_owned()),
+            outcome => outcome,
+        };
+        self.operations[id.0].ended = Some((self.tick, outcome));
+    }
+
+    /// The tick of what happened last.
+    #[must_use]
+    pub fn now(&self) -> u64 {
+        self.tick
+    }
+
+    /// Appends that were sent after a tick, and acked.
+    #[must_use]
+    pub fn acked_after(&self, tick: u64) -> usize {
+        let later = self.operations.iter().filter(|operation| operation.invoked > tick);
+        let is_append = |found: &&Operation| matches!(found.call, Call::Append { .. });
+        later.filter(is_append).filter(|operation| operation.ok().is_some()).count()
+    }
+
+    /// The power is about to be cut. What comes in from now on would not have left the machine, and
+    /// proves nothing: a sync that runs into the cut can look as if it had gone well.
+    pub fn power_off(&mut self) {
+        self.dark = true;
+    }
+
+    /// The power is back, and every client of before has ended.
+    pub fn power_on(&mut self) {
+        self.dark = false;
+    }
+
+    /// A call and its answer, for tests of the checker.
+    pub fn call(&mut self, client: Client, call: Call, outcome: Outcome) {
+        let id = self.invoke(client, call);
+        self.end(id, outcome);
+    }
+
+    /// Takes what the newest reads found as the base, and forgets all calls. They must have been
+    /// checked, and every client must have ended.
+    pub fn settle(&mut self) {
+        let operations = std::mem::take(&mut self.operations);
+        for operation in operations {
+            if let Call::CreateTopic { topic, retained: true } = &operation.call {
+                self.base.retained.insert(Arc::clone(topic));
+            }
+            let Some((_, Outcome::Ok(answer))) = operation.ended else { continue };
+            match (operation.call, answer) {
+                (Call::ReadLog { place }, Answer::Log(read)) => {
+                    self.base.logs.insert(place, read);
+                }
+                (Call::ReadTopics, Answer::Topics(topics)) => {
+                    self.base.logs.retain(|place, _| topics.contains(&place.topic));
+                    self.base.topics = topics;
+                }
+                (Call::ReadCommits { group }, Answer::Commits(commits)) => {
+                    self.base.commits.insert(group, commits);
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+/// A history that many clients write at a time.
+#[derive(Clone, Debug, Default)]
+pub struct Recorder(Arc<Mutex<History>>);
+
+impl Recorder {
+    /// A recorder that goes on from a history.
+    #[must_use]
+    pub fn of(history: History) -> Self {
+        Self(Arc::new(Mutex::new(history)))
+    }
+
+    /// The history. Calls wait while it is held.
+    pub fn lock(&self) -> MutexGuard<'_, History> {
+        // One that panicked while it held it has at most left a call without an end.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A copy of what is known at this moment.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        Self::of(self.lock().clone())
+    }
+
+    /// A call is about to be made.
+    pub fn invoke(&self, client: Client, call: Call) -> OperationId {
+        self.lock().invoke(client, call)
+    }
+
+    /// The answer is there.
+    pub fn end(&self, id: OperationId, outcome: Outcome) -> RecordedAs {
+        let recorded = match outcome {
+            Outcome::Ok(_) => RecordedAs::Ok,
+            Outcome::Fail(_) => RecordedAs::Fail,
+            Outcome::Unknown(_) => RecordedAs::Unknown,
+        };
+        self.lock().end(id, outcome);
+        recorded
+    }
+
+    /// How many values were acked since the last settling.
+    #[must_use]
+    pub fn acked(&self) -> usize {
+        let history = self.lock();
+        let acked = history.operations.iter().filter(|operation| operation.ok().is_some());
+        acked
+            .map(|operation| match &operation.call {
+                Call::Append { values, .. } => values.len(),
+                _ => 0,
+            })
+            .sum()
+    }
+}

@@ -1,0 +1,249 @@
+//! A disk that fills up and is given room again, in cycles.
+//!
+//! Produce is refused with STORAGE_FULL while the process lives, reads and commits go on, and
+//! records and topics can be deleted; soon after that produce works again. Nothing acked is lost.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ropewalk_chaos::{
+    Answer, COMMIT_GROUP, Call, ChaosError, Image, Mount, Options, Outcome, Place, Recorder, Stubs,
+    ValueId, append_once, read_back, reason_of,
+};
+use ropewalk_harness::Broker;
+use ropewalk_proto::v1;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+use tonic::{Code, Status};
+
+use crate::judge::{builder, is_judged, judge, needs_mounts, temporary, with_log};
+
+const CYCLES: u32 = 5;
+const IMAGE_BYTES: u64 = 512 << 20;
+/// The records of a batch, and the bytes of each.
+const BATCH: (u64, usize) = (6, 150_000);
+const PRODUCERS: u32 = 4;
+const PARTITIONS: i32 = 2;
+/// How long filling the disk may take.
+const FILL_WITHIN: Duration = Duration::from_secs(60);
+/// How long produce may be refused after there is room again.
+const WORKS_WITHIN: Duration = Duration::from_secs(10);
+/// A topic that is small and stays.
+const SIDE: &str = "side";
+
+struct Disk {
+    broker: Broker,
+    recorder: Recorder,
+    values: u64,
+}
+
+pub(crate) async fn run(options: Options) -> Result<String, ChaosError> {
+    needs_mounts()?;
+    let directory = temporary()?;
+    let image = Image::make(directory.path().join("image"), IMAGE_BYTES)?;
+    let mount = image.mount(&directory.path().join("disk"))?;
+    let broker = builder(&mount.point().join("data")).start().await?;
+    let judged = is_judged(&options, &mount.point().join("data"));
+    let mut disk = Disk { broker, recorder: Recorder::default(), values: 0 };
+    let cycled = disk.cycles(options).await;
+    let cycled = with_log(&disk.broker, cycled);
+    drop(disk);
+    let unmounted = Mount::unmount(mount).await;
+    match cycled {
+        Err(error) if !judged => Ok(format!(
+            "NOT JUDGED: there is no journal/, and the plain engine ends at a full disk: {}",
+            error.to_string().lines().next().unwrap_or_default()
+        )),
+        cycled => cycled.and_then(|summary| unmounted.map(|()| summary)),
+    }
+}
+
+impl Disk {
+    async fn cycles(&mut self, options: Options) -> Result<String, ChaosError> {
+        self.create(SIDE).await?;
+        let stubs = Stubs::connect(self.broker.address()).await?;
+        let side = Place::new(SIDE, 0);
+        self.append(&stubs, &side, 1, 100).await.map_err(ChaosError::refused("a first append"))?;
+        let mut topic = "fill-0".to_owned();
+        self.create(&topic).await?;
+        for cycle in options.rounds(CYCLES) {
+            let took = self.fill(cycle, &topic).await?;
+            self.goes_on(&stubs, cycle).await?;
+            self.read_and_judge(&format!("cycle {cycle}, full"), &topic).await?;
+            let freed = Instant::now();
+            let how = if cycle % 2 == 0 { "records" } else { "a topic" };
+            if cycle % 2 == 0 {
+                self.delete_records(&stubs, &topic).await?;
+            } else {
+                self.delete_topic(&stubs, &topic).await?;
+                topic = format!("fill-{}", cycle + 1);
+            }
+            self.works_again(&stubs, &side, cycle).await?;
+            let again = freed.elapsed();
+            if cycle % 2 == 1 {
+                self.create(&topic).await?;
+            }
+            println!("cycle {cycle}: full after {took:.1?}, works {again:.1?} after {how} went");
+        }
+        self.broker.kill9().await?;
+        self.broker.restart().await?;
+        self.read_and_judge("after a kill", &topic).await?;
+        Ok(format!("{} values sent", self.values))
+    }
+
+    async fn create(&self, topic: &str) -> Result<(), ChaosError> {
+        let stubs = Stubs::connect(self.broker.address()).await?;
+        let name: Arc<str> = topic.into();
+        let settings = v1::TopicSettings { segment_bytes: Some(8 << 20), ..Default::default() };
+        let request = v1::CreateTopicRequest {
+            name: topic.to_owned(),
+            partition_count: PARTITIONS,
+            settings: Some(settings),
+        };
+        let id = self.recorder.invoke(0, Call::CreateTopic { topic: name, retained: false });
+        let created = stubs.admin().create_topic(request).await;
+        created.map_err(ChaosError::refused(format!("creating {topic}")))?;
+        self.recorder.end(id, Outcome::Ok(Answer::Done));
+        Ok(())
+    }
+
+    async fn append(
+        &mut self,
+        stubs: &Stubs,
+        place: &Place,
+        count: u64,
+        payload: usize,
+    ) -> Result<i64, Status> {
+        let ids: Vec<_> =
+            (0..count).map(|n| ValueId { client: 1, counter: self.values + n }).collect();
+        self.values += count;
+        append_once(stubs, &self.recorder, place, &ids, payload).await
+    }
+
+    /// Appends with many clients until each was refused because the disk is full.
+    async fn fill(&mut self, cycle: u32, topic: &str) -> Result<Duration, ChaosError> {
+        let started = Instant::now();
+        let mut producers = JoinSet::new();
+        for number in 0..PRODUCERS {
+            let partition = i32::try_from(number).unwrap_or(0) % PARTITIONS;
+            let place = Place::new(topic, partition);
+            let client = (cycle + 1) * 100 + number;
+            let (address, recorder) = (self.broker.address().to_owned(), self.recorder.clone());
+            producers.spawn(async move { fill_one(&address, &recorder, &place, client).await });
+        }
+        while let Some(ended) = producers.join_next().await {
+            self.values += ended
+                .map_err(|error| ChaosError::broken(format!("a producer ended: {error}")))??;
+        }
+        match self.broker.try_exit_status()? {
+            None => Ok(started.elapsed()),
+            Some(status) => Err(ChaosError::broken(format!("the broker ended: {status}"))),
+        }
+    }
+
+    /// While it is full, offsets are committed; reads are checked beside.
+    async fn goes_on(&self, stubs: &Stubs, cycle: u32) -> Result<(), ChaosError> {
+        let (group, place): (Arc<str>, _) = (COMMIT_GROUP.into(), Place::new(SIDE, 0));
+        let offset = i64::from(cycle % 2);
+        let committed = v1::CommittedOffset {
+            topic: SIDE.to_owned(),
+            partition: 0,
+            offset,
+            ..Default::default()
+        };
+        let request =
+            v1::CommitOffsetRequest { group: group.to_string(), offsets: vec![committed] };
+        let id = self.recorder.invoke(2, Call::Commit { group, place, offset });
+        let answer = stubs.consumer().commit_offset(request).await;
+        answer.map_err(ChaosError::refused("committing while the disk is full"))?;
+        self.recorder.end(id, Outcome::Ok(Answer::Done));
+        Ok(())
+    }
+
+    async fn read_and_judge(&self, what: &str, topic: &str) -> Result<(), ChaosError> {
+        read_back(self.broker.address(), &self.recorder, &[SIDE, topic])
+            .await
+            .map_err(|error| ChaosError::broken(format!("{what}: {error}")))?;
+        judge(what, &self.recorder)?;
+        self.recorder.lock().settle();
+        Ok(())
+    }
+
+    async fn delete_records(&self, stubs: &Stubs, topic: &str) -> Result<(), ChaosError> {
+        for partition in 0..PARTITIONS {
+            let place = Place::new(topic, partition);
+            let end = {
+                let history = self.recorder.lock();
+                history.base.logs.get(&place).map_or(0, |read| read.end)
+            };
+            let target = v1::DeleteRecordsTarget { partition, before_offset: end };
+            let request =
+                v1::DeleteRecordsRequest { topic: topic.to_owned(), targets: vec![target] };
+            let id = self.recorder.invoke(3, Call::Trim { place, before: end });
+            let answer = stubs.admin().delete_records(request).await;
+            answer.map_err(ChaosError::refused("deleting records while the disk is full"))?;
+            self.recorder.end(id, Outcome::Ok(Answer::Trimmed(end)));
+        }
+        Ok(())
+    }
+
+    async fn delete_topic(&self, stubs: &Stubs, topic: &str) -> Result<(), ChaosError> {
+        let id = self.recorder.invoke(3, Call::DeleteTopic { topic: topic.into() });
+        let request = v1::DeleteTopicRequest { name: topic.to_owned() };
+        let answer = stubs.admin().delete_topic(request).await;
+        answer.map_err(ChaosError::refused("deleting a topic while the disk is full"))?;
+        self.recorder.end(id, Outcome::Ok(Answer::Done));
+        Ok(())
+    }
+
+    async fn works_again(
+        &mut self,
+        stubs: &Stubs,
+        side: &Place,
+        cycle: u32,
+    ) -> Result<(), ChaosError> {
+        let until = Instant::now() + WORKS_WITHIN;
+        loop {
+            match self.append(stubs, side, 1, 100).await {
+                Ok(_) => return Ok(()),
+                Err(status) if is_full(&status) && Instant::now() < until => {
+                    sleep(Duration::from_millis(50)).await;
+                }
+                Err(status) => {
+                    let what = format!("cycle {cycle}: an append {WORKS_WITHIN:?} after room came");
+                    return Err(ChaosError::refused(what)(status));
+                }
+            }
+        }
+    }
+}
+
+fn is_full(status: &Status) -> bool {
+    status.code() == Code::ResourceExhausted && reason_of(status) == "STORAGE_FULL"
+}
+
+/// Appends until the disk is full; gives the number of values.
+async fn fill_one(
+    address: &str,
+    recorder: &Recorder,
+    place: &Place,
+    client: u32,
+) -> Result<u64, ChaosError> {
+    let stubs = Stubs::connect(address).await?;
+    let until = Instant::now() + FILL_WITHIN;
+    let mut counter = 0;
+    while Instant::now() < until {
+        let ids: Vec<_> = (0..BATCH.0).map(|n| ValueId { client, counter: counter + n }).collect();
+        counter += BATCH.0;
+        match append_once(&stubs, recorder, place, &ids, BATCH.1).await {
+            Ok(_) => {}
+            Err(status) if is_full(&status) => return Ok(counter),
+            // The broker's memory is bounded: that is no full disk.
+            Err(status) if reason_of(&status) == "OVERLOADED" => {
+                sleep(Duration::from_millis(10)).await;
+            }
+            Err(status) => return Err(ChaosError::refused("filling the disk")(status)),
+        }
+    }
+    Err(ChaosError::broken(format!("the disk was not full after {FILL_WITHIN:?}")))
+}

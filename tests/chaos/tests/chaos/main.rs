@@ -1,0 +1,42 @@
+//! Faults against a real broker: power cuts, kills, failing system calls, a full disk, damage.
+//!
+//! Run it with `cargo test -p ropewalk-chaos --test chaos`, as root for all of it. See the README beside.
+
+mod damage;
+mod failed_syscalls;
+mod full_disk;
+mod judge;
+mod kill9;
+mod lying_disk;
+mod power_cut;
+mod runner;
+mod sandbox;
+mod snapshot;
+
+use std::process::ExitCode;
+
+use runner::{Scenario, scenario};
+
+/// The tests, in the order in which they run.
+fn scenarios() -> Vec<Scenario> {
+    vec![
+        scenario("kill9", kill9::run),
+        scenario("power_cut", power_cut::run),
+        scenario("lying_disk", lying_disk::run),
+        scenario("snapshot", snapshot::run),
+        scenario("failed_syscalls", failed_syscalls::run),
+        scenario("full_disk", full_disk::run),
+        scenario("damage", damage::run),
+    ]
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    // Listing needs no sandbox.
+    if !arguments.iter().any(|argument| argument == "--list")
+        && let Some(code) = sandbox::enter(&arguments)
+    {
+        return code;
+    }
+    runner::run(&scenarios(), &arguments)
+}

@@ -1,0 +1,56 @@
+//! What is fuzzed: the decoders of the store, and those of batches, which `core` has.
+
+use bytes::Bytes;
+use ropewalk_core::batch::HEADER_BYTES;
+use ropewalk_core::entry::Entry;
+use ropewalk_core::{StoredBatch, records};
+pub(crate) use ropewalk_storage::fuzzing::Target;
+use ropewalk_storage::fuzzing::TARGETS;
+
+/// Every target.
+pub(crate) fn all() -> Vec<Target> {
+    let own = [
+        Target { name: "batch", repair: repair_batch, check: check_batch },
+        Target { name: "records", repair: |_| (), check: check_records },
+    ];
+    TARGETS.into_iter().chain(own).collect()
+}
+
+fn repair_batch(bytes: &mut Vec<u8>) {
+    bytes.resize(bytes.len().max(HEADER_BYTES), 0);
+    (bytes[0], bytes[1]) = (1, 1);
+    bytes[2] %= 5;
+    bytes[3] %= 2;
+    let payload = u32::try_from(bytes.len() - HEADER_BYTES).unwrap_or(0);
+    bytes[8..12].copy_from_slice(&payload.to_le_bytes());
+    let crc = crc32c::crc32c(&bytes[HEADER_BYTES..]);
+    bytes[12..16].copy_from_slice(&crc.to_le_bytes());
+    let crc = crc32c::crc32c(&bytes[..60]);
+    bytes[60..64].copy_from_slice(&crc.to_le_bytes());
+}
+
+fn check_batch(bytes: &[u8]) -> bool {
+    let bytes = Bytes::copy_from_slice(bytes);
+    let entry = Entry::decode(&bytes);
+    let Ok(batch) = StoredBatch::checked(&bytes) else { return false };
+    assert_eq!(entry, Ok(Entry::Batch(batch.header)));
+    let mut again = bytes.to_vec();
+    batch.header.write(&mut again);
+    assert_eq!(StoredBatch::checked(&Bytes::from(again)), Ok(batch.clone()));
+    check_records(&batch.payload);
+    true
+}
+
+/// The producer's bytes, which are checked before they are stored and walked over after.
+fn check_records(payload: &[u8]) -> bool {
+    let (bytes, count) = records::cut(payload, payload.len() / 2);
+    assert!(bytes <= payload.len() && count as usize <= payload.len());
+    let _ = records::skip(payload, count);
+    records::keys(payload).for_each(drop);
+    let Ok(inspected) = records::inspect(payload, 1 << 20) else { return false };
+    let normal = records::normalize(payload, false);
+    let again = records::inspect(&normal, usize::MAX).expect("a normal form is a record set");
+    assert_eq!(again.record_count, inspected.record_count);
+    let _ = records::to_text(payload);
+    true
+}
