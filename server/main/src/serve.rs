@@ -10,8 +10,8 @@ use ropewalk_broker::{Broker, BrokerConfig, Engine, StorageError};
 use ropewalk_core::{NodeId, SystemClock};
 use ropewalk_rpc::{Drain, Server, ServerConfig};
 use ropewalk_storage::directory::{ClusterId, DataDirectory};
-use ropewalk_storage::memory::MemoryEngine;
 use ropewalk_storage::disk_engine::{DiskEngine, Options};
+use ropewalk_storage::memory::MemoryEngine;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 

@@ -296,10 +296,8 @@ fn damaged(file: &Path) -> StorageError {
 mod tests {
     use super::*;
 
-    const GOLDEN: &str = include_str!(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../tests/vectors/identity-v1.txt"
-    ));
+    const GOLDEN: &str =
+        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors/identity-v1.txt"));
     const CLUSTER: ClusterId = ClusterId([0x2a; 16]);
 
     fn refusal(path: &Path, node: u64) -> String {

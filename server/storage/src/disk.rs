@@ -39,8 +39,8 @@ pub(crate) trait DiskFile: Send + Sync {
     /// the file is direct.
     fn write_at(&self, bytes: &[u8], at: u64) -> Result<()>;
 
-    /// Lets what was written at a place begin its way to the disk, so that a later `sync` finds less
-    /// to do. It promises nothing.
+    /// Lets what was written at a place begin its way to the disk, so that a later `sync` finds
+    /// less to do. It promises nothing.
     fn begin_sync(&self, _at: u64, _bytes: u64) {}
 
     /// Makes what was written, and the length, durable.

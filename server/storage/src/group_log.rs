@@ -16,8 +16,8 @@ use raft::{
 use ropewalk_core::{GroupId, Offset, ReplicaId, Timestamp, limits};
 
 use crate::engine::{
-    Engine, EntryMeta, GroupState, GroupWrite, LogEntry, LogStart, Result, Seek,
-    SegmentMark, StorageError,
+    Engine, EntryMeta, GroupState, GroupWrite, LogEntry, LogStart, Result, Seek, SegmentMark,
+    StorageError,
 };
 use crate::log_view::{LogReader, LogView, ViewState, record_facts};
 

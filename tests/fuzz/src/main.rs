@@ -87,8 +87,9 @@ fn run(options: &Options) -> Result<(), String> {
     }
     // What panics is told below, with the input.
     std::panic::set_hook(Box::new(|_| ()));
-    let is_chosen =
-        |target: &&Target| options.targets.is_empty() || options.targets.iter().any(|name| name == target.name);
+    let is_chosen = |target: &&Target| {
+        options.targets.is_empty() || options.targets.iter().any(|name| name == target.name)
+    };
     for target in all.iter().filter(is_chosen) {
         match &options.replay {
             Some(file) => {

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use ropewalk_core::batch::HEADER_BYTES;
 use ropewalk_core::entry::Entry;
 use ropewalk_core::{StoredBatch, records};
-pub(crate) use ropewalk_storage::fuzzing::Target;
 use ropewalk_storage::fuzzing::TARGETS;
+pub(crate) use ropewalk_storage::fuzzing::Target;
 
 /// Every target.
 pub(crate) fn all() -> Vec<Target> {

@@ -79,7 +79,9 @@ fn verdict(report: &Report) -> (&'static str, &'static str) {
         Some(Severity::Repairable) => {
             ("repairable", "nothing is lost: the broker mends what is listed at its next start")
         }
-        Some(Severity::Note) | None => ("sound", "sound: every byte that counts is as it was written"),
+        Some(Severity::Note) | None => {
+            ("sound", "sound: every byte that counts is as it was written")
+        }
     }
 }
 

@@ -305,7 +305,7 @@ pub(super) static SETTINGS: &[Setting] = &[
         flag: "journal-size",
         value_name: "BYTES",
         default: "512MiB",
-        help: "The most bytes that the journal takes on the disk; a quiet broker needs little of it",
+        help: "The most bytes of the disk that the journal takes; a quiet broker needs few of them",
         field: Field::Size(8 * MIB, TIB, |s| &mut s.storage.journal_size),
     },
     Setting {
@@ -313,8 +313,8 @@ pub(super) static SETTINGS: &[Setting] = &[
         flag: "free-space-floor",
         value_name: "BYTES",
         default: "256MiB",
-        help: "Below this many free bytes of the disk no records are taken (STORAGE_FULL); all else \
-               goes on",
+        help: "Below this many free bytes of the disk no records are taken (STORAGE_FULL); all \
+               else goes on",
         field: Field::Size(MIB, TIB, |s| &mut s.storage.free_space_floor),
     },
     Setting {

@@ -186,16 +186,15 @@ impl Disk for RealDisk {
 
     fn free_bytes(&self, dir: &Path) -> Result<u64> {
         let stat = rustix::fs::statvfs(dir);
-        let stat = stat.map_err(|error| io_error("ask for the free space of", dir, error.into()))?;
+        let stat =
+            stat.map_err(|error| io_error("ask for the free space of", dir, error.into()))?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 }
 
 fn gone(path: &Path, removed: io::Result<()>) -> Result<()> {
     match removed {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(io_error("remove", path, error))
-        }
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(io_error("remove", path, error)),
         _ => Ok(()),
     }
 }

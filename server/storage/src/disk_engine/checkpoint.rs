@@ -71,8 +71,8 @@ impl Core {
         Ok(())
     }
 
-    /// What the index has now need not be kept in memory. A chunk that was replaced meanwhile by one
-    /// that holds more stays.
+    /// What the index has now need not be kept in memory. A chunk that was replaced meanwhile by
+    /// one that holds more stays.
     fn forget_stored(&self, snapshot: &mut Snapshot) {
         let mut state = self.state_mut();
         for Changed { group, number, chunks } in std::mem::take(&mut snapshot.logs) {
@@ -87,7 +87,8 @@ impl Core {
         }
     }
 
-    /// Removes some of what nothing refers to any more from the index. Returns whether more is left.
+    /// Removes some of what nothing refers to any more from the index. Returns whether more is
+    /// left.
     pub(super) fn sweep(&self, checkpoints: &mut Checkpoints) -> Result<bool> {
         let Some((&log, &sweep)) = checkpoints.sweeps.first_key_value() else { return Ok(false) };
         let mut changes = Changes::new();

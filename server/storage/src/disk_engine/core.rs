@@ -1,7 +1,8 @@
 //! What the parts of the engine share, and the path of a write.
 //!
-//! A write is checked against the state, written to the journal, and then applied to the state: what
-//! can be seen is durable. Locks are taken in the order of the fields: `writer`, `checkpoints`,
+//! A write is checked against the state, written to the journal, and then applied to the state:
+//! what can be seen is durable. Locks are taken in the order of the fields: `writer`,
+//! `checkpoints`,
 //! `work`, `state`.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

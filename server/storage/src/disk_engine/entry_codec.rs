@@ -141,11 +141,7 @@ fn take_head(
     let has = |flag: u8| flags & flag != 0;
     let entry_type = if has(NORMAL) { 0 } else { reader.u8()? };
     let term = if has(SAME_TERM) { previous.term } else { take_number(reader)? };
-    let base_offset = if has(NEXT_OFFSET) {
-        previous.end_offset().0
-    } else {
-        take_number(reader)?
-    };
+    let base_offset = if has(NEXT_OFFSET) { previous.end_offset().0 } else { take_number(reader)? };
     let record_count = u32::try_from(take_number(reader)?).map_err(|_| reader.error())?;
     let max_timestamp =
         if has(NO_TIME) { Timestamp::MIN } else { take_distance(reader, previous.max_timestamp)? };

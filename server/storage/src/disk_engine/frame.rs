@@ -1,9 +1,9 @@
 //! The unit in which the journal and the index's redo file are written.
 //!
 //! A frame is a header of 64 bytes and a payload, filled up with zeros to a whole number of 4 KiB
-//! blocks, so that it can be written past the cache. Its checksum covers the header and the payload;
-//! what it says of itself, its file's turn, its number and its directory, tells it from a frame
-//! that an earlier use of the same blocks has left behind. Knows bytes, not files.
+//! blocks, so that it can be written past the cache. Its checksum covers the header and the
+//! payload; what it says of itself, its file's turn, its number and its directory, tells it from a
+//! frame that an earlier use of the same blocks has left behind. Knows bytes, not files.
 
 use std::ops::Range;
 

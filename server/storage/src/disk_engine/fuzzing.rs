@@ -34,7 +34,7 @@ pub const TARGETS: [Target; 7] = [
     Target { name: "key", repair: |_| (), check: check_key },
     Target { name: "value", repair: repair_value, check: check_value },
     Target { name: "redo", repair: |_| (), check: check_redo },
-    Target { name: "stamp", repair: repair_stamp, check: check_stamp },
+    Target { name: "stamp", repair: |bytes| repair_stamp(bytes), check: check_stamp },
 ];
 
 /// Inputs that the files of a data directory hold, each with the name of its target.
@@ -196,7 +196,7 @@ fn check_redo(bytes: &[u8]) -> bool {
     true
 }
 
-fn repair_stamp(bytes: &mut Vec<u8>) {
+fn repair_stamp(bytes: &mut [u8]) {
     let Some(length) = bytes.len().checked_sub(4) else { return };
     let crc = crc32c::crc32c(&bytes[..length]);
     bytes[length..].copy_from_slice(&crc.to_le_bytes());

@@ -1,8 +1,8 @@
 //! Whole data directories that an earlier build wrote: a broker must read them for ever.
 //!
 //! They lie under `tests/vectors/storage-v1*`, without sled's files, which the engine makes anew.
-//! `UPDATE_GOLDEN=1 cargo test -p ropewalk-storage golden` writes them again: only for a new format,
-//! whose directories get names of their own.
+//! `UPDATE_GOLDEN=1 cargo test -p ropewalk-storage golden` writes them again. That is for a format
+//! that no release has yet: a new one gets directories of its own, beside those of the old.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,8 +11,8 @@ use ropewalk_core::{NodeId, Offset, Timestamp};
 
 use super::inspect::{self, Severity};
 use super::*;
-use crate::conformance::{OTHER, append, conf_state, creation, deletion, rows, synced};
 use crate::conformance::{GROUP, hard_state};
+use crate::conformance::{OTHER, append, conf_state, creation, deletion, rows, synced};
 use crate::directory::{ClusterId, DataDirectory};
 use crate::engine::{GroupWrite, LogStart, SegmentMark};
 

@@ -1,9 +1,9 @@
 //! Looks at a data directory that no broker uses, and changes nothing in it.
 //!
 //! `inspect` says what is there, `verify` also reads every byte and says what is not as it was
-//! written. The index is read from its redo file, which says all there is: sled is not opened, as it
-//! writes when it is. What the journal holds is replayed in memory, as a start would. So both work
-//! on a read-only mount; they keep brokers out meanwhile, where there is a lock to hold.
+//! written. The index is read from its redo file, which says all there is: sled is not opened, as
+//! it writes when it is. What the journal holds is replayed in memory, as a start would. So both
+//! work on a read-only mount; they keep brokers out meanwhile, where there is a lock to hold.
 
 use std::path::{Path, PathBuf};
 
@@ -20,9 +20,7 @@ mod report;
 #[cfg(test)]
 mod tests;
 
-pub use report::{
-    Finding, Index, Journal, JournalFile, Log, Progress, Report, Segment, Severity,
-};
+pub use report::{Finding, Index, Journal, JournalFile, Log, Progress, Report, Segment, Severity};
 
 /// What a data directory holds besides what this module looks at.
 const OTHER_NAMES: [&str; 6] =
@@ -54,8 +52,7 @@ fn look(dir: &Path, deep: bool, progress: &mut dyn FnMut(Progress)) -> Result<Re
     }
     let _lock = directory::lock_to_look(dir)?;
     let report = Report { path: dir.to_owned(), ..Report::default() };
-    let mut look =
-        Look { disk: &RealDisk, dir, deep, report, progress, seen: Progress::default() };
+    let mut look = Look { disk: &RealDisk, dir, deep, report, progress, seen: Progress::default() };
     look.identity()?;
     look.names()?;
     look.measure()?;
@@ -158,7 +155,8 @@ impl Look<'_> {
         }
         let store = self.index_dir().join("sled");
         self.measure_store(&store)?;
-        self.report.redo_bytes = self.length(&super::index::contents::redo_path(&self.index_dir()))?;
+        self.report.redo_bytes =
+            self.length(&super::index::contents::redo_path(&self.index_dir()))?;
         self.seen.total += self.report.redo_bytes;
         if self.deep {
             self.seen.total += self.report.segment_bytes;

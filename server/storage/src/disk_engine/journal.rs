@@ -1,9 +1,9 @@
 //! The journal: a ring of files that are written in turn, one frame a write, for all logs.
 //!
-//! A frame is durable when [`Journal::append`] returns. Files are written before they are needed, so
-//! that a frame changes nothing but blocks that exist: then one direct write is all the disk has to
-//! do. A file is used again when all its frames are in the index; a quiet broker goes on using the
-//! same small one. The frames say for themselves whether they count ([`recovery`]); the file
+//! A frame is durable when [`Journal::append`] returns. Files are written before they are needed,
+//! so that a frame changes nothing but blocks that exist: then one direct write is all the disk has
+//! to do. A file is used again when all its frames are in the index; a quiet broker goes on using
+//! the same small one. The frames say for themselves whether they count ([`recovery`]); the file
 //! `acked` says, through the cache and never synced, which frame was the last to be acked: after a
 //! crash of the process alone it tells a torn tail from a damaged one. Knows frames, not what they
 //! hold.

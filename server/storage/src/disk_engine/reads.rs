@@ -2,7 +2,8 @@
 //! index, then a segment file.
 //!
 //! The state is not locked while something is read from the disk. What is not found is looked for
-//! again when the log's start has moved meanwhile; if it has not, bytes were lost, and that is said.
+//! again when the log's start has moved meanwhile; if it has not, bytes were lost, and that is
+//! said.
 
 use std::ops::Range;
 use std::sync::Arc;

@@ -1,8 +1,8 @@
 //! Opens the engine: the index says what the logs were at the last checkpoint, the journal what has
 //! happened since.
 //!
-//! What neither of them knows is left over from work that a crash cut short, and goes. What they know
-//! and the disk does not have is damage: it is said, and the log is served but for that part.
+//! What neither of them knows is left over from work that a crash cut short, and goes. What they
+//! know and the disk does not have is damage: it is said, and the log is served but for that part.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! The segment files: where they are, and which of them are open.
 //!
-//! A file belongs to one log and is written once, from its begin to its end, by chunks. Nothing here
-//! knows what a chunk holds, or which of them count.
+//! A file belongs to one log and is written once, from its begin to its end, by chunks. Nothing
+//! here knows what a chunk holds, or which of them count.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::ErrorKind;

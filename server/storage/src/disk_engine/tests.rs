@@ -9,9 +9,11 @@ use crate::memory::MemoryEngine;
 
 mod damage;
 mod failing;
+mod meddling;
 mod power_cut;
 mod retention;
 mod script;
+mod watched;
 
 /// A directory on the real disk.
 struct Place {

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ropewalk_core::{GroupId, ReplicaId, Timestamp};
+use ropewalk_storage::disk_engine::{DiskEngine, Options};
 use ropewalk_storage::engine::{EntryMeta, SegmentMark};
 use ropewalk_storage::group_log::GroupLog;
-use ropewalk_storage::disk_engine::{DiskEngine, Options};
 use ropewalk_storage::{Engine, GroupState, GroupWrite, LogEntry, WriteBatch};
 use tokio::time::Instant;
 

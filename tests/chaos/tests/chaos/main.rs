@@ -1,6 +1,7 @@
 //! Faults against a real broker: power cuts, kills, failing system calls, a full disk, damage.
 //!
-//! Run it with `cargo test -p ropewalk-chaos --test chaos`, as root for all of it. See the README beside.
+//! Run it with `cargo test -p ropewalk-chaos --test chaos`, as root for all of it. See the README
+//! beside.
 
 mod damage;
 mod failed_syscalls;

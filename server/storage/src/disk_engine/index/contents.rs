@@ -11,6 +11,9 @@ use super::survey::{self, Found, Whole};
 use crate::disk::{BLOCK, Disk, DiskFile, Mode};
 use crate::engine::Result;
 
+/// Keys and their values.
+pub(crate) type Pairs = BTreeMap<Vec<u8>, Vec<u8>>;
+
 /// What a redo file is found to be.
 pub(crate) enum Looked {
     /// There is none.
@@ -31,7 +34,7 @@ pub(crate) struct Contents {
     pub(crate) base_bytes: u64,
     /// Where the last frame ends.
     pub(crate) end: u64,
-    pub(crate) pairs: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub(crate) pairs: Pairs,
     pub(crate) pending: Vec<u8>,
     /// Whether the pairs have the sum that the last frame gives them.
     pub(crate) sum_fits: bool,
@@ -72,8 +75,8 @@ pub(crate) fn look(disk: &dyn Disk, dir: &Path) -> Result<Looked> {
     })))
 }
 
-fn pairs(whole: &Whole, dir: &Path) -> Result<(BTreeMap<Vec<u8>, Vec<u8>>, Sum)> {
-    let mut pairs = BTreeMap::new();
+fn pairs(whole: &Whole, dir: &Path) -> Result<(Pairs, Sum)> {
+    let mut pairs = Pairs::new();
     let replayed = whole.replay(None, &mut |changes| {
         for (key, value) in changes {
             match value {
@@ -108,8 +111,8 @@ fn check_filling(file: &dyn DiskFile, end: u64) -> Result<(u64, Vec<u64>)> {
     Ok((frames, bad))
 }
 
-/// The payload of a frame of the redo file, taken apart and put together again: a part of a dump, or
-/// a change. For fuzzing.
+/// The payload of a frame of the redo file, taken apart and put together again: a part of a dump,
+/// or a change. For fuzzing.
 pub(crate) fn round_trip(is_dump: bool, payload: &[u8]) -> Option<Vec<u8>> {
     let mut bytes = vec![redo::VERSION];
     if is_dump {

@@ -106,8 +106,8 @@ impl Look<'_> {
             if !joins {
                 let group = log.group;
                 let what = format!(
-                    "the chunk at entry {first} of replica group {group} stands where one at {next} \
-                     belongs; restore the data directory from a copy"
+                    "the chunk at entry {first} of replica group {group} stands where one at \
+                     {next} belongs; restore the data directory from a copy"
                 );
                 self.find(log.severity(value.last), redo, None, what);
             }
@@ -149,11 +149,10 @@ impl Look<'_> {
     ) -> Result<()> {
         let mut expected = BTreeMap::new();
         for (first, value) in log.chunks {
-            if let Place::File { segment, at, bytes, crc } = value.place {
-                if segment == number {
-                    let bytes = u64::from(bytes);
-                    expected.insert(at, Expected { first: *first, value, bytes, crc });
-                }
+            let Place::File { segment, at, bytes, crc } = value.place else { continue };
+            if segment == number {
+                let bytes = u64::from(bytes);
+                expected.insert(at, Expected { first: *first, value, bytes, crc });
             }
         }
         if !self.disk.exists(path) {
@@ -170,7 +169,8 @@ impl Look<'_> {
             );
             self.find(Severity::Repairable, path, Some(segment.bytes), what);
         }
-        if let Err(error) = self.walk(log, file.as_ref(), length.min(segment.bytes), &mut expected) {
+        if let Err(error) = self.walk(log, file.as_ref(), length.min(segment.bytes), &mut expected)
+        {
             self.find_error(path, error)?;
         }
         let what = if length < segment.bytes {
@@ -218,9 +218,10 @@ impl Look<'_> {
                     let wanted = expected.remove(&at);
                     let step = wanted.as_ref().map_or(next - at, |wanted| wanted.bytes);
                     let (severity, what) = match wanted {
-                        Some(Expected { first, value, .. }) => {
-                            (log.severity(value.last), log.says(first, value.last, &why.to_string()))
-                        }
+                        Some(Expected { first, value, .. }) => (
+                            log.severity(value.last),
+                            log.says(first, value.last, &why.to_string()),
+                        ),
                         None => {
                             let what = format!("{step} bytes that the index does not know: {why}");
                             (Severity::Note, what)
@@ -315,7 +316,9 @@ impl Look<'_> {
             }
             before = Some((value.last, facts.last));
         }
-        let (Some((last, meta)), Some((drained, said))) = (before, log.value.drained) else { return };
+        let (Some((last, meta)), Some((drained, said))) = (before, log.value.drained) else {
+            return;
+        };
         if last == drained && meta != said {
             let path = self.index_dir();
             let what = log.says(last, last, "the last entry is not the one that the index knows");
@@ -335,7 +338,9 @@ fn read_chunk(
     let mut header = [0; CHUNK_HEADER_BYTES];
     let read = file.read_at(&mut header, at)?;
     let head = match chunk::head(&header[..read]) {
-        Ok(head) if head.bytes <= end - at && wanted.is_none_or(|bytes| bytes == head.bytes) => head,
+        Ok(head) if head.bytes <= end - at && wanted.is_none_or(|bytes| bytes == head.bytes) => {
+            head
+        }
         Ok(_) => return Ok(Err(NoChunk::Foreign)),
         Err(error) => return Ok(Err(error)),
     };

@@ -46,12 +46,17 @@ impl Look<'_> {
             }
         }
         let may_help = "the next start tries to make it anew from the store in sled, which is not \
-                        read here; where that does not help, restore the data directory from a copy";
+                        read here; if that does not help, restore the data directory from a copy";
         let contents = match looked {
             Ok(Looked::Whole(contents)) => *contents,
             Ok(Looked::Missing) if self.is_new(&dir)? => return Ok(None),
             Ok(Looked::Missing) => {
-                self.find(Severity::Damage, &path, None, format!("the file is missing; {may_help}"));
+                self.find(
+                    Severity::Damage,
+                    &path,
+                    None,
+                    format!("the file is missing; {may_help}"),
+                );
                 return Ok(None);
             }
             Ok(Looked::Damaged { at, why }) => {
@@ -128,7 +133,8 @@ impl Look<'_> {
         others.retain(|log| !owned(log));
         let path = contents::redo_path(&self.index_dir());
         for log in others {
-            let what = format!("keys of log {log}, which no replica group has; they only take room");
+            let what =
+                format!("keys of log {log}, which no replica group has; they only take room");
             self.find(Severity::Note, &path, None, what);
         }
         if logs.len() < known.groups.len() {

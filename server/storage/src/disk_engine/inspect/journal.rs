@@ -98,7 +98,7 @@ impl Look<'_> {
         let acked = recovery::read_acked(self.disk, &dir, known.directory)?;
         self.report.journal.acked = acked;
         if acked.is_none() && !scanned.is_empty() {
-            let what = "not whole, as after a power cut; the next write makes it anew";
+            let what = "not whole, as after a power cut; the next start makes it anew";
             self.find(Severity::Note, &dir.join("acked"), None, what);
         }
         if scanned.is_empty() && checkpoint > 0 {
@@ -110,7 +110,7 @@ impl Look<'_> {
             let what = format!(
                 "it knows checkpoint {}, and the index has only {checkpoint}: the index is an \
                  older copy, or its last frame was damaged; the next start tries the store in \
-                 sled, and where that does not help, restore the whole data directory from one copy",
+                 sled, and if that does not help, restore the whole data directory from one copy",
                 file.checkpoint
             );
             self.find(Severity::Damage, &file.path, None, what);
@@ -141,7 +141,9 @@ impl Look<'_> {
 
     fn replay(&mut self, scanned: &[Scanned], run: &[Found], state: &mut State) -> Result<()> {
         for found in run.iter().filter(|found| found.head.kind == Kind::Writes) {
-            let Some(file) = scanned.iter().find(|file| file.number == found.file) else { continue };
+            let Some(file) = scanned.iter().find(|file| file.number == found.file) else {
+                continue;
+            };
             let mut bytes = vec![0; usize::try_from(found.bytes).unwrap_or(0)];
             self.disk.open(&file.path, Mode::Read)?.read_at(&mut bytes, found.at)?;
             let Ok((_, payload)) = frame::decode(&bytes) else { continue };
@@ -207,7 +209,9 @@ impl Look<'_> {
         let is_old = |head: Head| {
             known.is_some_and(|k| head.directory == k.directory && head.lsn <= k.checkpoint)
         };
-        let whole = window.get(at, length)?;
+        // What cannot be there is not read either: a length may be damaged too.
+        let is_there = at + length as u64 <= walk.scanned.bytes;
+        let whole = if is_there { window.get(at, length)? } else { &[] };
         match (frame::decode(whole), said) {
             (Ok((head, _)), _) if known.is_some_and(|k| k.directory != head.directory) => {
                 let what = "a frame of another data directory; it does not count";
@@ -245,9 +249,9 @@ impl Look<'_> {
 
     fn take_frame(&mut self, walk: &mut Walk, at: u64, bytes: u64, head: Head, is_old: bool) {
         let Walk { scanned, shown, previous, .. } = walk;
-        if let Some((_, lsn)) = previous.filter(|(turn, lsn)| {
-            is_old && *turn == head.turn && head.lsn != lsn + 1
-        }) {
+        if let Some((_, lsn)) =
+            previous.filter(|(turn, lsn)| is_old && *turn == head.turn && head.lsn != lsn + 1)
+        {
             let what = format!(
                 "frame {} follows frame {lsn}: what was between is damaged; the index has it",
                 head.lsn

@@ -8,12 +8,12 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::conformance::{GROUP, synced};
+use crate::directory::DataDirectory;
 use crate::disk_engine::golden::{
     checkpoint, committed, copy, entries, fill, fill_and_go_on, open, start,
 };
 use crate::disk_engine::{DiskEngine, Engine, Options, frame};
-use crate::engine::GroupWrite;
-use crate::directory::DataDirectory;
+use crate::engine::{GroupWrite, LogEntry};
 use ropewalk_core::NodeId;
 
 fn checked(dir: &Path) -> Report {
@@ -193,6 +193,29 @@ fn damage_to_segments_is_found() {
 }
 
 #[test]
+fn what_stands_in_for_a_lost_file_is_not_taken_for_it() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(fill(dir.path()));
+    let segment = dir.path().join("segments/1/0000000000000003.segment");
+    fs::remove_file(&segment).unwrap();
+    let engine = open(dir.path());
+    // They go on where the index says that the file ends.
+    let more: Vec<LogEntry> = entries(30..34, 1_500)
+        .into_iter()
+        .map(|mut entry| {
+            entry.meta.segment.base_index = 22;
+            entry
+        })
+        .collect();
+    engine.write(&synced(vec![committed(GROUP, more)])).unwrap();
+    engine.close().unwrap();
+    drop(engine);
+    let report = damaged(dir.path(), &segment);
+    let lost = found(&report, Severity::Damage, &segment);
+    assert!(lost.iter().all(|finding| finding.at.unwrap() < 12_192), "{lost:#?}");
+}
+
+#[test]
 fn a_chunk_that_was_trimmed_is_not_missed() {
     let dir = tempfile::tempdir().unwrap();
     let engine = fill(dir.path());
@@ -334,35 +357,78 @@ fn any_file(dir: &Path) -> Vec<PathBuf> {
     all.into_keys().filter(counts).collect()
 }
 
+/// What becomes of a file.
+#[derive(Clone, Copy, Debug)]
+enum Harm {
+    Flip(u8),
+    Blank,
+    Cut,
+    Delete,
+}
+
+fn any_harm() -> impl Strategy<Value = Harm> {
+    let flip = (1..=255u8).prop_map(Harm::Flip);
+    prop_oneof![3 => flip, 1 => Just(Harm::Blank), 1 => Just(Harm::Cut), 1 => Just(Harm::Delete)]
+}
+
+fn harm(path: &Path, harm: Harm, at: prop::sample::Index) {
+    if let Harm::Delete = harm {
+        return fs::remove_file(path).unwrap();
+    }
+    change(path, |bytes| {
+        let at = at.index(bytes.len());
+        let page = at - at % 4096;
+        match harm {
+            Harm::Flip(flip) => bytes[at] ^= flip,
+            Harm::Blank => {
+                let end = bytes.len().min(page + 4096);
+                bytes[page..end].fill(0);
+            }
+            Harm::Cut | Harm::Delete => bytes.truncate(at),
+        }
+    });
+}
+
+/// Every entry that a broker serves from a directory; nothing when it refuses to.
+fn served(dir: &Path) -> Option<Vec<(u64, Vec<LogEntry>)>> {
+    let options = Options { background: false, free_floor: 0, ..Options::default() };
+    let engine = DiskEngine::open(dir, options).ok()?;
+    let groups = engine.groups().ok()?;
+    let logs = groups.iter().map(|group| {
+        let first = group.start.index + 1;
+        Some((group.group.0, engine.entries(group.group, first..u64::MAX, u64::MAX).ok()?))
+    });
+    logs.collect()
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
     #[test]
     fn any_damage_is_told_or_does_no_harm(
         which: prop::sample::Index,
         at: prop::sample::Index,
-        flip in 1..=255u8,
+        what in any_harm(),
         closed: bool,
+        has_store: bool,
     ) {
         let dir = if closed { self::closed() } else { crashed() };
+        let sound = tempfile::tempdir().unwrap();
+        copy(dir.path(), sound.path());
+        let expected = served(sound.path());
+        prop_assert!(expected.is_some());
         let files = any_file(dir.path());
         let path = which.get(&files);
-        change(path, |bytes| {
-            let at = at.index(bytes.len());
-            bytes[at] ^= flip;
-        });
+        harm(path, what, at);
         let report = checked(dir.path());
-        fs::remove_dir_all(dir.path().join("index/sled")).unwrap();
-        let is_damaged = report.worst() == Some(Severity::Damage);
-        let options = Options { background: false, free_floor: 0, ..Options::default() };
-        let opened = DiskEngine::open(dir.path(), options);
-        let read_all = |engine: &dyn Engine| {
-            engine.groups()?.iter().try_for_each(|group| {
-                let first = group.start.index + 1;
-                engine.entries(group.group, first..u64::MAX, u64::MAX).map(|_| ())
-            })
-        };
-        let is_served = opened.is_ok_and(|engine| read_all(&engine).is_ok());
+        if !has_store {
+            fs::remove_dir_all(dir.path().join("index/sled")).unwrap();
+        }
+        let found = served(dir.path());
         // Whatever the broker refuses, or does not serve, was told.
-        prop_assert!(is_served || is_damaged, "{}: {:#?}", path.display(), report.findings);
+        let is_told = report.worst() >= Some(Severity::Repairable);
+        let is_damage = report.worst() == Some(Severity::Damage);
+        let told = format!("{} {what:?}: {:#?}", path.display(), report.findings);
+        prop_assert!(found.is_some() || is_damage, "{}", told);
+        prop_assert!(found == expected || is_told, "{}", told);
     }
 }

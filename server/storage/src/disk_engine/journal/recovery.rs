@@ -13,7 +13,7 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use bytes::Bytes;
 
-use super::{Journal, Ring, Slot, Writer, create_slot, slot_path};
+use super::{Journal, NO_SPACE, Ring, Slot, Writer, create_slot, slot_path};
 use crate::disk::{BLOCK, Disk, DiskFile, Mode};
 use crate::disk_engine::frame::{
     self, FrameBuffer, HEADER_BYTES, Head, Kind, NoFrame, claimed_bytes,
@@ -157,12 +157,7 @@ fn scan_file(
 
 /// The head of the frame at a place, if it is sound. One that the index has is checked too: what is
 /// left of it must not hide a newer frame that stands in it.
-fn sound_frame(
-    file: &dyn DiskFile,
-    header: &[u8],
-    at: u64,
-    claimed: u64,
-) -> Result<Option<Head>> {
+fn sound_frame(file: &dyn DiskFile, header: &[u8], at: u64, claimed: u64) -> Result<Option<Head>> {
     let Ok(length) = usize::try_from(claimed) else { return Ok(None) };
     if header.len() >= length {
         return Ok(frame::decode(&header[..length]).ok().map(|(head, _)| head));
@@ -374,8 +369,11 @@ fn take_up(
     };
     ring.full = slots.into();
     let acked = disk.open(&dir.join("acked"), Mode::Create)?;
-    // Now, so that the first write does not need room for it.
-    write_acked(acked.as_ref(), directory, replayed.last_lsn)?;
+    // Now, so that the first write does not need room for it; a full disk can still be read.
+    match write_acked(acked.as_ref(), directory, replayed.last_lsn) {
+        Err(StorageError::Io { source, .. }) if source.raw_os_error() == Some(NO_SPACE) => {}
+        done => done?,
+    }
     let buffer = FrameBuffer::default();
     Ok((ring, Writer { current, position, lsn: replayed.last_lsn, buffer, acked }))
 }

@@ -1,8 +1,8 @@
 //! Bytes of a data directory change, or go, or are those of an earlier day.
 //!
-//! Whatever is damaged, and whether the engine was closed before or its process just ended: either it
-//! shows exactly what was acked; or it does not start, and names the file; or it starts, and a read
-//! that needs what is damaged fails and names the file. It never shows anything else.
+//! Whatever is damaged, and whether the engine was closed before or its process just ended: either
+//! it shows exactly what was acked; or it does not start, and names the file; or it starts, and a
+//! read that needs what is damaged fails and names the file. It never shows anything else.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -250,6 +250,17 @@ fn damage_after_a_crash_of_the_process_shows_or_does_no_harm() {
     damage_every_file(&sample, &MemoryStores::default(), &mut counts);
     println!("{counts:?}");
     assert!(counts.same > 100 && counts.refused > 100 && counts.unreadable > 20, "{counts:?}");
+}
+
+#[test]
+fn a_journal_that_is_gone_is_missed() {
+    let sample = sample(0, false);
+    let journal = Path::new(ROOT).join("journal");
+    for path in files(&sample.disk, &journal) {
+        sample.disk.remove(&path).unwrap();
+    }
+    let error = open(&sample.disk, &sample.stores).err().unwrap();
+    names(&error, &journal.join("acked"), "all of it gone");
 }
 
 fn copy(from: &Path, to: &Path) {

@@ -1,5 +1,5 @@
-//! A disk whose writes and syncs fail: after the first failure nothing is acked, and all that was is
-//! there.
+//! A disk whose writes and syncs fail: after the first failure nothing is acked, and all that was
+//! acked is there.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -8,10 +8,11 @@ use std::thread::park_timeout;
 use std::time::Duration;
 
 use super::script::{Script, difference};
+use super::watched::{Watch, WatchedDisk};
 use super::{DiskEngine, Options, small};
 use crate::conformance::{GROUP, append, creation, entries, hard_state, synced};
+use crate::disk::Disk;
 use crate::disk::sim::{ROOT, Rng, SimDisk};
-use crate::disk::{Disk, DiskFile, Mode};
 use crate::disk_engine::index::MemoryStores;
 use crate::engine::{Engine, GroupWrite, Result, StorageError};
 use crate::files::io_error;
@@ -41,18 +42,6 @@ impl Fault {
         Arc::new(fault)
     }
 
-    fn meet(&self, action: &'static str, path: &Path) -> Result<()> {
-        if !path.to_string_lossy().ends_with(self.ending.lock().unwrap().as_str()) {
-            return Ok(());
-        }
-        if self.calls.fetch_add(1, Ordering::SeqCst) + 1 != self.call.load(Ordering::SeqCst) {
-            return Ok(());
-        }
-        *self.place.lock().unwrap() = path.to_owned();
-        self.failed.store(true, Ordering::SeqCst);
-        Err(io_error(action, path, std::io::Error::from_raw_os_error(EIO)))
-    }
-
     fn has_happened(&self) -> bool {
         self.failed.load(Ordering::SeqCst)
     }
@@ -65,90 +54,18 @@ impl Fault {
     }
 }
 
-/// A disk that fails once, and works again, as disks do: nobody may rely on that.
-#[derive(Clone)]
-struct FailingDisk {
-    disk: SimDisk,
-    fault: Arc<Fault>,
-}
-
-struct FailingFile {
-    file: Arc<dyn DiskFile>,
-    fault: Arc<Fault>,
-}
-
-impl DiskFile for FailingFile {
-    fn read_at(&self, buffer: &mut [u8], at: u64) -> Result<usize> {
-        self.file.read_at(buffer, at)
-    }
-
-    fn write_at(&self, bytes: &[u8], at: u64) -> Result<()> {
-        self.fault.meet("write", self.path())?;
-        self.file.write_at(bytes, at)
-    }
-
-    fn sync(&self) -> Result<()> {
-        self.fault.meet("sync", self.path())?;
-        self.file.sync()
-    }
-
-    fn set_len(&self, bytes: u64) -> Result<()> {
-        self.fault.meet("change the length of", self.path())?;
-        self.file.set_len(bytes)
-    }
-
-    fn len(&self) -> Result<u64> {
-        self.file.len()
-    }
-
-    fn path(&self) -> &Path {
-        self.file.path()
-    }
-}
-
-impl Disk for FailingDisk {
-    fn open(&self, path: &Path, mode: Mode) -> Result<Arc<dyn DiskFile>> {
-        let file = self.disk.open(path, mode)?;
-        Ok(Arc::new(FailingFile { file, fault: Arc::clone(&self.fault) }))
-    }
-
-    fn exists(&self, path: &Path) -> bool {
-        self.disk.exists(path)
-    }
-
-    fn list(&self, dir: &Path) -> Result<Vec<String>> {
-        self.disk.list(dir)
-    }
-
-    fn create_dir(&self, dir: &Path) -> Result<()> {
-        self.disk.create_dir(dir)
-    }
-
-    fn remove(&self, path: &Path) -> Result<()> {
-        self.disk.remove(path)
-    }
-
-    fn remove_dir(&self, dir: &Path) -> Result<()> {
-        self.disk.remove_dir(dir)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> Result<()> {
-        self.fault.meet("rename", from)?;
-        self.disk.rename(from, to)
-    }
-
-    fn sync_dir(&self, dir: &Path) -> Result<()> {
-        self.fault.meet("sync", dir)?;
-        self.disk.sync_dir(dir)
-    }
-
-    fn sync_all(&self, dir: &Path) -> Result<()> {
-        self.fault.meet("sync", dir)?;
-        self.disk.sync_all(dir)
-    }
-
-    fn free_bytes(&self, dir: &Path) -> Result<u64> {
-        self.disk.free_bytes(dir)
+/// It fails once, and works again, as disks do: nobody may rely on that.
+impl Watch for Fault {
+    fn meet(&self, action: &'static str, path: &Path) -> Result<()> {
+        if !path.to_string_lossy().ends_with(self.ending.lock().unwrap().as_str()) {
+            return Ok(());
+        }
+        if self.calls.fetch_add(1, Ordering::SeqCst) + 1 != self.call.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        *self.place.lock().unwrap() = path.to_owned();
+        self.failed.store(true, Ordering::SeqCst);
+        Err(io_error(action, path, std::io::Error::from_raw_os_error(EIO)))
     }
 }
 
@@ -162,7 +79,7 @@ fn fails_at(call: u64, seed: u64) -> bool {
     let (mut rng, mut script) = (Rng::new(seed), Script::new());
     let (disk, stores, model) = (SimDisk::new(seed), MemoryStores::default(), MemoryEngine::new());
     let fault = Fault::at(call, "");
-    let failing = FailingDisk { disk: disk.clone(), fault: Arc::clone(&fault) };
+    let failing = WatchedDisk::new(&disk, fault.clone());
     let options = Options { memory_bytes: 16 * 1024, redo_bytes: 80 * 1024, ..small() };
     let mut in_flight = None;
     match open(failing, options, &stores) {
@@ -216,7 +133,7 @@ fn after_a_failed_write_or_sync_nothing_is_acked_and_nothing_is_lost() {
 /// An engine with its threads, on a disk that fails at the first call to such a file.
 fn with_threads(ending: &str) -> (DiskEngine, Arc<Fault>) {
     let fault = Fault::at(1, ending);
-    let failing = FailingDisk { disk: SimDisk::new(1), fault: Arc::clone(&fault) };
+    let failing = WatchedDisk::new(&SimDisk::new(1), fault.clone());
     let options = Options { background: true, ..small() };
     let engine = open(failing, options, &MemoryStores::default()).unwrap();
     engine.write(&synced(vec![creation(GROUP)])).unwrap();

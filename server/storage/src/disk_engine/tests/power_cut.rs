@@ -6,8 +6,8 @@
 //! show exactly what was acked; the one batch that was under way when the power went may be there
 //! too, but then all of it. Each run happens twice, and must be the same twice.
 //!
-//! `ROPEWALK_SEEDS=20000` runs that many seeds; `ROPEWALK_SEED=17` runs that one alone, as a failure
-//! tells it.
+//! `ROPEWALK_SEEDS=20000` runs that many seeds; `ROPEWALK_SEED=17` runs that one alone, as a
+//! failure tells it.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -15,10 +15,12 @@ use std::sync::Arc;
 
 use ropewalk_core::GroupId;
 
+use super::meddling::Meddler;
 use super::script::{
     Script, commit_all, difference, files_are_whole, memory_is_accounted_for, nothing_is_left_over,
     same_in_places,
 };
+use super::watched::{Watch, WatchedDisk};
 use super::{DiskEngine, Options, small};
 use crate::conformance::{deletion, reclaim_all};
 use crate::disk::Disk;
@@ -77,6 +79,7 @@ struct Run<'a> {
     /// The batches that were being written when something failed, and where the script was before.
     in_flight: Option<(Vec<WriteBatch>, Script)>,
     is_full: bool,
+    meddler: Arc<Meddler>,
     trace: u64,
     cuts: &'a mut Cuts,
 }
@@ -84,14 +87,14 @@ struct Run<'a> {
 fn options(rng: &mut Rng) -> Options {
     let kib = 1024;
     Options {
-        journal_bytes: 64 * kib << rng.below(4),
-        memory_bytes: 16 * kib << rng.below(4),
+        journal_bytes: (64 * kib) << rng.below(4),
+        memory_bytes: (16 * kib) << rng.below(4),
         cache_bytes: 32 * kib * rng.below(2),
         free_floor: 64 * kib * rng.below(2),
         chunk_bytes: 1024 << rng.below(4),
         drain_bytes: 512 << rng.below(4),
-        first_file_bytes: 8 * kib << rng.below(2),
-        redo_bytes: 40 * kib << rng.below(4),
+        first_file_bytes: (8 * kib) << rng.below(2),
+        redo_bytes: (40 * kib) << rng.below(4),
         ..small()
     }
 }
@@ -109,13 +112,15 @@ impl<'a> Run<'a> {
             script: Script::new(),
             in_flight: None,
             is_full: false,
+            meddler: Arc::default(),
             trace: 0,
             cuts,
         }
     }
 
     fn start(&self) -> Result<DiskEngine> {
-        let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
+        let watch: Arc<dyn Watch> = self.meddler.clone();
+        let disk: Arc<dyn Disk> = Arc::new(WatchedDisk::new(&self.disk, watch));
         DiskEngine::open_on(&disk, Path::new(ROOT), self.options, &self.stores, DIRECTORY)
     }
 
@@ -239,7 +244,10 @@ impl<'a> Run<'a> {
                 }
                 2 if self.is_full => {
                     self.make_room();
-                    assert!(engine.reclaim().is_err() || engine.has_room());
+                    if let Err(error) = engine.reclaim() {
+                        return self.failed("reclaim", &error);
+                    }
+                    assert!(engine.has_room());
                 }
                 2 => {
                     let used = PLENTY - self.disk.free_bytes(Path::new(ROOT)).unwrap_or(PLENTY);
@@ -276,9 +284,33 @@ impl<'a> Run<'a> {
             }
             14..=17 => ("reclaim", engine.reclaim().map(drop)),
             18..=19 => ("drain", core.drain(&mut core.work(), self.rng.below(2) == 0)),
-            20..=21 => ("checkpoint", core.change(|_| core.checkpoint(&mut core.checkpoints()))),
+            20 => ("checkpoint", core.change(|_| core.checkpoint(&mut core.checkpoints()))),
+            21 => ("meddled", self.meddle(engine)),
             _ => ("sweep", core.change(|_| core.sweep(&mut core.checkpoints())).map(drop)),
         }
+    }
+
+    /// A checkpoint, as its thread makes it, and what other threads do meanwhile.
+    fn meddle(&mut self, engine: &DiskEngine) -> Result<()> {
+        let before = self.script.clone();
+        let batches = self.script.batches(&mut self.rng);
+        let drains = [None, Some(false), Some(true)][self.rng.below(3) as usize];
+        let call = 1 + self.rng.below(12);
+        self.meddler.plan(call, &engine.core, batches.clone(), drains);
+        let made = engine.core.checkpoint(&mut engine.core.checkpoints());
+        let mut failure = None;
+        match self.meddler.outcome() {
+            None => self.script = before,
+            Some(Ok(())) => self.model.write(&batches).unwrap(),
+            Some(Err(error)) => {
+                self.in_flight = Some((batches, before));
+                failure = Some(error);
+            }
+        }
+        if let Err(error) = made {
+            engine.core.fail(error);
+        }
+        failure.map_or_else(|| engine.reclaim().map(drop), Err)
     }
 
     fn write(&mut self, engine: &DiskEngine, batches: Vec<WriteBatch>) -> Result<()> {

@@ -204,7 +204,7 @@ pub(super) fn nothing_is_left_over(engine: &DiskEngine, disk: &SimDisk) {
         .unwrap();
     for name in disk.list(core.files.dir()).unwrap() {
         let number = name.parse().unwrap();
-        let known = log(number).map_or_else(|| panic!("the files of log {name}"), |log| log);
+        let known = log(number).unwrap_or_else(|| panic!("the files of log {name}"));
         for name in disk.list(&core.files.log_dir(number)).unwrap() {
             let file = SegmentFiles::number(&name).unwrap();
             let path = core.files.path((number, file));
