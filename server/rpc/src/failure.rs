@@ -395,11 +395,11 @@ impl From<StorageError> for Failure {
     fn from(error: StorageError) -> Self {
         let message = error.to_string();
         match error {
-            StorageError::Corrupt { what, path, .. } => {
+            StorageError::Corrupt { offset, path, .. } => {
                 tracing::error!(error = %message, "a part of the log is damaged and is not served");
                 Self::new(Reason::CorruptLog, message)
                     .with("file", path.display())
-                    .with("offset", what)
+                    .with("offset", offset.map_or_else(String::new, |at| at.to_string()))
             }
             StorageError::Missing { offset, .. } => {
                 tracing::error!(error = %message, "a part of the log is missing");

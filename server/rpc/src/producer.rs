@@ -104,9 +104,10 @@ impl Append {
         });
         let expected = expected.transpose()?;
         let payload = read_payload(request.data, request.compression, request.record_count)?;
+        // Before a topic is created for it: that would take of the reserve.
+        broker.check_room()?;
         let topic = broker.topic_for_use(&request.topic).await.map_err(AppendError::Create)?;
         let settings = &topic.topic.settings;
-        broker.check_room()?;
         // Before the payload is copied: what waits for memory has none of its own.
         let reserved = broker.reserve(payload.len() + HEADER_BYTES, reserve_timeout).await?;
         let mut parts = Vec::new();

@@ -28,6 +28,9 @@ pub(crate) enum Mode {
     /// To be read, and written past the cache: each write is durable when it returns, and is
     /// aligned to [`BLOCK`] in memory, place and length. Created when it does not exist.
     Direct,
+    /// To be written past the cache, aligned as `Direct` asks for, and durable only after `sync`;
+    /// it must exist.
+    Unbuffered,
 }
 
 /// An open file. Any number of threads may use it.

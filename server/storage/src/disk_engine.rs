@@ -76,7 +76,13 @@ impl DiskEngine {
     pub fn open(dir: &Path, options: Options) -> Result<Self> {
         let stores = SledStores::new(&dir.join("index"));
         let (fresh, _) = uuid::Uuid::new_v4().as_u64_pair();
-        Self::open_on(&(Arc::new(RealDisk) as Arc<dyn Disk>), dir, options, &stores, fresh)
+        Self::open_on(
+            &(Arc::new(RealDisk::default()) as Arc<dyn Disk>),
+            dir,
+            options,
+            &stores,
+            fresh,
+        )
     }
 
     fn open_on(
@@ -182,9 +188,10 @@ impl Engine for DiskEngine {
         self.stop_threads();
         self.core.change(|writer| {
             writer.end();
-            self.core.checkpoint(&mut self.core.checkpoints())?;
-            // It says, in the journal, which checkpoint the index must have.
-            self.core.journal.append(Kind::Mark, 0, |_| {})?;
+            if self.core.checkpoint(&mut self.core.checkpoints())? {
+                // It says, in the journal, which checkpoint the index must have.
+                self.core.journal.append(Kind::Mark, 0, |_| {})?;
+            }
             self.core.index.close()
         })
     }

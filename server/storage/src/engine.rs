@@ -1,9 +1,10 @@
 //! The seam under the log: what a store of replica groups must do, whatever it is made of.
 //!
-//! Two implementations stand behind it, in memory and in sled; both pass `conformance`. Nothing
+//! Two implementations stand behind it, in memory and on the disk; both pass `conformance`. Nothing
 //! above this crate sees sled or a file. An engine knows groups, indexes and bytes; it knows
 //! neither offsets of consumers nor what an entry means beyond the few numbers of [`EntryMeta`].
 
+use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::PathBuf;
 
@@ -29,6 +30,8 @@ pub enum StorageError {
     /// Bytes are not what was written. They are never served, and never shorten a log.
     #[error("corrupt {what} in {} ({detail})", path.display())]
     Corrupt {
+        /// The offset of the first record that cannot be read, where records are concerned.
+        offset: Option<Offset>,
         /// Which value.
         what: String,
         /// In which file.
@@ -52,9 +55,20 @@ pub enum StorageError {
 }
 
 impl StorageError {
+    /// Whether the disk had no room. Where nothing was lost by it, it may be tried again later.
+    pub(crate) fn is_no_space(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => {
+                matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+            }
+            _ => false,
+        }
+    }
+
     /// An entry whose bytes are sound and make no sense.
     pub(crate) fn entry(group: GroupId, index: u64, error: &dyn std::fmt::Display) -> Self {
         Self::Corrupt {
+            offset: None,
             what: format!("entry {index} of replica group {group}"),
             path: PathBuf::new(),
             detail: error.to_string(),

@@ -247,13 +247,20 @@ impl GroupLog {
         let start = if index == old.index {
             LogStart { offset, ..old }
         } else {
-            let meta = self.meta(index)?;
-            LogStart {
-                index,
-                term: meta.term,
-                offset,
-                base_offset: meta.end_offset(),
-                newest_gone: meta.newest_so_far,
+            match self.meta(index) {
+                Ok(meta) => LogStart {
+                    index,
+                    term: meta.term,
+                    offset,
+                    base_offset: meta.end_offset(),
+                    newest_gone: meta.newest_so_far,
+                },
+                // Where it cannot be read, the entries stay, and only the offset moves.
+                Err(error @ StorageError::Corrupt { .. }) => {
+                    tracing::error!(%error, "what a trim lets go stays on the disk");
+                    LogStart { offset, ..old }
+                }
+                Err(error) => return Err(error),
             }
         };
         write.start = Some(start);
@@ -389,7 +396,15 @@ fn segments_back_from(
     let mut before = last.segment.base_index.saturating_sub(1);
     while before > start.index {
         let missing = StorageError::Missing { group, index: before, offset: Offset::ZERO };
-        let segment = engine.meta(group, before)?.ok_or(missing)?.segment;
+        let segment = match engine.meta(group, before) {
+            Ok(meta) => meta.ok_or(missing)?.segment,
+            // Retention sees no segments before it: they go when the next one does.
+            Err(error @ StorageError::Corrupt { .. }) => {
+                tracing::error!(%error, "the older segments of a log are not known");
+                break;
+            }
+            Err(error) => return Err(error),
+        };
         before = segment.base_index.saturating_sub(1);
         segments.push_front(segment);
     }

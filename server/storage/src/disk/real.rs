@@ -6,7 +6,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustix::fs::OFlags;
 
@@ -15,8 +15,12 @@ use crate::engine::Result;
 use crate::files::io_error;
 
 /// The file system of this machine.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct RealDisk;
+#[derive(Debug, Default)]
+pub(crate) struct RealDisk {
+    /// The directory that was synced as a whole before. The kernel tells an open file of the errors
+    /// since it was opened: one that is opened anew would not hear of those that others were told.
+    whole: OnceLock<File>,
+}
 
 struct RealFile {
     file: File,
@@ -94,6 +98,17 @@ fn open_direct(path: &Path) -> io::Result<(File, bool)> {
     }
 }
 
+/// Opens a file for writes past the cache where the file system has them.
+fn open_unbuffered(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true);
+    let flags = i32::try_from(direct_flag().bits()).expect("open flags are small numbers");
+    match options.clone().custom_flags(flags).open(path) {
+        Err(error) if error.kind() == ErrorKind::InvalidInput => options.open(path),
+        opened => opened,
+    }
+}
+
 #[cfg(target_os = "linux")]
 fn direct_flag() -> OFlags {
     OFlags::DIRECT
@@ -102,6 +117,18 @@ fn direct_flag() -> OFlags {
 #[cfg(not(target_os = "linux"))]
 fn direct_flag() -> OFlags {
     OFlags::empty()
+}
+
+impl RealDisk {
+    /// The open directory that stands for the whole file system.
+    #[cfg(target_os = "linux")]
+    fn whole(&self, dir: &Path) -> Result<&File> {
+        if let Some(file) = self.whole.get() {
+            return Ok(file);
+        }
+        let file = File::open(dir).map_err(|source| io_error("open", dir, source))?;
+        Ok(self.whole.get_or_init(|| file))
+    }
 }
 
 impl Disk for RealDisk {
@@ -115,6 +142,7 @@ impl Disk for RealDisk {
                 options.write(true).create(true).truncate(false).open(path).map(|f| (f, false))
             }
             Mode::Direct => open_direct(path),
+            Mode::Unbuffered => open_unbuffered(path).map(|file| (file, false)),
         };
         let (file, synced_by_hand) = opened.map_err(|source| io_error("open", path, source))?;
         Ok(Arc::new(RealFile { file, path: path.to_owned(), synced_by_hand }))
@@ -166,8 +194,7 @@ impl Disk for RealDisk {
 
     #[cfg(target_os = "linux")]
     fn sync_all(&self, dir: &Path) -> Result<()> {
-        let file = File::open(dir).map_err(|source| io_error("open", dir, source))?;
-        let synced = rustix::fs::syncfs(&file);
+        let synced = rustix::fs::syncfs(self.whole(dir)?);
         synced.map_err(|error| io_error("sync the file system of", dir, error.into()))
     }
 
@@ -185,6 +212,9 @@ impl Disk for RealDisk {
     }
 
     fn free_bytes(&self, dir: &Path) -> Result<u64> {
+        // Asked for at start, and with it begins what a later sync of everything is to hear of.
+        #[cfg(target_os = "linux")]
+        self.whole(dir)?;
         let stat = rustix::fs::statvfs(dir);
         let stat =
             stat.map_err(|error| io_error("ask for the free space of", dir, error.into()))?;

@@ -225,7 +225,7 @@ impl SimFile {
         let is_aligned = bytes.as_ptr().align_offset(BLOCK) == 0
             && bytes.len().is_multiple_of(BLOCK)
             && at.is_multiple_of(BLOCK as u64);
-        if self.mode == Mode::Direct && !is_aligned {
+        if matches!(self.mode, Mode::Direct | Mode::Unbuffered) && !is_aligned {
             return Err(failed(action, &self.path, INVALID));
         }
         Ok(())

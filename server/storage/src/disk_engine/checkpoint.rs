@@ -39,15 +39,16 @@ struct Snapshot {
 }
 
 impl Core {
-    /// Makes a checkpoint of all that was written so far.
-    pub(super) fn checkpoint(&self, checkpoints: &mut Checkpoints) -> Result<()> {
+    /// Makes a checkpoint of all that was written so far; or none, and says so, when the disk has
+    /// no room for it.
+    pub(super) fn checkpoint(&self, checkpoints: &mut Checkpoints) -> Result<bool> {
         let written = self.journal.written();
         let (mut snapshot, mut unsynced) = {
             let mut work = self.work();
             let has_room = self.try_drain(&mut work, true)?;
             // Without room it is worth the trouble only where it gives some back.
             if !has_room && !self.state().has_garbage {
-                return Ok(());
+                return Ok(false);
             }
             (snapshot(&mut self.state_mut()), std::mem::take(&mut work.unsynced))
         };
@@ -68,7 +69,7 @@ impl Core {
             self.files.remove_log(gone.log, &mut work.unsynced)?;
         }
         checkpoints.sweeps.extend(snapshot.sweeps);
-        Ok(())
+        Ok(true)
     }
 
     /// What the index has now need not be kept in memory. A chunk that was replaced meanwhile by

@@ -3,8 +3,10 @@
 //!
 //! ```text
 //! magic "RWCH" | version u8 | 0 u8 x 3 | crc32c u32 | heads u32 | log u64 | first index u64
-//! | entries u32 | data u32 | heads | data
+//! | entries u32 | data u32 | heads | zeros | data
 //! ```
+//! `heads` counts the zeros too: they let a large chunk end with a block, so that it can be written
+//! past the cache.
 //! Numbers are little-endian; the checksum covers everything behind it. The number of the log and
 //! the index tell a chunk from one that was left behind in the same place. Pure.
 
@@ -12,8 +14,9 @@ use bytes::Bytes;
 use ropewalk_core::codec::Reader;
 use thiserror::Error;
 
-use super::entry_codec::put_heads;
+use super::entry_codec::{MAX_HEAD_BYTES, put_heads, take_heads};
 use super::writes::take_entries;
+use crate::disk::BLOCK;
 use crate::engine::LogEntry;
 
 const MAGIC: [u8; 4] = *b"RWCH";
@@ -49,30 +52,41 @@ pub(crate) enum NoChunk {
 #[cfg(test)]
 pub(crate) fn encode(log: u64, entries: &[LogEntry]) -> Vec<u8> {
     let mut chunk = Vec::new();
-    encode_into(&mut chunk, log, entries);
+    encode_into(&mut chunk, log, entries, None);
     chunk
 }
 
-/// Builds a chunk of entries, of which there is at least one, in place of what the buffer holds.
-pub(crate) fn encode_into(chunk: &mut Vec<u8>, log: u64, entries: &[LogEntry]) {
+/// The most bytes that a chunk of these entries takes.
+pub(crate) fn max_bytes(entries: &[LogEntry]) -> usize {
+    let data: usize = entries.iter().map(|entry| entry.data.len()).sum();
+    CHUNK_HEADER_BYTES + entries.len() * MAX_HEAD_BYTES + data + BLOCK
+}
+
+/// Appends a chunk of entries, of which there is at least one. Where it is to stand `at` a place of
+/// a file, zeros between heads and data make it end with a block.
+pub(crate) fn encode_into(out: &mut Vec<u8>, log: u64, entries: &[LogEntry], at: Option<u64>) {
     let first = entries.first().map_or(0, |entry| entry.index);
     let data: usize = entries.iter().map(|entry| entry.data.len()).sum();
-    chunk.clear();
-    chunk.reserve(CHUNK_HEADER_BYTES + entries.len() * 16 + 64 + data);
-    chunk.extend_from_slice(&MAGIC);
-    chunk.extend_from_slice(&[VERSION, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-    chunk.extend_from_slice(&log.to_le_bytes());
-    chunk.extend_from_slice(&first.to_le_bytes());
-    chunk.extend_from_slice(&length(entries.len()).to_le_bytes());
-    chunk.extend_from_slice(&length(data).to_le_bytes());
-    put_heads(chunk, entries);
-    let heads = length(chunk.len() - CHUNK_HEADER_BYTES);
-    chunk[CRC_END..CRC_END + 4].copy_from_slice(&heads.to_le_bytes());
-    for entry in entries {
-        chunk.extend_from_slice(&entry.data);
+    let begin = out.len();
+    out.extend_from_slice(&MAGIC);
+    out.extend_from_slice(&[VERSION, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    out.extend_from_slice(&log.to_le_bytes());
+    out.extend_from_slice(&first.to_le_bytes());
+    out.extend_from_slice(&length(entries.len()).to_le_bytes());
+    out.extend_from_slice(&length(data).to_le_bytes());
+    put_heads(out, entries);
+    if let Some(at) = at {
+        let end = at + (out.len() - begin + data) as u64;
+        let filler = end.next_multiple_of(BLOCK as u64) - end;
+        out.resize(out.len() + usize::try_from(filler).unwrap_or(0), 0);
     }
-    let crc = crc32c::crc32c(&chunk[CRC_END..]);
-    chunk[CRC_AT..CRC_END].copy_from_slice(&crc.to_le_bytes());
+    let heads = length(out.len() - begin - CHUNK_HEADER_BYTES);
+    out[begin + CRC_END..begin + CRC_END + 4].copy_from_slice(&heads.to_le_bytes());
+    for entry in entries {
+        out.extend_from_slice(&entry.data);
+    }
+    let crc = crc32c::crc32c(&out[begin + CRC_END..]);
+    out[begin + CRC_AT..begin + CRC_END].copy_from_slice(&crc.to_le_bytes());
 }
 
 /// The checksum that a chunk carries.
@@ -133,10 +147,15 @@ pub(crate) fn decode(chunk: &Bytes, log: u64, first: u64) -> Result<Vec<LogEntry
 /// The entries of a chunk that was checked before.
 pub(crate) fn entries(chunk: &Bytes) -> Result<Vec<LogEntry>, NoChunk> {
     let head = head(chunk)?;
-    let mut reader = Reader::new(&chunk[CHUNK_HEADER_BYTES..], "chunk");
-    let entries = take_entries(&mut reader, chunk, head.first, head.entries as usize);
+    let data = CHUNK_HEADER_BYTES + u32_at(chunk, 12) as usize;
+    let (heads, data) = chunk.split_at_checked(data).ok_or(NoChunk::Foreign)?;
+    let mut heads = Reader::new(&heads[CHUNK_HEADER_BYTES..], "chunk");
+    let mut data = Reader::new(data, "chunk");
+    let found = take_heads(&mut heads, head.entries as usize);
+    let entries = found.and_then(|found| take_entries(&mut data, chunk, head.first, found));
     let entries = entries.map_err(|_| NoChunk::Changed)?;
-    if reader.is_done() { Ok(entries) } else { Err(NoChunk::Changed) }
+    let is_filler = heads.rest().iter().all(|byte| *byte == 0);
+    if data.is_done() && is_filler { Ok(entries) } else { Err(NoChunk::Changed) }
 }
 
 fn length(bytes: usize) -> u32 {
@@ -167,6 +186,19 @@ mod tests {
         assert_eq!((head.entries, head.bytes), (34, chunk.len() as u64));
         assert_eq!(decode(&chunk, 8, 6), Err(NoChunk::Other { log: 7, first: 6 }));
         assert_eq!(decode(&chunk, 7, 7), Err(NoChunk::Other { log: 7, first: 6 }));
+    }
+
+    #[test]
+    fn a_chunk_ends_with_a_block_where_that_is_wanted() {
+        let entries = conformance::entries(6..40, 5, 333);
+        for at in [0, 1, 4_095, 4_096, 123_457] {
+            let mut chunk = b"before".to_vec();
+            encode_into(&mut chunk, 7, &entries, Some(at));
+            let chunk = Bytes::from(chunk.split_off(6));
+            assert_eq!((at as usize + chunk.len()) % BLOCK, 0);
+            assert!(chunk.len() <= max_bytes(&entries));
+            assert_eq!(decode(&chunk, 7, 6).unwrap(), entries);
+        }
     }
 
     proptest! {

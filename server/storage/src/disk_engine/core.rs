@@ -2,8 +2,7 @@
 //!
 //! A write is checked against the state, written to the journal, and then applied to the state:
 //! what can be seen is durable. Locks are taken in the order of the fields: `writer`,
-//! `checkpoints`,
-//! `work`, `state`.
+//! `checkpoints`, `work`, `state`.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};

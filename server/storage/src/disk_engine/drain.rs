@@ -14,6 +14,7 @@ use super::segments::FileId;
 use super::state::{Segment, State};
 use super::values::{ChunkValue, MAX_INLINE_BYTES, Place};
 use super::work::Work;
+use crate::disk::BLOCK;
 use crate::engine::{LogEntry, Result};
 
 /// A chunk has at most this many entries, so that finding one of them in it stays cheap.
@@ -36,6 +37,23 @@ struct Done {
     chunks: Vec<(u64, ChunkValue)>,
     segments: Vec<Segment>,
     next_segment: u64,
+}
+
+impl Done {
+    /// Where the next chunk of a segment is to stand.
+    fn end_of(&self, base_index: u64) -> u64 {
+        let open = self.segments.last().filter(|last| last.base_index == base_index);
+        open.map_or(0, |segment| segment.bytes)
+    }
+}
+
+/// Makes room for this many bytes that are aligned in memory; returns where they begin.
+fn align(buffer: &mut Vec<u8>, bytes: usize) -> usize {
+    buffer.clear();
+    buffer.reserve(bytes + BLOCK);
+    let begin = buffer.as_ptr().align_offset(BLOCK);
+    buffer.resize(begin, 0);
+    begin
 }
 
 impl Core {
@@ -82,59 +100,67 @@ impl Core {
         let parts = parts(&job.entries, self.options.chunk_bytes);
         for (number, part) in parts.iter().enumerate() {
             let before = if number == 0 { self.inline_before(job, part)? } else { Vec::new() };
-            let joined;
-            let entries = if before.is_empty() {
-                *part
+            if before.is_empty() {
+                self.write_chunk(job, part, &mut done, work)?;
             } else {
-                joined = [before.as_slice(), part].concat();
-                &joined
-            };
-            let mut chunk = std::mem::take(&mut work.chunk);
-            chunk::encode_into(&mut chunk, job.log, entries);
-            let (Some(first), Some(last)) = (entries.first(), entries.last()) else { continue };
-            let place = if chunk.len() <= MAX_INLINE_BYTES {
-                Place::Inline(Bytes::copy_from_slice(&chunk))
-            } else {
-                self.append_chunk(job, first.meta.segment.base_index, &chunk, &mut done, work)?
-            };
-            let value = ChunkValue {
-                last: last.index,
-                end_offset: last.meta.end_offset(),
-                newest: last.meta.newest_so_far,
-                place,
-            };
-            done.chunks.push((first.index, value));
-            if chunk.capacity() <= KEPT_BYTES {
-                work.chunk = chunk;
+                self.write_chunk(job, &[before.as_slice(), part].concat(), &mut done, work)?;
             }
         }
         Ok(done)
     }
 
-    /// Writes a chunk behind what its segment has, into a new file where the segment is new.
-    fn append_chunk(
+    /// Writes a chunk behind what its segment has; or puts a small one where the index will have
+    /// it.
+    fn write_chunk(
+        &self,
+        job: &Job,
+        entries: &[LogEntry],
+        done: &mut Done,
+        work: &mut Work,
+    ) -> Result<()> {
+        let (Some(first), Some(last)) = (entries.first(), entries.last()) else { return Ok(()) };
+        let base_index = first.meta.segment.base_index;
+        let at = done.end_of(base_index);
+        let mut buffer = std::mem::take(&mut work.chunk);
+        let begin = align(&mut buffer, chunk::max_bytes(entries));
+        let data: usize = entries.iter().map(|entry| entry.data.len()).sum();
+        let is_large = data >= self.options.unbuffered_bytes;
+        chunk::encode_into(&mut buffer, job.log, entries, is_large.then_some(at));
+        let chunk = &buffer[begin..];
+        let place = if chunk.len() <= MAX_INLINE_BYTES {
+            Place::Inline(Bytes::copy_from_slice(chunk))
+        } else {
+            let segment = self.open_segment(job, base_index, done, work)?;
+            let id: FileId = (job.log, segment.number);
+            self.files.write(id, at, chunk, &mut work.unsynced)?;
+            segment.bytes = at + chunk.len() as u64;
+            let bytes = u32::try_from(chunk.len()).expect("a chunk is far below 4 GiB");
+            Place::File { segment: segment.number, at, bytes, crc: chunk::crc(chunk) }
+        };
+        let (end_offset, newest) = (last.meta.end_offset(), last.meta.newest_so_far);
+        done.chunks.push((first.index, ChunkValue { last: last.index, end_offset, newest, place }));
+        if buffer.capacity() <= KEPT_BYTES {
+            work.chunk = buffer;
+        }
+        Ok(())
+    }
+
+    /// The file that chunks of a segment go to; a new one where the segment is new.
+    fn open_segment<'a>(
         &self,
         job: &Job,
         base_index: u64,
-        chunk: &[u8],
-        done: &mut Done,
+        done: &'a mut Done,
         work: &mut Work,
-    ) -> Result<Place> {
-        let is_open = done.segments.last().is_some_and(|last| last.base_index == base_index);
-        if !is_open {
+    ) -> Result<&'a mut Segment> {
+        if done.segments.last().is_none_or(|last| last.base_index != base_index) {
             let number = done.next_segment;
             done.next_segment += 1;
             self.files.create((job.log, number), &mut work.unsynced)?;
             done.segments.push(Segment { number, base_index, bytes: 0, stored_bytes: 0 });
             tracing::debug!(target: super::MOMENTS, log = job.log, number, "segment rolled");
         }
-        let segment = done.segments.last_mut().expect("a segment was just made");
-        let id: FileId = (job.log, segment.number);
-        self.files.write(id, segment.bytes, chunk, &mut work.unsynced)?;
-        let at = segment.bytes;
-        segment.bytes += chunk.len() as u64;
-        let bytes = u32::try_from(chunk.len()).expect("a chunk is bounded far below 4 GiB");
-        Ok(Place::File { segment: segment.number, at, bytes, crc: chunk::crc(chunk) })
+        Ok(done.segments.last_mut().expect("a segment was just made"))
     }
 
     /// The entries of the log's last chunk, when it stands in the index and the next part is little

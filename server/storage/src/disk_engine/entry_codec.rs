@@ -9,6 +9,9 @@ use ropewalk_core::{Offset, Timestamp};
 
 use crate::engine::{EntryMeta, LogEntry, SegmentMark};
 
+/// The most bytes of a head.
+pub(super) const MAX_HEAD_BYTES: usize = 112;
+
 const SAME_TERM: u8 = 1;
 const NEXT_OFFSET: u8 = 1 << 1;
 const NEWEST_FOLLOWS: u8 = 1 << 2;

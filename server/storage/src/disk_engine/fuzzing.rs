@@ -128,7 +128,7 @@ fn check_chunk(bytes: &[u8]) -> bool {
     assert_eq!(entries.len(), head.entries as usize);
     if !entries.is_empty() {
         let mut again = Vec::new();
-        chunk::encode_into(&mut again, head.log, &entries);
+        chunk::encode_into(&mut again, head.log, &entries, None);
         let again = Bytes::from(again);
         assert_eq!(chunk::decode(&again, head.log, head.first).as_ref(), Ok(&entries));
     }

@@ -40,6 +40,7 @@ fn options() -> Options {
         background: false,
         chunk_bytes: 8 * 1024,
         drain_bytes: 1024,
+        unbuffered_bytes: usize::MAX,
         first_file_bytes: 16 * 1024,
         last_file_bytes: 32 * 1024,
         ..Options::default()
@@ -92,7 +93,7 @@ pub(super) fn committed(group: GroupId, entries: Vec<LogEntry>) -> GroupWrite {
 
 /// An engine whose directory has a number that does not change from run to run.
 pub(super) fn open(dir: &Path) -> DiskEngine {
-    let disk = Arc::new(RealDisk) as Arc<dyn Disk>;
+    let disk = Arc::new(RealDisk::default()) as Arc<dyn Disk>;
     let stores = SledStores::new(&dir.join("index"));
     DiskEngine::open_on(&disk, dir, options(), &stores, DIRECTORY).unwrap()
 }

@@ -52,7 +52,8 @@ fn look(dir: &Path, deep: bool, progress: &mut dyn FnMut(Progress)) -> Result<Re
     }
     let _lock = directory::lock_to_look(dir)?;
     let report = Report { path: dir.to_owned(), ..Report::default() };
-    let mut look = Look { disk: &RealDisk, dir, deep, report, progress, seen: Progress::default() };
+    let disk = RealDisk::default();
+    let mut look = Look { disk: &disk, dir, deep, report, progress, seen: Progress::default() };
     look.identity()?;
     look.names()?;
     look.measure()?;
@@ -95,7 +96,7 @@ impl Look<'_> {
     /// Makes a finding of an error that says what is wrong with a file; others are given back.
     fn find_error(&mut self, path: &Path, error: StorageError) -> Result<()> {
         match error {
-            StorageError::Corrupt { what, path, detail } => {
+            StorageError::Corrupt { what, path, detail, .. } => {
                 self.find(Severity::Damage, &path, None, format!("{what}: {detail}"));
             }
             StorageError::Refused(why) => self.find(Severity::Damage, path, None, why),

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
-use super::frame::{FrameBuffer, Head, Kind, frame_bytes};
+use super::frame::{FrameBuffer, Head, Kind, MAX_PAYLOAD_BYTES, frame_bytes};
 use super::options::Options;
 use crate::disk::{Disk, DiskFile, Mode};
 use crate::engine::{Result, StorageError};
@@ -22,8 +22,6 @@ pub(super) mod recovery;
 
 /// How much is written at once to make a file's blocks.
 const BLANK_BYTES: usize = 1024 * 1024;
-/// The error of a full disk.
-const NO_SPACE: i32 = 28;
 /// A file grows by this factor over the one before, up to the largest size.
 const GROWTH: u64 = 4;
 
@@ -47,6 +45,8 @@ struct Ring {
     total: u64,
     largest: u64,
     next_number: u64,
+    /// A writer waits for a file.
+    waiting: bool,
     /// The engine has failed: nobody waits any more.
     ended: bool,
 }
@@ -91,7 +91,14 @@ impl Journal {
         let mut writer = self.writer.lock().expect("no holder of the journal panics");
         let writer = &mut *writer;
         build(writer.buffer.begin(expected));
-        let length = frame_bytes(writer.buffer.payload_bytes()) as u64;
+        let payload = writer.buffer.payload_bytes();
+        if payload > MAX_PAYLOAD_BYTES {
+            return Err(StorageError::Refused(format!(
+                "a write of {payload} bytes is more than a frame of the journal holds, \
+                 {MAX_PAYLOAD_BYTES}: this is a bug of the broker, please report it"
+            )));
+        }
+        let length = frame_bytes(payload) as u64;
         self.make_room(writer, length)?;
         let lsn = writer.lsn + 1;
         let frame = writer.buffer.end(&Head {
@@ -153,7 +160,9 @@ impl Journal {
             if fits || !may_wait {
                 return self.create(ring, size, false);
             }
+            ring.waiting = true;
             ring = self.recycled.wait(ring).expect("no holder of the ring panics");
+            ring.waiting = false;
         }
     }
 
@@ -194,7 +203,7 @@ impl Journal {
         let number = ring.next_number;
         let slot = match self.create(ring, size, true) {
             // Another time: nothing is in it that would be lost.
-            Err(StorageError::Io { source, .. }) if source.raw_os_error() == Some(NO_SPACE) => {
+            Err(error) if error.is_no_space() => {
                 return self.disk.remove(&slot_path(&self.dir, number));
             }
             slot => slot?,
@@ -249,7 +258,7 @@ impl Journal {
         let size = self.next_size(&ring);
         let fits = ring.total + size <= self.options.journal_bytes
             && size <= self.room.load(Ordering::Relaxed);
-        ring.free.is_empty() && !fits
+        ring.waiting || (ring.free.is_empty() && !fits)
     }
 
     /// Whether the next file should be made, or become free, now.

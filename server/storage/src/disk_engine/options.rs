@@ -24,6 +24,9 @@ pub struct Options {
     pub(crate) chunk_bytes: usize,
     /// A log that has fewer bytes waiting is left to wait, if memory allows, until a checkpoint.
     pub(crate) drain_bytes: usize,
+    /// A chunk with this much data ends with a block of its file, and the one after it can be
+    /// written past the cache.
+    pub(crate) unbuffered_bytes: usize,
     /// The size of the first journal file.
     pub(crate) first_file_bytes: u64,
     /// The size of the largest one.
@@ -42,6 +45,7 @@ impl Default for Options {
             background: true,
             chunk_bytes: 256 * KIB as usize,
             drain_bytes: 64 * KIB as usize,
+            unbuffered_bytes: 64 * KIB as usize,
             first_file_bytes: 512 * KIB,
             last_file_bytes: 64 * MIB,
             redo_bytes: 16 * MIB,
@@ -50,8 +54,9 @@ impl Default for Options {
 }
 
 impl Options {
-    /// A checkpoint is due when this much was written to the journal since the last one.
+    /// A checkpoint is due when this much was written to the journal since the last one; it is also
+    /// about what a start has to read and to hold in memory after a crash.
     pub(crate) fn checkpoint_bytes(&self) -> u64 {
-        self.journal_bytes / 4
+        (self.journal_bytes / 4).min(self.memory_bytes)
     }
 }

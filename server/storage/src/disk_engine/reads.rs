@@ -9,8 +9,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ropewalk_core::GroupId;
 use ropewalk_core::codec::DecodeError;
+use ropewalk_core::{GroupId, Offset};
 
 use super::chunk;
 use super::core::Core;
@@ -48,13 +48,16 @@ impl Core {
                     is_last = true;
                     entries
                 }
-                At::Chunk { log, fresh } => match self.chunk_at(group, log, fresh, next)? {
-                    Some((_, entries)) => {
+                At::Chunk { log, fresh } => match self.chunk_at(group, log, fresh, next) {
+                    // What stands before a bad chunk is given out first.
+                    Err(_) if !found.is_empty() => break,
+                    Err(error) => return Err(error),
+                    Ok(Some((_, entries))) => {
                         let from = entries.partition_point(|entry| entry.index < next);
                         entries[from..].to_vec()
                     }
                     // The log's start has moved, or the log is gone.
-                    None => break,
+                    Ok(None) => break,
                 },
             };
             for entry in part {
@@ -72,6 +75,9 @@ impl Core {
 
     /// See [`crate::Engine::meta`].
     pub(super) fn meta(&self, group: GroupId, index: u64) -> Result<Option<EntryMeta>> {
+        if let Some(meta) = self.state().logs.get(&group).and_then(|log| log.drained_meta(index)) {
+            return Ok(Some(meta));
+        }
         let entries = match self.locate(group, index, index.saturating_add(1), 0) {
             At::Nowhere => return Ok(None),
             At::Memory(entries) => return Ok(entries.first().map(|entry| entry.meta)),
@@ -81,9 +87,11 @@ impl Core {
         Ok(entries.iter().find(|entry| entry.index == index).map(|entry| entry.meta))
     }
 
-    /// See [`crate::Engine::find`].
+    /// See [`crate::Engine::find`]. The index knows what the last entry of each chunk leads to:
+    /// only the chunk in which the search ends is read.
     pub(super) fn find(&self, group: GroupId, range: Range<u64>, seek: Seek) -> Result<u64> {
         let (mut low, mut high) = (range.start, range.end);
+        let mut found: Option<(u64, u64, ChunkValue)> = None;
         while low < high {
             let middle = low + (high - low) / 2;
             let (first, last, holds) = match self.locate(group, middle, middle + 1, 0) {
@@ -100,21 +108,10 @@ impl Core {
                             Seek::After(offset) => chunk.end_offset > offset,
                             Seek::Since(time) => chunk.newest >= time,
                         };
-                        let chunk = holds.then_some((first, chunk));
-                        let read = match chunk {
-                            Some(_) => self.chunk_at(group, log, chunk, middle)?,
-                            None => None,
-                        };
-                        // It holds for the last entry of the chunk: the first one for which it does
-                        // is in the chunk, or before.
-                        let entries = read.as_ref().map(|(_, entries)| entries.as_slice());
-                        let at = entries.map(|all| all.partition_point(|e| !seek.holds(&e.meta)));
-                        match at {
-                            Some(at) if at > 0 => {
-                                return Ok((first + at as u64).clamp(low, high));
-                            }
-                            at => (first, last, at.is_some()),
+                        if holds {
+                            found = Some((log, first, chunk));
                         }
+                        (first, last, holds)
                     }
                 },
             };
@@ -124,7 +121,32 @@ impl Core {
                 low = last + 1;
             }
         }
-        Ok(low.min(range.end))
+        match found {
+            Some((log, first, chunk)) if first.max(range.start) == high => {
+                let at = self.find_in(group, log, first, chunk, seek)?;
+                Ok(at.clamp(range.start, range.end))
+            }
+            _ => Ok(low.min(range.end)),
+        }
+    }
+
+    /// Where in a chunk a search ends. In one that cannot be read it is at its begin: whoever wants
+    /// to read from there is told, and a trim keeps it.
+    fn find_in(
+        &self,
+        group: GroupId,
+        log: u64,
+        first: u64,
+        chunk: ChunkValue,
+        seek: Seek,
+    ) -> Result<u64> {
+        match self.chunk_at(group, log, Some((first, chunk)), first) {
+            Ok(Some((_, entries))) => {
+                Ok(first + entries.partition_point(|entry| !seek.holds(&entry.meta)) as u64)
+            }
+            Ok(None) | Err(StorageError::Corrupt { .. }) => Ok(first),
+            Err(error) => Err(error),
+        }
     }
 
     /// See [`crate::Engine::rows`].
@@ -192,8 +214,26 @@ impl Core {
         match self.read_chunk(group, log, first, &chunk) {
             Ok(entries) => Ok(Some((first, entries))),
             Err(_) if !self.still_holds(group, log, index) => Ok(None),
+            Err(StorageError::Corrupt { what, path, detail, .. }) => {
+                let offset = Some(self.offset_before(log, first));
+                let end = chunk.end_offset;
+                let detail = format!("{detail}; records from offset {end} on are not concerned");
+                Err(StorageError::Corrupt { offset, what, path, detail })
+            }
             Err(error) => Err(error),
         }
+    }
+
+    /// The offset at which a chunk begins: where the one before it ends.
+    fn offset_before(&self, log: u64, first: u64) -> Offset {
+        let before = (Key::Chunk(log, 0), Key::Chunk(log, first.saturating_sub(1)));
+        let stored = self.stored_chunk(before).ok().flatten();
+        if let Some((_, chunk)) = stored {
+            return chunk.end_offset;
+        }
+        let state = self.state();
+        let log = state.logs.values().find(|found| found.number == log);
+        log.map_or(Offset::ZERO, |log| log.start.base_offset)
     }
 
     fn chunk_value(
@@ -211,6 +251,7 @@ impl Core {
             Some(found) => Ok(Some(found)),
             None if !self.still_holds(group, log, index) => Ok(None),
             None => Err(StorageError::Corrupt {
+                offset: None,
                 what: format!("index: entry {index} of replica group {group} is missing"),
                 path: self.index.path().to_owned(),
                 detail: "no chunk holds it".to_owned(),
@@ -287,6 +328,7 @@ impl Core {
 
     fn bad_chunk(&self, group: GroupId, id: FileId, at: u64, detail: &str) -> StorageError {
         StorageError::Corrupt {
+            offset: None,
             what: format!("chunk of replica group {group}"),
             path: self.files.path(id),
             detail: format!("at byte {at}: {detail}"),
@@ -315,6 +357,7 @@ impl Core {
 
     fn corrupt(&self, key: &[u8], detail: &str) -> StorageError {
         StorageError::Corrupt {
+            offset: None,
             what: Key::describe(key),
             path: self.index.path().to_owned(),
             detail: detail.to_owned(),

@@ -107,6 +107,7 @@ impl EarlyWork<'_> {
 
 fn apply_payload(state: &mut State, payload: &Bytes, dir: &Path) -> Result<()> {
     let damaged = |detail: String| StorageError::Corrupt {
+        offset: None,
         what: "frame of the journal: it is whole, and makes no sense".to_owned(),
         path: dir.to_owned(),
         detail,
@@ -123,6 +124,7 @@ fn apply_payload(state: &mut State, payload: &Bytes, dir: &Path) -> Result<()> {
 /// The logs as the index has them, and the logs whose removal is not done.
 fn load(index: &Index, checkpoint: u64) -> Result<(State, Vec<u64>)> {
     let damaged = |key: &[u8], detail: String| StorageError::Corrupt {
+        offset: None,
         what: Key::describe(key),
         path: index.path().to_owned(),
         detail,

@@ -8,7 +8,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use crate::disk::{Disk, DiskFile, Mode};
+use crate::disk::{BLOCK, Disk, DiskFile, Mode};
 use crate::engine::{Result, StorageError};
 
 /// The most files that stay open for readers and the writer.
@@ -29,8 +29,17 @@ pub(super) struct SegmentFiles {
 #[derive(Default)]
 struct Open {
     files: BTreeMap<FileId, Arc<dyn DiskFile>>,
+    /// Those of them that large chunks are written to.
+    unbuffered: BTreeMap<FileId, Arc<dyn DiskFile>>,
     /// In the order in which they were opened: the first leave first.
     order: VecDeque<FileId>,
+}
+
+/// Whether bytes can be written past the cache.
+fn is_aligned(bytes: &[u8], at: u64) -> bool {
+    bytes.len().is_multiple_of(BLOCK)
+        && at.is_multiple_of(BLOCK as u64)
+        && bytes.as_ptr().align_offset(BLOCK) == 0
 }
 
 /// What was written since the last sync.
@@ -105,9 +114,27 @@ impl SegmentFiles {
             }
             file => file?,
         };
+        if is_aligned(bytes, at) {
+            // Past the cache: it costs neither the copy nor the pages, and the sync finds it done.
+            return self.unbuffered(id)?.write_at(bytes, at);
+        }
         file.write_at(bytes, at)?;
         file.begin_sync(at, bytes.len() as u64);
         Ok(())
+    }
+
+    /// A file that exists, for writes past the cache.
+    fn unbuffered(&self, id: FileId) -> Result<Arc<dyn DiskFile>> {
+        if let Some(file) = self.open().unbuffered.get(&id) {
+            return Ok(Arc::clone(file));
+        }
+        let file = self.disk.open(&self.path(id), Mode::Unbuffered)?;
+        let mut open = self.open();
+        while open.unbuffered.len() >= MAX_OPEN {
+            open.unbuffered.pop_first();
+        }
+        open.unbuffered.insert(id, Arc::clone(&file));
+        Ok(file)
     }
 
     /// A file that exists.
@@ -143,7 +170,7 @@ impl SegmentFiles {
     /// Removes a file. Who reads it can go on.
     pub(super) fn remove(&self, id: FileId, unsynced: &mut Unsynced) -> Result<()> {
         unsynced.files.remove(&id);
-        self.open().files.remove(&id);
+        self.forget(|of| of == id);
         self.disk.remove(&self.path(id))
     }
 
@@ -151,8 +178,14 @@ impl SegmentFiles {
     pub(super) fn remove_log(&self, log: u64, unsynced: &mut Unsynced) -> Result<()> {
         unsynced.files.retain(|(of, _)| *of != log);
         unsynced.logs.remove(&log);
-        self.open().files.retain(|(of, _), _| *of != log);
+        self.forget(|(of, _)| of == log);
         self.disk.remove_dir(&self.log_dir(log))
+    }
+
+    fn forget(&self, is_gone: impl Fn(FileId) -> bool) {
+        let mut open = self.open();
+        open.files.retain(|id, _| !is_gone(*id));
+        open.unbuffered.retain(|id, _| !is_gone(*id));
     }
 
     fn keep(&self, id: FileId, file: Arc<dyn DiskFile>) {

@@ -104,6 +104,12 @@ impl Log {
         self.entries.get(usize::try_from(at).ok()?)
     }
 
+    /// What is known of the last entry that stands in a chunk, if it is this one.
+    pub(super) fn drained_meta(&self, index: u64) -> Option<EntryMeta> {
+        let (last, meta) = self.drained?;
+        (last == index && self.span().contains(index)).then_some(meta)
+    }
+
     /// The index of the first entry that is in no chunk.
     pub(super) fn first_held(&self) -> Option<u64> {
         self.entries.front().map(|entry| entry.index)

@@ -43,6 +43,7 @@ fn small() -> Options {
         background: false,
         chunk_bytes: 4 * 1024,
         drain_bytes: 1024,
+        unbuffered_bytes: 3 * 1024,
         first_file_bytes: 16 * 1024,
         last_file_bytes: 64 * 1024,
         redo_bytes: 160 * 1024,

@@ -9,20 +9,20 @@ use std::time::Duration;
 
 use super::core::Core;
 use super::segments::Unsynced;
-use crate::engine::{Result, StorageError};
+use crate::engine::Result;
 
 /// How often a thread looks what there is to do when nobody wakes it.
 const TICK: Duration = Duration::from_millis(250);
 /// Ticks after which changes that are in the journal alone come into the index, however few they
 /// are.
 const CHECKPOINT_TICKS: u32 = 20;
-/// The error of a full disk.
-const NO_SPACE: i32 = 28;
 
 /// What only the one who drains knows.
 #[derive(Debug, Default)]
 pub(super) struct Work {
     pub(super) unsynced: Unsynced,
+    /// The bytes of entries that the last look at all logs has left in memory.
+    left: u64,
     /// Where chunks are put together.
     pub(super) chunk: Vec<u8>,
 }
@@ -96,12 +96,16 @@ impl Core {
     pub(super) fn drain_step(&self) -> Result<()> {
         // Each time: under load no tick passes, and it is then that a disk fills up.
         self.look_for_room()?;
-        if self.state().held_bytes > self.options.memory_bytes / 8 {
-            let mut work = self.work();
+        let step = self.options.memory_bytes / 8;
+        let mut work = self.work();
+        let held = self.state().held_bytes;
+        // A look at all logs is worth it when there is some more since the last one.
+        if held > step && (held > 4 * step || held > work.left + step / 2 || held < work.left) {
             self.try_drain(&mut work, false)?;
             if self.state().held_bytes > self.options.memory_bytes / 2 {
                 self.try_drain(&mut work, true)?;
             }
+            work.left = self.state().held_bytes;
         }
         Ok(())
     }
@@ -110,7 +114,7 @@ impl Core {
     /// nothing is lost by it. Returns whether there was room.
     pub(super) fn try_drain(&self, work: &mut Work, all: bool) -> Result<bool> {
         match self.drain(work, all) {
-            Err(StorageError::Io { source, .. }) if source.raw_os_error() == Some(NO_SPACE) => {
+            Err(error) if error.is_no_space() => {
                 self.room.store(false, Ordering::Relaxed);
                 self.notify_drained();
                 Ok(false)

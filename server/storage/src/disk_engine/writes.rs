@@ -9,7 +9,7 @@ use ropewalk_core::codec::{DecodeError, Reader};
 use ropewalk_core::{GroupId, Offset, ReplicaId, Timestamp};
 
 use super::entry_codec::{put_heads, put_number, take_heads, take_number};
-use crate::engine::{GroupWrite, LogEntry, LogStart};
+use crate::engine::{EntryMeta, GroupWrite, LogEntry, LogStart};
 
 const CREATE: u8 = 1;
 const DELETE: u8 = 1 << 1;
@@ -112,27 +112,27 @@ fn take_write(reader: &mut Reader<'_>, payload: &Bytes) -> Result<GroupWrite, De
         let first = take_number(reader)?;
         let count = take_number(reader)?;
         let count = u32::try_from(count).map_err(|_| reader.error())? as usize;
-        write.append = take_entries(reader, payload, first, count)?;
+        let heads = take_heads(reader, count)?;
+        write.append = take_entries(reader, payload, first, heads)?;
     }
     Ok(write)
 }
 
-/// Takes the heads of entries and the data behind them, which is sliced from the payload.
+/// Takes the data of entries with these heads, sliced from the payload.
 pub(super) fn take_entries(
     reader: &mut Reader<'_>,
     payload: &Bytes,
     first: u64,
-    count: usize,
+    heads: Vec<(EntryMeta, usize)>,
 ) -> Result<Vec<LogEntry>, DecodeError> {
     // An index after the last one must be a number too.
-    first.checked_add(count as u64).ok_or(reader.error())?;
-    let heads = take_heads(reader, count)?;
+    first.checked_add(heads.len() as u64).ok_or(reader.error())?;
     let mut entries = Vec::with_capacity(heads.len());
     for ((meta, length), index) in heads.into_iter().zip(first..) {
         let data = payload.slice_ref(reader.raw(length)?);
         entries.push(LogEntry { index, meta, data });
     }
-    if entries.len() == count { Ok(entries) } else { Err(reader.error()) }
+    Ok(entries)
 }
 
 fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {

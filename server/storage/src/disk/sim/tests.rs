@@ -68,7 +68,7 @@ fn conforms(disk: &dyn Disk, root: &Path) {
 fn both_disks_do_the_same() {
     conforms(&SimDisk::new(1), Path::new(ROOT));
     let dir = tempfile::tempdir().unwrap();
-    conforms(&RealDisk, dir.path());
+    conforms(&RealDisk::default(), dir.path());
 }
 
 #[test]

@@ -27,8 +27,6 @@ pub(super) const VERSION: u8 = 1;
 pub(super) const REMOVED: u32 = u32::MAX;
 /// About how much of a dump is in one frame.
 const DUMP_BYTES: usize = 1 << 20;
-/// The error of a full disk.
-const NO_SPACE: i32 = 28;
 
 /// The redo file of an index, in its directory.
 pub(super) fn path(dir: &Path) -> PathBuf {
@@ -75,7 +73,7 @@ impl Redo {
         let new = new_path(dir);
         let written = Self::write_base(disk, &new, store, stamp, pending);
         let mut redo = match written {
-            Err(StorageError::Io { source, .. }) if source.raw_os_error() == Some(NO_SPACE) => {
+            Err(error) if error.is_no_space() => {
                 disk.remove(&new)?;
                 return Ok(None);
             }
@@ -96,7 +94,8 @@ impl Redo {
         stamp: &Stamp,
         pending: &[u8],
     ) -> Result<Self> {
-        let full = || io_error("write", &new_path(dir), io::Error::from_raw_os_error(NO_SPACE));
+        let full =
+            || io_error("write", &new_path(dir), io::Error::from(io::ErrorKind::StorageFull));
         Self::replace(disk, dir, store, stamp, pending)?.ok_or_else(full)
     }
 
@@ -129,6 +128,7 @@ impl Redo {
         }
         if sum != stamp.sum {
             return Err(StorageError::Corrupt {
+                offset: None,
                 what: "index: it does not hold what was put into it".to_owned(),
                 path: new.to_owned(),
                 detail: "restart the broker: the index is made anew from its redo file".to_owned(),

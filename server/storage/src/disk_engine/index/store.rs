@@ -34,6 +34,7 @@ impl StoreError {
     pub(super) fn at(self, path: &Path) -> StorageError {
         match self {
             Self::Damaged(why) => StorageError::Corrupt {
+                offset: None,
                 what: "index".to_owned(),
                 path: path.to_owned(),
                 detail: format!("{why}; restart the broker: it is made anew from its redo file"),

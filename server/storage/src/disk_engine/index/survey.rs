@@ -106,6 +106,7 @@ impl Whole {
 /// The error of a file that is not whole, with nothing beside it that could stand in.
 pub(super) fn damaged(path: &Path, at: u64, why: &str) -> StorageError {
     StorageError::Corrupt {
+        offset: None,
         what: "index".to_owned(),
         path: path.to_owned(),
         detail: format!(

@@ -4,7 +4,7 @@
 //! follow one another without a hole, as a frame is begun only when the one before it is durable.
 //! So the end of the run is a torn tail, which was never acked, unless something proves that more
 //! was: a frame beyond it, or the file `acked`. Then bytes were lost that must not be, and the
-//! broker does not start. Nothing is ever changed here.
+//! broker does not start.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use std::sync::{Arc, Condvar, Mutex};
 
 use bytes::Bytes;
 
-use super::{Journal, NO_SPACE, Ring, Slot, Writer, create_slot, slot_path};
+use super::{Journal, Ring, Slot, Writer, create_slot, slot_path};
 use crate::disk::{BLOCK, Disk, DiskFile, Mode};
 use crate::disk_engine::frame::{
     self, FrameBuffer, HEADER_BYTES, Head, Kind, NoFrame, claimed_bytes,
@@ -139,8 +139,12 @@ fn scan_file(
                 continue;
             }
         };
-        let head = sound_frame(file.as_ref(), header, at, claimed)?;
-        let Some(head) = head.filter(|head| head.directory == directory) else {
+        // Its number tells a frame of ours from bytes of a record that look like one: nobody can
+        // guess it, and what is not ours is not worth reading.
+        let is_ours = frame::peek(header).is_some_and(|head| head.directory == directory)
+            && at + claimed <= bytes;
+        let head = if is_ours { sound_frame(file.as_ref(), header, at, claimed)? } else { None };
+        let Some(head) = head else {
             at += BLOCK as u64;
             continue;
         };
@@ -196,6 +200,7 @@ pub(crate) fn run(
     if proven > end {
         let place = missing_place(scanned, dir, run.last(), end);
         return Err(StorageError::Corrupt {
+            offset: None,
             what: format!("journal: frame {} is damaged or missing", end + 1),
             path: place.0,
             detail: format!(
@@ -252,6 +257,7 @@ impl Journal {
         }
         if scanned.is_empty() && checkpoint > 0 {
             return Err(StorageError::Corrupt {
+                offset: None,
                 what: "journal: all of its files are missing".to_owned(),
                 path: dir.to_owned(),
                 detail: "records would be lost: restore the data directory from a copy, or start \
@@ -302,7 +308,7 @@ fn replay_all(
         let (head, payload) = frame::decode(&whole[..read]).map_err(|error| {
             let detail = format!("at byte {}: {error}", found.at);
             let path = slot_path(dir, found.file);
-            StorageError::Corrupt { what: "journal frame".to_owned(), path, detail }
+            StorageError::Corrupt { offset: None, what: "journal frame".to_owned(), path, detail }
         })?;
         if head.kind == Kind::Writes {
             replay(head, Bytes::from(whole).slice(payload))?;
@@ -371,7 +377,7 @@ fn take_up(
     let acked = disk.open(&dir.join("acked"), Mode::Create)?;
     // Now, so that the first write does not need room for it; a full disk can still be read.
     match write_acked(acked.as_ref(), directory, replayed.last_lsn) {
-        Err(StorageError::Io { source, .. }) if source.raw_os_error() == Some(NO_SPACE) => {}
+        Err(error) if error.is_no_space() => {}
         done => done?,
     }
     let buffer = FrameBuffer::default();

@@ -93,6 +93,7 @@ fn options(rng: &mut Rng) -> Options {
         free_floor: 64 * kib * rng.below(2),
         chunk_bytes: 1024 << rng.below(4),
         drain_bytes: 512 << rng.below(4),
+        unbuffered_bytes: 1024 << rng.below(4),
         first_file_bytes: (8 * kib) << rng.below(2),
         redo_bytes: (40 * kib) << rng.below(4),
         ..small()
@@ -284,7 +285,10 @@ impl<'a> Run<'a> {
             }
             14..=17 => ("reclaim", engine.reclaim().map(drop)),
             18..=19 => ("drain", core.drain(&mut core.work(), self.rng.below(2) == 0)),
-            20 => ("checkpoint", core.change(|_| core.checkpoint(&mut core.checkpoints()))),
+            20 => (
+                "checkpoint",
+                core.change(|_| core.checkpoint(&mut core.checkpoints()).map(|_| ())),
+            ),
             21 => ("meddled", self.meddle(engine)),
             _ => ("sweep", core.change(|_| core.sweep(&mut core.checkpoints())).map(drop)),
         }

@@ -17,7 +17,7 @@ impl Place {
     fn open(&self) -> Result<Opened> {
         let dir = self.0.path().join("index");
         let stores = SledStores::new(&dir);
-        open::open(Arc::new(RealDisk), &dir, &stores, DIRECTORY, SMALL_ROLL)
+        open::open(Arc::new(RealDisk::default()), &dir, &stores, DIRECTORY, SMALL_ROLL)
     }
 
     fn sled(&self) -> PathBuf {
