@@ -199,15 +199,19 @@ pub(crate) fn run(
     let proven = newest.max(acked.unwrap_or(0));
     if proven > end {
         let place = missing_place(scanned, dir, run.last(), end);
+        let files: Vec<String> =
+            scanned.iter().map(|file| file.path.display().to_string()).collect();
         return Err(StorageError::Corrupt {
             offset: None,
             what: format!("journal: frame {} is damaged or missing", end + 1),
             path: place.0,
             detail: format!(
-                "at byte {}; frames up to {proven} were acked. The broker does not start, as \
-                 records would be lost: restore the file from a copy, or start the broker with an \
-                 empty data directory if other brokers hold its data",
-                place.1
+                "at byte {}, or at the begin of another of its files, {}; frames up to {proven} \
+                 were acked. The broker does not start, as records would be lost: restore the file \
+                 from a copy, or start the broker with an empty data directory if other brokers \
+                 hold its data",
+                place.1,
+                files.join(" or ")
             ),
         });
     }
