@@ -18,6 +18,7 @@ pub mod group_log;
 mod log_tests;
 pub mod log_view;
 pub mod memory;
+mod queue;
 
 #[doc(hidden)]
 pub use disk_engine::fuzzing;

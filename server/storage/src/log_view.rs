@@ -51,6 +51,7 @@ impl Tail {
         while self.entries.front().is_some_and(|first| first.index <= index) {
             self.entries.pop_front();
         }
+        crate::queue::give_back(&mut self.entries);
     }
 
     /// The position of the first entry that ends after `offset`, if the tail reaches down to it.

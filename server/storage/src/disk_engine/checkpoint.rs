@@ -12,7 +12,7 @@ use super::index::Changes;
 use super::keys::Key;
 use super::state::{Gone, Log, State};
 use super::values::{self, ChunkValue, SegmentValue};
-use super::work::{Checkpoints, Sweep};
+use super::work::{Checkpoints, Sweep, Work};
 use super::writes;
 use crate::engine::{GroupWrite, Result};
 
@@ -45,6 +45,9 @@ impl Core {
         let written = self.journal.written();
         let (mut snapshot, mut unsynced) = {
             let mut work = self.work();
+            if !self.make_room(&mut work)? {
+                return Ok(false);
+            }
             let has_room = self.try_drain(&mut work, true)?;
             // Without room it is worth the trouble only where it gives some back.
             if !has_room && !self.state().has_garbage {
@@ -70,6 +73,32 @@ impl Core {
         }
         checkpoints.sweeps.extend(snapshot.sweeps);
         Ok(true)
+    }
+
+    /// Whether the disk has room for what a checkpoint writes. If it has not, files go first that
+    /// the index still knows: what trimmed or deleted them is in the journal, durably.
+    fn make_room(&self, work: &mut Work) -> Result<bool> {
+        let has_room =
+            || Ok(self.disk.free_bytes(self.files.dir())? >= self.options.checkpoint_room);
+        if has_room()? {
+            return Ok(true);
+        }
+        let (logs, files) = {
+            let state = self.state();
+            let logs: Vec<u64> = state.gone.iter().map(|gone| gone.log).collect();
+            let mut files = Vec::new();
+            for log in state.logs.values() {
+                files.extend(log.expendable().map(|segment| (log.number, segment.number)));
+            }
+            (logs, files)
+        };
+        for log in logs {
+            self.files.remove_log(log, &mut work.unsynced)?;
+        }
+        for file in files {
+            self.files.remove(file, &mut work.unsynced)?;
+        }
+        has_room()
     }
 
     /// What the index has now need not be kept in memory. A chunk that was replaced meanwhile by

@@ -85,7 +85,7 @@ impl Core {
             group,
             log: log.number,
             entries: log.drainable().cloned().collect(),
-            segment: log.segments.back().copied(),
+            segment: log.open_segment(),
             next_segment: log.next_segment,
             start: log.start.index,
         })
@@ -134,6 +134,7 @@ impl Core {
             let id: FileId = (job.log, segment.number);
             self.files.write(id, at, chunk, &mut work.unsynced)?;
             segment.bytes = at + chunk.len() as u64;
+            segment.last = last.index;
             let bytes = u32::try_from(chunk.len()).expect("a chunk is far below 4 GiB");
             Place::File { segment: segment.number, at, bytes, crc: chunk::crc(chunk) }
         };
@@ -157,7 +158,7 @@ impl Core {
             let number = done.next_segment;
             done.next_segment += 1;
             self.files.create((job.log, number), &mut work.unsynced)?;
-            done.segments.push(Segment { number, base_index, bytes: 0, stored_bytes: 0 });
+            done.segments.push(Segment { number, base_index, last: 0, bytes: 0, stored_bytes: 0 });
             tracing::debug!(target: super::MOMENTS, log = job.log, number, "segment rolled");
         }
         Ok(done.segments.last_mut().expect("a segment was just made"))
@@ -211,7 +212,7 @@ fn take_segments(state: &mut State, job: &Job, done: &Done) {
     log.next_segment = done.next_segment;
     for segment in &done.segments {
         match log.segments.iter_mut().find(|known| known.number == segment.number) {
-            Some(known) => known.bytes = segment.bytes,
+            Some(known) => *known = Segment { stored_bytes: known.stored_bytes, ..*segment },
             None => log.segments.push_back(*segment),
         }
     }

@@ -39,6 +39,7 @@ fn options() -> Options {
         free_floor: 0,
         background: false,
         chunk_bytes: 8 * 1024,
+        checkpoint_room: 0,
         drain_bytes: 1024,
         unbuffered_bytes: usize::MAX,
         first_file_bytes: 16 * 1024,

@@ -20,6 +20,8 @@ pub struct Options {
     /// Whether a thread of the engine writes segments and index. Without it nothing happens but in
     /// `reclaim`, one step a call: for tests and simulation.
     pub background: bool,
+    /// Below this many free bytes of the disk no checkpoint is made: what it writes must not fail.
+    pub(crate) checkpoint_room: u64,
     /// About how many bytes of entries a chunk has at most; an entry is never divided.
     pub(crate) chunk_bytes: usize,
     /// A log that has fewer bytes waiting is left to wait, if memory allows, until a checkpoint.
@@ -43,6 +45,7 @@ impl Default for Options {
             cache_bytes: 16 * MIB,
             free_floor: 256 * MIB,
             background: true,
+            checkpoint_room: 8 * MIB,
             chunk_bytes: 256 * KIB as usize,
             drain_bytes: 64 * KIB as usize,
             unbuffered_bytes: 64 * KIB as usize,

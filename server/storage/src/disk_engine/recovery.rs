@@ -4,7 +4,7 @@
 //! What neither of them knows is left over from work that a crash cut short, and goes. What they
 //! know and the disk does not have is damage: it is said, and the log is served but for that part.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use super::index::{Index, Opened, Stores};
 use super::journal::Journal;
 use super::keys::Key;
 use super::options::Options;
-use super::segments::SegmentFiles;
+use super::segments::{FileId, SegmentFiles};
 use super::state::{Log, Segment, State};
 use super::values::{self, GroupValue, SegmentValue};
 use super::work::Sweep;
@@ -66,8 +66,8 @@ pub(super) fn open(
         &mut |head, payload| early.replay(head.lsn, &payload),
     )?;
     // Not before all is known to fit together: an index that is too old knows too few files.
-    clean_up(disk.as_ref(), &files, &known)?;
     let mut state = early.state;
+    clean_up(disk.as_ref(), &files, &known, &needed(&state))?;
     state.lsn = replayed.last_lsn;
     if replayed.frames > 0 {
         tracing::info!(
@@ -137,7 +137,7 @@ fn load(index: &Index, checkpoint: u64) -> Result<(State, Vec<u64>)> {
         let decoded = SegmentValue::decode(key, value).and_then(|v| Ok((v, Key::decode(key)?)));
         match decoded.map_err(|error| damaged(key, error.to_string()))? {
             (SegmentValue { base_index, bytes }, Key::Segment(log, number)) => {
-                let segment = Segment { number, base_index, bytes, stored_bytes: bytes };
+                let segment = Segment { number, base_index, last: 0, bytes, stored_bytes: bytes };
                 segments.entry(log).or_default().push_back(segment);
                 Ok(())
             }
@@ -169,11 +169,22 @@ fn load(index: &Index, checkpoint: u64) -> Result<(State, Vec<u64>)> {
     Ok((state, deleted))
 }
 
+/// The files that hold something that is still part of a log.
+fn needed(state: &State) -> BTreeSet<FileId> {
+    let mut needed = BTreeSet::new();
+    for log in state.logs.values() {
+        let kept = log.segments.iter().skip(log.droppable().count());
+        needed.extend(kept.map(|segment| (log.number, segment.number)));
+    }
+    needed
+}
+
 /// Removes files that the index does not know, and what was written behind the end of the others.
 fn clean_up(
     disk: &dyn Disk,
     files: &SegmentFiles,
     known: &BTreeMap<u64, VecDeque<Segment>>,
+    needed: &BTreeSet<FileId>,
 ) -> Result<()> {
     for name in disk.list(files.dir())? {
         let Ok(number) = name.parse::<u64>() else { continue };
@@ -191,6 +202,10 @@ fn clean_up(
     for (log, segments) in known {
         for segment in segments {
             let path = files.path((*log, segment.number));
+            if !disk.exists(&path) && !needed.contains(&(*log, segment.number)) {
+                // It went before the index could be told, as the disk was full.
+                continue;
+            }
             if !disk.exists(&path) {
                 tracing::error!(
                     path = %path.display(),

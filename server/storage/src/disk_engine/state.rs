@@ -11,6 +11,7 @@ use ropewalk_core::{GroupId, ReplicaId};
 use super::values::{ChunkValue, GroupValue};
 use crate::contract::{self, Span, SpanChange};
 use crate::engine::{EntryMeta, GroupState, GroupWrite, LogEntry, LogStart, Result};
+use crate::queue;
 
 /// The bytes that an entry counts for besides its data.
 const ENTRY_BYTES: u64 = size_of::<LogEntry>() as u64;
@@ -23,6 +24,8 @@ pub(super) struct Segment {
     /// How long it is, and how long the index knows it to be.
     pub(super) bytes: u64,
     pub(super) stored_bytes: u64,
+    /// The last entry in it, or one after it.
+    pub(super) last: u64,
 }
 
 /// A log and the state around it.
@@ -53,9 +56,14 @@ pub(super) struct Log {
 
 impl Log {
     /// A log as the index has it.
-    pub(super) fn stored(value: GroupValue, segments: VecDeque<Segment>) -> Self {
+    pub(super) fn stored(value: GroupValue, mut segments: VecDeque<Segment>) -> Self {
         let next_segment = segments.back().map_or(1, |segment| segment.number + 1);
         let drained = value.drained.map_or(0, |(index, _)| index);
+        let mut last = drained;
+        for segment in segments.iter_mut().rev() {
+            segment.last = last;
+            last = segment.base_index.saturating_sub(1);
+        }
         Self {
             number: value.log,
             replica: value.replica,
@@ -176,15 +184,28 @@ impl Log {
 
     /// Lets files go of which no entry is left. Only whoever writes to them may do that.
     pub(super) fn drop_segments(&mut self) -> Vec<Segment> {
-        let start = self.start.index;
-        if self.drained.is_none_or(|(last, _)| last <= start) {
-            return self.segments.drain(..).collect();
-        }
-        let mut dropped = Vec::new();
-        while self.segments.get(1).is_some_and(|next| next.base_index <= start + 1) {
-            dropped.extend(self.segments.pop_front());
-        }
-        dropped
+        let count = self.droppable().count();
+        self.segments.drain(..count).collect()
+    }
+
+    /// Files of which no entry is left.
+    pub(super) fn droppable(&self) -> impl Iterator<Item = &Segment> {
+        self.segments.iter().take_while(|segment| segment.last <= self.start.index)
+    }
+
+    /// Files of which no entry is left, as can be told from the index and the log's start alone: a
+    /// start after a crash will know it too.
+    pub(super) fn expendable(&self) -> impl Iterator<Item = &Segment> {
+        let stored = || self.segments.iter().filter(|segment| segment.stored_bytes > 0);
+        let pairs = stored().zip(stored().skip(1));
+        let is_gone = |next: &Segment| next.base_index <= self.start.index + 1;
+        pairs.take_while(move |(_, next)| is_gone(next)).map(|(segment, _)| segment)
+    }
+
+    /// The file that is written to; none when nothing is left of it.
+    pub(super) fn open_segment(&self) -> Option<Segment> {
+        let is_left = self.droppable().count() < self.segments.len();
+        self.segments.back().copied().filter(|_| is_left)
     }
 
     /// Entries up to the last of these chunks stand in them. Returns the bytes that memory shrank.
@@ -194,6 +215,7 @@ impl Log {
         while self.entries.front().is_some_and(|first| first.index <= end) {
             shrunk += self.entries.pop_front().map_or(0, |entry| held_bytes(&entry));
         }
+        queue::give_back(&mut self.entries);
         self.drained = Some((end, last));
         // A chunk that was trimmed meanwhile is never seen.
         self.chunks.extend(chunks.into_iter().filter(|(_, chunk)| chunk.last > self.start.index));

@@ -42,6 +42,7 @@ fn small() -> Options {
         free_floor: 0,
         background: false,
         chunk_bytes: 4 * 1024,
+        checkpoint_room: 0,
         drain_bytes: 1024,
         unbuffered_bytes: 3 * 1024,
         first_file_bytes: 16 * 1024,

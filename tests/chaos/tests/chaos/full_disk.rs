@@ -3,6 +3,8 @@
 //! Produce is refused with STORAGE_FULL while the process lives, reads and commits go on, and
 //! records and topics can be deleted; soon after that produce works again. Nothing acked is lost.
 
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,6 +37,8 @@ struct Disk {
     broker: Broker,
     recorder: Recorder,
     values: u64,
+    /// Where the file system is mounted.
+    directory: PathBuf,
 }
 
 pub(crate) async fn run(options: Options) -> Result<String, ChaosError> {
@@ -44,7 +48,8 @@ pub(crate) async fn run(options: Options) -> Result<String, ChaosError> {
     let mount = image.mount(&directory.path().join("disk"))?;
     let broker = builder(&mount.point().join("data")).start().await?;
     let judged = is_judged(&options, &mount.point().join("data"));
-    let mut disk = Disk { broker, recorder: Recorder::default(), values: 0 };
+    let recorder = Recorder::default();
+    let mut disk = Disk { broker, recorder, values: 0, directory: mount.point().to_owned() };
     let cycled = disk.cycles(options).await;
     let cycled = with_log(&disk.broker, cycled);
     drop(disk);
@@ -85,10 +90,38 @@ impl Disk {
             }
             println!("cycle {cycle}: full after {took:.1?}, works {again:.1?} after {how} went");
         }
+        self.not_a_byte_left(&stubs, &side, &topic).await?;
         self.broker.kill9().await?;
         self.broker.restart().await?;
-        self.read_and_judge("after a kill", &topic).await?;
+        self.read_and_judge("after a kill", SIDE).await?;
         Ok(format!("{} values sent", self.values))
+    }
+
+    /// Somebody else fills the disk to its last byte: the broker lives, commits go on, and what is
+    /// deleted makes room.
+    async fn not_a_byte_left(
+        &mut self,
+        stubs: &Stubs,
+        side: &Place,
+        topic: &str,
+    ) -> Result<(), ChaosError> {
+        self.fill(CYCLES, topic).await?;
+        let foreign = self.directory.join("foreign");
+        fill_up(&foreign)?;
+        // Longer than the broker waits between checkpoints, however little there is to write.
+        sleep(Duration::from_secs(7)).await;
+        self.goes_on(stubs, CYCLES).await?;
+        self.delete_topic(stubs, topic).await?;
+        sleep(Duration::from_secs(2)).await;
+        self.goes_on(stubs, CYCLES + 1).await?;
+        if let Some(status) = self.broker.try_exit_status()? {
+            return Err(ChaosError::broken(format!("the broker ended on a full disk: {status}")));
+        }
+        std::fs::remove_file(&foreign)
+            .map_err(|error| ChaosError::broken(format!("removing a file: {error}")))?;
+        self.works_again(stubs, side, CYCLES).await?;
+        println!("not a byte left: lives, commits, deletes, and works again");
+        Ok(())
     }
 
     async fn create(&self, topic: &str) -> Result<(), ChaosError> {
@@ -216,6 +249,21 @@ impl Disk {
             }
         }
     }
+}
+
+/// Writes a file until the disk takes no more.
+fn fill_up(path: &Path) -> Result<(), ChaosError> {
+    let failed = |error: std::io::Error| ChaosError::broken(format!("filling the disk: {error}"));
+    let mut file = std::fs::File::create(path).map_err(failed)?;
+    let mut size = 1 << 20;
+    while size > 0 {
+        match file.write_all(&vec![0; size]).and_then(|()| file.sync_data()) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::StorageFull => size /= 2,
+            Err(error) => return Err(failed(error)),
+        }
+    }
+    Ok(())
 }
 
 fn is_full(status: &Status) -> bool {

@@ -156,6 +156,7 @@ impl Look<'_> {
                     base_index: segment.base_index,
                     bytes: segment.bytes,
                     stored_bytes: segment.bytes,
+                    last: 0,
                 })
                 .collect();
             state.logs.insert(*group, Log::stored(value.clone(), segments));

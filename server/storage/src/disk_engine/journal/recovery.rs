@@ -21,6 +21,8 @@ use crate::disk_engine::frame::{
 use crate::disk_engine::options::Options;
 use crate::engine::{Result, StorageError};
 
+/// How much is replayed between two lines of the log that tell of it.
+const PROGRESS_BYTES: u64 = 32 * 1024 * 1024;
 const ACKED_MAGIC: &[u8; 8] = b"RWACKED1";
 const ACKED_BYTES: usize = 28;
 /// The first headers of a file are looked at in steps of this size.
@@ -301,6 +303,8 @@ fn replay_all(
 ) -> Result<Replayed> {
     let mut replayed = Replayed { last_lsn: checkpoint, ..Replayed::default() };
     let mut open: Option<(u64, Arc<dyn DiskFile>)> = None;
+    let total: u64 = frames.iter().map(|found| found.bytes).sum();
+    let mut told = PROGRESS_BYTES;
     for found in frames {
         let file = match &open {
             Some((number, file)) if *number == found.file => Arc::clone(file),
@@ -320,6 +324,10 @@ fn replay_all(
         replayed.last_lsn = head.lsn;
         replayed.frames += 1;
         replayed.bytes += found.bytes;
+        if replayed.bytes >= told {
+            told += PROGRESS_BYTES;
+            tracing::info!(bytes = replayed.bytes, of = total, "the journal is replayed");
+        }
         open = Some((found.file, file));
     }
     Ok(replayed)

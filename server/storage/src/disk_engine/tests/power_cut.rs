@@ -92,6 +92,7 @@ fn options(rng: &mut Rng) -> Options {
         cache_bytes: 32 * kib * rng.below(2),
         free_floor: 64 * kib * rng.below(2),
         chunk_bytes: 1024 << rng.below(4),
+        checkpoint_room: (32 * kib) * rng.below(2),
         drain_bytes: 512 << rng.below(4),
         unbuffered_bytes: 1024 << rng.below(4),
         first_file_bytes: (8 * kib) << rng.below(2),

@@ -157,7 +157,8 @@ pub(super) fn memory_is_accounted_for(engine: &DiskEngine) {
 pub(super) fn files_are_whole(engine: &DiskEngine, disk: &SimDisk) {
     let state = engine.core.state();
     for log in state.logs.values() {
-        for segment in &log.segments {
+        // On a full disk a file goes before the index is told that nothing is left in it.
+        for segment in log.segments.iter().skip(log.droppable().count()) {
             let path = engine.core.files.path((log.number, segment.number));
             let bytes = disk.bytes(&path).map(|bytes| bytes.len() as u64);
             assert_eq!(bytes, Some(segment.bytes), "{}", path.display());
