@@ -112,10 +112,7 @@ impl DataDirectory {
     /// `Io` when the filesystem does not say.
     #[cfg(unix)]
     pub fn free_bytes(&self) -> Result<u64> {
-        let stat = rustix::fs::statvfs(&self.path);
-        let stat =
-            stat.map_err(|error| io_error("ask for the free space of", &self.path, error.into()))?;
-        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+        files::free_bytes(&self.path)
     }
 
     /// Records, durably, the cluster that the broker forms or joins; it can never join another.

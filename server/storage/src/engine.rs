@@ -55,6 +55,13 @@ pub enum StorageError {
 }
 
 impl StorageError {
+    /// A store that was closed, or that has failed, takes no more writes.
+    pub(crate) fn ended() -> Self {
+        Self::Refused(
+            "the store is closed, or an earlier write to it failed: restart the broker".to_owned(),
+        )
+    }
+
     /// Whether the disk had no room. Where nothing was lost by it, it may be tried again later.
     pub(crate) fn is_no_space(&self) -> bool {
         match self {

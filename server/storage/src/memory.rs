@@ -159,10 +159,7 @@ impl Engine for MemoryEngine {
     fn write(&self, batches: &[WriteBatch]) -> Result<()> {
         let mut state = self.write_lock();
         if state.ended {
-            return Err(StorageError::Refused(
-                "the store is closed, or an earlier write to it failed: restart the broker"
-                    .to_owned(),
-            ));
+            return Err(StorageError::ended());
         }
         let mut writes = batches.iter().flat_map(|batch| &batch.groups);
         let result = writes.try_for_each(|write| state.apply(write));

@@ -215,10 +215,7 @@ impl Disk for RealDisk {
         // Asked for at start, and with it begins what a later sync of everything is to hear of.
         #[cfg(target_os = "linux")]
         self.whole(dir)?;
-        let stat = rustix::fs::statvfs(dir);
-        let stat =
-            stat.map_err(|error| io_error("ask for the free space of", dir, error.into()))?;
-        Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+        crate::files::free_bytes(dir)
     }
 }
 

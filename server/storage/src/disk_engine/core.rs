@@ -112,10 +112,7 @@ impl Core {
         let mut writer = self.writer.lock().expect("no holder of the writer panics");
         self.check_failure()?;
         if writer.ended {
-            return Err(StorageError::Refused(
-                "the store is closed, or an earlier write to it failed: restart the broker"
-                    .to_owned(),
-            ));
+            return Err(StorageError::ended());
         }
         let result = change(&mut writer);
         writer.ended |= result.is_err();

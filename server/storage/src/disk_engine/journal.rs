@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
+use super::core::has_failed;
 use super::frame::{FrameBuffer, Head, Kind, MAX_PAYLOAD_BYTES, frame_bytes};
 use super::options::Options;
 use crate::disk::{Disk, DiskFile, Mode};
@@ -145,9 +146,7 @@ impl Journal {
         let mut ring = self.ring();
         loop {
             if ring.ended {
-                return Err(StorageError::Refused(
-                    "the store has failed: restart the broker".to_owned(),
-                ));
+                return Err(has_failed());
             }
             if let Some(at) = ring.free.iter().position(|slot| slot.capacity >= length) {
                 return Ok(ring.free.swap_remove(at));

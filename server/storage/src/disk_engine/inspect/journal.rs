@@ -278,15 +278,7 @@ impl Look<'_> {
 
 impl Walk {
     fn new(path: &Path, number: u64, bytes: u64) -> Self {
-        let scanned = Scanned {
-            number,
-            path: path.to_owned(),
-            bytes,
-            turn: 0,
-            last_lsn: 0,
-            checkpoint: 0,
-            frames: Vec::new(),
-        };
+        let scanned = Scanned::new(path, number, bytes);
         let shown = JournalFile { path: path.to_owned(), bytes, ..JournalFile::default() };
         Self { scanned, shown, torn: Vec::new(), previous: None }
     }

@@ -52,6 +52,21 @@ pub(crate) struct Scanned {
     pub(crate) frames: Vec<Found>,
 }
 
+impl Scanned {
+    /// A file of which nothing was looked at yet.
+    pub(crate) fn new(path: &Path, number: u64, bytes: u64) -> Self {
+        Self {
+            number,
+            path: path.to_owned(),
+            bytes,
+            turn: 0,
+            last_lsn: 0,
+            checkpoint: 0,
+            frames: Vec::new(),
+        }
+    }
+}
+
 /// How a replay went.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Replayed {
@@ -116,15 +131,7 @@ fn scan_file(
 ) -> Result<Scanned> {
     let file = disk.open(path, Mode::Read)?;
     let bytes = file.len()?;
-    let mut scanned = Scanned {
-        number,
-        path: path.to_owned(),
-        bytes,
-        turn: 0,
-        last_lsn: 0,
-        checkpoint: 0,
-        frames: Vec::new(),
-    };
+    let mut scanned = Scanned::new(path, number, bytes);
     let (mut window, mut window_at, mut window_len) = (vec![0; SCAN_BYTES], 0u64, 0usize);
     let mut at = 0u64;
     while at + HEADER_BYTES as u64 <= bytes {
