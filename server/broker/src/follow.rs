@@ -6,6 +6,7 @@
 //! the only edge.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use ropewalk_core::{Offset, StoredBatch, limits};
@@ -21,6 +22,10 @@ use crate::partition::Partition;
 
 /// What one turn of a slot takes from the log at most.
 const READ_BYTES: usize = 1024 * 1024;
+/// What all readers together hold of what they read from the disk, as long as there are few enough
+/// of them: each gets a part of it, of `READ_BYTES` at most and of `LEAST_READ_BYTES` at least.
+const READS_BUDGET: usize = 16 * 1024 * 1024;
+const LEAST_READ_BYTES: usize = 64 * 1024;
 
 /// Slots that may have something to read.
 #[derive(Debug, Default)]
@@ -114,10 +119,14 @@ pub struct Follower {
     options: DeliveryOptions,
     /// What goes out before anything else is read.
     ready: VecDeque<(usize, FollowEvent)>,
-    /// What was read last, of one slot; it goes out behind `ready`.
+    /// What was read; it goes out behind `ready`.
     pending: VecDeque<Pending>,
-    /// What runs off the async threads for it, one thing at a time.
-    work: Option<Work>,
+    /// A read of the disk that is under way. What it finds goes out behind `pending`.
+    reading: Option<Work>,
+    /// The first of what was pending, while it is decompressed.
+    decoding: Option<Work>,
+    /// It is counted among those that read from the disk.
+    is_reading: bool,
     /// The memory of what was decompressed for `ready`.
     held: Option<OwnedSemaphorePermit>,
     pools: Pools,
@@ -131,6 +140,8 @@ pub(crate) struct Pools {
     disk_reads: Arc<Semaphore>,
     /// Bytes of decompressed batches that wait for their readers.
     decompressed: Arc<Semaphore>,
+    /// Readers that read from the disk, and not at the tail.
+    readers: Arc<AtomicUsize>,
 }
 
 impl Pools {
@@ -138,7 +149,15 @@ impl Pools {
         Self {
             disk_reads: Arc::new(Semaphore::new(disk_reads)),
             decompressed: Arc::new(Semaphore::new(limits::DECOMPRESSED_BUDGET)),
+            readers: Arc::default(),
         }
+    }
+
+    /// What one read of the disk takes at most: less, the more readers there are.
+    fn read_bytes(&self) -> usize {
+        let readers = self.readers.load(Ordering::Relaxed).max(1);
+        // Each holds what it read last, and what is read ahead of that.
+        (READS_BUDGET / readers / 2).clamp(LEAST_READ_BYTES, READ_BYTES)
     }
 
     /// Runs a search of the log off the async threads, when its turn has come.
@@ -175,7 +194,9 @@ impl Follower {
             options,
             ready: VecDeque::new(),
             pending: VecDeque::new(),
-            work: None,
+            reading: None,
+            decoding: None,
+            is_reading: false,
             held: None,
             pools,
             metrics,
@@ -234,17 +255,25 @@ impl Follower {
                 return Ok(event);
             }
             self.held = None;
-            if let Some(work) = &mut self.work {
-                // Given up here, the same work is awaited the next time: however short the turns
-                // are that its reader gets, a slow disk is read in the end.
+            // Work that is given up here is awaited the next time: however short the turns are
+            // that its reader gets, a slow disk is read in the end.
+            if let Some(work) = &mut self.decoding {
                 let done = (&mut work.task).await;
                 let slot = work.slot;
-                self.work = None;
+                self.decoding = None;
                 self.take_work(slot, done.expect("work on the log does not panic"))?;
                 continue;
             }
             if let Some(pending) = self.pending.pop_front() {
                 self.deliver(pending)?;
+                continue;
+            }
+            if let Some(work) = &mut self.reading {
+                let done = (&mut work.task).await;
+                let slot = work.slot;
+                self.reading = None;
+                self.take_work(slot, done.expect("work on the log does not panic"))?;
+                self.read_ahead()?;
                 continue;
             }
             if self.ends && self.unfinished == 0 {
@@ -253,33 +282,67 @@ impl Follower {
             match self.signal.take() {
                 Some(slot) if !self.slots[slot].is_done => self.serve(slot)?,
                 Some(_) => {}
-                None => self.signal.notify.notified().await,
+                None => {
+                    self.count(false);
+                    self.signal.notify.notified().await;
+                }
+            }
+        }
+    }
+
+    /// Begins to read what comes after what was just read from the disk, while that goes out.
+    fn read_ahead(&mut self) -> Result<(), FollowError> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
+        let Some(number) = self.signal.take() else { return Ok(()) };
+        let slot = &self.slots[number];
+        let tail = slot.partition.reader().read_tail(slot.cursor, READ_BYTES)?;
+        if matches!(tail, ReadOutcome::Cold) && !slot.is_done {
+            self.read(number);
+        } else {
+            // What it leads to must not overtake what is pending.
+            self.signal.raise(number);
+        }
+        Ok(())
+    }
+
+    /// Counts it among those that read from the disk, or no longer does.
+    fn count(&mut self, is_reading: bool) {
+        if std::mem::replace(&mut self.is_reading, is_reading) != is_reading {
+            let readers = &self.pools.readers;
+            if is_reading {
+                readers.fetch_add(1, Ordering::Relaxed);
+            } else {
+                readers.fetch_sub(1, Ordering::Relaxed);
             }
         }
     }
 
     fn serve(&mut self, number: usize) -> Result<(), FollowError> {
         let slot = &self.slots[number];
-        let (reader, cursor) = (slot.partition.reader(), slot.cursor);
-        match reader.read_tail(cursor, READ_BYTES)? {
-            ReadOutcome::Cold => {
-                let (reader, reads) = (reader.clone(), Arc::clone(&self.pools.disk_reads));
-                let read = async move {
-                    let permit = reads.acquire_owned().await;
-                    let outcome = blocking(move || {
-                        let _permit = permit;
-                        reader.read(cursor, READ_BYTES)
-                    });
-                    Ok(Worked::Read(outcome.await?))
-                };
-                self.work = Some(Work { slot: number, task: tokio::spawn(read) });
-                Ok(())
-            }
-            outcome => {
-                self.take_outcome(number, outcome, DeliverySource::Tail);
-                Ok(())
-            }
+        match slot.partition.reader().read_tail(slot.cursor, READ_BYTES)? {
+            ReadOutcome::Cold => self.read(number),
+            outcome => self.take_outcome(number, outcome, DeliverySource::Tail),
         }
+        Ok(())
+    }
+
+    /// Begins a read of the disk.
+    fn read(&mut self, number: usize) {
+        self.count(true);
+        let slot = &self.slots[number];
+        let (reader, cursor) = (slot.partition.reader().clone(), slot.cursor);
+        let (reads, bytes) = (Arc::clone(&self.pools.disk_reads), self.pools.read_bytes());
+        let read = async move {
+            let permit = reads.acquire_owned().await;
+            let outcome = blocking(move || {
+                let _permit = permit;
+                reader.read(cursor, bytes)
+            });
+            Ok(Worked::Read(outcome.await?))
+        };
+        self.reading = Some(Work { slot: number, task: tokio::spawn(read) });
     }
 
     fn take_work(
@@ -359,7 +422,7 @@ impl Follower {
             }
             Ok(Worked::Decoded(deliveries, source, held))
         };
-        self.work = Some(Work { slot, task: tokio::spawn(decode) });
+        self.decoding = Some(Work { slot, task: tokio::spawn(decode) });
         Ok(())
     }
 
@@ -374,7 +437,8 @@ impl Follower {
 
 impl Drop for Follower {
     fn drop(&mut self) {
-        if let Some(work) = &self.work {
+        self.count(false);
+        for work in self.reading.iter().chain(&self.decoding) {
             work.task.abort();
         }
         for slot in &self.slots {

@@ -12,7 +12,7 @@ use ropewalk_storage::memory::MemoryEngine;
 use ropewalk_storage::{Engine, GroupState, LogEntry, Result, WriteBatch};
 
 use crate::delivery::{Accepted, DeliveryOptions};
-use crate::follow::FollowEvent;
+use crate::follow::{FollowEvent, Follower};
 use crate::ingest::{Payload, prepare};
 use crate::metrics::Metrics;
 use crate::{Broker, BrokerConfig, BrokerTasks};
@@ -80,22 +80,29 @@ async fn start(engine: Arc<dyn Engine>) -> (Arc<Broker>, BrokerTasks) {
     Broker::start(config).await.unwrap()
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_read_goes_on_while_its_reader_looks_away() {
-    let (broker, tasks) = start(Arc::new(SlowEngine(MemoryEngine::default()))).await;
+/// Appends some records one by one, and follows them from the start.
+async fn follow(broker: &Broker, records: usize) -> Follower {
     let topic = broker.topic_for_use("t").await.unwrap();
     let partition = broker.partition(&topic, 0).unwrap();
-    let payload = Payload::Records(vec![0x0a, 0].into());
-    let draft = prepare(&payload, &TopicSettings::default()).unwrap();
-    let reserved = broker.reserve(draft.len(), None).await.unwrap();
-    let (done, ended) = tokio::sync::oneshot::channel();
-    let tell = move |result| done.send(result).unwrap();
-    partition.append(draft, None, Durability::Quorum, reserved, tell).await.unwrap();
-    ended.await.unwrap().unwrap();
-
+    for _ in 0..records {
+        let payload = Payload::Records(vec![0x0a, 0].into());
+        let draft = prepare(&payload, &TopicSettings::default()).unwrap();
+        let reserved = broker.reserve(draft.len(), None).await.unwrap();
+        let (done, ended) = tokio::sync::oneshot::channel();
+        let tell = move |result| done.send(result).unwrap();
+        partition.append(draft, None, Durability::Quorum, reserved, tell).await.unwrap();
+        ended.await.unwrap().unwrap();
+    }
     let options = DeliveryOptions { accepted: Accepted::default(), text: false, max_bytes: 1024 };
     let mut follower = broker.follower(options);
     follower.add(partition, Offset(0), None);
+    follower
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_goes_on_while_its_reader_looks_away() {
+    let (broker, tasks) = start(Arc::new(SlowEngine(MemoryEngine::default()))).await;
+    let mut follower = follow(&broker, 1).await;
     // A heartbeat that is due every 20 ms gives up the wait each time.
     let mut turns = 0;
     let event = loop {
@@ -107,6 +114,27 @@ async fn a_read_goes_on_while_its_reader_looks_away() {
     };
     assert!(turns > 0, "the entry was still in memory");
     assert!(matches!(event, FollowEvent::Records(delivery) if delivery.record_count == 1));
+    drop(follower);
+    drop(broker);
+    tasks.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_read_ahead_does_not_overtake_what_was_read_before() {
+    let (broker, tasks) = start(Arc::new(SlowEngine(MemoryEngine::default()))).await;
+    let mut follower = follow(&broker, 5).await;
+    let mut next = Offset(0);
+    let end = loop {
+        match follower.next().await.unwrap().1 {
+            FollowEvent::Records(delivery) => {
+                assert_eq!(delivery.base_offset, next);
+                next = Offset(next.0 + u64::from(delivery.record_count));
+            }
+            FollowEvent::CaughtUp(end) => break end,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!((next, end), (Offset(5), Offset(5)), "caught up is said behind the records");
     drop(follower);
     drop(broker);
     tasks.stop().await.unwrap();

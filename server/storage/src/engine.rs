@@ -264,8 +264,8 @@ impl Seek {
 
 /// A durable store of replica groups.
 ///
-/// Writes come from one thread at a time, reads from any number beside it. A read sees a batch
-/// wholly or not at all.
+/// Writes and reads come from any thread. Of writes that come at the same time one waits for the
+/// other. A read sees a batch wholly or not at all.
 pub trait Engine: Send + Sync + 'static {
     /// Every group of this broker, by id. Called once, at start.
     fn groups(&self) -> Result<Vec<GroupState>>;

@@ -6,6 +6,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use rustix::fs::OFlags;
@@ -13,6 +14,9 @@ use rustix::fs::OFlags;
 use super::{Disk, DiskFile, Mode};
 use crate::engine::Result;
 use crate::files::io_error;
+
+/// How far ahead of a reader that goes through a file its bytes are asked for.
+const READ_AHEAD: u64 = 2 * 1024 * 1024;
 
 /// The file system of this machine.
 #[derive(Debug, Default)]
@@ -27,9 +31,36 @@ struct RealFile {
     path: PathBuf,
     /// Writes go through the cache, although the file was to be direct: the file system cannot.
     synced_by_hand: bool,
+    /// Where the last read ended.
+    read_to: AtomicU64,
+    /// Up to where bytes were asked for ahead of a reader.
+    asked_to: AtomicU64,
 }
 
 impl RealFile {
+    /// A read follows the one before it: what comes next is asked for, so that the disk is at work
+    /// while this is used. Two readers of one file at most ask in vain.
+    #[cfg(target_os = "linux")]
+    fn read_ahead(&self, at: u64, end: u64) {
+        if self.read_to.swap(end, Ordering::Relaxed) != at {
+            self.asked_to.store(end, Ordering::Relaxed);
+            return;
+        }
+        let asked = self.asked_to.load(Ordering::Relaxed).max(end);
+        let (from, to) = (asked.min(end + READ_AHEAD), end + READ_AHEAD);
+        if let Some(length) = std::num::NonZeroU64::new(to - from)
+            && to - from >= READ_AHEAD / 4
+        {
+            self.asked_to.store(to, Ordering::Relaxed);
+            // It is a hint: an error would say no more than that it was not taken.
+            let _ =
+                rustix::fs::fadvise(&self.file, from, Some(length), rustix::fs::Advice::WillNeed);
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn read_ahead(&self, _at: u64, _end: u64) {}
+
     fn failed(&self, action: &'static str) -> impl FnOnce(io::Error) -> crate::StorageError {
         move |source| io_error(action, &self.path, source)
     }
@@ -37,7 +68,7 @@ impl RealFile {
 
 impl DiskFile for RealFile {
     fn read_at(&self, mut buffer: &mut [u8], mut at: u64) -> Result<usize> {
-        let mut read = 0;
+        let (begin, mut read) = (at, 0);
         while !buffer.is_empty() {
             match self.file.read_at(buffer, at) {
                 Ok(0) => break,
@@ -50,6 +81,7 @@ impl DiskFile for RealFile {
                 Err(error) => return Err(self.failed("read")(error)),
             }
         }
+        self.read_ahead(begin, at);
         Ok(read)
     }
 
@@ -145,7 +177,13 @@ impl Disk for RealDisk {
             Mode::Unbuffered => open_unbuffered(path).map(|file| (file, false)),
         };
         let (file, synced_by_hand) = opened.map_err(|source| io_error("open", path, source))?;
-        Ok(Arc::new(RealFile { file, path: path.to_owned(), synced_by_hand }))
+        Ok(Arc::new(RealFile {
+            file,
+            path: path.to_owned(),
+            synced_by_hand,
+            read_to: AtomicU64::new(u64::MAX),
+            asked_to: AtomicU64::new(0),
+        }))
     }
 
     fn exists(&self, path: &Path) -> bool {

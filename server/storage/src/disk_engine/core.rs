@@ -172,10 +172,7 @@ impl Core {
         if state.held_bytes <= self.options.memory_bytes || is_full {
             return false;
         }
-        let logs = state.holding.iter().filter_map(|group| state.logs.get(group));
-        let drainable: u64 =
-            logs.flat_map(|log| log.drainable()).map(super::state::held_bytes).sum();
-        drainable > self.options.memory_bytes / 2
+        state.drainable_bytes > self.options.memory_bytes / 2
     }
 
     /// Tells writers that memory was given back, or that there will be no more of it.

@@ -77,7 +77,7 @@ impl Core {
     fn job(&self, group: GroupId, all: bool) -> Option<Job> {
         let state = self.state();
         let log = state.logs.get(&group)?;
-        let bytes: usize = log.drainable().map(|entry| entry.data.len() + 1).sum();
+        let bytes = log.drainable_bytes;
         if bytes == 0 || (!all && bytes < self.options.drain_bytes) {
             return None;
         }

@@ -25,7 +25,7 @@ pub struct Options {
     /// About how many bytes of entries a chunk has at most; an entry is never divided.
     pub(crate) chunk_bytes: usize,
     /// A log that has fewer bytes waiting is left to wait, if memory allows, until a checkpoint.
-    pub(crate) drain_bytes: usize,
+    pub(crate) drain_bytes: u64,
     /// A chunk with this much data ends with a block of its file, and the one after it can be
     /// written past the cache.
     pub(crate) unbuffered_bytes: usize,
@@ -47,7 +47,7 @@ impl Default for Options {
             background: true,
             checkpoint_room: 8 * MIB,
             chunk_bytes: 256 * KIB as usize,
-            drain_bytes: 64 * KIB as usize,
+            drain_bytes: 64 * KIB,
             unbuffered_bytes: 64 * KIB as usize,
             first_file_bytes: 512 * KIB,
             last_file_bytes: 64 * MIB,

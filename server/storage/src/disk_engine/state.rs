@@ -41,6 +41,8 @@ pub(super) struct Log {
     pub(super) drained: Option<(u64, EntryMeta)>,
     /// The entries after it.
     entries: VecDeque<LogEntry>,
+    /// The bytes of those of them that are committed.
+    pub(super) drainable_bytes: u64,
     /// Rows that changed since the last checkpoint, and those that the one under way writes.
     pub(super) rows: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     pub(super) flushing: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
@@ -73,6 +75,7 @@ impl Log {
             start: value.start,
             drained: value.drained,
             entries: VecDeque::new(),
+            drainable_bytes: 0,
             rows: BTreeMap::new(),
             flushing: BTreeMap::new(),
             chunks: BTreeMap::new(),
@@ -154,21 +157,27 @@ impl Log {
     fn apply(&mut self, write: &GroupWrite, change: &SpanChange) -> (u64, u64) {
         let (mut grown, mut shrunk) = (0, 0);
         if let Some(from) = change.cut_from {
-            while self.entries.back().is_some_and(|last| last.index >= from) {
-                shrunk += self.entries.pop_back().map_or(0, |entry| held_bytes(&entry));
+            while let Some(entry) = self.entries.pop_back_if(|last| last.index >= from) {
+                shrunk += self.let_go(&entry);
             }
         }
         for entry in write.append.iter().filter(|entry| change.span.contains(entry.index)) {
             grown += held_bytes(entry);
+            if entry.index <= self.committed {
+                self.drainable_bytes += held_bytes(entry);
+            }
             self.entries.push_back(entry.clone());
         }
         if let Some(start) = write.start {
             self.start = start;
-            while self.entries.front().is_some_and(|first| first.index <= start.index) {
-                shrunk += self.entries.pop_front().map_or(0, |entry| held_bytes(&entry));
+            while let Some(entry) = self.entries.pop_front_if(|first| first.index <= start.index) {
+                shrunk += self.let_go(&entry);
             }
             self.chunks.retain(|_, chunk| chunk.last > start.index);
         }
+        let newly = self.held_from(self.committed + 1);
+        let newly = newly.take_while(|entry| entry.index <= change.span.committed);
+        self.drainable_bytes += newly.map(held_bytes).sum::<u64>();
         self.committed = change.span.committed;
         if let Some(state) = &write.hard_state {
             self.hard_state = state.clone();
@@ -180,6 +189,15 @@ impl Log {
             self.rows.insert(key.clone(), row.clone());
         }
         (grown, shrunk)
+    }
+
+    /// An entry is no longer held. Returns the bytes that it took.
+    fn let_go(&mut self, entry: &LogEntry) -> u64 {
+        let bytes = held_bytes(entry);
+        if entry.index <= self.committed {
+            self.drainable_bytes -= bytes;
+        }
+        bytes
     }
 
     /// Lets files go of which no entry is left. Only whoever writes to them may do that.
@@ -212,8 +230,8 @@ impl Log {
     pub(super) fn drain(&mut self, chunks: Vec<(u64, ChunkValue)>, last: EntryMeta) -> u64 {
         let Some(end) = chunks.last().map(|(_, chunk)| chunk.last) else { return 0 };
         let mut shrunk = 0;
-        while self.entries.front().is_some_and(|first| first.index <= end) {
-            shrunk += self.entries.pop_front().map_or(0, |entry| held_bytes(&entry));
+        while let Some(entry) = self.entries.pop_front_if(|first| first.index <= end) {
+            shrunk += self.let_go(&entry);
         }
         queue::give_back(&mut self.entries);
         self.drained = Some((end, last));
@@ -252,6 +270,8 @@ pub(super) struct State {
     pub(super) gone: Vec<Gone>,
     /// The bytes of all entries in memory.
     pub(super) held_bytes: u64,
+    /// The bytes of those that are committed.
+    pub(super) drainable_bytes: u64,
     /// Something is to be given back to the disk.
     pub(super) has_garbage: bool,
 }
@@ -301,8 +321,10 @@ impl State {
             self.create(write.group, replica);
         }
         let Some(log) = self.logs.get_mut(&write.group) else { return };
+        let drainable = log.drainable_bytes;
         let (grown, shrunk) = log.apply(write, change);
         self.held_bytes = self.held_bytes + grown - shrunk;
+        self.drainable_bytes = self.drainable_bytes + log.drainable_bytes - drainable;
         self.has_garbage |= write.start.is_some();
         if log.entries.is_empty() {
             self.holding.remove(&write.group);
@@ -328,6 +350,7 @@ impl State {
         self.holding.remove(&group);
         let Some(log) = self.logs.remove(&group) else { return };
         self.held_bytes -= log.entries.iter().map(held_bytes).sum::<u64>();
+        self.drainable_bytes -= log.drainable_bytes;
         let segments = log.segments.iter().map(|segment| segment.number).collect();
         self.gone.push(Gone { group, log: log.number, segments });
         self.has_garbage = true;
@@ -344,7 +367,9 @@ impl State {
         let Some(found) = self.logs.get_mut(&group).filter(|found| found.number == log) else {
             return;
         };
-        self.held_bytes -= found.drain(chunks, last);
+        let drained = found.drain(chunks, last);
+        self.held_bytes -= drained;
+        self.drainable_bytes -= drained;
         self.dirty.insert(group);
         if found.entries.is_empty() {
             self.holding.remove(&group);

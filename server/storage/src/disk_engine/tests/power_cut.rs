@@ -30,7 +30,7 @@ use crate::engine::{Engine, Result, StorageError, WriteBatch};
 use crate::memory::MemoryEngine;
 
 /// How many seeds run when nobody asks for more.
-const SEEDS: u64 = 500;
+const SEEDS: u64 = 2_000;
 const DIRECTORY: u64 = 7;
 /// The error of a full disk.
 const NO_SPACE: i32 = 28;

@@ -144,6 +144,9 @@ pub(super) fn memory_is_accounted_for(engine: &DiskEngine) {
     let state = engine.core.state();
     let held = state.logs.values().flat_map(|log| log.held_from(0)).map(held_bytes).sum::<u64>();
     assert_eq!(state.held_bytes, held);
+    let drainable =
+        state.logs.values().flat_map(|log| log.drainable()).map(held_bytes).sum::<u64>();
+    assert_eq!(state.drainable_bytes, drainable);
     let holding: BTreeSet<GroupId> = state
         .logs
         .iter()
