@@ -151,6 +151,17 @@ fn direct_flag() -> OFlags {
     OFlags::empty()
 }
 
+/// Keeps the kernel from reading ahead by itself. It does so by what the device says, up to 8 MiB a
+/// file at once: with 16 files, a sync beside a reader took 100 ms for that.
+#[cfg(target_os = "linux")]
+fn read_ahead_is_ours(file: &File) {
+    // A hint, too.
+    let _ = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::Random);
+}
+
+#[cfg(not(target_os = "linux"))]
+fn read_ahead_is_ours(_file: &File) {}
+
 impl RealDisk {
     /// The open directory that stands for the whole file system.
     #[cfg(target_os = "linux")]
@@ -177,6 +188,7 @@ impl Disk for RealDisk {
             Mode::Unbuffered => open_unbuffered(path).map(|file| (file, false)),
         };
         let (file, synced_by_hand) = opened.map_err(|source| io_error("open", path, source))?;
+        read_ahead_is_ours(&file);
         Ok(Arc::new(RealFile {
             file,
             path: path.to_owned(),
