@@ -333,6 +333,9 @@ impl ShardThread {
                 self.writer.write(&[write.batch])?;
                 let now = self.clock.now();
                 self.shard.step(now, Input::Durable(number), &mut out)?;
+                if stopping {
+                    self.shard.step(now, Input::Tick, &mut out)?;
+                }
                 self.shard.flush(now, &mut out)?;
             }
         }

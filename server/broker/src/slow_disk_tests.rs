@@ -10,24 +10,30 @@ use ropewalk_core::{GroupId, NodeId, Offset, SystemClock};
 use ropewalk_storage::engine::EntryMeta;
 use ropewalk_storage::memory::MemoryEngine;
 use ropewalk_storage::{Engine, GroupState, LogEntry, Result, WriteBatch};
+use tokio::sync::oneshot;
 
 use crate::delivery::{Accepted, DeliveryOptions};
 use crate::follow::{FollowEvent, Follower};
 use crate::ingest::{Payload, prepare};
 use crate::metrics::Metrics;
+use crate::partition::Partition;
 use crate::{Broker, BrokerConfig, BrokerTasks};
 
-/// A store in memory whose reads of entries take their time.
+/// A store in memory whose writes, and reads of entries, take their time.
+#[derive(Default)]
 struct SlowEngine(MemoryEngine);
 
 const READ: Duration = Duration::from_millis(150);
+const WRITE: Duration = Duration::from_millis(100);
 
 impl Engine for SlowEngine {
     fn groups(&self) -> Result<Vec<GroupState>> {
         self.0.groups()
     }
 
+    #[allow(clippy::disallowed_methods)] // The slowness is what is tested.
     fn write(&self, batches: &[WriteBatch]) -> Result<()> {
+        std::thread::sleep(WRITE);
         self.0.write(batches)
     }
 
@@ -80,18 +86,26 @@ async fn start(engine: Arc<dyn Engine>) -> (Arc<Broker>, BrokerTasks) {
     Broker::start(config).await.unwrap()
 }
 
+/// Appends a record. The end of it is told later.
+async fn append(partition: &Partition, broker: &Broker) -> oneshot::Receiver<bool> {
+    let payload = Payload::Records(vec![0x0a, 0].into());
+    let draft = prepare(&payload, &TopicSettings::default()).unwrap();
+    let reserved = broker.reserve(draft.len(), None).await.unwrap();
+    let (done, ended) = oneshot::channel();
+    // Whoever waited may be gone.
+    let tell = move |result: std::result::Result<_, _>| {
+        let _ = done.send(result.is_ok());
+    };
+    partition.append(draft, None, Durability::Quorum, reserved, tell).await.unwrap();
+    ended
+}
+
 /// Appends some records one by one, and follows them from the start.
 async fn follow(broker: &Broker, records: usize) -> Follower {
     let topic = broker.topic_for_use("t").await.unwrap();
     let partition = broker.partition(&topic, 0).unwrap();
     for _ in 0..records {
-        let payload = Payload::Records(vec![0x0a, 0].into());
-        let draft = prepare(&payload, &TopicSettings::default()).unwrap();
-        let reserved = broker.reserve(draft.len(), None).await.unwrap();
-        let (done, ended) = tokio::sync::oneshot::channel();
-        let tell = move |result| done.send(result).unwrap();
-        partition.append(draft, None, Durability::Quorum, reserved, tell).await.unwrap();
-        ended.await.unwrap().unwrap();
+        assert!(append(&partition, broker).await.await.unwrap());
     }
     let options = DeliveryOptions { accepted: Accepted::default(), text: false, max_bytes: 1024 };
     let mut follower = broker.follower(options);
@@ -101,7 +115,7 @@ async fn follow(broker: &Broker, records: usize) -> Follower {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_read_goes_on_while_its_reader_looks_away() {
-    let (broker, tasks) = start(Arc::new(SlowEngine(MemoryEngine::default()))).await;
+    let (broker, tasks) = start(Arc::new(SlowEngine::default())).await;
     let mut follower = follow(&broker, 1).await;
     // A heartbeat that is due every 20 ms gives up the wait each time.
     let mut turns = 0;
@@ -121,7 +135,7 @@ async fn a_read_goes_on_while_its_reader_looks_away() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_read_ahead_does_not_overtake_what_was_read_before() {
-    let (broker, tasks) = start(Arc::new(SlowEngine(MemoryEngine::default()))).await;
+    let (broker, tasks) = start(Arc::new(SlowEngine::default())).await;
     let mut follower = follow(&broker, 5).await;
     let mut next = Offset(0);
     let end = loop {
@@ -138,4 +152,17 @@ async fn what_is_read_ahead_does_not_overtake_what_was_read_before() {
     drop(follower);
     drop(broker);
     tasks.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_that_comes_with_other_work_writes_it_and_ends() {
+    let (broker, tasks) = start(Arc::new(SlowEngine::default())).await;
+    // While the first is written, the others and the stop queue up behind it.
+    let creations = ["a", "b", "c"].map(|name| {
+        let broker = Arc::clone(&broker);
+        tokio::spawn(async move { broker.topic_for_use(name).await.is_ok() })
+    });
+    tokio::task::yield_now().await;
+    tokio::time::timeout(Duration::from_secs(20), tasks.stop()).await.unwrap().unwrap();
+    creations.into_iter().for_each(|creation| creation.abort());
 }
