@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use ropewalk_consensus::shard::{MAX_WRITES_IN_FLIGHT, NewGroup};
 use ropewalk_consensus::{Input, Output, Proposal, ProposeError, Receipt, Shard};
-use ropewalk_core::{Clock, GroupId};
+use ropewalk_core::{Clock, GroupId, Timestamp};
 use ropewalk_storage::group_log::SegmentPolicy;
 use ropewalk_storage::log_view::LogReader;
 use ropewalk_storage::{Engine, StorageError, WriteBatch};
@@ -317,32 +317,44 @@ impl ShardThread {
             let mut taken = 0;
             while let Some(command) = next.take() {
                 stopping |= matches!(command, Command::Stop);
-                self.take(command, &mut out)?;
+                self.take(now, command, &mut out)?;
                 taken += 1;
                 if taken < MAX_INPUTS_PER_ROUND {
                     next = commands.try_recv().ok();
                 }
             }
-            // Nothing else gives ticks any more, and nothing may stay unwritten.
-            if stopping {
-                self.shard.step(now, Input::Tick, &mut out)?;
-            }
-            self.shard.flush(now, &mut out)?;
+            self.finish(now, stopping, &mut out)?;
             while let Some(write) = self.carry_out(&mut out, commands.is_empty()) {
                 let number = write.number;
                 self.writer.write(&[write.batch])?;
                 let now = self.clock.now();
                 self.shard.step(now, Input::Durable(number), &mut out)?;
-                if stopping {
-                    self.shard.step(now, Input::Tick, &mut out)?;
-                }
-                self.shard.flush(now, &mut out)?;
+                self.finish(now, stopping, &mut out)?;
             }
         }
         Ok(())
     }
 
-    fn take(&mut self, command: Command, out: &mut Vec<Output<Reply>>) -> Result<(), StorageError> {
+    /// Gathers what the inputs led to.
+    fn finish(
+        &mut self,
+        now: Timestamp,
+        stopping: bool,
+        out: &mut Vec<Output<Reply>>,
+    ) -> Result<(), StorageError> {
+        // Nothing else gives ticks any more, and nothing may stay unwritten.
+        if stopping {
+            self.shard.step(now, Input::Tick, out)?;
+        }
+        self.shard.flush(now, out)
+    }
+
+    fn take(
+        &mut self,
+        now: Timestamp,
+        command: Command,
+        out: &mut Vec<Output<Reply>>,
+    ) -> Result<(), StorageError> {
         let input = match command {
             Command::Stop => Input::Tick,
             Command::Open(new, watch) => {
@@ -356,7 +368,7 @@ impl ShardThread {
                 input
             }
         };
-        self.shard.step(self.clock.now(), input, out)
+        self.shard.step(now, input, out)
     }
 
     /// Does what the shard wants done. Returns a write that the shard is to make itself: a little

@@ -179,6 +179,16 @@ struct Work {
     task: JoinHandle<Result<Worked, FollowError>>,
 }
 
+impl Work {
+    /// Waits for work, if there is any, and takes it: its slot and what it came to.
+    async fn finish(work: &mut Option<Self>) -> Option<(usize, Result<Worked, FollowError>)> {
+        let Self { slot, task } = work.as_mut()?;
+        let done = (*slot, task.await.expect("work on the log does not panic"));
+        *work = None;
+        Some(done)
+    }
+}
+
 enum Worked {
     Read(ReadOutcome),
     Decoded(Vec<Delivery>, DeliverySource, Option<OwnedSemaphorePermit>),
@@ -257,22 +267,16 @@ impl Follower {
             self.held = None;
             // Work that is given up here is awaited the next time: however short the turns are
             // that its reader gets, a slow disk is read in the end.
-            if let Some(work) = &mut self.decoding {
-                let done = (&mut work.task).await;
-                let slot = work.slot;
-                self.decoding = None;
-                self.take_work(slot, done.expect("work on the log does not panic"))?;
+            if let Some((slot, done)) = Work::finish(&mut self.decoding).await {
+                self.take_work(slot, done)?;
                 continue;
             }
             if let Some(pending) = self.pending.pop_front() {
                 self.deliver(pending)?;
                 continue;
             }
-            if let Some(work) = &mut self.reading {
-                let done = (&mut work.task).await;
-                let slot = work.slot;
-                self.reading = None;
-                self.take_work(slot, done.expect("work on the log does not panic"))?;
+            if let Some((slot, done)) = Work::finish(&mut self.reading).await {
+                self.take_work(slot, done)?;
                 self.read_ahead()?;
                 continue;
             }

@@ -46,16 +46,15 @@ impl RealFile {
             self.asked_to.store(end, Ordering::Relaxed);
             return;
         }
-        let asked = self.asked_to.load(Ordering::Relaxed).max(end);
-        let (from, to) = (asked.min(end + READ_AHEAD), end + READ_AHEAD);
-        if let Some(length) = std::num::NonZeroU64::new(to - from)
-            && to - from >= READ_AHEAD / 4
-        {
-            self.asked_to.store(to, Ordering::Relaxed);
-            // It is a hint: an error would say no more than that it was not taken.
-            let _ =
-                rustix::fs::fadvise(&self.file, from, Some(length), rustix::fs::Advice::WillNeed);
+        let to = end + READ_AHEAD;
+        let from = self.asked_to.load(Ordering::Relaxed).clamp(end, to);
+        if to - from < READ_AHEAD / 4 {
+            return;
         }
+        self.asked_to.store(to, Ordering::Relaxed);
+        let length = std::num::NonZeroU64::new(to - from);
+        // It is a hint: an error would say no more than that it was not taken.
+        let _ = rustix::fs::fadvise(&self.file, from, length, rustix::fs::Advice::WillNeed);
     }
 
     #[cfg(not(target_os = "linux"))]
