@@ -99,7 +99,8 @@ pub enum Output<T> {
 pub struct Shard<T> {
     engine: Arc<dyn Engine>,
     logger: slog::Logger,
-    groups: BTreeMap<GroupId, ReplicaGroup<T>>,
+    /// In boxes: a map's nodes are half empty.
+    groups: BTreeMap<GroupId, Box<ReplicaGroup<T>>>,
     /// Groups that may have something ready.
     dirty: BTreeSet<GroupId>,
     /// Writes of groups as such: created, removed.
@@ -270,7 +271,7 @@ impl<T> Shard<T> {
         let mut replica = ReplicaGroup::open(&self.engine, state, new.machine, &self.logger)?;
         replica.set_policy(new.policy);
         out.push(Output::Opened { group: new.group, reader: replica.reader() });
-        self.groups.insert(new.group, replica);
+        self.groups.insert(new.group, Box::new(replica));
         self.dirty.insert(new.group);
         Ok(())
     }

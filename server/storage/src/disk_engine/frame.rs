@@ -106,14 +106,19 @@ pub(crate) struct FrameBuffer {
 impl FrameBuffer {
     /// Begins a frame whose payload has about `payload` bytes, and gives back what to append it to.
     pub(crate) fn begin(&mut self, payload: usize) -> &mut Vec<u8> {
-        if self.bytes.capacity() > KEPT_BYTES {
-            self.bytes = Vec::new();
-        }
+        self.give_back(KEPT_BYTES);
         self.bytes.clear();
         self.bytes.reserve(frame_bytes(payload) + 2 * BLOCK);
         self.start = self.bytes.as_ptr().align_offset(BLOCK);
         self.bytes.resize(self.start + HEADER_BYTES, 0);
         &mut self.bytes
+    }
+
+    /// Lets memory go that is more than this.
+    pub(crate) fn give_back(&mut self, kept: usize) {
+        if self.bytes.capacity() > kept {
+            self.bytes = Vec::new();
+        }
     }
 
     /// This many zeros, aligned as a frame is.

@@ -163,7 +163,7 @@ fn load(index: &Index, checkpoint: u64) -> Result<(State, Vec<u64>)> {
         };
         state.next_log = state.next_log.max(value.log);
         let files = segments.remove(&value.log).unwrap_or_default();
-        state.logs.insert(group, Log::stored(value, files));
+        state.logs.insert(group, Box::new(Log::stored(value, files)));
         Ok(())
     })?;
     Ok((state, deleted))

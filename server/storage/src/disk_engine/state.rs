@@ -260,7 +260,8 @@ pub(super) struct Gone {
 pub(super) struct State {
     /// Every frame up to here is applied.
     pub(super) lsn: u64,
-    pub(super) logs: BTreeMap<GroupId, Log>,
+    /// In boxes: a map's nodes are half empty.
+    pub(super) logs: BTreeMap<GroupId, Box<Log>>,
     pub(super) next_log: u64,
     /// Groups that changed since the last checkpoint began.
     pub(super) dirty: BTreeSet<GroupId>,
@@ -291,8 +292,8 @@ impl State {
         let mut changes = Vec::new();
         for write in writes {
             let log = self.logs.get(&write.group);
-            let (span, before) =
-                planned.entry(write.group).or_insert_with(|| (log.map(Log::span), Vec::new()));
+            let now = || (log.map(|log| log.span()), Vec::new());
+            let (span, before) = planned.entry(write.group).or_insert_with(now);
             let has_term = |index: u64, term: u64| {
                 let appended = before.iter().rev().flat_map(|write| write.append.iter().rev());
                 let mut found = appended.filter(|entry| entry.index == index);
@@ -343,7 +344,7 @@ impl State {
             start: LogStart::default(),
             drained: None,
         };
-        self.logs.insert(group, Log::stored(value, VecDeque::new()));
+        self.logs.insert(group, Box::new(Log::stored(value, VecDeque::new())));
     }
 
     fn delete(&mut self, group: GroupId) {

@@ -114,14 +114,15 @@ fn check_filling(file: &dyn DiskFile, end: u64) -> Result<(u64, Vec<u64>)> {
 /// The payload of a frame of the redo file, taken apart and put together again: a part of a dump,
 /// or a change. For fuzzing.
 pub(crate) fn round_trip(is_dump: bool, payload: &[u8]) -> Option<Vec<u8>> {
-    let mut bytes = vec![redo::VERSION];
+    let mut bytes = Vec::new();
     if is_dump {
+        bytes.push(redo::VERSION);
         let pairs = survey::take_dump(payload).ok()?;
         pairs.iter().for_each(|(key, value)| redo::put_pair(&mut bytes, key, value.as_deref()));
         return Some(bytes);
     }
     let (sum, changes, pending) = survey::take_step(payload).ok()?;
-    bytes.extend_from_slice(&redo::change(&sum, &changes)[1..]);
+    redo::put_change(&mut bytes, &sum, &changes);
     bytes.extend_from_slice(pending);
     Some(bytes)
 }

@@ -18,10 +18,14 @@ use crate::engine::{Result, StorageError};
 /// The names that an index has in its directory.
 const NAMES: [&str; 3] = ["redo", "redo.new", "sled"];
 
+const NOT_AS_LEFT: &str = "the store is not as it was left";
+
 /// What the store is found to be.
 enum Beside {
     Absent,
     Unsound(String),
+    /// It is not what its stamp says. It may be that changes were cut short that the redo file has.
+    Torn(Box<dyn Store>, Stamp),
     Sound(Box<dyn Store>, Stamp),
 }
 
@@ -76,18 +80,19 @@ fn inspect(stores: &dyn Stores) -> Result<Beside> {
     }
     let checked = stores.open().and_then(|store| check(store.as_ref()).map(|stamp| (store, stamp)));
     match checked {
-        Ok((store, Some(stamp))) => Ok(Beside::Sound(store, stamp)),
-        Ok((_, None)) => Ok(Beside::Unsound("the store is not as it was left".to_owned())),
+        Ok((store, Some((stamp, true)))) => Ok(Beside::Sound(store, stamp)),
+        Ok((store, Some((stamp, false)))) => Ok(Beside::Torn(store, stamp)),
+        Ok((_, None)) => Ok(Beside::Unsound("the store has no stamp".to_owned())),
         Err(StoreError::Damaged(why)) => Ok(Beside::Unsound(why)),
         Err(StoreError::System(error)) => Err(error),
     }
 }
 
-/// The stamp of a store that holds what its stamp says.
-fn check(store: &dyn Store) -> StoreResult<Option<Stamp>> {
+/// The stamp of a store, and whether the store holds what it says.
+fn check(store: &dyn Store) -> StoreResult<Option<(Stamp, bool)>> {
     let Some(bytes) = store.get(stamp::KEY)? else { return Ok(None) };
     let Ok(stamp) = Stamp::decode(&bytes) else { return Ok(None) };
-    Ok((sum_of(store)? == stamp.sum).then_some(stamp))
+    Ok(Some((stamp, sum_of(store)? == stamp.sum)))
 }
 
 fn sum_of(store: &dyn Store) -> StoreResult<Sum> {
@@ -146,10 +151,8 @@ impl Place<'_> {
         let (store, stamp) = match beside {
             Beside::Sound(store, stamp) => (store, stamp),
             Beside::Absent => return Err(damaged(&path, at, &why)),
-            Beside::Unsound(store) => {
-                let why = format!("{why}; and {} does not help: {store}", self.dir.display());
-                return Err(damaged(&path, at, &why));
-            }
+            Beside::Torn(..) => return Err(self.no_help(at, &why, NOT_AS_LEFT)),
+            Beside::Unsound(store) => return Err(self.no_help(at, &why, &store)),
         };
         let is_of_here = directory.is_none_or(|directory| directory == stamp.directory);
         if !is_of_here || stamp.sequence < newest || stamp.pending.0 > 0 {
@@ -164,14 +167,25 @@ impl Place<'_> {
         Ok(Ready { store, redo, stamp, pending: Vec::new(), rebuilt })
     }
 
+    /// Neither the redo file nor the store is whole.
+    fn no_help(&self, at: u64, why: &str, store: &str) -> StorageError {
+        let why = format!("{why}; and {} does not help: {store}", self.dir.display());
+        damaged(&redo::path(self.dir), at, &why)
+    }
+
     /// Makes the store what a redo file that is whole says.
     fn bring_up(&self, whole: &Whole, beside: Beside) -> Result<Ready> {
-        let (store, stamp) = match beside {
-            Beside::Sound(store, stamp) => (store, stamp),
+        let (store, stamp, is_sound) = match beside {
+            Beside::Sound(store, stamp) => (store, stamp, true),
+            Beside::Torn(store, stamp) => (store, stamp, false),
             Beside::Absent => return self.rebuild(whole, "there was no store".to_owned()),
             Beside::Unsound(why) => return self.rebuild(whole, why),
         };
         let target = whole.stamp();
+        if !is_sound && stamp.sequence >= target.sequence {
+            drop(store);
+            return self.rebuild(whole, NOT_AS_LEFT.to_owned());
+        }
         if stamp.directory == target.directory && stamp.sequence > target.sequence {
             let (newest, last) = (target.sequence, stamp.sequence);
             let why = format!("frame {newest} is the last one, and there was a frame {last}");
@@ -194,7 +208,8 @@ impl Place<'_> {
         }
     }
 
-    /// Applies what the store has not got, if that makes it what the redo file says.
+    /// Applies what the store has not got, or only in part, if that makes it what the redo file
+    /// says: whatever it held before, the sum over all of it tells.
     fn catch_up(&self, whole: &Whole, store: &dyn Store, stamp: &Stamp) -> StoreResult<bool> {
         let target = whole.stamp();
         let known = whole.steps.iter().find(|step| step.sequence == stamp.sequence);

@@ -25,6 +25,12 @@ use crate::files::io_error;
 pub(super) const VERSION: u8 = 1;
 /// Stands for the length of a value where there is none: the key was removed.
 pub(super) const REMOVED: u32 = u32::MAX;
+/// What stands before the pairs of a change: version, fingerprint, count, number of pairs.
+const CHANGE_HEAD_BYTES: usize = 1 + 8 + 8 + 4;
+/// What stands before a pair: two lengths.
+const PAIR_HEAD_BYTES: usize = 8;
+/// A buffer that became larger is not kept until the next checkpoint.
+const KEPT_BYTES: usize = 1 << 20;
 /// About how much of a dump is in one frame.
 const DUMP_BYTES: usize = 1 << 20;
 
@@ -115,7 +121,7 @@ impl Redo {
             sum.add(key, value);
             put_pair(&mut pairs, key, Some(value));
             if pairs.len() >= DUMP_BYTES {
-                redo.write(Kind::Dump, stamp, &[&pairs])?;
+                redo.write(Kind::Dump, stamp, pairs.len(), |out| out.extend_from_slice(&pairs))?;
                 pairs.truncate(1);
             }
             Ok(true)
@@ -124,7 +130,7 @@ impl Redo {
             store.scan(FIRST_KEY, None, &mut visit).map_err(|error| error.at(new))?;
         }
         if pairs.len() > 1 || redo.end == 0 {
-            redo.write(Kind::Dump, stamp, &[&pairs])?;
+            redo.write(Kind::Dump, stamp, pairs.len(), |out| out.extend_from_slice(&pairs))?;
         }
         if sum != stamp.sum {
             return Err(StorageError::Corrupt {
@@ -147,19 +153,27 @@ impl Redo {
         changes: &Changes,
         pending: &[u8],
     ) -> Result<()> {
-        self.write(kind, stamp, &[&change(&stamp.sum, changes), pending])
+        let payload = change_bytes(changes) + pending.len();
+        self.write(kind, stamp, payload, |out| {
+            put_change(out, &stamp.sum, changes);
+            out.extend_from_slice(pending);
+        })
     }
 
-    fn write(&mut self, kind: Kind, stamp: &Stamp, parts: &[&[u8]]) -> Result<()> {
-        let payload = parts.iter().map(|part| part.len()).sum();
+    fn write(
+        &mut self,
+        kind: Kind,
+        stamp: &Stamp,
+        payload: usize,
+        put: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<()> {
         if payload > MAX_PAYLOAD_BYTES {
             return Err(StorageError::Refused(format!(
                 "a checkpoint of the index has {payload} bytes, and {MAX_PAYLOAD_BYTES} is the \
                  most: restart the broker with a smaller journal and less memory for it"
             )));
         }
-        let buffer = self.buffer.begin(payload);
-        parts.iter().for_each(|part| buffer.extend_from_slice(part));
+        put(self.buffer.begin(payload));
         let head = Head {
             kind,
             directory: stamp.directory,
@@ -171,6 +185,7 @@ impl Redo {
         let frame = self.buffer.end(&head);
         self.file.write_at(frame, self.end)?;
         self.end += frame.len() as u64;
+        self.buffer.give_back(KEPT_BYTES);
         Ok(())
     }
 
@@ -185,16 +200,23 @@ impl Redo {
     }
 }
 
-/// The payload of a change, without what is pending behind it.
-pub(super) fn change(sum: &Sum, changes: &Changes) -> Vec<u8> {
-    let mut bytes = vec![VERSION];
+/// Puts the payload of a change, without what is pending behind it.
+pub(super) fn put_change(bytes: &mut Vec<u8>, sum: &Sum, changes: &Changes) {
+    bytes.push(VERSION);
     bytes.extend_from_slice(&sum.fingerprint.to_le_bytes());
     bytes.extend_from_slice(&sum.count.to_le_bytes());
     bytes.extend_from_slice(&length(changes.len()).to_le_bytes());
     for (key, value) in changes {
-        put_pair(&mut bytes, key, value.as_deref());
+        put_pair(bytes, key, value.as_deref());
     }
-    bytes
+}
+
+/// The bytes that `put_change` puts.
+fn change_bytes(changes: &Changes) -> usize {
+    let pair = |(key, value): (&Vec<u8>, &Option<Vec<u8>>)| {
+        PAIR_HEAD_BYTES + key.len() + value.as_ref().map_or(0, Vec::len)
+    };
+    CHANGE_HEAD_BYTES + changes.iter().map(pair).sum::<usize>()
 }
 
 pub(super) fn put_pair(out: &mut Vec<u8>, key: &[u8], value: Option<&[u8]>) {

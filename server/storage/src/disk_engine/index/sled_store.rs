@@ -16,6 +16,9 @@ use crate::files::io_error;
 
 /// sled's cache. The entries that readers ask for most are in memory above this crate already.
 const CACHE_BYTES: u64 = 8 * 1024 * 1024;
+/// About how many bytes go to sled at once. It frees nothing that a batch replaces before the batch
+/// ends, and a checkpoint of ten thousand logs then takes some 100 MB.
+const BATCH_BYTES: usize = 256 * 1024;
 /// How often a lock that is held is tried, and a directory that sled still writes to is removed.
 const TRIES: u32 = 40;
 /// The time between tries.
@@ -135,10 +138,17 @@ impl Store for SledStore {
 
     fn apply(&self, changes: &Changes, stamp: Option<&[u8]>) -> StoreResult<()> {
         let mut batch = sled::Batch::default();
+        let mut bytes = 0;
         for (key, value) in changes {
             match value {
                 Some(value) => batch.insert(key.as_slice(), value.as_slice()),
                 None => batch.remove(key.as_slice()),
+            }
+            bytes += key.len() + value.as_ref().map_or(0, Vec::len);
+            if bytes >= BATCH_BYTES {
+                let full = std::mem::take(&mut batch);
+                self.run("write", |db| db.apply_batch(full))?;
+                bytes = 0;
             }
         }
         if let Some(stamp) = stamp {

@@ -115,8 +115,9 @@ fn store_after(history: &[Option<Content>], rng: &mut Rng) -> Option<Content> {
     let some = |content: &Content, rng: &mut Rng| {
         content.keys().nth(rng.below(content.len() as u64) as usize).cloned()
     };
-    match rng.below(6) {
+    match rng.below(7) {
         0 => return None,
+        4 => return cut_short(history, rng),
         1 => return history[rng.below(history.len() as u64) as usize].clone(),
         2 => {
             for _ in 0..=rng.below(3) {
@@ -131,6 +132,20 @@ fn store_after(history: &[Option<Content>], rng: &mut Rng) -> Option<Content> {
             value[at] ^= 1 << rng.below(8);
         }
         _ => {}
+    }
+    Some(content)
+}
+
+/// A store to which the last change came in part.
+fn cut_short(history: &[Option<Content>], rng: &mut Rng) -> Option<Content> {
+    let after = history.last()?.clone()?;
+    let mut content = history.iter().rev().flatten().find(|before| **before != after)?.clone();
+    let keys: Vec<_> = content.keys().chain(after.keys()).cloned().collect();
+    for key in keys.into_iter().filter(|key| key != stamp::KEY && rng.below(2) == 0) {
+        match after.get(&key) {
+            Some(value) => content.insert(key, value.clone()),
+            None => content.remove(&key),
+        };
     }
     Some(content)
 }
@@ -205,6 +220,28 @@ fn it_reads_what_was_put() {
     let refused = index.sweep(&Changes::new()).unwrap_err().to_string();
     assert!(refused.contains("restart the broker"), "{refused}");
     assert_eq!(keys(1, 8, 1), [2]);
+}
+
+#[test]
+fn a_change_that_the_store_got_in_part_is_finished() {
+    let mut rng = Rng::new(4);
+    for _ in 0..50 {
+        let (disk, stores) = (SimDisk::new(1), MemoryStores::default());
+        let opened = open(&disk, &stores).unwrap();
+        let (mut state, mut history) = (State::default(), Vec::new());
+        for _ in 0..3 {
+            history.push(stores.content());
+            let step = Step::random(&mut rng, &state);
+            step.run(&opened.index).unwrap();
+            step.apply_to(&mut state);
+        }
+        history.push(stores.content());
+        drop(opened);
+        let torn = MemoryStores::holding(cut_short(&history, &mut rng));
+        let opened = open(&disk, &torn).unwrap();
+        assert_eq!(state_of(&opened), state);
+        assert_eq!(opened.rebuilt, None);
+    }
 }
 
 #[test]

@@ -159,7 +159,7 @@ impl Look<'_> {
                     last: 0,
                 })
                 .collect();
-            state.logs.insert(*group, Log::stored(value.clone(), segments));
+            state.logs.insert(*group, Box::new(Log::stored(value.clone(), segments)));
         }
         if let Err(why) = apply(&mut state, &known.pending) {
             let path = contents::redo_path(&self.index_dir());
