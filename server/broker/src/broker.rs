@@ -301,6 +301,9 @@ impl Broker {
         settings: TopicSettings,
     ) -> Result<Arc<Topic>, TopicError> {
         names::check_new_topic(name)?;
+        if !self.config.engine.has_room_for_commands() {
+            return Err(TopicError::StorageFull { floor: self.config.free_space_floor });
+        }
         let limit = limits::MAX_PARTITIONS_PER_TOPIC;
         let count = partition_count.unwrap_or(i64::from(self.config.default_partitions));
         let partition_count = u32::try_from(count)
@@ -392,6 +395,10 @@ impl Broker {
         coordinator: GroupId,
         command: &OffsetCommand,
     ) -> Result<(), CommitError> {
+        if !self.config.engine.has_room_for_commands() {
+            let floor = self.config.free_space_floor;
+            return Err(AppendError::StorageFull { floor }.into());
+        }
         let command = command.encode();
         let reserved = self.reserve(command.len(), Some(RESERVE_TIMEOUT)).await?;
         let kind = ProposalKind::Command(command);

@@ -263,6 +263,7 @@ impl Threads {
             drop(stop);
             let _ = thread.join();
         }
+        self.engine.lose_patience();
         for shard in &self.driver.shards {
             let _ = shard.blocking_send(Command::Stop);
         }

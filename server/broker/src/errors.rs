@@ -88,6 +88,12 @@ pub enum TopicError {
         /// What was asked for.
         actual: i64,
     },
+    /// The disk is full: what is left is for what makes room again.
+    #[error("the broker's disk is full: delete topics or records, or enlarge the disk")]
+    StorageFull {
+        /// The bytes that must be free.
+        floor: u64,
+    },
 }
 
 /// Why positions of a consumer group were not, or perhaps not, kept.

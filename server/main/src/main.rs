@@ -2,6 +2,7 @@
 
 mod admin;
 mod cli;
+mod descriptors;
 #[cfg(test)]
 mod docs;
 mod listen;

@@ -16,6 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::admin::{AdminServer, Readiness};
+use crate::descriptors::connections_that_fit;
 use crate::listen::listen;
 use crate::settings::{Settings, StorageEngine};
 use crate::telemetry;
@@ -152,7 +153,7 @@ fn broker_config(
 fn server_config(settings: &Settings) -> ServerConfig {
     let server = &settings.server;
     ServerConfig {
-        max_connections: server.max_connections,
+        max_connections: connections_that_fit(server.max_connections),
         max_streams: server.max_streams_per_connection,
         keepalive_interval: server.keepalive_interval,
         keepalive_timeout: server.keepalive_timeout,

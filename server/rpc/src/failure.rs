@@ -136,6 +136,12 @@ impl Failure {
         Self::new(Reason::BrokerDraining, message).retry_after(Duration::from_millis(500))
     }
 
+    fn storage_full(message: String, floor: u64) -> Self {
+        Self::new(Reason::StorageFull, message)
+            .over_quota("free_space_floor", floor)
+            .retry_after(Duration::from_secs(5))
+    }
+
     pub(crate) fn timed_out() -> Self {
         Self::new(Reason::TimedOut, "the call's deadline ran out")
     }
@@ -256,6 +262,7 @@ impl From<TopicError> for Failure {
             TopicError::PartitionCount { limit, actual } => {
                 Self::field("partition_count", message).with("limit", limit).with("actual", actual)
             }
+            TopicError::StorageFull { floor } => Self::storage_full(message, floor),
             TopicError::Metadata(error) => error.into(),
         }
     }
@@ -343,9 +350,7 @@ impl From<AppendError> for Failure {
             }
             AppendError::Create(error) => error.into(),
             AppendError::Draining => Self::draining(),
-            AppendError::StorageFull { floor } => Self::new(Reason::StorageFull, message)
-                .over_quota("free_space_floor", floor)
-                .retry_after(Duration::from_secs(5)),
+            AppendError::StorageFull { floor } => Self::storage_full(message, floor),
             AppendError::Overloaded { limit } => Self::new(Reason::Overloaded, message)
                 .over_quota("append_budget", limit)
                 .retry_after(Duration::from_millis(500)),

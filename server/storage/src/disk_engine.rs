@@ -38,6 +38,7 @@ mod options;
 mod reads;
 mod recovery;
 mod segments;
+mod snapshot;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -68,6 +69,10 @@ impl fmt::Debug for DiskEngine {
 }
 
 impl DiskEngine {
+    /// The most files that it has open at a time: segments, to read and to write past the cache,
+    /// the journal, the index.
+    pub const MAX_OPEN_FILES: usize = 2 * segments::MAX_OPEN + 64;
+
     /// Opens the engine in a data directory that exists, or begins one there.
     ///
     /// # Errors
@@ -178,6 +183,15 @@ impl Engine for DiskEngine {
 
     fn has_room(&self) -> bool {
         self.core.room.load(Ordering::Relaxed)
+    }
+
+    fn has_room_for_commands(&self) -> bool {
+        let journal = &self.core.journal;
+        !journal.is_stuck() || journal.bytes_left() >= self.core.options.first_file_bytes / 2
+    }
+
+    fn lose_patience(&self) {
+        self.core.journal.lose_patience();
     }
 
     fn size_bytes(&self) -> u64 {

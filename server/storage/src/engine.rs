@@ -312,6 +312,16 @@ pub trait Engine: Send + Sync + 'static {
         true
     }
 
+    /// Whether there is room for commands that take some and give none back. Without it what little
+    /// is left is for those that do: trims and deletions.
+    fn has_room_for_commands(&self) -> bool {
+        true
+    }
+
+    /// The broker stops: a write that waits for room on a full disk, which may never come, fails from
+    /// now on.
+    fn lose_patience(&self) {}
+
     /// The bytes that the store takes on its disk, or in memory.
     fn size_bytes(&self) -> u64;
 

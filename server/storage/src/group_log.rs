@@ -303,7 +303,16 @@ impl GroupLog {
         if start >= end {
             return Ok(Vec::new());
         }
-        self.engine.entries(self.group, start..end, u64::MAX)
+        let entries = self.engine.entries(self.group, start..end, u64::MAX)?;
+        let found = start + entries.len() as u64;
+        if found < end {
+            return Err(StorageError::Missing {
+                group: self.group,
+                index: found,
+                offset: Offset::ZERO,
+            });
+        }
+        Ok(entries)
     }
 
     /// The facts of an entry that the log has.

@@ -315,7 +315,7 @@ pub(super) static SETTINGS: &[Setting] = &[
         default: "256MiB",
         help: "Below this many free bytes of the disk no records are taken (STORAGE_FULL); all \
                else goes on",
-        field: Field::Size(MIB, TIB, |s| &mut s.storage.free_space_floor),
+        field: Field::Size(16 * MIB, TIB, |s| &mut s.storage.free_space_floor),
     },
     Setting {
         key: "memory.append_budget",

@@ -5,64 +5,39 @@
 //! synced, which is the moment from which the chunks are part of their logs; only then are journal
 //! files used again, and files removed that nothing refers to any more.
 
-use ropewalk_core::GroupId;
-
 use super::core::Core;
 use super::index::Changes;
 use super::keys::Key;
-use super::state::{Gone, Log, State};
-use super::values::{self, ChunkValue, SegmentValue};
+use super::segments::Unsynced;
+use super::snapshot::{Snapshot, Stored};
+use super::values::ChunkValue;
 use super::work::{Checkpoints, Sweep, Work};
-use super::writes;
-use crate::engine::{GroupWrite, Result};
+use crate::engine::Result;
 
 /// The most keys that one step of a sweep removes.
 const SWEEP_KEYS: usize = 4_096;
-
-/// A log that changed, and its chunks that come into the index.
-struct Changed {
-    group: GroupId,
-    number: u64,
-    chunks: Vec<(u64, ChunkValue)>,
-}
-
-/// What is to come into the index, as it was at one moment.
-struct Snapshot {
-    lsn: u64,
-    changes: Changes,
-    /// Entries that are in no chunk: they stand in the checkpoint as a journal would hold them.
-    pending: Vec<u8>,
-    logs: Vec<Changed>,
-    dropped: Vec<(u64, u64)>,
-    gone: Vec<Gone>,
-    sweeps: Vec<(u64, Sweep)>,
-}
+/// What comes into the index is written to its redo file once, and to its store a few times.
+const INDEX_FACTOR: u64 = 4;
 
 impl Core {
     /// Makes a checkpoint of all that was written so far; or none, and says so, when the disk has
     /// no room for it.
     pub(super) fn checkpoint(&self, checkpoints: &mut Checkpoints) -> Result<bool> {
-        let written = self.journal.written();
-        let (mut snapshot, mut unsynced) = {
-            let mut work = self.work();
-            if !self.make_room(&mut work)? {
-                return Ok(false);
-            }
-            let has_room = self.try_drain(&mut work, true)?;
-            // Without room it is worth the trouble only where it gives some back.
-            if !has_room && !self.state().has_garbage {
-                return Ok(false);
-            }
-            (snapshot(&mut self.state_mut()), std::mem::take(&mut work.unsynced))
-        };
+        let done = self.try_checkpoint(checkpoints)?;
+        self.journal.set_stuck(!done);
+        Ok(done)
+    }
+
+    fn try_checkpoint(&self, checkpoints: &mut Checkpoints) -> Result<bool> {
+        let Some((snapshot, mut unsynced)) = self.prepared(checkpoints)? else { return Ok(false) };
         tracing::debug!(target: super::MOMENTS, lsn = snapshot.lsn, "checkpoint begins");
         self.files.sync(&mut unsynced)?;
         tracing::debug!(target: super::MOMENTS, lsn = snapshot.lsn, "checkpoint synced");
-        self.index.checkpoint(snapshot.lsn, &snapshot.changes, &snapshot.pending)?;
+        self.index.checkpoint(snapshot.lsn, &snapshot.changes, &snapshot.pending())?;
         tracing::debug!(target: super::MOMENTS, lsn = snapshot.lsn, "index flushed");
-        self.forget_stored(&mut snapshot);
+        self.forget_stored(&snapshot);
         self.journal.recycle(snapshot.lsn)?;
-        self.checkpointed(checkpoints, written);
+        self.checkpointed(checkpoints, snapshot.written);
         // Whoever drains must not have one of these logs in hand.
         let mut work = self.work();
         for id in snapshot.dropped {
@@ -75,15 +50,45 @@ impl Core {
         Ok(true)
     }
 
-    /// Whether the disk has room for what a checkpoint writes. If it has not, files go first that
-    /// the index still knows: what trimmed or deleted them is in the journal, durably.
-    fn make_room(&self, work: &mut Work) -> Result<bool> {
-        let has_room =
-            || Ok(self.disk.free_bytes(self.files.dir())? >= self.options.checkpoint_room);
-        if has_room()? {
+    /// A snapshot that the disk has room for, with all that can be written out of it in chunks. One
+    /// that it has no room for is kept until it has.
+    fn prepared(&self, checkpoints: &mut Checkpoints) -> Result<Option<(Snapshot, Unsynced)>> {
+        let mut work = self.work();
+        let kept = checkpoints.kept.take();
+        if !self.make_room(kept.as_ref(), &mut work, 0)? {
+            checkpoints.kept = kept;
+            return Ok(None);
+        }
+        let mut snapshot =
+            kept.unwrap_or_else(|| Snapshot::take(&mut self.state_mut(), self.journal.written()));
+        let written = snapshot.write_out(
+            |job| self.write_chunks(job, &mut work),
+            |job, done| self.take_drained(job, done),
+        );
+        let has_room = self.has_drained(written)?;
+        // Without room it is worth the trouble only where it gives some back; and what was written
+        // out may have taken what it needs.
+        let is_worth_it = has_room || snapshot.gives_back();
+        if !is_worth_it || !self.make_room(Some(&snapshot), &mut work, snapshot.bytes())? {
+            checkpoints.kept = Some(snapshot);
+            return Ok(None);
+        }
+        Ok(Some((snapshot, std::mem::take(&mut work.unsynced))))
+    }
+
+    /// Whether the disk has room for bytes that come into the index.
+    fn has_room_for_index(&self, bytes: u64) -> Result<bool> {
+        let needed = self.options.checkpoint_room + INDEX_FACTOR * bytes;
+        Ok(self.disk.free_bytes(self.files.dir())? >= needed)
+    }
+
+    /// Whether the disk has room for what a checkpoint brings into the index. If it has not, files
+    /// go first that the index still knows: what trimmed or deleted them is in the journal, durably.
+    fn make_room(&self, kept: Option<&Snapshot>, work: &mut Work, bytes: u64) -> Result<bool> {
+        if self.has_room_for_index(bytes)? {
             return Ok(true);
         }
-        let (logs, files) = {
+        let (mut logs, mut files) = {
             let state = self.state();
             let logs: Vec<u64> = state.gone.iter().map(|gone| gone.log).collect();
             let mut files = Vec::new();
@@ -92,27 +97,34 @@ impl Core {
             }
             (logs, files)
         };
+        if let Some(kept) = kept {
+            logs.extend(kept.gone.iter().map(|gone| gone.log));
+            files.extend(&kept.expendable);
+        }
         for log in logs {
             self.files.remove_log(log, &mut work.unsynced)?;
         }
         for file in files {
             self.files.remove(file, &mut work.unsynced)?;
         }
-        has_room()
+        self.has_room_for_index(bytes)
     }
 
     /// What the index has now need not be kept in memory. A chunk that was replaced meanwhile by
     /// one that holds more stays.
-    fn forget_stored(&self, snapshot: &mut Snapshot) {
+    fn forget_stored(&self, snapshot: &Snapshot) {
         let mut state = self.state_mut();
-        for Changed { group, number, chunks } in std::mem::take(&mut snapshot.logs) {
-            let log = state.logs.get_mut(&group).filter(|log| log.number == number);
-            let Some(log) = log else { continue };
+        for Stored { group, log, chunks, segments } in &snapshot.stored {
+            let found = state.logs.get_mut(group).filter(|found| found.number == *log);
+            let Some(log) = found else { continue };
             log.flushing.clear();
             for (first, chunk) in chunks {
-                if log.chunks.get(&first) == Some(&chunk) {
-                    log.chunks.remove(&first);
+                if log.chunks.get(first) == Some(chunk) {
+                    log.chunks.remove(first);
                 }
+            }
+            for (number, bytes) in segments {
+                log.segment_stored(*number, *bytes);
             }
         }
     }
@@ -147,80 +159,15 @@ impl Core {
             }
         }
         if !changes.is_empty() {
+            let bytes: usize = changes.keys().map(|key| 2 * key.len()).sum();
+            if !self.has_room_for_index(bytes as u64)? {
+                return Ok(false);
+            }
             self.index.sweep(&changes)?;
         }
         if done {
             checkpoints.sweeps.remove(&log);
         }
         Ok(!checkpoints.sweeps.is_empty())
-    }
-}
-
-fn snapshot(state: &mut State) -> Snapshot {
-    let mut snapshot = Snapshot {
-        lsn: state.lsn,
-        changes: Changes::new(),
-        pending: Vec::new(),
-        logs: Vec::new(),
-        dropped: Vec::new(),
-        gone: std::mem::take(&mut state.gone),
-        sweeps: Vec::new(),
-    };
-    for gone in &snapshot.gone {
-        snapshot.changes.insert(Key::Group(gone.group).encode(), None);
-        let key = Key::Deleted(gone.log).encode();
-        let value = values::encode_deleted(&key);
-        snapshot.changes.insert(key, Some(value));
-        for number in &gone.segments {
-            snapshot.changes.insert(Key::Segment(gone.log, *number).encode(), None);
-        }
-        snapshot.sweeps.push((gone.log, Sweep::All));
-    }
-    for group in std::mem::take(&mut state.dirty) {
-        let Some(log) = state.logs.get_mut(&group) else { continue };
-        let key = Key::Group(group).encode();
-        let value = log.value().encode(&key);
-        snapshot.changes.insert(key, Some(value));
-        take_log(log, &mut snapshot);
-        let chunks = log.chunks.iter().map(|(first, chunk)| (*first, chunk.clone())).collect();
-        snapshot.logs.push(Changed { group, number: log.number, chunks });
-    }
-    for group in &state.holding {
-        let Some(log) = state.logs.get(group) else { continue };
-        let append = log.held_from(0).cloned().collect();
-        let write = GroupWrite { append, ..GroupWrite::new(*group) };
-        writes::put_write(&mut snapshot.pending, &write);
-    }
-    state.has_garbage = false;
-    snapshot
-}
-
-/// What changed of a log.
-fn take_log(log: &mut Log, snapshot: &mut Snapshot) {
-    for segment in log.drop_segments() {
-        snapshot.changes.insert(Key::Segment(log.number, segment.number).encode(), None);
-        snapshot.dropped.push((log.number, segment.number));
-    }
-    log.flushing = std::mem::take(&mut log.rows);
-    for (row, value) in &log.flushing {
-        let key = Key::Row(log.number, row.clone()).encode();
-        let value = value.as_ref().map(|value| values::encode_row(&key, value));
-        snapshot.changes.insert(key, value);
-    }
-    for (first, chunk) in &log.chunks {
-        let key = Key::Chunk(log.number, *first).encode();
-        let value = chunk.encode(&key);
-        snapshot.changes.insert(key, Some(value));
-    }
-    for segment in log.segments.iter_mut().filter(|s| s.bytes != s.stored_bytes) {
-        segment.stored_bytes = segment.bytes;
-        let value = SegmentValue { base_index: segment.base_index, bytes: segment.bytes };
-        let key = Key::Segment(log.number, segment.number).encode();
-        let value = value.encode(&key);
-        snapshot.changes.insert(key, Some(value));
-    }
-    if log.start.index > log.swept {
-        log.swept = log.start.index;
-        snapshot.sweeps.push((log.number, Sweep::UpTo(log.start.index)));
     }
 }

@@ -43,6 +43,9 @@ pub(super) struct Core {
     pub(super) checkpointed: AtomicU64,
     /// There is room for records on the disk.
     pub(super) room: AtomicBool,
+    /// The last drain was told that there is no room. What the disk says of its free bytes is not
+    /// all: there are quotas, and inodes.
+    pub(super) is_refused: AtomicBool,
     failed: AtomicBool,
     failure: Mutex<Option<StorageError>>,
 }
@@ -86,6 +89,7 @@ impl Core {
             drained_lock: Mutex::new(()),
             checkpointed: AtomicU64::new(0),
             room: AtomicBool::new(true),
+            is_refused: AtomicBool::new(false),
             failed: AtomicBool::new(false),
             failure: Mutex::new(None),
         }

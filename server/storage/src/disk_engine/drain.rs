@@ -11,11 +11,11 @@ use super::chunk;
 use super::core::Core;
 use super::keys::Key;
 use super::segments::FileId;
-use super::state::{Segment, State};
+use super::state::{Log, Segment, State};
 use super::values::{ChunkValue, MAX_INLINE_BYTES, Place};
 use super::work::Work;
 use crate::disk::BLOCK;
-use crate::engine::{LogEntry, Result};
+use crate::engine::{EntryMeta, LogEntry, Result};
 
 /// A chunk has at most this many entries, so that finding one of them in it stays cheap.
 const MAX_ENTRIES: usize = 4_096;
@@ -23,19 +23,39 @@ const MAX_ENTRIES: usize = 4_096;
 const KEPT_BYTES: usize = 4 * 1024 * 1024;
 
 /// Committed entries of a log, on their way into chunks.
-struct Job {
-    group: GroupId,
-    log: u64,
-    entries: Vec<LogEntry>,
+pub(super) struct Job {
+    pub(super) group: GroupId,
+    pub(super) log: u64,
+    pub(super) entries: Vec<LogEntry>,
     segment: Option<Segment>,
     next_segment: u64,
     start: u64,
 }
 
+impl Job {
+    /// All of a log that can be written out, if there is anything.
+    pub(super) fn of(group: GroupId, log: &Log) -> Option<Self> {
+        (log.drainable_bytes > 0).then(|| Self {
+            group,
+            log: log.number,
+            entries: log.drainable().cloned().collect(),
+            segment: log.open_segment(),
+            next_segment: log.next_segment,
+            start: log.start.index,
+        })
+    }
+
+    /// The last of the entries.
+    pub(super) fn last(&self) -> Option<(u64, EntryMeta)> {
+        self.entries.last().map(|entry| (entry.index, entry.meta))
+    }
+}
+
 /// What became of them.
-struct Done {
-    chunks: Vec<(u64, ChunkValue)>,
-    segments: Vec<Segment>,
+pub(super) struct Done {
+    pub(super) chunks: Vec<(u64, ChunkValue)>,
+    /// The files that they are in, and the one that was open before.
+    pub(super) segments: Vec<Segment>,
     next_segment: u64,
 }
 
@@ -62,14 +82,8 @@ impl Core {
         let groups: Vec<GroupId> = self.state().holding.iter().copied().collect();
         for group in groups {
             let Some(job) = self.job(group, all) else { continue };
-            let last = job.entries.last().map(|entry| entry.meta);
             let done = self.write_chunks(&job, work)?;
-            let mut state = self.state_mut();
-            let Some(last) = last else { continue };
-            take_segments(&mut state, &job, &done);
-            state.drained(job.group, job.log, done.chunks, last);
-            drop(state);
-            self.notify_drained();
+            self.take_drained(&job, done);
         }
         Ok(())
     }
@@ -77,21 +91,22 @@ impl Core {
     fn job(&self, group: GroupId, all: bool) -> Option<Job> {
         let state = self.state();
         let log = state.logs.get(&group)?;
-        let bytes = log.drainable_bytes;
-        if bytes == 0 || (!all && bytes < self.options.drain_bytes) {
-            return None;
-        }
-        Some(Job {
-            group,
-            log: log.number,
-            entries: log.drainable().cloned().collect(),
-            segment: log.open_segment(),
-            next_segment: log.next_segment,
-            start: log.start.index,
-        })
+        let is_enough = all || log.drainable_bytes >= self.options.drain_bytes;
+        is_enough.then(|| Job::of(group, log)).flatten()
     }
 
-    fn write_chunks(&self, job: &Job, work: &mut Work) -> Result<Done> {
+    /// What was written out need not be kept in memory.
+    pub(super) fn take_drained(&self, job: &Job, done: Done) {
+        let mut state = self.state_mut();
+        if let Some((_, last)) = job.last() {
+            take_segments(&mut state, job, &done);
+            state.drained(job.group, job.log, done.chunks, last);
+        }
+        drop(state);
+        self.notify_drained();
+    }
+
+    pub(super) fn write_chunks(&self, job: &Job, work: &mut Work) -> Result<Done> {
         let mut done = Done {
             chunks: Vec::new(),
             segments: job.segment.into_iter().collect(),
@@ -207,6 +222,11 @@ fn parts(entries: &[LogEntry], chunk_bytes: usize) -> Vec<&[LogEntry]> {
 
 fn take_segments(state: &mut State, job: &Job, done: &Done) {
     let Some(log) = state.logs.get_mut(&job.group).filter(|log| log.number == job.log) else {
+        // It went meanwhile. What was written is to go with it.
+        let gone = state.gone.iter_mut().find(|gone| gone.log == job.log);
+        gone.into_iter().for_each(|gone| {
+            gone.segments.extend(done.segments.iter().map(|segment| segment.number));
+        });
         return;
     };
     log.next_segment = done.next_segment;

@@ -98,6 +98,11 @@ impl Index {
         open::open(disk, dir, stores, fresh_directory, roll_bytes)
     }
 
+    /// Whether a directory holds an index, whole or not.
+    pub(crate) fn is_in(disk: &dyn Disk, dir: &Path, stores: &dyn Stores) -> bool {
+        disk.exists(&redo::path(dir)) || stores.exists()
+    }
+
     fn new(disk: Arc<dyn Disk>, dir: &Path, store: Box<dyn Store>, writer: Writer) -> Self {
         Self {
             disk,

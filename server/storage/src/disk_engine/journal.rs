@@ -9,8 +9,9 @@
 //! hold.
 
 use std::collections::VecDeque;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 
 use super::core::has_failed;
@@ -18,6 +19,7 @@ use super::frame::{FrameBuffer, Head, Kind, MAX_PAYLOAD_BYTES, frame_bytes};
 use super::options::Options;
 use crate::disk::{Disk, DiskFile, Mode};
 use crate::engine::{Result, StorageError};
+use crate::files::io_error;
 
 pub(super) mod recovery;
 
@@ -50,6 +52,8 @@ struct Ring {
     waiting: bool,
     /// The engine has failed: nobody waits any more.
     ended: bool,
+    /// Nobody waits any more for what may never come: room on a full disk.
+    impatient: bool,
 }
 
 /// What only the writer needs.
@@ -76,8 +80,12 @@ pub(super) struct Journal {
     written: AtomicU64,
     /// How full the current file is, in bytes from the end.
     left: AtomicU64,
-    /// The bytes of the disk that may be taken for more files.
+    /// The bytes of the disk that may be taken for more files, and those that may be taken for the
+    /// smallest ones: records are refused before the disk is full, and what then goes on needs few.
     room: AtomicU64,
+    reserve: AtomicU64,
+    /// The last checkpoint could not be made, as the disk has no room for it.
+    stuck: AtomicBool,
 }
 
 impl Journal {
@@ -153,11 +161,17 @@ impl Journal {
             }
             let size = self.next_size(&ring).max(length);
             // A frame that no file can hold gets one of its own, whatever the bound.
-            let may_wait = self.options.background && !ring.full.is_empty();
-            let fits = ring.total + size <= self.options.journal_bytes
-                && size <= self.room.load(Ordering::Relaxed);
+            let has_room = self.has_room(size);
+            let may_wait = self.options.background && (!ring.full.is_empty() || !has_room);
+            let fits = ring.total + size <= self.options.journal_bytes && has_room;
             if fits || !may_wait {
-                return self.create(ring, size, false);
+                // Where there is little room, its blocks are to be there before it is written to.
+                let blank = size <= self.options.first_file_bytes;
+                return self.create(ring, size, blank);
+            }
+            if ring.impatient && self.is_stuck() && !has_room {
+                let source = io::Error::from(io::ErrorKind::StorageFull);
+                return Err(io_error("write to", &self.dir, source));
             }
             ring.waiting = true;
             ring = self.recycled.wait(ring).expect("no holder of the ring panics");
@@ -167,7 +181,16 @@ impl Journal {
 
     fn next_size(&self, ring: &Ring) -> u64 {
         let grown = ring.largest.saturating_mul(GROWTH);
-        grown.clamp(self.options.first_file_bytes, self.options.last_file_bytes)
+        let size = grown.clamp(self.options.first_file_bytes, self.options.last_file_bytes);
+        let is_scarce = size > self.room.load(Ordering::Relaxed);
+        if is_scarce { self.options.first_file_bytes } else { size }
+    }
+
+    /// Whether the disk has room for a file.
+    fn has_room(&self, size: u64) -> bool {
+        let is_small = size <= self.options.first_file_bytes;
+        let room = if is_small { &self.reserve } else { &self.room };
+        size <= room.load(Ordering::Relaxed)
     }
 
     fn create(&self, mut ring: MutexGuard<'_, Ring>, size: u64, blank: bool) -> Result<Slot> {
@@ -184,18 +207,45 @@ impl Journal {
         slot
     }
 
-    /// The disk has this many bytes that it may take for more files.
-    pub(super) fn set_room(&self, room: u64) {
+    /// The disk has this many bytes that it may take for more files, and for the smallest ones.
+    pub(super) fn set_room(&self, room: u64, reserve: u64) {
         self.room.store(room, Ordering::Relaxed);
+        self.reserve.store(reserve, Ordering::Relaxed);
+        if self.ring().waiting {
+            self.recycled.notify_all();
+        }
+    }
+
+    /// Whether the last checkpoint could not be made, as the disk has no room for it.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.stuck.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_stuck(&self, stuck: bool) {
+        self.stuck.store(stuck, Ordering::Relaxed);
+        if stuck && self.ring().waiting {
+            self.recycled.notify_all();
+        }
+    }
+
+    /// From now on a write that would wait for room on a full disk fails.
+    pub(super) fn lose_patience(&self) {
+        self.ring().impatient = true;
+        self.recycled.notify_all();
+    }
+
+    /// The bytes that can be written before a file must be made or become free.
+    pub(super) fn bytes_left(&self) -> u64 {
+        let free: u64 = self.ring().free.iter().map(|slot| slot.capacity).sum();
+        free + self.left.load(Ordering::Relaxed)
     }
 
     /// Makes the next file before it is needed, if it soon will be and the disk has room.
     pub(super) fn prepare(&self) -> Result<()> {
-        let room = self.room.load(Ordering::Relaxed);
         let ring = self.ring();
         let size = self.next_size(&ring);
         let soon = self.left.load(Ordering::Relaxed) < ring.largest / 2;
-        let fits = ring.total + size <= self.options.journal_bytes && size < room;
+        let fits = ring.total + size <= self.options.journal_bytes && self.has_room(size);
         if !soon || !fits || !ring.free.is_empty() {
             return Ok(());
         }
@@ -255,8 +305,7 @@ impl Journal {
     pub(super) fn is_tight(&self) -> bool {
         let ring = self.ring();
         let size = self.next_size(&ring);
-        let fits = ring.total + size <= self.options.journal_bytes
-            && size <= self.room.load(Ordering::Relaxed);
+        let fits = ring.total + size <= self.options.journal_bytes && self.has_room(size);
         ring.waiting || (ring.free.is_empty() && !fits)
     }
 

@@ -208,19 +208,31 @@ impl Core {
         fresh: Option<(u64, ChunkValue)>,
         index: u64,
     ) -> Result<Option<(u64, Arc<Vec<LogEntry>>)>> {
-        let Some((first, chunk)) = self.chunk_value(group, log, fresh, index)? else {
+        let found = self.chunk_value(group, log, fresh, index);
+        let Some((first, chunk)) = found.map_err(|error| self.placed(error, log, index))? else {
             return Ok(None);
         };
         match self.read_chunk(group, log, first, &chunk) {
             Ok(entries) => Ok(Some((first, entries))),
             Err(_) if !self.still_holds(group, log, index) => Ok(None),
-            Err(StorageError::Corrupt { what, path, detail, .. }) => {
-                let offset = Some(self.offset_before(log, first));
+            Err(StorageError::Corrupt { offset, what, path, detail }) => {
                 let end = chunk.end_offset;
                 let detail = format!("{detail}; records from offset {end} on are not concerned");
-                Err(StorageError::Corrupt { offset, what, path, detail })
+                let error = StorageError::Corrupt { offset, what, path, detail };
+                Err(self.placed(error, log, first))
             }
             Err(error) => Err(error),
+        }
+    }
+
+    /// Damage, with the offset from which on it can be met.
+    fn placed(&self, error: StorageError, log: u64, index: u64) -> StorageError {
+        match error {
+            StorageError::Corrupt { offset: None, what, path, detail } => {
+                let offset = Some(self.offset_before(log, index));
+                StorageError::Corrupt { offset, what, path, detail }
+            }
+            error => error,
         }
     }
 
@@ -311,7 +323,9 @@ impl Core {
             error if is_missing(&error) => self.bad_chunk(group, id, at, "the file is missing"),
             error => error,
         })?;
-        let read = file.read_at(&mut buffer, at)?;
+        // A disk says of damage that it cannot read it. That is a chunk's matter, not the broker's.
+        let unread = |error: StorageError| self.bad_chunk(group, id, at, &error.to_string());
+        let read = file.read_at(&mut buffer, at).map_err(unread)?;
         buffer.truncate(read);
         let is_other = buffer.len() < bytes as usize || chunk::crc(&buffer) != crc;
         let decoded = chunk::decode(&Bytes::from(buffer), log, first);

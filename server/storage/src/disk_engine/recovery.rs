@@ -14,6 +14,7 @@ use ropewalk_core::GroupId;
 use super::core::Core;
 use super::index::{Index, Opened, Stores};
 use super::journal::Journal;
+use super::journal::recovery::size_bytes;
 use super::keys::Key;
 use super::options::Options;
 use super::segments::{FileId, SegmentFiles};
@@ -37,6 +38,9 @@ pub(super) fn open(
 ) -> Result<Core> {
     let (journal_dir, segments_dir) = (dir.join("journal"), dir.join("segments"));
     let (index_dir, roll_bytes) = (dir.join("index"), options.redo_bytes);
+    if !Index::is_in(disk.as_ref(), &index_dir, stores) {
+        refuse_orphans(disk.as_ref(), &index_dir, [&journal_dir, &segments_dir])?;
+    }
     let opened = Index::open(Arc::clone(disk), &index_dir, stores, fresh_directory, roll_bytes)?;
     if let Some(why) = &opened.rebuilt {
         tracing::warn!(dir = %dir.display(), %why, "a part of the index was made anew");
@@ -48,7 +52,8 @@ pub(super) fn open(
     }
     disk.sync_dir(dir)?;
     // A small disk is for records first.
-    let room = (disk.free_bytes(dir)? / JOURNAL_PART).max(2 * options.first_file_bytes);
+    let free = disk.free_bytes(dir)? + size_bytes(disk.as_ref(), &journal_dir)?;
+    let room = (free / JOURNAL_PART).max(2 * options.first_file_bytes);
     let options = Options { journal_bytes: options.journal_bytes.min(room), ..options };
     let files = SegmentFiles::new(Arc::clone(disk), segments_dir);
     let Opened { index, checkpoint, directory, pending, .. } = opened;
@@ -89,6 +94,25 @@ pub(super) fn open(
     drop(checkpoints);
     core.look_for_room()?;
     Ok(core)
+}
+
+/// Refuses to begin a new index beside what only another one knows: all of it would go as left over.
+/// The index is durable before anything is written beside it, so no crash leaves that.
+fn refuse_orphans(disk: &dyn Disk, index: &Path, others: [&Path; 2]) -> Result<()> {
+    for other in others {
+        if disk.exists(other) && !disk.list(other)?.is_empty() {
+            return Err(StorageError::Corrupt {
+                offset: None,
+                what: "index: it is missing".to_owned(),
+                path: index.to_owned(),
+                detail: format!(
+                    "{} holds what belongs to it; restore the whole data directory from a copy",
+                    other.display()
+                ),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// The state while the journal is replayed.

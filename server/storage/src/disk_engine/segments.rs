@@ -12,7 +12,7 @@ use crate::disk::{BLOCK, Disk, DiskFile, Mode};
 use crate::engine::{Result, StorageError};
 
 /// The most files that stay open for readers and the writer.
-const MAX_OPEN: usize = 512;
+pub(super) const MAX_OPEN: usize = 512;
 /// Up to this many files and directories are synced one by one; more of them all together.
 const MAX_SINGLE_SYNCS: usize = 8;
 
@@ -33,6 +33,25 @@ struct Open {
     unbuffered: BTreeMap<FileId, Arc<dyn DiskFile>>,
     /// In the order in which they were opened: the first leave first.
     order: VecDeque<FileId>,
+}
+
+impl Open {
+    /// Files that were removed are open no longer.
+    fn forget(&mut self, is_gone: impl Fn(FileId) -> bool) {
+        self.files.retain(|id, _| !is_gone(*id));
+        self.unbuffered.retain(|id, _| !is_gone(*id));
+        self.order.retain(|id| !is_gone(*id));
+    }
+
+    fn keep(&mut self, id: FileId, file: Arc<dyn DiskFile>) {
+        self.files.insert(id, file);
+        self.order.push_back(id);
+        while self.order.len() > MAX_OPEN {
+            if let Some(oldest) = self.order.pop_front() {
+                self.files.remove(&oldest);
+            }
+        }
+    }
 }
 
 /// Whether bytes can be written past the cache.
@@ -93,7 +112,7 @@ impl SegmentFiles {
         let file = self.disk.open(&self.path(id), Mode::Create)?;
         unsynced.logs.insert(id.0);
         unsynced.files.insert(id);
-        self.keep(id, file);
+        self.open().keep(id, file);
         Ok(())
     }
 
@@ -125,11 +144,11 @@ impl SegmentFiles {
 
     /// A file that exists, for writes past the cache.
     fn unbuffered(&self, id: FileId) -> Result<Arc<dyn DiskFile>> {
-        if let Some(file) = self.open().unbuffered.get(&id) {
+        let mut open = self.open();
+        if let Some(file) = open.unbuffered.get(&id) {
             return Ok(Arc::clone(file));
         }
         let file = self.disk.open(&self.path(id), Mode::Unbuffered)?;
-        let mut open = self.open();
         while open.unbuffered.len() >= MAX_OPEN {
             open.unbuffered.pop_first();
         }
@@ -139,11 +158,13 @@ impl SegmentFiles {
 
     /// A file that exists.
     pub(super) fn get(&self, id: FileId) -> Result<Arc<dyn DiskFile>> {
-        if let Some(file) = self.open().files.get(&id) {
+        let mut open = self.open();
+        if let Some(file) = open.files.get(&id) {
             return Ok(Arc::clone(file));
         }
+        // Under the lock: a file that is removed meanwhile must not stay open here, with its space.
         let file = self.disk.open(&self.path(id), Mode::Write)?;
-        self.keep(id, Arc::clone(&file));
+        open.keep(id, Arc::clone(&file));
         Ok(file)
     }
 
@@ -170,33 +191,18 @@ impl SegmentFiles {
     /// Removes a file. Who reads it can go on.
     pub(super) fn remove(&self, id: FileId, unsynced: &mut Unsynced) -> Result<()> {
         unsynced.files.remove(&id);
-        self.forget(|of| of == id);
-        self.disk.remove(&self.path(id))
+        self.disk.remove(&self.path(id))?;
+        self.open().forget(|of| of == id);
+        Ok(())
     }
 
     /// Removes a log's directory with all its files.
     pub(super) fn remove_log(&self, log: u64, unsynced: &mut Unsynced) -> Result<()> {
         unsynced.files.retain(|(of, _)| *of != log);
         unsynced.logs.remove(&log);
-        self.forget(|(of, _)| of == log);
-        self.disk.remove_dir(&self.log_dir(log))
-    }
-
-    fn forget(&self, is_gone: impl Fn(FileId) -> bool) {
-        let mut open = self.open();
-        open.files.retain(|id, _| !is_gone(*id));
-        open.unbuffered.retain(|id, _| !is_gone(*id));
-    }
-
-    fn keep(&self, id: FileId, file: Arc<dyn DiskFile>) {
-        let mut open = self.open();
-        open.files.insert(id, file);
-        open.order.push_back(id);
-        while open.order.len() > MAX_OPEN {
-            if let Some(oldest) = open.order.pop_front() {
-                open.files.remove(&oldest);
-            }
-        }
+        self.disk.remove_dir(&self.log_dir(log))?;
+        self.open().forget(|(of, _)| of == log);
+        Ok(())
     }
 
     fn open(&self) -> MutexGuard<'_, Open> {

@@ -220,6 +220,13 @@ impl Log {
         pairs.take_while(move |(_, next)| is_gone(next)).map(|(segment, _)| segment)
     }
 
+    /// The index has this much of a file.
+    pub(super) fn segment_stored(&mut self, number: u64, bytes: u64) {
+        if let Some(segment) = self.segments.iter_mut().find(|of| of.number == number) {
+            segment.stored_bytes = bytes;
+        }
+    }
+
     /// The file that is written to; none when nothing is left of it.
     pub(super) fn open_segment(&self) -> Option<Segment> {
         let is_left = self.droppable().count() < self.segments.len();
@@ -326,7 +333,7 @@ impl State {
         let (grown, shrunk) = log.apply(write, change);
         self.held_bytes = self.held_bytes + grown - shrunk;
         self.drainable_bytes = self.drainable_bytes + log.drainable_bytes - drainable;
-        self.has_garbage |= write.start.is_some();
+        self.has_garbage |= write.start.is_some() && write.create.is_none();
         if log.entries.is_empty() {
             self.holding.remove(&write.group);
         } else {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::core::Core;
 use super::segments::Unsynced;
+use super::snapshot::Snapshot;
 use crate::engine::Result;
 
 /// How often a thread looks what there is to do when nobody wakes it.
@@ -28,10 +29,12 @@ pub(super) struct Work {
 }
 
 /// What only the one who makes checkpoints knows.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Checkpoints {
     /// Logs of which chunks up to an index are garbage; all that belongs to a log that is gone.
     pub(super) sweeps: BTreeMap<u64, Sweep>,
+    /// What could not be brought into the index yet, as the disk has no room for it.
+    pub(super) kept: Option<Snapshot>,
     /// Ticks since the last one.
     ticks: u32,
 }
@@ -94,10 +97,13 @@ impl Core {
 
     /// Writes out what waits in memory, if it is enough.
     pub(super) fn drain_step(&self) -> Result<()> {
+        let mut work = self.work();
+        if self.is_refused.load(Ordering::Relaxed) {
+            self.try_drain(&mut work, true)?;
+        }
         // Each time: under load no tick passes, and it is then that a disk fills up.
         self.look_for_room()?;
         let step = self.options.memory_bytes / 8;
-        let mut work = self.work();
         let held = self.state().held_bytes;
         // A look at all logs is worth it when there is some more since the last one.
         if held > step && (held > 4 * step || held > work.left + step / 2 || held < work.left) {
@@ -113,13 +119,24 @@ impl Core {
     /// Drains, as far as the disk has room. What could not be written stays in memory and journal:
     /// nothing is lost by it. Returns whether there was room.
     pub(super) fn try_drain(&self, work: &mut Work, all: bool) -> Result<bool> {
-        match self.drain(work, all) {
+        let drained = self.drain(work, all);
+        self.has_drained(drained)
+    }
+
+    /// Whether there was room for what was to be written out.
+    pub(super) fn has_drained(&self, drained: Result<()>) -> Result<bool> {
+        match drained {
             Err(error) if error.is_no_space() => {
+                self.is_refused.store(true, Ordering::Relaxed);
                 self.room.store(false, Ordering::Relaxed);
                 self.notify_drained();
                 Ok(false)
             }
-            done => done.map(|()| true),
+            done => {
+                done?;
+                self.is_refused.store(false, Ordering::Relaxed);
+                Ok(true)
+            }
         }
     }
 
@@ -140,6 +157,9 @@ impl Core {
         let is_large =
             written >= self.options.checkpoint_bytes() || (written > 0 && self.journal.is_tight());
         let state = self.state();
+        if checkpoints.kept.is_some() {
+            return true;
+        }
         let is_dirty = !state.dirty.is_empty() || !state.gone.is_empty();
         is_dirty && (is_large || state.has_garbage || checkpoints.ticks >= CHECKPOINT_TICKS)
     }
@@ -170,8 +190,10 @@ impl Core {
     pub(super) fn look_for_room(&self) -> Result<()> {
         let held = self.state().held_bytes;
         let left = self.disk.free_bytes(self.files.dir())?.saturating_sub(held);
-        let has_room = left >= self.options.free_floor;
-        self.journal.set_room(left.saturating_sub(self.options.free_floor));
+        let is_refused = self.is_refused.load(Ordering::Relaxed);
+        let has_room = left >= self.options.free_floor && !is_refused;
+        let above_floor = left.saturating_sub(self.options.free_floor);
+        self.journal.set_room(above_floor, left.saturating_sub(self.options.checkpoint_room));
         if self.room.swap(has_room, Ordering::Relaxed) != has_room {
             if has_room {
                 tracing::info!("the disk has room again: records are taken");

@@ -30,6 +30,13 @@ const PARTITIONS: i32 = 2;
 const FILL_WITHIN: Duration = Duration::from_secs(60);
 /// How long produce may be refused after there is room again.
 const WORKS_WITHIN: Duration = Duration::from_secs(10);
+/// What somebody else leaves of the disk: as much as one checkpoint may take, too little for one,
+/// nothing.
+const LEFT: [u64; 4] = [24 << 20, 12 << 20, 6 << 20, 0];
+/// Longer than the broker waits between checkpoints, however little there is to write.
+const CHECKPOINTED: Duration = Duration::from_secs(7);
+/// How long a broker may take to end.
+const ENDS_WITHIN: Duration = Duration::from_secs(20);
 /// A topic that is small and stays.
 const SIDE: &str = "side";
 
@@ -91,14 +98,15 @@ impl Disk {
             println!("cycle {cycle}: full after {took:.1?}, works {again:.1?} after {how} went");
         }
         self.not_a_byte_left(&stubs, &side, &topic).await?;
+        self.ends_when_told(&side).await?;
         self.broker.kill9().await?;
         self.broker.restart().await?;
         self.read_and_judge("after a kill", SIDE).await?;
         Ok(format!("{} values sent", self.values))
     }
 
-    /// Somebody else fills the disk to its last byte: the broker lives, commits go on, and what is
-    /// deleted makes room.
+    /// Somebody else fills the disk to its last byte, bit by bit: the broker lives, commits go on
+    /// until the journal has no more room for them, and what is deleted makes room.
     async fn not_a_byte_left(
         &mut self,
         stubs: &Stubs,
@@ -107,21 +115,69 @@ impl Disk {
     ) -> Result<(), ChaosError> {
         self.fill(CYCLES, topic).await?;
         let foreign = self.directory.join("foreign");
-        fill_up(&foreign)?;
-        // Longer than the broker waits between checkpoints, however little there is to write.
-        sleep(Duration::from_secs(7)).await;
-        self.goes_on(stubs, CYCLES).await?;
-        self.delete_topic(stubs, topic).await?;
-        sleep(Duration::from_secs(2)).await;
-        self.goes_on(stubs, CYCLES + 1).await?;
-        if let Some(status) = self.broker.try_exit_status()? {
-            return Err(ChaosError::broken(format!("the broker ended on a full disk: {status}")));
+        for left in LEFT {
+            fill_up(&foreign, left)?;
+            sleep(CHECKPOINTED).await;
+            self.goes_on(stubs, CYCLES).await?;
         }
-        std::fs::remove_file(&foreign)
-            .map_err(|error| ChaosError::broken(format!("removing a file: {error}")))?;
+        let commits = self.commit_until_refused(stubs).await?;
+        self.delete_topic(stubs, topic).await?;
+        sleep(CHECKPOINTED).await;
+        self.goes_on(stubs, CYCLES + 1).await?;
+        self.lives()?;
+        remove(&foreign)?;
         self.works_again(stubs, side, CYCLES).await?;
-        println!("not a byte left: lives, commits, deletes, and works again");
+        println!("not a byte left: lives, takes {commits} commits, deletes, and works again");
         Ok(())
+    }
+
+    /// A broker that has no room for anything ends when it is told to, and is whole afterwards.
+    async fn ends_when_told(&mut self, side: &Place) -> Result<(), ChaosError> {
+        let stubs = Stubs::connect(self.broker.address()).await?;
+        let topic = "last";
+        self.create(topic).await?;
+        self.fill(CYCLES + 1, topic).await?;
+        let foreign = self.directory.join("foreign");
+        fill_up(&foreign, 0)?;
+        sleep(CHECKPOINTED).await;
+        self.commit_until_refused(&stubs).await?;
+        let ended = self.broker.terminate().await?;
+        if ended.took > ENDS_WITHIN {
+            return Err(ChaosError::broken(format!("it took {:?} to end", ended.took)));
+        }
+        remove(&foreign)?;
+        self.broker.restart().await?;
+        self.read_and_judge("after it was told to end", topic).await?;
+        let stubs = Stubs::connect(self.broker.address()).await?;
+        self.works_again(&stubs, side, CYCLES + 1).await?;
+        println!("not a byte left: ends {:.1?} after it is told to", ended.took);
+        Ok(())
+    }
+
+    fn lives(&mut self) -> Result<(), ChaosError> {
+        match self.broker.try_exit_status()? {
+            None => Ok(()),
+            Some(status) => {
+                Err(ChaosError::broken(format!("the broker ended on a full disk: {status}")))
+            }
+        }
+    }
+
+    /// Commits until there is no more room for that either; gives how often.
+    async fn commit_until_refused(&mut self, stubs: &Stubs) -> Result<u32, ChaosError> {
+        let until = Instant::now() + FILL_WITHIN;
+        let mut count = 0;
+        while Instant::now() < until {
+            match self.commit(stubs, i64::from(count % 2)).await {
+                Ok(()) => count += 1,
+                Err(status) if is_full(&status) => {
+                    self.lives()?;
+                    return Ok(count);
+                }
+                Err(status) => return Err(ChaosError::refused("committing")(status)),
+            }
+        }
+        Err(ChaosError::broken(format!("{count} commits were taken without any room")))
     }
 
     async fn create(&self, topic: &str) -> Result<(), ChaosError> {
@@ -176,8 +232,12 @@ impl Disk {
 
     /// While it is full, offsets are committed; reads are checked beside.
     async fn goes_on(&self, stubs: &Stubs, cycle: u32) -> Result<(), ChaosError> {
+        let committed = self.commit(stubs, i64::from(cycle % 2)).await;
+        committed.map_err(ChaosError::refused("committing while the disk is full"))
+    }
+
+    async fn commit(&self, stubs: &Stubs, offset: i64) -> Result<(), Status> {
         let (group, place): (Arc<str>, _) = (COMMIT_GROUP.into(), Place::new(SIDE, 0));
-        let offset = i64::from(cycle % 2);
         let committed = v1::CommittedOffset {
             topic: SIDE.to_owned(),
             partition: 0,
@@ -188,9 +248,13 @@ impl Disk {
             v1::CommitOffsetRequest { group: group.to_string(), offsets: vec![committed] };
         let id = self.recorder.invoke(2, Call::Commit { group, place, offset });
         let answer = stubs.consumer().commit_offset(request).await;
-        answer.map_err(ChaosError::refused("committing while the disk is full"))?;
-        self.recorder.end(id, Outcome::Ok(Answer::Done));
-        Ok(())
+        let outcome = match &answer {
+            Ok(_) => Outcome::Ok(Answer::Done),
+            Err(status) if is_full(status) => Outcome::Fail(status.to_string()),
+            Err(status) => Outcome::Unknown(status.to_string()),
+        };
+        self.recorder.end(id, outcome);
+        answer.map(|_| ())
     }
 
     async fn read_and_judge(&self, what: &str, topic: &str) -> Result<(), ChaosError> {
@@ -251,10 +315,15 @@ impl Disk {
     }
 }
 
-/// Writes a file until the disk takes no more.
-fn fill_up(path: &Path) -> Result<(), ChaosError> {
+fn remove(path: &Path) -> Result<(), ChaosError> {
+    std::fs::remove_file(path)
+        .map_err(|error| ChaosError::broken(format!("removing a file: {error}")))
+}
+
+/// Writes to a file until the disk takes no more, and gives these bytes back.
+fn fill_up(path: &Path, left: u64) -> Result<(), ChaosError> {
     let failed = |error: std::io::Error| ChaosError::broken(format!("filling the disk: {error}"));
-    let mut file = std::fs::File::create(path).map_err(failed)?;
+    let mut file = std::fs::File::options().create(true).append(true).open(path).map_err(failed)?;
     let mut size = 1 << 20;
     while size > 0 {
         match file.write_all(&vec![0; size]).and_then(|()| file.sync_data()) {
@@ -263,7 +332,8 @@ fn fill_up(path: &Path) -> Result<(), ChaosError> {
             Err(error) => return Err(failed(error)),
         }
     }
-    Ok(())
+    let length = file.metadata().map_err(failed)?.len();
+    file.set_len(length.saturating_sub(left)).and_then(|()| file.sync_all()).map_err(failed)
 }
 
 fn is_full(status: &Status) -> bool {

@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Condvar, Mutex};
 
 use bytes::Bytes;
@@ -112,14 +112,22 @@ pub(crate) fn scan(
     directory: u64,
     checkpoint: u64,
 ) -> Result<Vec<Scanned>> {
-    let mut scanned = Vec::new();
-    for name in disk.list(dir)? {
-        let number = name.strip_suffix(".journal").and_then(|number| number.parse().ok());
-        if let Some(number) = number {
-            scanned.push(scan_file(disk, &slot_path(dir, number), number, directory, checkpoint)?);
-        }
-    }
-    Ok(scanned)
+    let numbers = numbers(disk, dir)?.into_iter();
+    numbers
+        .map(|number| scan_file(disk, &slot_path(dir, number), number, directory, checkpoint))
+        .collect()
+}
+
+/// The numbers of the journal's files.
+fn numbers(disk: &dyn Disk, dir: &Path) -> Result<Vec<u64>> {
+    let number = |name: &String| name.strip_suffix(".journal").and_then(|name| name.parse().ok());
+    Ok(disk.list(dir)?.iter().filter_map(number).collect())
+}
+
+/// The bytes of the journal's files.
+pub(in crate::disk_engine) fn size_bytes(disk: &dyn Disk, dir: &Path) -> Result<u64> {
+    let numbers = numbers(disk, dir)?.into_iter();
+    numbers.map(|number| disk.open(&slot_path(dir, number), Mode::Read)?.len()).sum()
 }
 
 fn scan_file(
@@ -295,6 +303,8 @@ impl Journal {
             checkpoint: AtomicU64::new(checkpoint),
             written: AtomicU64::new(replayed.bytes),
             room: AtomicU64::new(u64::MAX),
+            reserve: AtomicU64::new(u64::MAX),
+            stuck: AtomicBool::new(false),
         };
         journal.recycle(checkpoint)?;
         Ok((journal, replayed))

@@ -332,3 +332,16 @@ fn damage_to_sled_does_no_harm() {
         }
     }
 }
+
+#[test]
+fn without_its_index_a_directory_is_refused_and_left_as_it_is() {
+    for closed in [false, true] {
+        let sample = sample(3, closed);
+        let index = Path::new(ROOT).join("index");
+        sample.disk.remove_dir(&index).unwrap();
+        let before = files(&sample.disk, Path::new(ROOT));
+        let error = open(&sample.disk, &MemoryStores::default()).err().unwrap();
+        names(&error, &index.join("redo"), "no index");
+        assert_eq!(files(&sample.disk, Path::new(ROOT)), before);
+    }
+}

@@ -171,3 +171,35 @@ fn a_failure_of_a_thread_reaches_whoever_reclaims() {
     fault.is_told(&error.unwrap());
     assert!(write(&engine, 12).is_err() && engine.reclaim().is_err());
 }
+
+/// It reads nothing of a segment.
+struct Unreadable;
+
+impl Watch for Unreadable {
+    fn meet(&self, _: &'static str, _: &Path) -> Result<()> {
+        Ok(())
+    }
+
+    fn read(&self, path: &Path) -> Result<()> {
+        if !path.to_string_lossy().ends_with(".segment") {
+            return Ok(());
+        }
+        Err(io_error("read", path, std::io::Error::from_raw_os_error(EIO)))
+    }
+}
+
+#[test]
+fn what_the_disk_cannot_read_is_damage_of_one_chunk_and_ends_nothing() {
+    let disk = WatchedDisk::new(&SimDisk::new(1), Arc::new(Unreadable));
+    let options = Options { cache_bytes: 0, ..small() };
+    let engine = open(disk, options, &MemoryStores::default()).unwrap();
+    engine.write(&synced(vec![creation(GROUP)])).unwrap();
+    write(&engine, 6).unwrap();
+    engine.core.drain(&mut engine.core.work(), true).unwrap();
+    let error = engine.entries(GROUP, 6..7, u64::MAX).unwrap_err();
+    let StorageError::Corrupt { offset, path, detail, .. } = error else { panic!("{error}") };
+    assert!(offset.is_some() && path.to_string_lossy().ends_with(".segment"), "{path:?}");
+    assert!(detail.contains("Input/output error"), "{detail}");
+    write(&engine, 7).unwrap();
+    assert_eq!(engine.entries(GROUP, 7..8, u64::MAX).unwrap().len(), 1);
+}

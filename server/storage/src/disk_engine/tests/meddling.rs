@@ -47,14 +47,17 @@ impl Watch for Meddler {
     fn meet(&self, _: &'static str, _: &Path) -> Result<()> {
         let mut plan = self.plan.lock().unwrap();
         let Some(planned) = plan.as_mut() else { return Ok(()) };
-        // Whoever drains would have to wait now.
-        if planned.core.work.try_lock().is_err() {
+        // Whoever drains would have to wait now, and whoever writes more than memory holds.
+        let is_draining = planned.core.work.try_lock().is_err();
+        let is_full = planned.core.state().held_bytes > planned.core.options.memory_bytes;
+        if is_draining && is_full {
             return Ok(());
         }
         planned.call = planned.call.saturating_sub(1);
         let Some(Plan { core, batches, drains, .. }) = plan.take_if(|plan| plan.call == 0) else {
             return Ok(());
         };
+        let drains = drains.filter(|_| !is_draining);
         drop(plan);
         let written = core.write(&batches);
         if let Some(all) = drains.filter(|_| written.is_ok()) {

@@ -11,6 +11,11 @@ use crate::engine::Result;
 pub(super) trait Watch: Send + Sync {
     /// Something is about to be written or synced.
     fn meet(&self, action: &'static str, path: &Path) -> Result<()>;
+
+    /// Something is about to be read.
+    fn read(&self, _path: &Path) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// A simulated disk that is watched.
@@ -33,6 +38,7 @@ struct WatchedFile {
 
 impl DiskFile for WatchedFile {
     fn read_at(&self, buffer: &mut [u8], at: u64) -> Result<usize> {
+        self.watch.read(self.path())?;
         self.file.read_at(buffer, at)
     }
 
