@@ -9,6 +9,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use ropewalk_core::batch::BatchHeader;
 use ropewalk_core::{Offset, StoredBatch, limits};
 use ropewalk_storage::StorageError;
 use ropewalk_storage::log_view::{Cursor, ReadOutcome};
@@ -95,18 +96,35 @@ pub enum FollowError {
 struct Pending {
     slot: usize,
     batch: StoredBatch,
-    from: Offset,
     source: DeliverySource,
+}
+
+/// What goes out next.
+struct Piece {
+    slot: usize,
+    delivery: Delivery,
+    source: DeliverySource,
+    /// Where the slot stands once it is out.
+    then: Cursor,
 }
 
 struct Slot {
     partition: Arc<Partition>,
-    cursor: Cursor,
-    until: Option<Offset>,
-    /// Nothing more is read for it: it has reached its end, or was left.
+    /// Everything before it was delivered.
+    delivered: Cursor,
+    /// Where the next read begins: not before what is pending was passed.
+    read: Cursor,
+    until: Offset,
+    /// Nothing more is delivered for it: it has reached its end, or was left.
     is_done: bool,
     /// What is in memory was not enough since it last caught up, or it has never caught up.
     is_behind: bool,
+}
+
+impl Slot {
+    fn is_read_to_end(&self) -> bool {
+        self.is_done || self.read.offset >= self.until
+    }
 }
 
 /// One reader of many partitions.
@@ -118,7 +136,7 @@ pub struct Follower {
     ends: bool,
     options: DeliveryOptions,
     /// What goes out before anything else is read.
-    ready: VecDeque<(usize, FollowEvent)>,
+    ready: VecDeque<Piece>,
     /// What was read; it goes out behind `ready`.
     pending: VecDeque<Pending>,
     /// A read of the disk that is under way. What it finds goes out behind `pending`.
@@ -191,7 +209,7 @@ impl Work {
 
 enum Worked {
     Read(ReadOutcome),
-    Decoded(Vec<Delivery>, DeliverySource, Option<OwnedSemaphorePermit>),
+    Decoded(BatchHeader, Vec<Delivery>, DeliverySource, Option<OwnedSemaphorePermit>),
 }
 
 impl Follower {
@@ -218,11 +236,13 @@ impl Follower {
         let slot = self.slots.len();
         self.signal.add_slot();
         partition.watch().follow(&self.signal, slot);
-        let is_done = until.is_some_and(|until| from >= until);
+        let until = until.unwrap_or(Offset(u64::MAX));
+        let is_done = from >= until;
         self.unfinished += usize::from(!is_done);
         self.slots.push(Slot {
             partition,
-            cursor: Cursor::at(from),
+            delivered: Cursor::at(from),
+            read: Cursor::at(from),
             until,
             is_done,
             is_behind: true,
@@ -255,14 +275,14 @@ impl Follower {
             .iter()
             .enumerate()
             .filter(|(_, slot)| !slot.is_done)
-            .map(|(number, slot)| (number, slot.cursor.offset))
+            .map(|(number, slot)| (number, slot.delivered.offset))
     }
 
     /// The next event, with its slot. Nothing is lost when the wait is given up.
     pub async fn next(&mut self) -> Result<(usize, FollowEvent), FollowError> {
         loop {
-            if let Some(event) = self.ready.pop_front() {
-                return Ok(event);
+            if let Some(piece) = self.ready.pop_front() {
+                return Ok(self.hand_out(piece));
             }
             self.held = None;
             // Work that is given up here is awaited the next time: however short the turns are
@@ -276,7 +296,9 @@ impl Follower {
                 continue;
             }
             if let Some((slot, done)) = Work::finish(&mut self.reading).await {
-                self.take_work(slot, done)?;
+                if let Some(event) = self.take_work(slot, done)? {
+                    return Ok((slot, event));
+                }
                 self.read_ahead()?;
                 continue;
             }
@@ -284,8 +306,11 @@ impl Follower {
                 return Ok((0, FollowEvent::End));
             }
             match self.signal.take() {
-                Some(slot) if !self.slots[slot].is_done => self.serve(slot)?,
-                Some(_) => {}
+                Some(slot) => {
+                    if let Some(event) = self.serve(slot)? {
+                        return Ok((slot, event));
+                    }
+                }
                 None => {
                     self.count(false);
                     self.signal.notify.notified().await;
@@ -301,8 +326,11 @@ impl Follower {
         }
         let Some(number) = self.signal.take() else { return Ok(()) };
         let slot = &self.slots[number];
-        let tail = slot.partition.reader().read_tail(slot.cursor, READ_BYTES)?;
-        if matches!(tail, ReadOutcome::Cold) && !slot.is_done {
+        if slot.is_read_to_end() {
+            return Ok(());
+        }
+        let tail = slot.partition.reader().read_tail(slot.read, READ_BYTES)?;
+        if matches!(tail, ReadOutcome::Cold) {
             self.read(number);
         } else {
             // What it leads to must not overtake what is pending.
@@ -323,20 +351,25 @@ impl Follower {
         }
     }
 
-    fn serve(&mut self, number: usize) -> Result<(), FollowError> {
+    fn serve(&mut self, number: usize) -> Result<Option<FollowEvent>, FollowError> {
         let slot = &self.slots[number];
-        match slot.partition.reader().read_tail(slot.cursor, READ_BYTES)? {
-            ReadOutcome::Cold => self.read(number),
-            outcome => self.take_outcome(number, outcome, DeliverySource::Tail),
+        if slot.is_read_to_end() {
+            return Ok(None);
         }
-        Ok(())
+        match slot.partition.reader().read_tail(slot.read, READ_BYTES)? {
+            ReadOutcome::Cold => {
+                self.read(number);
+                Ok(None)
+            }
+            outcome => Ok(self.take_outcome(number, outcome, DeliverySource::Tail)),
+        }
     }
 
     /// Begins a read of the disk.
     fn read(&mut self, number: usize) {
         self.count(true);
         let slot = &self.slots[number];
-        let (reader, cursor) = (slot.partition.reader().clone(), slot.cursor);
+        let (reader, cursor) = (slot.partition.reader().clone(), slot.read);
         let (reads, bytes) = (Arc::clone(&self.pools.disk_reads), self.pools.read_bytes());
         let read = async move {
             let permit = reads.acquire_owned().await;
@@ -349,68 +382,74 @@ impl Follower {
         self.reading = Some(Work { slot: number, task: tokio::spawn(read) });
     }
 
+    /// Takes what work came to. What is to be said goes out at once: nothing is pending then.
     fn take_work(
         &mut self,
         slot: usize,
         done: Result<Worked, FollowError>,
-    ) -> Result<(), FollowError> {
+    ) -> Result<Option<FollowEvent>, FollowError> {
         match done? {
-            Worked::Read(outcome) => self.take_outcome(slot, outcome, DeliverySource::Storage),
-            Worked::Decoded(deliveries, source, held) => {
+            Worked::Read(outcome) => Ok(self.take_outcome(slot, outcome, DeliverySource::Storage)),
+            Worked::Decoded(header, deliveries, source, held) => {
                 self.held = held;
-                self.send(slot, deliveries, source);
+                self.make_ready(slot, &header, deliveries, source);
+                Ok(None)
             }
         }
-        Ok(())
     }
 
-    fn take_outcome(&mut self, number: usize, outcome: ReadOutcome, source: DeliverySource) {
+    fn take_outcome(
+        &mut self,
+        number: usize,
+        outcome: ReadOutcome,
+        source: DeliverySource,
+    ) -> Option<FollowEvent> {
         let slot = &mut self.slots[number];
+        let mut event = None;
         match outcome {
             ReadOutcome::End => {
-                if std::mem::take(&mut slot.is_behind) {
-                    self.ready.push_back((number, FollowEvent::CaughtUp(slot.cursor.offset)));
-                }
-                return;
+                let is_news = std::mem::take(&mut slot.is_behind);
+                return is_news.then_some(FollowEvent::CaughtUp(slot.delivered.offset));
             }
             ReadOutcome::Trimmed(start) => {
-                let from = std::mem::replace(&mut slot.cursor, Cursor::at(start)).offset;
-                self.ready.push_back((number, FollowEvent::Gap(from, start)));
+                let from = slot.delivered.offset;
+                slot.read = Cursor::at(start);
+                self.advance(number, Cursor::at(start));
+                event = Some(FollowEvent::Gap(from, start));
             }
-            ReadOutcome::Cold => slot.cursor.index = None,
+            ReadOutcome::Cold => slot.read.index = None,
             ReadOutcome::Batches { batches, next } => {
                 slot.is_behind |= source == DeliverySource::Storage;
-                let from = slot.cursor.offset;
-                slot.cursor = next;
-                let until = slot.until.unwrap_or(Offset(u64::MAX));
-                let wanted = batches.into_iter().take_while(|b| b.header.base_offset < until);
-                self.pending.extend(wanted.map(|batch| Pending {
-                    slot: number,
-                    batch,
-                    from,
-                    source,
-                }));
+                slot.read = next;
+                let wanted = batches.into_iter().take_while(|b| b.header.base_offset < slot.until);
+                self.pending.extend(wanted.map(|batch| Pending { slot: number, batch, source }));
             }
         }
-        let slot = &mut self.slots[number];
-        if slot.until.is_some_and(|until| slot.cursor.offset >= until) {
-            slot.is_done = true;
-            self.unfinished -= 1;
-        } else {
+        if !self.slots[number].is_read_to_end() {
             self.signal.raise(number);
+        }
+        event
+    }
+
+    /// Everything before this was delivered.
+    fn advance(&mut self, number: usize, delivered: Cursor) {
+        let slot = &mut self.slots[number];
+        slot.delivered = delivered;
+        if delivered.offset >= slot.until {
+            self.leave(number);
         }
     }
 
     fn deliver(&mut self, pending: Pending) -> Result<(), FollowError> {
-        let Pending { slot, batch, from, source } = pending;
-        let until = self.slots[slot].until.unwrap_or(Offset(u64::MAX));
-        let options = self.options;
+        let Pending { slot: number, batch, source } = pending;
+        let slot = &self.slots[number];
+        let (from, until, options) = (slot.delivered.offset, slot.until, self.options);
         if !delivery::is_decompressed(&batch, from, until, &options) {
             let deliveries = delivery::deliver(&batch, from, until, &options)?;
-            self.send(slot, deliveries, source);
+            self.make_ready(number, &batch.header, deliveries, source);
             return Ok(());
         }
-        let pools = self.pools.clone();
+        let (header, pools) = (batch.header, self.pools.clone());
         let decode = async move {
             let most = u32::try_from(limits::MAX_DECOMPRESSED_BYTES).unwrap_or(u32::MAX);
             let mut held = pools.decompressed.acquire_many_owned(most).await.ok();
@@ -424,18 +463,37 @@ impl Follower {
             if let Some(held) = &mut held {
                 drop(held.split(held.num_permits().saturating_sub(bytes)));
             }
-            Ok(Worked::Decoded(deliveries, source, held))
+            Ok(Worked::Decoded(header, deliveries, source, held))
         };
-        self.decoding = Some(Work { slot, task: tokio::spawn(decode) });
+        self.decoding = Some(Work { slot: number, task: tokio::spawn(decode) });
         Ok(())
     }
 
-    fn send(&mut self, slot: usize, deliveries: Vec<Delivery>, source: DeliverySource) {
-        for delivery in deliveries {
-            let records = u64::from(delivery.record_count);
-            self.metrics.delivered(source, records, delivery.payload.len() as u64);
-            self.ready.push_back((slot, FollowEvent::Records(delivery)));
+    fn make_ready(
+        &mut self,
+        slot: usize,
+        header: &BatchHeader,
+        deliveries: Vec<Delivery>,
+        source: DeliverySource,
+    ) {
+        self.ready.extend(deliveries.into_iter().map(|delivery| {
+            let offset = delivery.base_offset.plus(u64::from(delivery.record_count));
+            let then = Cursor { offset, index: Some(header.index) };
+            Piece { slot, delivery, source, then }
+        }));
+        let end = Cursor { offset: header.end_offset(), index: Some(header.index + 1) };
+        match self.ready.back_mut() {
+            Some(last) => last.then = end,
+            None => self.advance(slot, end),
         }
+    }
+
+    fn hand_out(&mut self, piece: Piece) -> (usize, FollowEvent) {
+        let Piece { slot, delivery, source, then } = piece;
+        let records = u64::from(delivery.record_count);
+        self.metrics.delivered(source, records, delivery.payload.len() as u64);
+        self.advance(slot, then);
+        (slot, FollowEvent::Records(delivery))
     }
 }
 

@@ -12,6 +12,8 @@ mod delivery_tests;
 pub mod driver;
 pub mod errors;
 pub mod follow;
+#[cfg(test)]
+mod follow_tests;
 pub mod ingest;
 pub mod metrics;
 pub mod offsets;
@@ -19,6 +21,8 @@ pub mod partition;
 mod retention;
 #[cfg(test)]
 mod slow_disk_tests;
+#[cfg(test)]
+mod support;
 pub mod table;
 
 pub use broker::{Broker, BrokerConfig, BrokerTasks};

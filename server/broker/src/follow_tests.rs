@@ -1,0 +1,59 @@
+//! What a reader says, in which order, and where it stands meanwhile.
+
+use std::sync::Arc;
+
+use ropewalk_core::Offset;
+
+use crate::follow::{FollowEvent, Follower};
+use crate::support::{SlowEngine, append, fill, options, partition, start};
+
+/// The offsets of the next delivery, and its slot.
+async fn records(follower: &mut Follower) -> (usize, std::ops::Range<u64>) {
+    match follower.next().await.unwrap() {
+        (slot, FollowEvent::Records(found)) => {
+            let base = found.base_offset.0;
+            (slot, base..base + u64::from(found.record_count))
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn position(follower: &Follower) -> u64 {
+    follower.positions().next().unwrap().1.0
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_position_is_that_of_the_next_record_to_come() {
+    for tail_budget in [0, 1 << 20] {
+        let (broker, tasks) = start(Arc::new(SlowEngine::default()), tail_budget).await;
+        let partition = partition(&broker, "t").await;
+        fill(&partition, &broker, 5, 10).await;
+        let mut follower = broker.follower(options(1024));
+        follower.add(partition, Offset(0), None);
+        for offset in 0..5 {
+            assert_eq!(position(&follower), offset, "what was read ahead is not delivered");
+            assert_eq!(records(&mut follower).await.1, offset..offset + 1);
+        }
+        assert_eq!(position(&follower), 5);
+        drop((follower, broker));
+        tasks.stop().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_position_may_lie_within_a_batch() {
+    let (broker, tasks) = start(Arc::new(SlowEngine::default()), 1 << 20).await;
+    let partition = partition(&broker, "t").await;
+    assert!(append(&partition, &broker, 4, 10).await.await.unwrap());
+    // One record at a time, from the second to before the last.
+    let mut follower = broker.follower(options(1));
+    follower.add(partition, Offset(1), Some(Offset(3)));
+    for offset in 1..3 {
+        assert_eq!(position(&follower), offset);
+        assert_eq!(records(&mut follower).await.1, offset..offset + 1);
+    }
+    assert_eq!(follower.positions().count(), 0, "it has reached its end");
+    assert!(matches!(follower.next().await.unwrap(), (_, FollowEvent::End)));
+    drop((follower, broker));
+    tasks.stop().await.unwrap();
+}
