@@ -256,10 +256,12 @@ impl Follower {
         self.ends = false;
     }
 
-    /// Reads nothing more for a slot: its partition is gone.
+    /// Delivers nothing more for a slot: its partition is gone.
     pub fn leave(&mut self, slot: usize) {
         if !std::mem::replace(&mut self.slots[slot].is_done, true) {
             self.unfinished -= 1;
+            self.ready.retain(|piece| piece.slot != slot);
+            self.pending.retain(|pending| pending.slot != slot);
         }
     }
 
@@ -388,6 +390,10 @@ impl Follower {
         slot: usize,
         done: Result<Worked, FollowError>,
     ) -> Result<Option<FollowEvent>, FollowError> {
+        // It was left meanwhile, and its log may be gone.
+        if self.slots[slot].is_done {
+            return Ok(None);
+        }
         match done? {
             Worked::Read(outcome) => Ok(self.take_outcome(slot, outcome, DeliverySource::Storage)),
             Worked::Decoded(header, deliveries, source, held) => {
