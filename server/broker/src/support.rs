@@ -9,7 +9,8 @@ use bytes::Bytes;
 use prost::Message;
 use ropewalk_cluster::TopicSettings;
 use ropewalk_consensus::Durability;
-use ropewalk_core::{GroupId, NodeId, Offset, SystemClock};
+use ropewalk_core::compress::compress;
+use ropewalk_core::{Compression, GroupId, NodeId, Offset, SystemClock};
 use ropewalk_proto::v1::{Record, RecordSet};
 use ropewalk_storage::engine::EntryMeta;
 use ropewalk_storage::memory::MemoryEngine;
@@ -147,9 +148,28 @@ pub(crate) async fn append(
     records: usize,
     bytes: usize,
 ) -> oneshot::Receiver<bool> {
+    append_compressed(partition, broker, records, bytes, Compression::None).await
+}
+
+/// The same, compressed.
+pub(crate) async fn append_compressed(
+    partition: &Partition,
+    broker: &Broker,
+    records: usize,
+    bytes: usize,
+    codec: Compression,
+) -> oneshot::Receiver<bool> {
     let record = Record { value: Some(vec![7; bytes].into()), ..Record::default() };
     let set = RecordSet { records: vec![record; records] };
-    let payload = Payload::Records(set.encode_to_vec().into());
+    let bytes = set.encode_to_vec();
+    let payload = match codec {
+        Compression::None => Payload::Records(bytes.into()),
+        codec => Payload::Compressed {
+            codec,
+            bytes: compress(codec, &bytes).into(),
+            record_count: u32::try_from(records).unwrap(),
+        },
+    };
     let draft = prepare(&payload, &TopicSettings::default()).unwrap();
     let reserved = broker.reserve(draft.len(), None).await.unwrap();
     let (done, ended) = oneshot::channel();
