@@ -23,10 +23,11 @@ use tokio::task::JoinSet;
 use crate::delivery::DeliveryOptions;
 use crate::driver::{Driver, DriverConfig, GroupWatch, OnFatal, Threads};
 use crate::errors::{AppendError, CommitError, Missing, TopicError};
-use crate::follow::{Follower, Pools};
+use crate::follow::Follower;
 use crate::metrics::Metrics;
 use crate::offsets::{OffsetCommand, OffsetError, OffsetMachine, SharedOffsets, coordinator_of};
 use crate::partition::{Partition, Reserved, propose};
+use crate::pools::Pools;
 use crate::retention;
 use crate::table::{Reconciler, ServedTopic, TableSnapshot, TableWatch};
 
@@ -158,6 +159,7 @@ impl Broker {
         broker.register_metrics();
         let mut tasks = JoinSet::new();
         tasks.spawn(reconciler.run());
+        tasks.spawn(broker.pools.clone().keep_room());
         tasks.spawn(forget_deleted_topics(Arc::clone(&broker)));
         let config = &broker.config;
         let (clock, metrics) = (Arc::clone(&config.clock), Arc::clone(&config.metrics));

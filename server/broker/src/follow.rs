@@ -6,26 +6,19 @@
 //! the only edge.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use ropewalk_core::{Offset, StoredBatch, limits};
 use ropewalk_storage::StorageError;
 use ropewalk_storage::log_view::{Cursor, ReadOutcome};
 use thiserror::Error;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinHandle;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
 
 use crate::delivery::{self, Delivery, DeliveryError, DeliveryOptions};
+use crate::holding::{Decoded, Holding, Piece, Take, Turn, Work};
 use crate::metrics::{DeliverySource, Metrics};
 use crate::partition::Partition;
-
-/// What one turn of a slot takes from the log at most.
-const READ_BYTES: usize = 1024 * 1024;
-/// What all readers together hold of what they read from the disk, as long as there are few enough
-/// of them: each gets a part of it, of `READ_BYTES` at most and of `LEAST_READ_BYTES` at least.
-const READS_BUDGET: usize = 16 * 1024 * 1024;
-const LEAST_READ_BYTES: usize = 64 * 1024;
+use crate::pools::{Pools, Read, Room, behind};
 
 /// Slots that may have something to read.
 #[derive(Debug, Default)]
@@ -90,23 +83,23 @@ pub enum FollowError {
     Delivery(#[from] DeliveryError),
 }
 
-/// A batch that was read and is not yet delivered. It is decompressed when its turn comes and not
-/// before: a small one may turn out to be large.
-struct Pending {
-    slot: usize,
-    batch: StoredBatch,
-    from: Offset,
-    source: DeliverySource,
-}
-
 struct Slot {
     partition: Arc<Partition>,
-    cursor: Cursor,
-    until: Option<Offset>,
-    /// Nothing more is read for it: it has reached its end, or was left.
+    /// Everything before it was delivered.
+    delivered: Cursor,
+    /// Where the next read begins: not before what is pending was passed.
+    read: Cursor,
+    until: Offset,
+    /// Nothing more is delivered for it: it has reached its end, or was left.
     is_done: bool,
     /// What is in memory was not enough since it last caught up, or it has never caught up.
     is_behind: bool,
+}
+
+impl Slot {
+    fn is_read_to_end(&self) -> bool {
+        self.is_done || self.read.offset >= self.until
+    }
 }
 
 /// One reader of many partitions.
@@ -117,81 +110,9 @@ pub struct Follower {
     /// Whether it ends once every slot has; otherwise it waits for slots that come later.
     ends: bool,
     options: DeliveryOptions,
-    /// What goes out before anything else is read.
-    ready: VecDeque<(usize, FollowEvent)>,
-    /// What was read; it goes out behind `ready`.
-    pending: VecDeque<Pending>,
-    /// A read of the disk that is under way. What it finds goes out behind `pending`.
-    reading: Option<Work>,
-    /// The first of what was pending, while it is decompressed.
-    decoding: Option<Work>,
-    /// It is counted among those that read from the disk.
-    is_reading: bool,
-    /// The memory of what was decompressed for `ready`.
-    held: Option<OwnedSemaphorePermit>,
+    holding: Arc<Holding>,
     pools: Pools,
     metrics: Arc<Metrics>,
-}
-
-/// What all readers share.
-#[derive(Clone)]
-pub(crate) struct Pools {
-    /// Reads of the disk, and decompressions, at a time.
-    disk_reads: Arc<Semaphore>,
-    /// Bytes of decompressed batches that wait for their readers.
-    decompressed: Arc<Semaphore>,
-    /// Readers that read from the disk, and not at the tail.
-    readers: Arc<AtomicUsize>,
-}
-
-impl Pools {
-    pub(crate) fn new(disk_reads: usize) -> Self {
-        Self {
-            disk_reads: Arc::new(Semaphore::new(disk_reads)),
-            decompressed: Arc::new(Semaphore::new(limits::DECOMPRESSED_BUDGET)),
-            readers: Arc::default(),
-        }
-    }
-
-    /// What one read of the disk takes at most: less, the more readers there are.
-    fn read_bytes(&self) -> usize {
-        let readers = self.readers.load(Ordering::Relaxed).max(1);
-        // Each holds what it read last, and what is read ahead of that.
-        (READS_BUDGET / readers / 2).clamp(LEAST_READ_BYTES, READ_BYTES)
-    }
-
-    /// Runs a search of the log off the async threads, when its turn has come.
-    pub(crate) async fn search<T: Send + 'static>(
-        &self,
-        run: impl FnOnce() -> T + Send + 'static,
-    ) -> T {
-        let permit = Arc::clone(&self.disk_reads).acquire_owned().await;
-        blocking(move || {
-            let _permit = permit;
-            run()
-        })
-        .await
-    }
-}
-
-struct Work {
-    slot: usize,
-    task: JoinHandle<Result<Worked, FollowError>>,
-}
-
-impl Work {
-    /// Waits for work, if there is any, and takes it: its slot and what it came to.
-    async fn finish(work: &mut Option<Self>) -> Option<(usize, Result<Worked, FollowError>)> {
-        let Self { slot, task } = work.as_mut()?;
-        let done = (*slot, task.await.expect("work on the log does not panic"));
-        *work = None;
-        Some(done)
-    }
-}
-
-enum Worked {
-    Read(ReadOutcome),
-    Decoded(Vec<Delivery>, DeliverySource, Option<OwnedSemaphorePermit>),
 }
 
 impl Follower {
@@ -202,12 +123,7 @@ impl Follower {
             unfinished: 0,
             ends: true,
             options,
-            ready: VecDeque::new(),
-            pending: VecDeque::new(),
-            reading: None,
-            decoding: None,
-            is_reading: false,
-            held: None,
+            holding: pools.holding(),
             pools,
             metrics,
         }
@@ -218,11 +134,13 @@ impl Follower {
         let slot = self.slots.len();
         self.signal.add_slot();
         partition.watch().follow(&self.signal, slot);
-        let is_done = until.is_some_and(|until| from >= until);
+        let until = until.unwrap_or(Offset(u64::MAX));
+        let is_done = from >= until;
         self.unfinished += usize::from(!is_done);
         self.slots.push(Slot {
             partition,
-            cursor: Cursor::at(from),
+            delivered: Cursor::at(from),
+            read: Cursor::at(from),
             until,
             is_done,
             is_behind: true,
@@ -236,10 +154,11 @@ impl Follower {
         self.ends = false;
     }
 
-    /// Reads nothing more for a slot: its partition is gone.
+    /// Delivers nothing more for a slot: its partition is gone.
     pub fn leave(&mut self, slot: usize) {
         if !std::mem::replace(&mut self.slots[slot].is_done, true) {
             self.unfinished -= 1;
+            self.holding.forget(slot);
         }
     }
 
@@ -255,203 +174,207 @@ impl Follower {
             .iter()
             .enumerate()
             .filter(|(_, slot)| !slot.is_done)
-            .map(|(number, slot)| (number, slot.cursor.offset))
+            .map(|(number, slot)| (number, slot.delivered.offset))
     }
 
     /// The next event, with its slot. Nothing is lost when the wait is given up.
     pub async fn next(&mut self) -> Result<(usize, FollowEvent), FollowError> {
         loop {
-            if let Some(event) = self.ready.pop_front() {
-                return Ok(event);
-            }
-            self.held = None;
-            // Work that is given up here is awaited the next time: however short the turns are
-            // that its reader gets, a slow disk is read in the end.
-            if let Some((slot, done)) = Work::finish(&mut self.decoding).await {
-                self.take_work(slot, done)?;
-                continue;
-            }
-            if let Some(pending) = self.pending.pop_front() {
-                self.deliver(pending)?;
-                continue;
-            }
-            if let Some((slot, done)) = Work::finish(&mut self.reading).await {
-                self.take_work(slot, done)?;
-                self.read_ahead()?;
-                continue;
-            }
-            if self.ends && self.unfinished == 0 {
-                return Ok((0, FollowEvent::End));
-            }
-            match self.signal.take() {
-                Some(slot) if !self.slots[slot].is_done => self.serve(slot)?,
-                Some(_) => {}
-                None => {
-                    self.count(false);
-                    self.signal.notify.notified().await;
+            match self.holding.turn().await {
+                Turn::Piece(slot, source, piece) => return Ok(self.hand_out(slot, source, piece)),
+                Turn::Batch(slot, batch) => self.deliver(slot, batch)?,
+                Turn::Decoded(slot, done) => {
+                    let Decoded { batch, deliveries, memory } = self.or_rewind(slot, done)?;
+                    self.make_ready(slot, &batch, deliveries, memory);
                 }
+                Turn::Read(slot, done) => {
+                    let read = self.or_rewind(slot, done)?;
+                    if let Some(event) = self.take_read(slot, read) {
+                        return Ok((slot, event));
+                    }
+                    self.read_ahead();
+                }
+                Turn::LetGo(slot) => self.rewind(slot),
+                Turn::Nothing if self.ends && self.unfinished == 0 => {
+                    return Ok((0, FollowEvent::End));
+                }
+                Turn::Nothing => match self.signal.take() {
+                    Some(slot) => {
+                        if let Some(event) = self.serve(slot)? {
+                            return Ok((slot, event));
+                        }
+                    }
+                    None => self.signal.notify.notified().await,
+                },
             }
         }
     }
 
-    /// Begins to read what comes after what was just read from the disk, while that goes out.
-    fn read_ahead(&mut self) -> Result<(), FollowError> {
-        if self.pending.is_empty() {
-            return Ok(());
-        }
-        let Some(number) = self.signal.take() else { return Ok(()) };
+    fn serve(&mut self, number: usize) -> Result<Option<FollowEvent>, FollowError> {
         let slot = &self.slots[number];
-        let tail = slot.partition.reader().read_tail(slot.cursor, READ_BYTES)?;
-        if matches!(tail, ReadOutcome::Cold) && !slot.is_done {
-            self.read(number);
-        } else {
-            // What it leads to must not overtake what is pending.
-            self.signal.raise(number);
+        if slot.is_read_to_end() {
+            return Ok(None);
         }
-        Ok(())
+        let read = self.pools.read_tail(slot.partition.reader(), slot.read);
+        if let Some(read) = self.or_rewind(number, read)? {
+            return Ok(self.take_read(number, read));
+        }
+        self.read(number, None);
+        Ok(None)
     }
 
-    /// Counts it among those that read from the disk, or no longer does.
-    fn count(&mut self, is_reading: bool) {
-        if std::mem::replace(&mut self.is_reading, is_reading) != is_reading {
-            let readers = &self.pools.readers;
-            if is_reading {
-                readers.fetch_add(1, Ordering::Relaxed);
-            } else {
-                readers.fetch_sub(1, Ordering::Relaxed);
-            }
+    /// Begins to read what comes after what was just read, while that goes out.
+    fn read_ahead(&mut self) {
+        if !self.holding.may_read_ahead() {
+            return;
+        }
+        let Some(number) = self.signal.take() else { return };
+        if self.slots[number].is_read_to_end() {
+            return;
+        }
+        match self.pools.try_room() {
+            Some(room) => self.read(number, Some(room)),
+            None => self.signal.raise(number),
         }
     }
 
-    fn serve(&mut self, number: usize) -> Result<(), FollowError> {
+    fn read(&mut self, number: usize, ahead: Option<Room>) {
         let slot = &self.slots[number];
-        match slot.partition.reader().read_tail(slot.cursor, READ_BYTES)? {
-            ReadOutcome::Cold => self.read(number),
-            outcome => self.take_outcome(number, outcome, DeliverySource::Tail),
-        }
-        Ok(())
+        let (reader, cursor) = (slot.partition.reader().clone(), slot.read);
+        let pools = self.pools.clone();
+        let read = async move { Ok(pools.read(reader, cursor, ahead).await?) };
+        self.holding.read(Work::spawn(number, read));
     }
 
-    /// Begins a read of the disk.
-    fn read(&mut self, number: usize) {
-        self.count(true);
-        let slot = &self.slots[number];
-        let (reader, cursor) = (slot.partition.reader().clone(), slot.cursor);
-        let (reads, bytes) = (Arc::clone(&self.pools.disk_reads), self.pools.read_bytes());
-        let read = async move {
-            let permit = reads.acquire_owned().await;
-            let outcome = blocking(move || {
-                let _permit = permit;
-                reader.read(cursor, bytes)
-            });
-            Ok(Worked::Read(outcome.await?))
-        };
-        self.reading = Some(Work { slot: number, task: tokio::spawn(read) });
+    /// What work came to. Whoever goes on after a failure meets it again, and misses nothing.
+    fn or_rewind<T, E>(&mut self, slot: usize, done: Result<T, E>) -> Result<T, FollowError>
+    where
+        FollowError: From<E>,
+    {
+        Ok(done.inspect_err(|_| self.rewind(slot))?)
     }
 
-    fn take_work(
-        &mut self,
-        slot: usize,
-        done: Result<Worked, FollowError>,
-    ) -> Result<(), FollowError> {
-        match done? {
-            Worked::Read(outcome) => self.take_outcome(slot, outcome, DeliverySource::Storage),
-            Worked::Decoded(deliveries, source, held) => {
-                self.held = held;
-                self.send(slot, deliveries, source);
-            }
-        }
-        Ok(())
-    }
-
-    fn take_outcome(&mut self, number: usize, outcome: ReadOutcome, source: DeliverySource) {
+    /// Reads a slot again from where it was delivered.
+    fn rewind(&mut self, number: usize) {
+        self.holding.forget(number);
         let slot = &mut self.slots[number];
+        slot.read = slot.delivered;
+        self.signal.raise(number);
+    }
+
+    /// Takes what was read while nothing else is there: what is to be said goes out at once.
+    fn take_read(&mut self, number: usize, read: Read) -> Option<FollowEvent> {
+        let Read { outcome, source, room } = read;
+        let slot = &mut self.slots[number];
+        let mut event = None;
         match outcome {
             ReadOutcome::End => {
-                if std::mem::take(&mut slot.is_behind) {
-                    self.ready.push_back((number, FollowEvent::CaughtUp(slot.cursor.offset)));
-                }
-                return;
+                let is_news = std::mem::take(&mut slot.is_behind);
+                return is_news.then_some(FollowEvent::CaughtUp(slot.delivered.offset));
             }
             ReadOutcome::Trimmed(start) => {
-                let from = std::mem::replace(&mut slot.cursor, Cursor::at(start)).offset;
-                self.ready.push_back((number, FollowEvent::Gap(from, start)));
+                let from = slot.delivered.offset;
+                slot.read = Cursor::at(start);
+                self.advance(number, Cursor::at(start));
+                event = Some(FollowEvent::Gap(from, start));
             }
-            ReadOutcome::Cold => slot.cursor.index = None,
-            ReadOutcome::Batches { batches, next } => {
+            ReadOutcome::Cold => slot.read.index = None,
+            ReadOutcome::Batches { mut batches, next } => {
                 slot.is_behind |= source == DeliverySource::Storage;
-                let from = slot.cursor.offset;
-                slot.cursor = next;
-                let until = slot.until.unwrap_or(Offset(u64::MAX));
-                let wanted = batches.into_iter().take_while(|b| b.header.base_offset < until);
-                self.pending.extend(wanted.map(|batch| Pending {
-                    slot: number,
-                    batch,
-                    from,
-                    source,
-                }));
+                slot.read = next;
+                batches.retain(|batch| batch.header.base_offset < slot.until);
+                if batches.is_empty() {
+                    self.advance(number, next);
+                } else {
+                    self.holding.put(Take::new(number, source, batches.into(), room));
+                }
             }
         }
-        let slot = &mut self.slots[number];
-        if slot.until.is_some_and(|until| slot.cursor.offset >= until) {
-            slot.is_done = true;
-            self.unfinished -= 1;
-        } else {
+        if !self.slots[number].is_read_to_end() {
             self.signal.raise(number);
+        }
+        event
+    }
+
+    /// Everything before this was delivered.
+    fn advance(&mut self, number: usize, delivered: Cursor) {
+        let slot = &mut self.slots[number];
+        slot.delivered = delivered;
+        if delivered.offset >= slot.until {
+            self.leave(number);
         }
     }
 
-    fn deliver(&mut self, pending: Pending) -> Result<(), FollowError> {
-        let Pending { slot, batch, from, source } = pending;
-        let until = self.slots[slot].until.unwrap_or(Offset(u64::MAX));
-        let options = self.options;
+    fn deliver(&mut self, number: usize, batch: StoredBatch) -> Result<(), FollowError> {
+        let slot = &self.slots[number];
+        let (from, until, options) = (slot.delivered.offset, slot.until, self.options);
         if !delivery::is_decompressed(&batch, from, until, &options) {
-            let deliveries = delivery::deliver(&batch, from, until, &options)?;
-            self.send(slot, deliveries, source);
+            let deliveries = delivery::deliver(&batch, from, until, &options);
+            let deliveries = self.or_rewind(number, deliveries)?;
+            self.make_ready(number, &batch, deliveries, None);
             return Ok(());
         }
         let pools = self.pools.clone();
         let decode = async move {
             let most = u32::try_from(limits::MAX_DECOMPRESSED_BYTES).unwrap_or(u32::MAX);
-            let mut held = pools.decompressed.acquire_many_owned(most).await.ok();
-            let permit = pools.disk_reads.acquire_owned().await;
-            let deliveries = blocking(move || {
-                let _permit = permit;
-                delivery::deliver(&batch, from, until, &options)
-            });
-            let deliveries = deliveries.await?;
+            let mut memory = Arc::clone(&pools.decompressed).acquire_many_owned(most).await.ok();
+            let decode = move || {
+                let deliveries = delivery::deliver(&batch, from, until, &options);
+                deliveries.map(|deliveries| (batch, deliveries))
+            };
+            let (batch, deliveries) = pools.search(decode).await?;
             let bytes: usize = deliveries.iter().map(|delivery| delivery.payload.len()).sum();
-            if let Some(held) = &mut held {
-                drop(held.split(held.num_permits().saturating_sub(bytes)));
+            if let Some(memory) = &mut memory {
+                drop(memory.split(memory.num_permits().saturating_sub(bytes)));
             }
-            Ok(Worked::Decoded(deliveries, source, held))
+            Ok(Decoded { batch, deliveries, memory })
         };
-        self.decoding = Some(Work { slot, task: tokio::spawn(decode) });
+        self.holding.decode(Work::spawn(number, decode));
         Ok(())
     }
 
-    fn send(&mut self, slot: usize, deliveries: Vec<Delivery>, source: DeliverySource) {
-        for delivery in deliveries {
-            let records = u64::from(delivery.record_count);
-            self.metrics.delivered(source, records, delivery.payload.len() as u64);
-            self.ready.push_back((slot, FollowEvent::Records(delivery)));
+    /// Lets what a batch was cut to go out.
+    fn make_ready(
+        &mut self,
+        number: usize,
+        batch: &StoredBatch,
+        deliveries: Vec<Delivery>,
+        memory: Option<OwnedSemaphorePermit>,
+    ) {
+        let index = Some(batch.header.index);
+        let pieces = deliveries.into_iter().map(|delivery| {
+            let offset = delivery.base_offset.plus(u64::from(delivery.record_count));
+            Piece { delivery, then: Cursor { offset, index } }
+        });
+        let mut pieces: VecDeque<_> = pieces.collect();
+        match pieces.back_mut() {
+            Some(last) => last.then = behind(batch),
+            None => self.advance(number, behind(batch)),
         }
+        if let Some(kept_to) = self.holding.put_pieces(pieces, memory) {
+            self.slots[number].read = kept_to;
+            self.signal.raise(number);
+        }
+    }
+
+    fn hand_out(
+        &mut self,
+        slot: usize,
+        source: DeliverySource,
+        piece: Piece,
+    ) -> (usize, FollowEvent) {
+        let Piece { delivery, then } = piece;
+        let records = u64::from(delivery.record_count);
+        self.metrics.delivered(source, records, delivery.payload.len() as u64);
+        self.advance(slot, then);
+        (slot, FollowEvent::Records(delivery))
     }
 }
 
 impl Drop for Follower {
     fn drop(&mut self) {
-        self.count(false);
-        for work in self.reading.iter().chain(&self.decoding) {
-            work.task.abort();
-        }
         for slot in &self.slots {
             slot.partition.watch().unfollow(&self.signal);
         }
     }
-}
-
-/// Runs what may wait for the disk, or takes long, off the async threads.
-async fn blocking<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
-    tokio::task::spawn_blocking(run).await.expect("work on the log does not panic")
 }

@@ -12,13 +12,21 @@ mod delivery_tests;
 pub mod driver;
 pub mod errors;
 pub mod follow;
+#[cfg(test)]
+mod follow_tests;
+mod holding;
 pub mod ingest;
+#[cfg(test)]
+mod memory_tests;
 pub mod metrics;
 pub mod offsets;
 pub mod partition;
+mod pools;
 mod retention;
 #[cfg(test)]
 mod slow_disk_tests;
+#[cfg(test)]
+mod support;
 pub mod table;
 
 pub use broker::{Broker, BrokerConfig, BrokerTasks};

@@ -12,7 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use crate::delivery;
 use crate::driver::{Driver, GroupWatch, Reply, Stopped};
-use crate::follow::Pools;
+use crate::pools::Pools;
 
 /// A partition that this broker leads.
 pub struct Partition {

@@ -14,8 +14,8 @@ use ropewalk_storage::group_log::SegmentPolicy;
 use tokio::sync::watch;
 
 use crate::driver::{Driver, GroupWatch, Stopped};
-use crate::follow::Pools;
 use crate::partition::Partition;
+use crate::pools::Pools;
 
 /// A topic with its partitions.
 #[derive(Clone)]

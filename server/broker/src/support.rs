@@ -1,0 +1,198 @@
+//! What tests of readers share: a broker on a store in memory that is read as a disk is.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use prost::Message;
+use ropewalk_cluster::TopicSettings;
+use ropewalk_consensus::Durability;
+use ropewalk_core::compress::compress;
+use ropewalk_core::{Compression, GroupId, NodeId, Offset, SystemClock};
+use ropewalk_proto::v1::{Record, RecordSet};
+use ropewalk_storage::engine::EntryMeta;
+use ropewalk_storage::memory::MemoryEngine;
+use ropewalk_storage::{Engine, GroupState, LogEntry, Result, StorageError, WriteBatch};
+use tokio::sync::oneshot;
+
+use crate::delivery::{Accepted, DeliveryOptions};
+use crate::ingest::{Payload, prepare};
+use crate::metrics::Metrics;
+use crate::partition::Partition;
+use crate::{Broker, BrokerConfig, BrokerTasks};
+
+/// The bytes of a chunk.
+pub(crate) const CHUNK: usize = 256 * 1024;
+/// Entries of a chunk.
+const CHUNK_ENTRIES: u64 = 4;
+
+/// A store in memory that takes its time, and whose entries are read in chunks: each of them keeps
+/// the whole chunk in memory.
+#[derive(Default)]
+pub(crate) struct SlowEngine {
+    pub(crate) memory: MemoryEngine,
+    /// How long a write takes.
+    pub(crate) write: Duration,
+    /// How long a read takes.
+    pub(crate) read: Duration,
+    /// The bytes of all chunks that somebody keeps in memory.
+    pub(crate) chunks: Arc<AtomicUsize>,
+    /// The group whose entries are gone.
+    pub(crate) gone: Mutex<Option<GroupId>>,
+}
+
+struct Chunk(Vec<u8>, Arc<AtomicUsize>);
+
+impl AsRef<[u8]> for Chunk {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        self.1.fetch_sub(self.0.len(), Ordering::AcqRel);
+    }
+}
+
+impl SlowEngine {
+    /// The same entries, as parts of a chunk that was just read.
+    fn in_chunk(&self, entries: &[LogEntry]) -> Vec<LogEntry> {
+        let mut chunk: Vec<u8> = entries.iter().flat_map(|entry| entry.data.to_vec()).collect();
+        chunk.resize(chunk.len().max(CHUNK), 0);
+        self.chunks.fetch_add(chunk.len(), Ordering::AcqRel);
+        let mut rest = Bytes::from_owner(Chunk(chunk, Arc::clone(&self.chunks)));
+        let cut =
+            |entry: &LogEntry| LogEntry { data: rest.split_to(entry.data.len()), ..entry.clone() };
+        entries.iter().map(cut).collect()
+    }
+}
+
+impl Engine for SlowEngine {
+    fn groups(&self) -> Result<Vec<GroupState>> {
+        self.memory.groups()
+    }
+
+    #[allow(clippy::disallowed_methods)] // The slowness is what is tested.
+    fn write(&self, batches: &[WriteBatch]) -> Result<()> {
+        std::thread::sleep(self.write);
+        self.memory.write(batches)
+    }
+
+    fn meta(&self, group: GroupId, index: u64) -> Result<Option<EntryMeta>> {
+        self.memory.meta(group, index)
+    }
+
+    #[allow(clippy::disallowed_methods)] // The slowness is what is tested.
+    fn entries(&self, group: GroupId, range: Range<u64>, max_bytes: u64) -> Result<Vec<LogEntry>> {
+        std::thread::sleep(self.read);
+        if *self.gone.lock().unwrap() == Some(group) {
+            return Err(StorageError::Missing { group, index: range.start, offset: Offset(0) });
+        }
+        let entries = self.memory.entries(group, range, max_bytes)?;
+        let chunks = entries.chunk_by(|a, b| a.index / CHUNK_ENTRIES == b.index / CHUNK_ENTRIES);
+        Ok(chunks.flat_map(|entries| self.in_chunk(entries)).collect())
+    }
+
+    fn rows(&self, group: GroupId, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        self.memory.rows(group, prefix)
+    }
+
+    fn reclaim(&self) -> Result<bool> {
+        self.memory.reclaim()
+    }
+
+    fn size_bytes(&self) -> u64 {
+        self.memory.size_bytes()
+    }
+
+    fn close(&self) -> Result<()> {
+        self.memory.close()
+    }
+}
+
+/// Starts a broker that keeps this many bytes of recent entries in memory.
+pub(crate) async fn start(engine: Arc<dyn Engine>, tail_budget: u64) -> (Arc<Broker>, BrokerTasks) {
+    let config = BrokerConfig {
+        engine,
+        clock: Arc::new(SystemClock::default()),
+        metrics: Arc::new(Metrics::noop()),
+        on_fatal: Arc::new(|error| panic!("{error}")),
+        node: NodeId(1),
+        cluster_id: "cluster".to_owned(),
+        address: "localhost:9092".to_owned(),
+        version: "0".to_owned(),
+        shards: 1,
+        append_budget: 8 << 20,
+        tail_budget,
+        free_space_floor: 0,
+        auto_create: true,
+        default_partitions: 1,
+        retention_interval: Duration::from_secs(60),
+    };
+    Broker::start(config).await.unwrap()
+}
+
+/// The only partition of a topic, which comes into being with this.
+pub(crate) async fn partition(broker: &Broker, topic: &str) -> Arc<Partition> {
+    let topic = broker.topic_for_use(topic).await.unwrap();
+    broker.partition(&topic, 0).unwrap()
+}
+
+/// Appends a batch of records with values of this many bytes. The end of it is told later.
+pub(crate) async fn append(
+    partition: &Partition,
+    broker: &Broker,
+    records: usize,
+    bytes: usize,
+) -> oneshot::Receiver<bool> {
+    append_compressed(partition, broker, records, bytes, Compression::None).await
+}
+
+/// The same, compressed.
+pub(crate) async fn append_compressed(
+    partition: &Partition,
+    broker: &Broker,
+    records: usize,
+    bytes: usize,
+    codec: Compression,
+) -> oneshot::Receiver<bool> {
+    let record = Record { value: Some(vec![7; bytes].into()), ..Record::default() };
+    let set = RecordSet { records: vec![record; records] };
+    let bytes = set.encode_to_vec();
+    let payload = match codec {
+        Compression::None => Payload::Records(bytes.into()),
+        codec => Payload::Compressed {
+            codec,
+            bytes: compress(codec, &bytes).into(),
+            record_count: u32::try_from(records).unwrap(),
+        },
+    };
+    let draft = prepare(&payload, &TopicSettings::default()).unwrap();
+    let reserved = broker.reserve(draft.len(), None).await.unwrap();
+    let (done, ended) = oneshot::channel();
+    // Whoever waited may be gone.
+    let tell = move |result: std::result::Result<_, _>| {
+        let _ = done.send(result.is_ok());
+    };
+    partition.append(draft, None, Durability::Quorum, reserved, tell).await.unwrap();
+    ended
+}
+
+/// Appends batches of one record of this many bytes.
+pub(crate) async fn fill(partition: &Partition, broker: &Broker, batches: usize, bytes: usize) {
+    let mut ended = Vec::new();
+    for _ in 0..batches {
+        ended.push(append(partition, broker, 1, bytes).await);
+    }
+    for ended in ended {
+        assert!(ended.await.unwrap());
+    }
+}
+
+/// How a reader wants its records that decompresses nothing.
+pub(crate) fn options(max_bytes: usize) -> DeliveryOptions {
+    DeliveryOptions { accepted: Accepted::default(), text: false, max_bytes }
+}
