@@ -60,6 +60,8 @@ pub struct BrokerConfig {
     pub append_budget: usize,
     /// The bytes of recent entries kept in memory.
     pub tail_budget: u64,
+    /// The bytes of the log that may be on their way to readers, however many there are.
+    pub reads_budget: usize,
     /// The free bytes of the disk below which no records are taken.
     pub free_space_floor: u64,
     /// Whether topics are created by their first use.
@@ -137,7 +139,7 @@ impl Broker {
         for watch in &watches {
             watch.served().await;
         }
-        let pools = Pools::new(DISK_READS);
+        let pools = Pools::new(DISK_READS, config.reads_budget);
         let (mut reconciler, table) =
             Reconciler::new(driver.clone(), metadata.clone(), pools.clone(), stored);
         reconciler.first().await.map_err(stopped)?;

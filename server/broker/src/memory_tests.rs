@@ -11,9 +11,9 @@ use tokio::time::{Instant, sleep};
 use crate::Partition;
 use crate::follow::{FollowEvent, Follower};
 use crate::metrics::Metrics;
-use crate::pools::{Pools, READS_BUDGET};
+use crate::pools::Pools;
 use crate::support::{
-    CHUNK, SlowEngine, append, append_compressed, fill, options, partition, start,
+    CHUNK, READS_BUDGET, SlowEngine, append, append_compressed, fill, options, partition, start,
 };
 
 fn reader(pools: &Pools, partition: &Arc<Partition>, max_bytes: usize) -> Follower {
@@ -52,7 +52,7 @@ async fn readers_of_the_disk_hold_no_more_than_their_budget() {
     let (broker, tasks) = start(Arc::<SlowEngine>::clone(&engine), 0).await;
     let partition = partition(&broker, "t").await;
     fill(&partition, &broker, 40, 60_000).await;
-    let pools = Pools::new(4);
+    let pools = Pools::new(4, READS_BUDGET);
     let mut readers: Vec<_> = (0..300).map(|_| reader(&pools, &partition, 1 << 20)).collect();
     let firsts = join_all(readers.iter_mut().map(|reader| take(reader, 0))).await;
     assert!(firsts.iter().all(|then| *then == Some(1)), "each gets its first batch");
@@ -77,7 +77,7 @@ async fn readers_of_the_tail_hold_no_more_than_their_budget() {
     let (broker, tasks) = start(Arc::new(SlowEngine::default()), 16 << 20).await;
     let partition = partition(&broker, "t").await;
     fill(&partition, &broker, 40, 16_000).await;
-    let pools = Pools::new(4);
+    let pools = Pools::new(4, READS_BUDGET);
     let mut readers: Vec<_> = (0..600).map(|_| reader(&pools, &partition, 1 << 20)).collect();
     for reader in &mut readers {
         assert_eq!(take(reader, 0).await, Some(1));
@@ -101,7 +101,7 @@ async fn without_room_a_reader_gets_on_and_keeps_nothing() {
         for _ in 0..5 {
             assert!(append(&partition, &broker, 4, 10_000).await.await.unwrap());
         }
-        let pools = Pools::new(4);
+        let pools = Pools::new(4, READS_BUDGET);
         let _all = pools.room.acquire_many(u32::try_from(READS_BUDGET).unwrap()).await.unwrap();
         // A record at a time: a batch is cut to four parts, of which only the first may stay.
         let mut reader = reader(&pools, &partition, 1);
@@ -125,7 +125,7 @@ async fn who_does_not_ask_lets_go_of_everything_and_loses_nothing() {
             let ended = append_compressed(&partition, &broker, 4, 15_000, codec).await;
             assert!(ended.await.unwrap());
         }
-        let pools = Pools::new(4);
+        let pools = Pools::new(4, READS_BUDGET);
         let decompressed = pools.decompressed.available_permits();
         let keep_room = tokio::spawn(pools.clone().keep_room());
         let mut reader = reader(&pools, &partition, 1);

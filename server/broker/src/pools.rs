@@ -28,9 +28,6 @@ const LEAST_READ_BYTES: usize = 64 * 1024;
 const TAIL_BYTES: usize = 64 * 1024;
 /// Storage reads so much at a time, and any part of it that is held keeps all of it.
 const CHUNK_BYTES: usize = 256 * 1024;
-/// The bytes of the log that all readers hold together. Seven of them can read `READ_BYTES` at a
-/// time, and ahead.
-pub(crate) const READS_BUDGET: usize = 24 * 1024 * 1024;
 /// How long a reader waits for room before it does without.
 const PATIENCE: Duration = Duration::from_millis(20);
 /// A reader that has not asked for this long lets go of what it holds; at the latest after twice
@@ -64,11 +61,13 @@ pub(crate) struct Read {
 }
 
 impl Pools {
-    pub(crate) fn new(disk_reads: usize) -> Self {
+    /// So many reads of the disk at a time, and so many bytes of the log that all readers hold
+    /// together.
+    pub(crate) fn new(disk_reads: usize, reads_budget: usize) -> Self {
         Self {
             disk_reads: Arc::new(Semaphore::new(disk_reads)),
             decompressed: Arc::new(Semaphore::new(limits::DECOMPRESSED_BUDGET)),
-            room: Arc::new(Semaphore::new(READS_BUDGET)),
+            room: Arc::new(Semaphore::new(reads_budget.min(Semaphore::MAX_PERMITS))),
             readers: Arc::default(),
         }
     }

@@ -113,6 +113,9 @@ impl Engine for SlowEngine {
     }
 }
 
+/// The bytes of the log that readers hold at most.
+pub(crate) const READS_BUDGET: usize = 24 << 20;
+
 /// Starts a broker that keeps this many bytes of recent entries in memory.
 pub(crate) async fn start(engine: Arc<dyn Engine>, tail_budget: u64) -> (Arc<Broker>, BrokerTasks) {
     let config = BrokerConfig {
@@ -127,6 +130,7 @@ pub(crate) async fn start(engine: Arc<dyn Engine>, tail_budget: u64) -> (Arc<Bro
         shards: 1,
         append_budget: 8 << 20,
         tail_budget,
+        reads_budget: READS_BUDGET,
         free_space_floor: 0,
         auto_create: true,
         default_partitions: 1,

@@ -109,16 +109,18 @@ impl Store {
     }
 }
 
-/// The part of the budget for readers that is for what was read from the disk.
-fn read_cache(settings: &Settings) -> u64 {
-    settings.memory.read_budget / 3
+/// The budget for readers: for recent batches, for what was read from the disk and may be read
+/// again, and for what is on its way to them.
+fn read_budgets(settings: &Settings) -> (u64, u64, u64) {
+    let quarter = settings.memory.read_budget / 4;
+    (settings.memory.read_budget - 2 * quarter, quarter, quarter)
 }
 
 fn options(settings: &Settings) -> Options {
     let mut options = Options::default();
     options.journal_bytes = settings.storage.journal_size;
     options.free_floor = settings.storage.free_space_floor;
-    options.cache_bytes = read_cache(settings);
+    options.cache_bytes = read_budgets(settings).1;
     options
 }
 
@@ -130,6 +132,7 @@ fn broker_config(
     cluster_id: String,
 ) -> BrokerConfig {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let (tail_budget, _, reads_budget) = read_budgets(settings);
     let append_budget = usize::try_from(settings.memory.append_budget).unwrap_or(usize::MAX);
     BrokerConfig {
         engine: Arc::clone(&store.engine),
@@ -142,7 +145,8 @@ fn broker_config(
         version: env!("CARGO_PKG_VERSION").to_owned(),
         shards: (cores / 2).max(1),
         append_budget: append_budget.min(tokio::sync::Semaphore::MAX_PERMITS),
-        tail_budget: settings.memory.read_budget - read_cache(settings),
+        tail_budget,
+        reads_budget: usize::try_from(reads_budget).unwrap_or(usize::MAX),
         free_space_floor: settings.storage.free_space_floor,
         auto_create: settings.topics.auto_create,
         default_partitions: settings.topics.default_partitions,

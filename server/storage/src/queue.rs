@@ -5,10 +5,12 @@ use std::collections::VecDeque;
 /// A queue may keep room for this many.
 const KEPT_CAPACITY: usize = 256;
 
-/// Gives back the room of a queue that was long once: a log that was busy for a while must not keep
-/// it for ever.
+/// Gives back the room of a queue that is empty, or was long once: a log that was busy for a while
+/// must not keep it for ever, and of ten thousand that do nothing each byte counts.
 pub(crate) fn give_back<T>(queue: &mut VecDeque<T>) {
-    if queue.capacity() > KEPT_CAPACITY && queue.capacity() > 8 * queue.len() {
+    if queue.is_empty() {
+        *queue = VecDeque::new();
+    } else if queue.capacity() > KEPT_CAPACITY && queue.capacity() > 8 * queue.len() {
         queue.shrink_to(2 * queue.len());
     }
 }
@@ -26,5 +28,8 @@ mod tests {
         give_back(&mut queue);
         assert_eq!(queue, (99_990..100_000).collect::<VecDeque<_>>());
         assert!(queue.capacity() <= KEPT_CAPACITY);
+        queue.clear();
+        give_back(&mut queue);
+        assert_eq!(queue.capacity(), 0);
     }
 }

@@ -329,9 +329,10 @@ pub(super) static SETTINGS: &[Setting] = &[
         key: "memory.read_budget",
         flag: "read-budget",
         value_name: "BYTES",
-        default: "48MiB",
-        help: "The bytes of records that are kept in memory for consumers: two thirds for recent \
-               batches, one third for what was read from the disk",
+        default: "64MiB",
+        help: "The bytes of records that are kept in memory for consumers: a half for recent \
+               batches, a quarter for what was read from the disk and may be read again, a quarter \
+               for what is on its way",
         field: Field::Size(MIB, TIB, |s| &mut s.memory.read_budget),
     },
     Setting {
@@ -451,7 +452,7 @@ mod tests {
             "7",
             "7s",
             "64KiB",
-            "9MiB",
+            "40MiB",
             "false",
             "json",
             "memory",

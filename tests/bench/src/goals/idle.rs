@@ -10,10 +10,12 @@ use crate::gate::Gate;
 use crate::options::EngineKind;
 use crate::wire::Failure;
 
-/// How long an idle broker is watched, and left alone before.
+/// How long an idle broker is watched.
 const WATCHED: Duration = Duration::from_secs(20);
 const WATCHED_QUICK: Duration = Duration::from_secs(5);
-const SETTLE: Duration = Duration::from_secs(5);
+/// How long it is left alone before: its last checkpoint is made after 5 s, and what memory that
+/// took is given back within 10.
+const SETTLE: Duration = Duration::from_secs(20);
 
 pub(crate) async fn run(context: &mut Context<'_>) -> Result<(), Failure> {
     let partitions = context.options.many_partitions();
