@@ -57,8 +57,9 @@ impl Default for Options {
 }
 
 impl Options {
-    /// A checkpoint is due when this much was written to the journal since the last one; it is also
-    /// about what a start has to read and to hold in memory after a crash.
+    /// A checkpoint is due when this much was written to the journal since the last one. A
+    /// start after a crash reads about as much and holds it in memory; where no checkpoint could be
+    /// made for long, all that the journal has.
     pub(crate) fn checkpoint_bytes(&self) -> u64 {
         (self.journal_bytes / 4).min(self.memory_bytes)
     }
