@@ -297,6 +297,13 @@ impl Broker {
         Follower::new(options, self.pools.clone(), metrics)
     }
 
+    /// What gives no room back is refused when hardly any is left.
+    fn check_room_for_commands(&self) -> Result<(), TopicError> {
+        let floor = self.config.free_space_floor;
+        let has_room = self.config.engine.has_room_for_commands();
+        has_room.then_some(()).ok_or(TopicError::StorageFull { floor })
+    }
+
     /// Creates a topic. When it returns, the topic is served.
     pub async fn create_topic(
         &self,
@@ -305,15 +312,13 @@ impl Broker {
         settings: TopicSettings,
     ) -> Result<Arc<Topic>, TopicError> {
         names::check_new_topic(name)?;
-        if !self.config.engine.has_room_for_commands() {
-            return Err(TopicError::StorageFull { floor: self.config.free_space_floor });
-        }
         let limit = limits::MAX_PARTITIONS_PER_TOPIC;
         let count = partition_count.unwrap_or(i64::from(self.config.default_partitions));
         let partition_count = u32::try_from(count)
             .ok()
             .filter(|count| (1..=limit).contains(count))
             .ok_or(TopicError::PartitionCount { limit, actual: count })?;
+        self.check_room_for_commands()?;
         let command = MetadataCommand::CreateTopic {
             id: TopicId::random(),
             name: name.to_owned(),
@@ -334,6 +339,9 @@ impl Broker {
         let limit = limits::MAX_PARTITIONS_PER_TOPIC;
         if let Some(count) = update.partition_count.filter(|count| *count > limit) {
             return Err(TopicError::PartitionCount { limit, actual: i64::from(count) });
+        }
+        if update.partition_count.is_some() {
+            self.check_room_for_commands()?;
         }
         self.change_topic(MetadataCommand::UpdateTopic { id, update }, name).await
     }
@@ -390,6 +398,10 @@ impl Broker {
 
     /// Keeps positions of a consumer group. When it returns, they are on disk.
     pub async fn commit(&self, group: &str, command: OffsetCommand) -> Result<(), CommitError> {
+        if !self.config.engine.has_room_for_commands() {
+            let floor = self.config.free_space_floor;
+            return Err(AppendError::StorageFull { floor }.into());
+        }
         let coordinator = GroupId::COORDINATORS[coordinator_of(group)];
         self.command_offsets(coordinator, &command).await
     }
@@ -399,10 +411,6 @@ impl Broker {
         coordinator: GroupId,
         command: &OffsetCommand,
     ) -> Result<(), CommitError> {
-        if !self.config.engine.has_room_for_commands() {
-            let floor = self.config.free_space_floor;
-            return Err(AppendError::StorageFull { floor }.into());
-        }
         let command = command.encode();
         let reserved = self.reserve(command.len(), Some(RESERVE_TIMEOUT)).await?;
         let kind = ProposalKind::Command(command);

@@ -16,7 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::admin::{AdminServer, Readiness};
-use crate::descriptors::connections_that_fit;
+use crate::descriptors::Descriptors;
 use crate::listen::listen;
 use crate::settings::{Settings, StorageEngine};
 use crate::telemetry;
@@ -49,13 +49,14 @@ async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
     let listener = listen("server.listen", &settings.server.listen).await?;
     let address = settings.server.advertised(listener.local_addr()?);
 
-    let store = Store::open(settings)?;
+    let descriptors = Descriptors::share_out(settings.server.max_connections);
+    let store = Store::open(settings, descriptors)?;
     let cluster_id = store.cluster_id.to_string();
     let config = broker_config(settings, &store, metrics, address.clone(), cluster_id);
     let (broker, tasks) = Broker::start(config).await?;
 
     let (begin_drain, drain) = Drain::new();
-    let server = Server::new(broker, server_config(settings), drain).await;
+    let server = Server::new(broker, server_config(settings, descriptors), drain).await;
     let mut serving = tokio::spawn(server.serve(listener));
     readiness.send_replace(Readiness::Ready);
     tracing::info!(%address, admin = %admin_address, "ready");
@@ -82,7 +83,7 @@ struct Store {
 }
 
 impl Store {
-    fn open(settings: &Settings) -> Result<Self, StorageError> {
+    fn open(settings: &Settings, descriptors: Descriptors) -> Result<Self, StorageError> {
         match settings.storage.engine {
             StorageEngine::Memory => Ok(Self {
                 engine: Arc::new(MemoryEngine::default()),
@@ -102,7 +103,7 @@ impl Store {
                         formed
                     }
                 };
-                let engine = Arc::new(DiskEngine::open(path, options(settings))?);
+                let engine = Arc::new(DiskEngine::open(path, options(settings, descriptors))?);
                 Ok(Self { engine, cluster_id, _directory: Some(directory) })
             }
         }
@@ -116,10 +117,11 @@ fn read_budgets(settings: &Settings) -> (u64, u64, u64) {
     (settings.memory.read_budget - 2 * quarter, quarter, quarter)
 }
 
-fn options(settings: &Settings) -> Options {
+fn options(settings: &Settings, descriptors: Descriptors) -> Options {
     let mut options = Options::default();
     options.journal_bytes = settings.storage.journal_size;
     options.free_floor = settings.storage.free_space_floor;
+    options.open_files = descriptors.segments;
     options.cache_bytes = read_budgets(settings).1;
     options
 }
@@ -154,10 +156,10 @@ fn broker_config(
     }
 }
 
-fn server_config(settings: &Settings) -> ServerConfig {
+fn server_config(settings: &Settings, descriptors: Descriptors) -> ServerConfig {
     let server = &settings.server;
     ServerConfig {
-        max_connections: connections_that_fit(server.max_connections),
+        max_connections: descriptors.connections,
         max_streams: server.max_streams_per_connection,
         keepalive_interval: server.keepalive_interval,
         keepalive_timeout: server.keepalive_timeout,

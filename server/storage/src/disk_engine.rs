@@ -69,9 +69,8 @@ impl fmt::Debug for DiskEngine {
 }
 
 impl DiskEngine {
-    /// The most files that it has open at a time: segments, to read and to write past the cache,
-    /// the journal, the index.
-    pub const MAX_OPEN_FILES: usize = 2 * segments::MAX_OPEN + 64;
+    /// The most files that an engine has open besides segments: the journal's and the index's.
+    pub const OTHER_FILES: usize = 96;
 
     /// Opens the engine in a data directory that exists, or begins one there.
     ///
@@ -182,7 +181,7 @@ impl Engine for DiskEngine {
     }
 
     fn has_room(&self) -> bool {
-        self.core.room.load(Ordering::Relaxed)
+        self.core.room.load(Ordering::Relaxed) && !self.core.journal.is_stuck()
     }
 
     fn has_room_for_commands(&self) -> bool {

@@ -318,8 +318,8 @@ pub trait Engine: Send + Sync + 'static {
         true
     }
 
-    /// The broker stops: a write that waits for room on a full disk, which may never come, fails from
-    /// now on.
+    /// The broker stops: a write that waits for room on a full disk, which may never come, fails
+    /// from now on.
     fn lose_patience(&self) {}
 
     /// The bytes that the store takes on its disk, or in memory.

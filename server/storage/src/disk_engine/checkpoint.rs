@@ -5,6 +5,8 @@
 //! synced, which is the moment from which the chunks are part of their logs; only then are journal
 //! files used again, and files removed that nothing refers to any more.
 
+use std::sync::atomic::Ordering;
+
 use super::core::Core;
 use super::index::Changes;
 use super::keys::Key;
@@ -16,7 +18,7 @@ use crate::engine::Result;
 
 /// The most keys that one step of a sweep removes.
 const SWEEP_KEYS: usize = 4_096;
-/// What comes into the index is written to its redo file once, and to its store a few times.
+/// A pair of the index is written to its redo file once, and to its store a few times.
 const INDEX_FACTOR: u64 = 4;
 
 impl Core {
@@ -59,31 +61,37 @@ impl Core {
             checkpoints.kept = kept;
             return Ok(None);
         }
-        let mut snapshot =
-            kept.unwrap_or_else(|| Snapshot::take(&mut self.state_mut(), self.journal.written()));
-        let written = snapshot.write_out(
-            |job| self.write_chunks(job, &mut work),
-            |job, done| self.take_drained(job, done),
-        );
-        let has_room = self.has_drained(written)?;
+        let (snapshot, has_room) = match kept {
+            Some(kept) => (kept, !self.is_refused.load(Ordering::Relaxed)),
+            None => {
+                let written = self.journal.written();
+                let mut snapshot = Snapshot::take(&mut self.state_mut(), written);
+                let drained = snapshot.write_out(
+                    |job| self.write_chunks(job, &mut work),
+                    |job, done| self.take_drained(job, done, false),
+                );
+                (snapshot, self.has_drained(drained)?)
+            }
+        };
         // Without room it is worth the trouble only where it gives some back; and what was written
         // out may have taken what it needs.
         let is_worth_it = has_room || snapshot.gives_back();
-        if !is_worth_it || !self.make_room(Some(&snapshot), &mut work, snapshot.bytes())? {
+        let needed = snapshot.bytes(INDEX_FACTOR);
+        if !is_worth_it || !self.make_room(Some(&snapshot), &mut work, needed)? {
             checkpoints.kept = Some(snapshot);
             return Ok(None);
         }
         Ok(Some((snapshot, std::mem::take(&mut work.unsynced))))
     }
 
-    /// Whether the disk has room for bytes that come into the index.
+    /// Whether the disk has room for bytes that are written for the index.
     fn has_room_for_index(&self, bytes: u64) -> Result<bool> {
-        let needed = self.options.checkpoint_room + INDEX_FACTOR * bytes;
+        let needed = self.options.checkpoint_room + bytes;
         Ok(self.disk.free_bytes(self.files.dir())? >= needed)
     }
 
-    /// Whether the disk has room for what a checkpoint brings into the index. If it has not, files
-    /// go first that the index still knows: what trimmed or deleted them is in the journal, durably.
+    /// Whether the disk has room for what a checkpoint writes for the index. If it has not, files
+    /// go first that the index still knows: what trimmed or deleted them is in the journal.
     fn make_room(&self, kept: Option<&Snapshot>, work: &mut Work, bytes: u64) -> Result<bool> {
         if self.has_room_for_index(bytes)? {
             return Ok(true);
@@ -159,8 +167,8 @@ impl Core {
             }
         }
         if !changes.is_empty() {
-            let bytes: usize = changes.keys().map(|key| 2 * key.len()).sum();
-            if !self.has_room_for_index(bytes as u64)? {
+            let bytes = changes.keys().map(|key| INDEX_FACTOR * 2 * key.len() as u64).sum();
+            if !self.has_room_for_index(bytes)? {
                 return Ok(false);
             }
             self.index.sweep(&changes)?;

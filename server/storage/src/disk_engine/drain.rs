@@ -83,7 +83,7 @@ impl Core {
         for group in groups {
             let Some(job) = self.job(group, all) else { continue };
             let done = self.write_chunks(&job, work)?;
-            self.take_drained(&job, done);
+            self.take_drained(&job, done, true);
         }
         Ok(())
     }
@@ -95,12 +95,15 @@ impl Core {
         is_enough.then(|| Job::of(group, log)).flatten()
     }
 
-    /// What was written out need not be kept in memory.
-    pub(super) fn take_drained(&self, job: &Job, done: Done) {
+    /// What was written out need not be kept in memory. `is_new` where no checkpoint has it yet.
+    pub(super) fn take_drained(&self, job: &Job, done: Done, is_new: bool) {
         let mut state = self.state_mut();
         if let Some((_, last)) = job.last() {
             take_segments(&mut state, job, &done);
             state.drained(job.group, job.log, done.chunks, last);
+            if is_new {
+                state.dirty.insert(job.group);
+            }
         }
         drop(state);
         self.notify_drained();

@@ -25,6 +25,8 @@ pub(super) mod recovery;
 
 /// How much is written at once to make a file's blocks.
 const BLANK_BYTES: usize = 1024 * 1024;
+/// Where there is little room, no file is made beside so many others: they are small then.
+const MAX_SCARCE_FILES: usize = 64;
 /// A file grows by this factor over the one before, up to the largest size.
 const GROWTH: u64 = 4;
 
@@ -131,66 +133,103 @@ impl Journal {
         Ok(lsn)
     }
 
-    /// Sees to it that the current file has room for a frame.
+    /// Sees to it that the current file has room for a frame: it is begun anew where all of it is
+    /// in the index; or another one takes its place; or the writer waits for either.
     fn make_room(&self, writer: &mut Writer, length: u64) -> Result<()> {
+        if self.fits_current(writer, length) {
+            return Ok(());
+        }
+        let mut ring = self.ring();
+        let mut next = loop {
+            // Under the ring's lock, as whoever recycles takes it to wake the writer.
+            if self.fits_current(writer, length) {
+                return Ok(());
+            }
+            if ring.ended {
+                return Err(has_failed());
+            }
+            if let Some(at) = ring.free.iter().position(|slot| slot.capacity >= length) {
+                break ring.free.swap_remove(at);
+            }
+            match self.size_to_make(&ring, length) {
+                Some(size) => match self.make(ring, size)? {
+                    Some(slot) => {
+                        ring = self.ring();
+                        break slot;
+                    }
+                    None => ring = self.ring(),
+                },
+                None => ring = self.wait(ring)?,
+            }
+        };
+        next.turn += 1;
+        ring.full.push_back(std::mem::replace(&mut writer.current, next));
+        drop(ring);
+        writer.position = 0;
+        self.recycle(self.checkpoint.load(Ordering::Acquire))
+    }
+
+    fn fits_current(&self, writer: &mut Writer, length: u64) -> bool {
         let checkpoint = self.checkpoint.load(Ordering::Acquire);
         if writer.position > 0 && writer.current.last_lsn <= checkpoint {
             writer.position = 0;
             writer.current.turn += 1;
         }
-        if writer.position + length <= writer.current.capacity {
-            return Ok(());
-        }
-        let mut next = self.next_slot(length)?;
-        next.turn += 1;
-        let full = std::mem::replace(&mut writer.current, next);
-        self.ring().full.push_back(full);
-        writer.position = 0;
-        self.recycle(checkpoint)
+        writer.position + length <= writer.current.capacity
     }
 
-    /// A file with this much room: a free one, a new one, or the next one that becomes free.
-    fn next_slot(&self, length: u64) -> Result<Slot> {
-        let mut ring = self.ring();
-        loop {
-            if ring.ended {
-                return Err(has_failed());
+    /// The size of a file to be made for a frame that no other has room for; `None` where it is to
+    /// wait. A frame that no file of the ring could hold gets one of its own, whatever the bound.
+    fn size_to_make(&self, ring: &Ring, length: u64) -> Option<u64> {
+        let size = self.next_size(ring, length);
+        if !self.options.background {
+            return size.or(Some(self.options.first_file_bytes.max(length)));
+        }
+        size.filter(|size| ring.full.is_empty() || self.is_within_bound(ring, *size))
+    }
+
+    /// Makes a file; `None` when the disk turns out to have no room for it.
+    fn make(&self, ring: MutexGuard<'_, Ring>, size: u64) -> Result<Option<Slot>> {
+        let number = ring.next_number;
+        // Where there is little room, its blocks are to be there before it is written to.
+        let blank = size <= self.options.first_file_bytes;
+        match self.create(ring, size, blank) {
+            Err(error) if error.is_no_space() && self.options.background => {
+                self.disk.remove(&slot_path(&self.dir, number))?;
+                self.set_room(0, 0);
+                Ok(None)
             }
-            if let Some(at) = ring.free.iter().position(|slot| slot.capacity >= length) {
-                return Ok(ring.free.swap_remove(at));
-            }
-            let size = self.next_size(&ring).max(length);
-            // A frame that no file can hold gets one of its own, whatever the bound.
-            let has_room = self.has_room(size);
-            let may_wait = self.options.background && (!ring.full.is_empty() || !has_room);
-            let fits = ring.total + size <= self.options.journal_bytes && has_room;
-            if fits || !may_wait {
-                // Where there is little room, its blocks are to be there before it is written to.
-                let blank = size <= self.options.first_file_bytes;
-                return self.create(ring, size, blank);
-            }
-            if ring.impatient && self.is_stuck() && !has_room {
-                let source = io::Error::from(io::ErrorKind::StorageFull);
-                return Err(io_error("write to", &self.dir, source));
-            }
-            ring.waiting = true;
-            ring = self.recycled.wait(ring).expect("no holder of the ring panics");
-            ring.waiting = false;
+            slot => slot.map(Some),
         }
     }
 
-    fn next_size(&self, ring: &Ring) -> u64 {
-        let grown = ring.largest.saturating_mul(GROWTH);
-        let size = grown.clamp(self.options.first_file_bytes, self.options.last_file_bytes);
-        let is_scarce = size > self.room.load(Ordering::Relaxed);
-        if is_scarce { self.options.first_file_bytes } else { size }
+    fn wait<'a>(&self, mut ring: MutexGuard<'a, Ring>) -> Result<MutexGuard<'a, Ring>> {
+        if ring.impatient && (self.is_stuck() || self.next_size(&ring, 0).is_none()) {
+            let source = io::Error::from(io::ErrorKind::StorageFull);
+            return Err(io_error("write to", &self.dir, source));
+        }
+        ring.waiting = true;
+        let mut ring = self.recycled.wait(ring).expect("no holder of the ring panics");
+        ring.waiting = false;
+        Ok(ring)
     }
 
-    /// Whether the disk has room for a file.
-    fn has_room(&self, size: u64) -> bool {
-        let is_small = size <= self.options.first_file_bytes;
-        let room = if is_small { &self.reserve } else { &self.room };
-        size <= room.load(Ordering::Relaxed)
+    /// The size of the next file, which is to hold a frame of this length: as large as the disk has
+    /// room for above what is kept free; else the smallest, of which there are few.
+    fn next_size(&self, ring: &Ring, length: u64) -> Option<u64> {
+        let (first, last) = (self.options.first_file_bytes, self.options.last_file_bytes);
+        let grown = ring.largest.saturating_mul(GROWTH).clamp(first, last).max(length);
+        if grown <= self.room.load(Ordering::Relaxed) {
+            return Some(grown);
+        }
+        let least = first.max(length);
+        let fits = least <= self.reserve.load(Ordering::Relaxed);
+        let few = ring.free.len() + ring.full.len() < MAX_SCARCE_FILES;
+        (fits && few).then_some(least)
+    }
+
+    fn is_within_bound(&self, ring: &Ring, size: u64) -> bool {
+        ring.total + size <= self.options.journal_bytes
     }
 
     fn create(&self, mut ring: MutexGuard<'_, Ring>, size: u64, blank: bool) -> Result<Slot> {
@@ -243,12 +282,9 @@ impl Journal {
     /// Makes the next file before it is needed, if it soon will be and the disk has room.
     pub(super) fn prepare(&self) -> Result<()> {
         let ring = self.ring();
-        let size = self.next_size(&ring);
+        let size = self.next_size(&ring, 0).filter(|size| self.is_within_bound(&ring, *size));
         let soon = self.left.load(Ordering::Relaxed) < ring.largest / 2;
-        let fits = ring.total + size <= self.options.journal_bytes && self.has_room(size);
-        if !soon || !fits || !ring.free.is_empty() {
-            return Ok(());
-        }
+        let Some(size) = size.filter(|_| soon && ring.free.is_empty()) else { return Ok(()) };
         let number = ring.next_number;
         let slot = match self.create(ring, size, true) {
             // Another time: nothing is in it that would be lost.
@@ -266,7 +302,7 @@ impl Journal {
     pub(super) fn recycle(&self, checkpoint: u64) -> Result<()> {
         self.checkpoint.fetch_max(checkpoint, Ordering::AcqRel);
         let mut ring = self.ring();
-        let mut recycled = false;
+        let mut recycled = ring.waiting;
         let mut outgrown = Vec::new();
         while ring.full.front().is_some_and(|slot| slot.last_lsn <= checkpoint) {
             let Some(slot) = ring.full.pop_front() else { break };
@@ -304,8 +340,8 @@ impl Journal {
     /// Whether a writer waits, or will soon have to wait, for a file to become free.
     pub(super) fn is_tight(&self) -> bool {
         let ring = self.ring();
-        let size = self.next_size(&ring);
-        let fits = ring.total + size <= self.options.journal_bytes && self.has_room(size);
+        let size = self.next_size(&ring, 0);
+        let fits = size.is_some_and(|size| self.is_within_bound(&ring, size));
         ring.waiting || (ring.free.is_empty() && !fits)
     }
 

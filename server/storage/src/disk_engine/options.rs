@@ -17,6 +17,9 @@ pub struct Options {
     pub cache_bytes: u64,
     /// Below this many free bytes of the disk there is no room for records. Default 256 MiB.
     pub free_floor: u64,
+    /// The most segment files that stay open to be read and written; as many again that large chunks
+    /// are written to. Default 512.
+    pub open_files: usize,
     /// Whether a thread of the engine writes segments and index. Without it nothing happens but in
     /// `reclaim`, one step a call: for tests and simulation.
     pub background: bool,
@@ -44,6 +47,7 @@ impl Default for Options {
             memory_bytes: 64 * MIB,
             cache_bytes: 16 * MIB,
             free_floor: 256 * MIB,
+            open_files: 512,
             background: true,
             checkpoint_room: 8 * MIB,
             chunk_bytes: 256 * KIB as usize,

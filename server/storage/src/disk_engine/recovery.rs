@@ -55,7 +55,7 @@ pub(super) fn open(
     let free = disk.free_bytes(dir)? + size_bytes(disk.as_ref(), &journal_dir)?;
     let room = (free / JOURNAL_PART).max(2 * options.first_file_bytes);
     let options = Options { journal_bytes: options.journal_bytes.min(room), ..options };
-    let files = SegmentFiles::new(Arc::clone(disk), segments_dir);
+    let files = SegmentFiles::new(Arc::clone(disk), segments_dir, options.open_files);
     let Opened { index, checkpoint, directory, pending, .. } = opened;
     let (mut state, deleted) = load(&index, checkpoint)?;
     let known: BTreeMap<u64, VecDeque<Segment>> =
@@ -96,8 +96,8 @@ pub(super) fn open(
     Ok(core)
 }
 
-/// Refuses to begin a new index beside what only another one knows: all of it would go as left over.
-/// The index is durable before anything is written beside it, so no crash leaves that.
+/// Refuses to begin a new index beside what only another one knows: all of it would go as left
+/// over. The index is durable before anything is written beside it, so no crash leaves that.
 fn refuse_orphans(disk: &dyn Disk, index: &Path, others: [&Path; 2]) -> Result<()> {
     for other in others {
         if disk.exists(other) && !disk.list(other)?.is_empty() {

@@ -11,8 +11,6 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use crate::disk::{BLOCK, Disk, DiskFile, Mode};
 use crate::engine::{Result, StorageError};
 
-/// The most files that stay open for readers and the writer.
-pub(super) const MAX_OPEN: usize = 512;
 /// Up to this many files and directories are synced one by one; more of them all together.
 const MAX_SINGLE_SYNCS: usize = 8;
 
@@ -23,6 +21,7 @@ pub(super) type FileId = (u64, u64);
 pub(super) struct SegmentFiles {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
+    most_open: usize,
     open: Mutex<Open>,
 }
 
@@ -43,10 +42,10 @@ impl Open {
         self.order.retain(|id| !is_gone(*id));
     }
 
-    fn keep(&mut self, id: FileId, file: Arc<dyn DiskFile>) {
+    fn keep(&mut self, id: FileId, file: Arc<dyn DiskFile>, most: usize) {
         self.files.insert(id, file);
         self.order.push_back(id);
-        while self.order.len() > MAX_OPEN {
+        while self.order.len() > most {
             if let Some(oldest) = self.order.pop_front() {
                 self.files.remove(&oldest);
             }
@@ -77,9 +76,9 @@ pub(super) fn is_missing(error: &StorageError) -> bool {
 }
 
 impl SegmentFiles {
-    /// The files in `<data directory>/segments`.
-    pub(super) fn new(disk: Arc<dyn Disk>, dir: PathBuf) -> Self {
-        Self { disk, dir, open: Mutex::new(Open::default()) }
+    /// The files in `<data directory>/segments`, of which at most so many stay open.
+    pub(super) fn new(disk: Arc<dyn Disk>, dir: PathBuf, most_open: usize) -> Self {
+        Self { disk, dir, most_open: most_open.max(1), open: Mutex::new(Open::default()) }
     }
 
     /// The directory of all files.
@@ -112,7 +111,7 @@ impl SegmentFiles {
         let file = self.disk.open(&self.path(id), Mode::Create)?;
         unsynced.logs.insert(id.0);
         unsynced.files.insert(id);
-        self.open().keep(id, file);
+        self.open().keep(id, file, self.most_open);
         Ok(())
     }
 
@@ -149,7 +148,7 @@ impl SegmentFiles {
             return Ok(Arc::clone(file));
         }
         let file = self.disk.open(&self.path(id), Mode::Unbuffered)?;
-        while open.unbuffered.len() >= MAX_OPEN {
+        while open.unbuffered.len() >= self.most_open {
             open.unbuffered.pop_first();
         }
         open.unbuffered.insert(id, Arc::clone(&file));
@@ -164,7 +163,7 @@ impl SegmentFiles {
         }
         // Under the lock: a file that is removed meanwhile must not stay open here, with its space.
         let file = self.disk.open(&self.path(id), Mode::Write)?;
-        open.keep(id, Arc::clone(&file));
+        open.keep(id, Arc::clone(&file), self.most_open);
         Ok(file)
     }
 

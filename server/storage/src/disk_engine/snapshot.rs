@@ -210,15 +210,15 @@ impl Snapshot {
         pending
     }
 
-    /// About how many bytes come into the index.
-    pub(super) fn bytes(&self) -> u64 {
+    /// About how many bytes are written for the index, a pair of it `factor` times.
+    pub(super) fn bytes(&self, factor: u64) -> u64 {
         let pair = |(key, value): (&Vec<u8>, &Option<Vec<u8>>)| {
             key.len() + value.as_ref().map_or(0, Vec::len) + PAIR_BYTES
         };
         let pairs: usize = self.changes.iter().map(pair).sum();
         let entries = self.unwritten.iter().flat_map(|unwritten| &unwritten.rest);
         let pending: usize = entries.map(|entry| entry.data.len() + PAIR_BYTES).sum();
-        (pairs + pending) as u64
+        factor * pairs as u64 + pending as u64
     }
 
     /// Whether it gives room back to the disk.

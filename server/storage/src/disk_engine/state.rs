@@ -378,7 +378,6 @@ impl State {
         let drained = found.drain(chunks, last);
         self.held_bytes -= drained;
         self.drainable_bytes -= drained;
-        self.dirty.insert(group);
         if found.entries.is_empty() {
             self.holding.remove(&group);
         }

@@ -12,6 +12,7 @@ mod failing;
 mod meddling;
 mod power_cut;
 mod retention;
+mod scarce;
 mod script;
 mod watched;
 
@@ -40,6 +41,7 @@ fn small() -> Options {
         memory_bytes: 64 * 1024,
         cache_bytes: 32 * 1024,
         free_floor: 0,
+        open_files: 8,
         background: false,
         chunk_bytes: 4 * 1024,
         checkpoint_room: 0,

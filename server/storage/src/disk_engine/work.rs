@@ -146,8 +146,11 @@ impl Core {
         let mut checkpoints = self.checkpoints();
         checkpoints.ticks += u32::from(ticked);
         self.journal.prepare()?;
-        if self.is_checkpoint_due(&checkpoints) {
+        // What the disk has no room for is tried now and then, and not at each write.
+        if (ticked || !self.journal.is_stuck()) && self.is_checkpoint_due(&checkpoints) {
             self.checkpoint(&mut checkpoints)?;
+        } else if ticked {
+            self.journal.set_stuck(false);
         }
         self.sweep(&mut checkpoints)
     }
@@ -156,12 +159,10 @@ impl Core {
         let written = self.written_since_checkpoint();
         let is_large =
             written >= self.options.checkpoint_bytes() || (written > 0 && self.journal.is_tight());
+        let is_overdue = checkpoints.ticks >= CHECKPOINT_TICKS || self.journal.is_stuck();
         let state = self.state();
-        if checkpoints.kept.is_some() {
-            return true;
-        }
         let is_dirty = !state.dirty.is_empty() || !state.gone.is_empty();
-        is_dirty && (is_large || state.has_garbage || checkpoints.ticks >= CHECKPOINT_TICKS)
+        checkpoints.kept.is_some() || is_dirty && (is_large || state.has_garbage || is_overdue)
     }
 
     /// Wakes whoever has something to do after a write.

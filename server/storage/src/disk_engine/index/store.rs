@@ -62,8 +62,8 @@ pub(crate) trait Store: Send + Sync {
     /// meanwhile may be seen in part.
     fn scan(&self, first: &[u8], last: Option<&[u8]>, visit: Visit<'_>) -> StoreResult<()>;
 
-    /// Applies changes, and then puts the stamp, if there is one. If the process ends meanwhile, some
-    /// of the changes may be there, and the stamp only if all are.
+    /// Applies changes, and then puts the stamp, if there is one. If the process ends meanwhile,
+    /// some of the changes may be there, and the stamp only if all are.
     fn apply(&self, changes: &Changes, stamp: Option<&[u8]>) -> StoreResult<()>;
 
     /// Hands everything to the kernel, so that it outlives this process.

@@ -1,0 +1,95 @@
+//! A disk with hardly any room left: writes go on as long as checkpoints do, and whoever waits is
+//! woken, or fails when the broker stops.
+
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use super::*;
+use crate::conformance::{GROUP, append, creation, entries, hard_state, synced};
+use crate::disk::Disk;
+use crate::disk::sim::{ROOT, SimDisk};
+use crate::disk_engine::index::MemoryStores;
+use crate::engine::GroupWrite;
+
+const KIB: u64 = 1024;
+const WITHIN: Duration = Duration::from_secs(20);
+
+fn engine(disk: &SimDisk) -> Arc<DiskEngine> {
+    let options = Options {
+        background: true,
+        free_floor: 512 * KIB,
+        checkpoint_room: 64 * KIB,
+        first_file_bytes: 16 * KIB,
+        ..small()
+    };
+    let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+    let engine =
+        DiskEngine::open_on(&disk, Path::new(ROOT), options, &MemoryStores::default(), 7).unwrap();
+    engine.write(&synced(vec![creation(GROUP)])).unwrap();
+    Arc::new(engine)
+}
+
+/// What a disk without a limit holds.
+fn used(disk: &SimDisk) -> u64 {
+    (1 << 40) - disk.free_bytes(Path::new(ROOT)).unwrap()
+}
+
+/// Writes entries of a size, one after the other, in a thread; tells how each went.
+fn writes(engine: &Arc<DiskEngine>, count: u64, bytes: usize) -> Receiver<Result<()>> {
+    let (tell, told) = channel();
+    let engine = Arc::clone(engine);
+    std::thread::spawn(move || {
+        for index in 6..6 + count {
+            let hard_state = Some(hard_state(5, 1, index));
+            let start = None;
+            let append = append(GROUP, entries(index..index + 1, 5, bytes));
+            let write = GroupWrite { hard_state, start, ..append };
+            let done = engine.write(&synced(vec![write]));
+            let failed = done.is_err();
+            if tell.send(done).is_err() || failed {
+                return;
+            }
+        }
+    });
+    told
+}
+
+#[test]
+fn below_the_floor_writes_go_on_whatever_their_size() {
+    for bytes in [100, 10_000, 40_000] {
+        let disk = SimDisk::new(1);
+        let engine = engine(&disk);
+        // Nothing above the floor, and room enough for checkpoints.
+        disk.fill(used(&disk) + 500 * KIB);
+        engine.core.look_for_room().unwrap();
+        assert!(!engine.has_room() && engine.has_room_for_commands());
+        let told = writes(&engine, 6, bytes);
+        for _ in 0..6 {
+            told.recv_timeout(WITHIN).expect("no write waits for ever").unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_write_that_waits_for_room_gets_it_or_fails_when_the_broker_stops() {
+    for stops in [false, true] {
+        let disk = SimDisk::new(1);
+        let engine = engine(&disk);
+        disk.fill(used(&disk));
+        engine.core.look_for_room().unwrap();
+        let told = writes(&engine, 400, 100);
+        let taken = std::iter::from_fn(|| told.recv_timeout(Duration::from_secs(2)).ok());
+        let taken = taken.inspect(|done| assert!(done.is_ok(), "{done:?}")).count();
+        assert!(taken < 400, "the journal is used up");
+        assert!(!engine.has_room_for_commands());
+        if stops {
+            engine.lose_patience();
+            let error = told.recv_timeout(WITHIN).expect("the stop ends the wait").unwrap_err();
+            assert!(error.is_no_space(), "{error}");
+        } else {
+            disk.fill(1 << 40);
+            let rest = std::iter::from_fn(|| told.recv_timeout(WITHIN).ok());
+            assert_eq!(taken + rest.inspect(|done| assert!(done.is_ok())).count(), 400);
+        }
+    }
+}
