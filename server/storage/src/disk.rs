@@ -52,6 +52,11 @@ pub(crate) trait DiskFile: Send + Sync {
     /// Cuts or extends, with zeros. Durable after `sync`.
     fn set_len(&self, bytes: u64) -> Result<()>;
 
+    /// Makes the file this long, with zeros, and takes the room for all of it: no write to it is
+    /// refused later for want of room. The length is durable after `sync`, or after the next write
+    /// when the file is direct.
+    fn allocate(&self, bytes: u64) -> Result<()>;
+
     /// The length.
     fn len(&self) -> Result<u64>;
 

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use rustix::fs::OFlags;
+use rustix::fs::{FallocateFlags, OFlags};
+use rustix::io::Errno;
 
 use super::{Disk, DiskFile, Mode};
 use crate::engine::Result;
@@ -103,6 +104,14 @@ impl DiskFile for RealFile {
 
     fn set_len(&self, bytes: u64) -> Result<()> {
         self.file.set_len(bytes).map_err(self.failed("change the length of"))
+    }
+
+    fn allocate(&self, bytes: u64) -> Result<()> {
+        match rustix::fs::fallocate(&self.file, FallocateFlags::empty(), 0, bytes) {
+            // The file system cannot. Then a write may find the disk full, and end the process.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => self.set_len(bytes),
+            done => done.map_err(|error| self.failed("allocate")(error.into())),
+        }
     }
 
     fn len(&self) -> Result<u64> {

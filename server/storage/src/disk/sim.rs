@@ -286,6 +286,16 @@ impl DiskFile for SimFile {
         })
     }
 
+    fn allocate(&self, bytes: u64) -> Result<()> {
+        self.disk.lock().change("allocate", &self.path, (bytes, &[]), |inner, _| {
+            if bytes > inner.reach(self.file) {
+                return Err(failed("allocate", &self.path, NO_SPACE));
+            }
+            inner.content(self.file).set_len(bytes);
+            Ok(())
+        })
+    }
+
     fn len(&self) -> Result<u64> {
         let mut inner = self.disk.lock();
         inner.check("ask for the length of", &self.path)?;

@@ -191,7 +191,7 @@ impl Journal {
     /// Makes a file; `None` when the disk turns out to have no room for it.
     fn make(&self, ring: MutexGuard<'_, Ring>, size: u64) -> Result<Option<Slot>> {
         let number = ring.next_number;
-        // Where there is little room, its blocks are to be there before it is written to.
+        // No time to write the blocks of a large one: whoever writes waits.
         let blank = size <= self.options.first_file_bytes;
         match self.create(ring, size, blank) {
             Err(error) if error.is_no_space() && self.options.background => {
@@ -366,7 +366,8 @@ fn slot_path(dir: &Path, number: u64) -> PathBuf {
     dir.join(format!("{number:08}.journal"))
 }
 
-/// Makes a file of the ring, durably in its directory; with blocks, when it is made `blank`.
+/// Makes a file of the ring, durably in its directory, with room on the disk for all of it; with
+/// blocks that were written, when it is made `blank`.
 fn create_slot(
     disk: &dyn Disk,
     dir: &Path,
@@ -384,6 +385,8 @@ fn create_slot(
             file.write_at(&zeros[..part], at)?;
             at += part as u64;
         }
+    } else {
+        file.allocate(capacity)?;
     }
     disk.sync_dir(dir)?;
     Ok(Slot { number, file, capacity, turn: 0, last_lsn: 0 })

@@ -149,6 +149,7 @@ impl Disk {
         self.broker.restart().await?;
         self.read_and_judge("after it was told to end", topic).await?;
         let stubs = Stubs::connect(self.broker.address()).await?;
+        self.delete_topic(&stubs, topic).await?;
         self.works_again(&stubs, side, CYCLES + 1).await?;
         println!("not a byte left: ends {:.1?} after it is told to", ended.took);
         Ok(())

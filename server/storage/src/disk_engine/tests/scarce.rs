@@ -1,7 +1,7 @@
 //! A disk with hardly any room left: writes go on as long as checkpoints do, and whoever waits is
 //! woken, or fails when the broker stops.
 
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
 use super::*;
@@ -36,7 +36,7 @@ fn used(disk: &SimDisk) -> u64 {
 
 /// Writes entries of a size, one after the other, in a thread; tells how each went.
 fn writes(engine: &Arc<DiskEngine>, count: u64, bytes: usize) -> Receiver<Result<()>> {
-    let (tell, told) = channel();
+    let (tell, told) = sync_channel(1_024);
     let engine = Arc::clone(engine);
     std::thread::spawn(move || {
         for index in 6..6 + count {

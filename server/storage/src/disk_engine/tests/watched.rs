@@ -57,6 +57,11 @@ impl DiskFile for WatchedFile {
         self.file.set_len(bytes)
     }
 
+    fn allocate(&self, bytes: u64) -> Result<()> {
+        self.watch.meet("allocate", self.path())?;
+        self.file.allocate(bytes)
+    }
+
     fn len(&self) -> Result<u64> {
         self.file.len()
     }
