@@ -17,8 +17,8 @@ pub struct Options {
     pub cache_bytes: u64,
     /// Below this many free bytes of the disk there is no room for records. Default 256 MiB.
     pub free_floor: u64,
-    /// The most segment files that stay open to be read and written; as many again that large chunks
-    /// are written to. Default 512.
+    /// The most segment files that stay open to be read and written; as many again that large
+    /// chunks are written to. Default 512.
     pub open_files: usize,
     /// Whether a thread of the engine writes segments and index. Without it nothing happens but in
     /// `reclaim`, one step a call: for tests and simulation.
