@@ -220,6 +220,16 @@ struct SimFile {
 }
 
 impl SimFile {
+    fn resize(&self, action: &'static str, bytes: u64) -> Result<()> {
+        self.disk.lock().change(action, &self.path, (bytes, &[]), |inner, _| {
+            if bytes > inner.reach(self.file) {
+                return Err(failed(action, &self.path, NO_SPACE));
+            }
+            inner.content(self.file).set_len(bytes);
+            Ok(())
+        })
+    }
+
     /// What the system wants of those who go past the cache.
     fn check_aligned(&self, action: &'static str, bytes: &[u8], at: u64) -> Result<()> {
         let is_aligned = bytes.as_ptr().align_offset(BLOCK) == 0
@@ -277,23 +287,11 @@ impl DiskFile for SimFile {
         if self.mode == Mode::Read {
             return Err(failed(action, &self.path, INVALID));
         }
-        self.disk.lock().change(action, &self.path, (bytes, &[]), |inner, _| {
-            if bytes > inner.reach(self.file) {
-                return Err(failed(action, &self.path, NO_SPACE));
-            }
-            inner.content(self.file).set_len(bytes);
-            Ok(())
-        })
+        self.resize(action, bytes)
     }
 
     fn allocate(&self, bytes: u64) -> Result<()> {
-        self.disk.lock().change("allocate", &self.path, (bytes, &[]), |inner, _| {
-            if bytes > inner.reach(self.file) {
-                return Err(failed("allocate", &self.path, NO_SPACE));
-            }
-            inner.content(self.file).set_len(bytes);
-            Ok(())
-        })
+        self.resize("allocate", bytes)
     }
 
     fn len(&self) -> Result<u64> {
