@@ -22,7 +22,7 @@ use tokio::task::JoinSet;
 
 use crate::delivery::DeliveryOptions;
 use crate::driver::{Driver, DriverConfig, GroupWatch, OnFatal, Threads};
-use crate::errors::{AppendError, CommitError, Missing, TopicError};
+use crate::errors::{AppendError, CommitError, Missing, StorageFull, TopicError};
 use crate::follow::Follower;
 use crate::metrics::Metrics;
 use crate::offsets::{OffsetCommand, OffsetError, OffsetMachine, SharedOffsets, coordinator_of};
@@ -265,11 +265,18 @@ impl Broker {
 
     /// Makes sure that the disk has room for records. What makes room needs none: commits, trims
     /// and deletions go on without it.
-    pub fn check_room(&self) -> Result<(), AppendError> {
-        if self.config.engine.has_room() {
-            return Ok(());
-        }
-        Err(AppendError::StorageFull { floor: self.config.free_space_floor })
+    pub fn check_room(&self) -> Result<(), StorageFull> {
+        self.unless_full(self.config.engine.has_room())
+    }
+
+    /// What gives no room back is refused when hardly any is left.
+    fn check_room_for_commands(&self) -> Result<(), StorageFull> {
+        self.unless_full(self.config.engine.has_room_for_commands())
+    }
+
+    fn unless_full(&self, has_room: bool) -> Result<(), StorageFull> {
+        let floor = self.config.free_space_floor;
+        has_room.then_some(()).ok_or(StorageFull { floor })
     }
 
     /// Reserves memory for batches, waiting for it: as long as it takes, or up to `timeout`.
@@ -295,13 +302,6 @@ impl Broker {
     pub fn follower(&self, options: DeliveryOptions) -> Follower {
         let metrics = Arc::clone(&self.config.metrics);
         Follower::new(options, self.pools.clone(), metrics)
-    }
-
-    /// What gives no room back is refused when hardly any is left.
-    fn check_room_for_commands(&self) -> Result<(), TopicError> {
-        let floor = self.config.free_space_floor;
-        let has_room = self.config.engine.has_room_for_commands();
-        has_room.then_some(()).ok_or(TopicError::StorageFull { floor })
     }
 
     /// Creates a topic. When it returns, the topic is served.
@@ -398,10 +398,7 @@ impl Broker {
 
     /// Keeps positions of a consumer group. When it returns, they are on disk.
     pub async fn commit(&self, group: &str, command: OffsetCommand) -> Result<(), CommitError> {
-        if !self.config.engine.has_room_for_commands() {
-            let floor = self.config.free_space_floor;
-            return Err(AppendError::StorageFull { floor }.into());
-        }
+        self.check_room_for_commands()?;
         let coordinator = GroupId::COORDINATORS[coordinator_of(group)];
         self.command_offsets(coordinator, &command).await
     }

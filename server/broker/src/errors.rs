@@ -49,14 +49,8 @@ pub enum AppendError {
     #[error("the broker is shutting down; connect to another one")]
     Draining,
     /// The disk is nearly full: records are not taken, everything else goes on.
-    #[error(
-        "the broker's disk has less than {floor} bytes left: delete topics or records, shorten \
-         retention, or enlarge the disk"
-    )]
-    StorageFull {
-        /// The bytes that must be free.
-        floor: u64,
-    },
+    #[error(transparent)]
+    StorageFull(#[from] StorageFull),
     /// No memory became free in time.
     #[error("{limit} bytes of appends wait for the disk already; try again later")]
     Overloaded {
@@ -89,11 +83,19 @@ pub enum TopicError {
         actual: i64,
     },
     /// The disk is full: what is left is for what makes room again.
-    #[error("the broker's disk is full: delete topics or records, or enlarge the disk")]
-    StorageFull {
-        /// The bytes that must be free.
-        floor: u64,
-    },
+    #[error(transparent)]
+    StorageFull(#[from] StorageFull),
+}
+
+/// The disk has no room for what takes some and gives none back.
+#[derive(Clone, Copy, Debug, Error)]
+#[error(
+    "the broker's disk has less than {floor} bytes left: delete topics or records, shorten \
+     retention, or enlarge the disk"
+)]
+pub struct StorageFull {
+    /// The bytes that must be free.
+    pub floor: u64,
 }
 
 /// Why positions of a consumer group were not, or perhaps not, kept.
@@ -102,6 +104,9 @@ pub enum CommitError {
     /// The coordinator group refuses them.
     #[error(transparent)]
     Offsets(#[from] OffsetError),
+    /// The disk is full: what is left is for what makes room again.
+    #[error(transparent)]
+    StorageFull(#[from] StorageFull),
     /// No memory became free for them.
     #[error(transparent)]
     Reserve(#[from] AppendError),

@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use prost::Message;
 use ropewalk_broker::delivery::DeliveryError;
-use ropewalk_broker::errors::{AppendError, CommitError, Missing, ReadError, TopicError};
+use ropewalk_broker::errors::{
+    AppendError, CommitError, Missing, ReadError, StorageFull, TopicError,
+};
 use ropewalk_broker::ingest::IngestError;
 use ropewalk_broker::offsets::OffsetError;
 use ropewalk_broker::{ProposeError, StorageError};
@@ -136,12 +138,6 @@ impl Failure {
         Self::new(Reason::BrokerDraining, message).retry_after(Duration::from_millis(500))
     }
 
-    fn storage_full(message: String, floor: u64) -> Self {
-        Self::new(Reason::StorageFull, message)
-            .over_quota("free_space_floor", floor)
-            .retry_after(Duration::from_secs(5))
-    }
-
     pub(crate) fn timed_out() -> Self {
         Self::new(Reason::TimedOut, "the call's deadline ran out")
     }
@@ -252,6 +248,14 @@ impl From<NameError> for Failure {
     }
 }
 
+impl From<StorageFull> for Failure {
+    fn from(full: StorageFull) -> Self {
+        Self::new(Reason::StorageFull, full.to_string())
+            .over_quota("free_space_floor", full.floor)
+            .retry_after(Duration::from_secs(5))
+    }
+}
+
 impl From<TopicError> for Failure {
     fn from(error: TopicError) -> Self {
         let message = error.to_string();
@@ -262,7 +266,7 @@ impl From<TopicError> for Failure {
             TopicError::PartitionCount { limit, actual } => {
                 Self::field("partition_count", message).with("limit", limit).with("actual", actual)
             }
-            TopicError::StorageFull { floor } => Self::storage_full(message, floor),
+            TopicError::StorageFull(full) => full.into(),
             TopicError::Metadata(error) => error.into(),
         }
     }
@@ -350,7 +354,7 @@ impl From<AppendError> for Failure {
             }
             AppendError::Create(error) => error.into(),
             AppendError::Draining => Self::draining(),
-            AppendError::StorageFull { floor } => Self::storage_full(message, floor),
+            AppendError::StorageFull(full) => full.into(),
             AppendError::Overloaded { limit } => Self::new(Reason::Overloaded, message)
                 .over_quota("append_budget", limit)
                 .retry_after(Duration::from_millis(500)),
@@ -363,6 +367,7 @@ impl From<CommitError> for Failure {
         let message = error.to_string();
         match error {
             CommitError::Propose(error) => error.into(),
+            CommitError::StorageFull(full) => full.into(),
             CommitError::Reserve(error) => error.into(),
             CommitError::Offsets(OffsetError::TooMany { limit }) => {
                 Self::new(Reason::TooMany, message).over_quota("committed_offsets", limit)

@@ -51,6 +51,7 @@ pub use options::Options;
 use self::core::Core;
 use self::frame::Kind;
 use self::index::{SledStores, Stores};
+use self::journal::Purpose;
 
 /// Lines that tell when something is under way that a power cut could meet.
 const MOMENTS: &str = "ropewalk_storage::moments";
@@ -185,8 +186,7 @@ impl Engine for DiskEngine {
     }
 
     fn has_room_for_commands(&self) -> bool {
-        let journal = &self.core.journal;
-        !journal.is_stuck() || journal.bytes_left() >= self.core.options.first_file_bytes / 2
+        self.core.journal.has_room_for_commands()
     }
 
     fn lose_patience(&self) {
@@ -203,7 +203,8 @@ impl Engine for DiskEngine {
             writer.end();
             if self.core.checkpoint(&mut self.core.checkpoints())? {
                 // It says, in the journal, which checkpoint the index must have.
-                self.core.journal.append(Kind::Mark, 0, |_| {})?;
+                // It needs no room: all that the current file has is in the index.
+                self.core.journal.append((Kind::Mark, Purpose::Other), 0, |_| {})?;
             }
             self.core.index.close()
         })

@@ -46,25 +46,64 @@ pub(super) struct Slot {
 struct Ring {
     free: Vec<Slot>,
     full: VecDeque<Slot>,
+    /// A small one for what makes room, when the disk has none for another.
+    spare: Option<Slot>,
     /// The capacity of all files, that of the current one too.
     total: u64,
     largest: u64,
     next_number: u64,
-    /// A writer waits for a file.
-    waiting: bool,
+    /// Writers that wait for a file.
+    waiting: usize,
+    /// How often there was something new for them.
+    news: u64,
     /// The engine has failed: nobody waits any more.
     ended: bool,
     /// Nobody waits any more for what may never come: room on a full disk.
     impatient: bool,
 }
 
+impl Ring {
+    /// There is something new for those who wait.
+    fn tell(&mut self, recycled: &Condvar) {
+        self.news += 1;
+        recycled.notify_all();
+    }
+}
+
+/// What a frame is for: it decides what is done for it when the disk has no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// It holds records.
+    Records,
+    /// It holds none: it may give room back, and has the spare file for that.
+    Other,
+}
+
+/// What came of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Appended {
+    /// It is durable, with this number.
+    At(u64),
+    /// There is no room for it: the journal had so much news when that was seen.
+    NoRoom(u64),
+}
+
 /// What only the writer needs.
 struct Writer {
     current: Slot,
+    /// The current file was the spare one, and holds no records.
+    is_spare: bool,
     position: u64,
     lsn: u64,
     buffer: FrameBuffer,
     acked: Arc<dyn DiskFile>,
+}
+
+impl Writer {
+    /// The bytes of the current file that anything may be written to.
+    fn left(&self) -> u64 {
+        if self.is_spare { 0 } else { self.current.capacity - self.position }
+    }
 }
 
 /// The journal of a data directory.
@@ -91,14 +130,15 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// Writes a frame; it is durable when this returns, and all frames before it are. `expected` is
-    /// about how many bytes `build` appends. Waits while the ring is full.
+    /// Writes a frame; it is durable when this returns its number, and all frames before it are.
+    /// `expected` is about how many bytes `build` appends. While the ring is full there is no room:
+    /// [`Self::wait`] for some, and let others write meanwhile who need less.
     pub(super) fn append(
         &self,
-        kind: Kind,
+        (kind, purpose): (Kind, Purpose),
         expected: usize,
         build: impl FnOnce(&mut Vec<u8>),
-    ) -> Result<u64> {
+    ) -> Result<Appended> {
         let mut writer = self.writer.lock().expect("no holder of the journal panics");
         let writer = &mut *writer;
         build(writer.buffer.begin(expected));
@@ -110,7 +150,9 @@ impl Journal {
             )));
         }
         let length = frame_bytes(payload) as u64;
-        self.make_room(writer, length)?;
+        if let Some(news) = self.make_room(writer, length, purpose)? {
+            return Ok(Appended::NoRoom(news));
+        }
         let lsn = writer.lsn + 1;
         let frame = writer.buffer.end(&Head {
             kind,
@@ -124,58 +166,71 @@ impl Journal {
         writer.lsn = lsn;
         writer.current.last_lsn = lsn;
         writer.position += length;
-        self.left.store(writer.current.capacity - writer.position, Ordering::Relaxed);
+        self.left.store(writer.left(), Ordering::Relaxed);
         self.written.fetch_add(length, Ordering::Relaxed);
         // Nobody waits for a mark, and nothing is lost with it.
         if kind != Kind::Mark {
             recovery::write_acked(writer.acked.as_ref(), self.directory, lsn)?;
         }
-        Ok(lsn)
+        Ok(Appended::At(lsn))
     }
 
     /// Sees to it that the current file has room for a frame: it is begun anew where all of it is
-    /// in the index; or another one takes its place; or the writer waits for either.
-    fn make_room(&self, writer: &mut Writer, length: u64) -> Result<()> {
-        if self.fits_current(writer, length) {
-            return Ok(());
+    /// in the index; or another one takes its place. Where neither can be, it says how much news
+    /// there was.
+    fn make_room(&self, writer: &mut Writer, length: u64, purpose: Purpose) -> Result<Option<u64>> {
+        if self.fits_current(writer, length, purpose) {
+            return Ok(None);
         }
         let mut ring = self.ring();
-        let mut next = loop {
+        let (mut next, is_spare) = loop {
             // Under the ring's lock, as whoever recycles takes it to wake the writer.
-            if self.fits_current(writer, length) {
-                return Ok(());
+            if self.fits_current(writer, length, purpose) {
+                return Ok(None);
             }
             if ring.ended {
                 return Err(has_failed());
             }
             if let Some(at) = ring.free.iter().position(|slot| slot.capacity >= length) {
-                break ring.free.swap_remove(at);
+                break (ring.free.swap_remove(at), false);
             }
-            match self.size_to_make(&ring, length) {
-                Some(size) => match self.make(ring, size)? {
-                    Some(slot) => {
-                        ring = self.ring();
-                        break slot;
-                    }
-                    None => ring = self.ring(),
-                },
-                None => ring = self.wait(ring)?,
+            let Some(size) = self.size_to_make(&ring, length) else {
+                match self.take_spare(&mut ring, length, purpose) {
+                    Some(slot) => break (slot, true),
+                    None => return Ok(Some(ring.news)),
+                }
+            };
+            let made = self.make(ring, size)?;
+            ring = self.ring();
+            if let Some(slot) = made {
+                break (slot, false);
             }
         };
         next.turn += 1;
         ring.full.push_back(std::mem::replace(&mut writer.current, next));
         drop(ring);
+        writer.is_spare = is_spare;
         writer.position = 0;
-        self.recycle(self.checkpoint.load(Ordering::Acquire))
+        self.recycle(self.checkpoint.load(Ordering::Acquire))?;
+        Ok(None)
     }
 
-    fn fits_current(&self, writer: &mut Writer, length: u64) -> bool {
+    /// The spare file, for a frame that may make room on a disk that has none.
+    fn take_spare(&self, ring: &mut Ring, length: u64, purpose: Purpose) -> Option<Slot> {
+        let is_scarce = self.is_stuck() || self.next_size(ring, 0).is_none();
+        let fits = ring.spare.as_ref().is_some_and(|spare| spare.capacity >= length);
+        (is_scarce && fits && purpose == Purpose::Other).then(|| ring.spare.take()).flatten()
+    }
+
+    fn fits_current(&self, writer: &mut Writer, length: u64, purpose: Purpose) -> bool {
         let checkpoint = self.checkpoint.load(Ordering::Acquire);
         if writer.position > 0 && writer.current.last_lsn <= checkpoint {
             writer.position = 0;
+            writer.is_spare = false;
             writer.current.turn += 1;
         }
-        writer.position + length <= writer.current.capacity
+        let may = purpose == Purpose::Other || !writer.is_spare;
+        may && writer.position + length <= writer.current.capacity
     }
 
     /// The size of a file to be made for a frame that no other has room for; `None` where it is to
@@ -203,15 +258,19 @@ impl Journal {
         }
     }
 
-    fn wait<'a>(&self, mut ring: MutexGuard<'a, Ring>) -> Result<MutexGuard<'a, Ring>> {
-        if ring.impatient && (self.is_stuck() || self.next_size(&ring, 0).is_none()) {
-            let source = io::Error::from(io::ErrorKind::StorageFull);
-            return Err(io_error("write to", &self.dir, source));
+    /// Waits until there is more news than that: a file has become free, or can be made.
+    pub(super) fn wait(&self, news: u64) -> Result<()> {
+        let mut ring = self.ring();
+        while ring.news == news && !ring.ended {
+            if ring.impatient && (self.is_stuck() || self.next_size(&ring, 0).is_none()) {
+                let source = io::Error::from(io::ErrorKind::StorageFull);
+                return Err(io_error("write to", &self.dir, source));
+            }
+            ring.waiting += 1;
+            ring = self.recycled.wait(ring).expect("no holder of the ring panics");
+            ring.waiting -= 1;
         }
-        ring.waiting = true;
-        let mut ring = self.recycled.wait(ring).expect("no holder of the ring panics");
-        ring.waiting = false;
-        Ok(ring)
+        Ok(())
     }
 
     /// The size of the next file, which is to hold a frame of this length: as large as the disk has
@@ -250,9 +309,7 @@ impl Journal {
     pub(super) fn set_room(&self, room: u64, reserve: u64) {
         self.room.store(room, Ordering::Relaxed);
         self.reserve.store(reserve, Ordering::Relaxed);
-        if self.ring().waiting {
-            self.recycled.notify_all();
-        }
+        self.ring().tell(&self.recycled);
     }
 
     /// Whether the last checkpoint could not be made, as the disk has no room for it.
@@ -262,58 +319,80 @@ impl Journal {
 
     pub(super) fn set_stuck(&self, stuck: bool) {
         self.stuck.store(stuck, Ordering::Relaxed);
-        if stuck && self.ring().waiting {
-            self.recycled.notify_all();
+        if stuck {
+            self.ring().tell(&self.recycled);
         }
     }
 
     /// From now on a write that would wait for room on a full disk fails.
     pub(super) fn lose_patience(&self) {
-        self.ring().impatient = true;
-        self.recycled.notify_all();
+        let mut ring = self.ring();
+        ring.impatient = true;
+        ring.tell(&self.recycled);
     }
 
-    /// The bytes that can be written before a file must be made or become free.
-    pub(super) fn bytes_left(&self) -> u64 {
-        let free: u64 = self.ring().free.iter().map(|slot| slot.capacity).sum();
-        free + self.left.load(Ordering::Relaxed)
-    }
-
-    /// Makes the next file before it is needed, if it soon will be and the disk has room.
-    pub(super) fn prepare(&self) -> Result<()> {
+    /// Whether there is room for what gives none back, beside the spare file: half a file is left,
+    /// or the next checkpoint makes some.
+    pub(super) fn has_room_for_commands(&self) -> bool {
         let ring = self.ring();
+        let free: u64 = ring.free.iter().map(|slot| slot.capacity).sum();
+        let left = free + self.left.load(Ordering::Relaxed);
+        left >= self.options.first_file_bytes / 2 || (ring.spare.is_some() && !self.is_stuck())
+    }
+
+    /// Makes the next file before it is needed, if it soon will be and the disk has room; and the
+    /// spare one.
+    pub(super) fn prepare(&self) -> Result<()> {
+        let spare = self.options.first_file_bytes;
+        let mut ring = self.ring();
+        if ring.spare.is_none() && spare <= self.reserve.load(Ordering::Relaxed) {
+            let made = self.try_create(ring, spare)?;
+            ring = self.ring();
+            ring.spare = made;
+        }
         let size = self.next_size(&ring, 0).filter(|size| self.is_within_bound(&ring, *size));
         let soon = self.left.load(Ordering::Relaxed) < ring.largest / 2;
         let Some(size) = size.filter(|_| soon && ring.free.is_empty()) else { return Ok(()) };
+        let made = self.try_create(ring, size)?;
+        let mut ring = self.ring();
+        ring.free.extend(made);
+        ring.tell(&self.recycled);
+        Ok(())
+    }
+
+    /// Makes a file that nobody waits for; none when the disk turns out to have no room for it.
+    fn try_create(&self, ring: MutexGuard<'_, Ring>, size: u64) -> Result<Option<Slot>> {
         let number = ring.next_number;
-        let slot = match self.create(ring, size, true) {
+        match self.create(ring, size, true) {
             // Another time: nothing is in it that would be lost.
             Err(error) if error.is_no_space() => {
-                return self.disk.remove(&slot_path(&self.dir, number));
+                self.disk.remove(&slot_path(&self.dir, number)).map(|()| None)
             }
-            slot => slot?,
-        };
-        self.ring().free.push(slot);
-        self.recycled.notify_all();
-        Ok(())
+            slot => slot.map(Some),
+        }
     }
 
     /// Everything up to here is in the index, durably: files with nothing newer are free again.
     pub(super) fn recycle(&self, checkpoint: u64) -> Result<()> {
         self.checkpoint.fetch_max(checkpoint, Ordering::AcqRel);
         let mut ring = self.ring();
-        let mut recycled = ring.waiting;
+        let mut recycled = ring.waiting > 0;
         let mut outgrown = Vec::new();
         while ring.full.front().is_some_and(|slot| slot.last_lsn <= checkpoint) {
             let Some(slot) = ring.full.pop_front() else { break };
             recycled = true;
             let largest = ring.largest.min(self.options.last_file_bytes);
-            if slot.capacity < largest || slot.capacity > self.options.last_file_bytes {
+            if ring.spare.is_none() && slot.capacity == self.options.first_file_bytes {
+                ring.spare = Some(slot);
+            } else if slot.capacity < largest || slot.capacity > self.options.last_file_bytes {
                 ring.total -= slot.capacity;
                 outgrown.push(slot);
             } else {
                 ring.free.push(slot);
             }
+        }
+        if recycled {
+            ring.tell(&self.recycled);
         }
         drop(ring);
         for slot in outgrown {
@@ -321,15 +400,15 @@ impl Journal {
         }
         if recycled {
             tracing::debug!(target: super::MOMENTS, checkpoint, "journal recycled");
-            self.recycled.notify_all();
         }
         Ok(())
     }
 
     /// The engine has failed: whoever waits for room is told.
     pub(super) fn end(&self) {
-        self.ring().ended = true;
-        self.recycled.notify_all();
+        let mut ring = self.ring();
+        ring.ended = true;
+        ring.tell(&self.recycled);
     }
 
     /// The bytes of all frames that were written since it was opened.
@@ -342,7 +421,7 @@ impl Journal {
         let ring = self.ring();
         let size = self.next_size(&ring, 0);
         let fits = size.is_some_and(|size| self.is_within_bound(&ring, size));
-        ring.waiting || (ring.free.is_empty() && !fits)
+        ring.waiting > 0 || (ring.free.is_empty() && !fits)
     }
 
     /// Whether the next file should be made, or become free, now.

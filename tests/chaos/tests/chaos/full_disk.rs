@@ -126,12 +126,13 @@ impl Disk {
                 _ => self.lives()?,
             }
         }
+        let commits = self.commit_until_refused(stubs).await?;
         self.delete_topic(stubs, topic).await?;
         self.commits_again(stubs).await?;
         self.lives()?;
         remove(&foreign)?;
         self.works_again(stubs, side, CYCLES).await?;
-        println!("not a byte left: lives, deletes, commits, and works again");
+        println!("not a byte left: lives, takes {commits} commits, deletes, and works again");
         Ok(())
     }
 

@@ -296,7 +296,7 @@ impl Journal {
             dir: dir.to_owned(),
             directory,
             options,
-            left: AtomicU64::new(writer.current.capacity - writer.position),
+            left: AtomicU64::new(writer.left()),
             writer: Mutex::new(writer),
             ring: Mutex::new(ring),
             recycled: Condvar::new(),
@@ -410,5 +410,5 @@ fn take_up(
         done => done?,
     }
     let buffer = FrameBuffer::default();
-    Ok((ring, Writer { current, position, lsn: replayed.last_lsn, buffer, acked }))
+    Ok((ring, Writer { current, is_spare: false, position, lsn: replayed.last_lsn, buffer, acked }))
 }

@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
 use super::*;
-use crate::conformance::{GROUP, append, creation, entries, hard_state, synced};
+use crate::conformance::{GROUP, append, creation, deletion, entries, hard_state, synced};
 use crate::disk::Disk;
 use crate::disk::sim::{ROOT, SimDisk};
 use crate::disk_engine::index::MemoryStores;
@@ -68,6 +68,30 @@ fn below_the_floor_writes_go_on_whatever_their_size() {
             told.recv_timeout(WITHIN).expect("no write waits for ever").unwrap();
         }
     }
+}
+
+#[test]
+fn a_deletion_makes_room_when_the_journal_is_used_up() {
+    let disk = SimDisk::new(1);
+    let engine = engine(&disk);
+    let large = GroupId(0x200);
+    let append = append(large, entries(6..106, 5, 10_000));
+    engine.write(&synced(vec![creation(large)])).unwrap();
+    let hard_state = Some(hard_state(5, 1, 105));
+    engine.write(&synced(vec![GroupWrite { hard_state, ..append }])).unwrap();
+    // Now they stand in a segment.
+    assert!(engine.core.checkpoint(&mut engine.core.checkpoints()).unwrap());
+    disk.fill(used(&disk));
+    engine.core.look_for_room().unwrap();
+    let told = writes(&engine, 1_000, 100);
+    let taken = std::iter::from_fn(|| told.recv_timeout(Duration::from_secs(2)).ok()).count();
+    assert!(taken < 1_000, "records have used up what is theirs");
+    assert!(!engine.has_room_for_commands());
+    engine.write(&synced(vec![deletion(large)])).unwrap();
+    let rest = std::iter::from_fn(|| told.recv_timeout(WITHIN).ok());
+    assert_eq!(taken + rest.inspect(|done| assert!(done.is_ok(), "{done:?}")).count(), 1_000);
+    assert!(engine.core.checkpoint(&mut engine.core.checkpoints()).unwrap());
+    assert!(engine.has_room_for_commands());
 }
 
 #[test]
