@@ -332,12 +332,13 @@ impl Journal {
     }
 
     /// Whether there is room for what gives none back, beside the spare file: half a file is left,
-    /// or the next checkpoint makes some.
+    /// the disk has some, or the next checkpoint makes some.
     pub(super) fn has_room_for_commands(&self) -> bool {
         let ring = self.ring();
         let free: u64 = ring.free.iter().map(|slot| slot.capacity).sum();
         let left = free + self.left.load(Ordering::Relaxed);
-        left >= self.options.first_file_bytes / 2 || (ring.spare.is_some() && !self.is_stuck())
+        let may_grow = ring.spare.is_some() || self.next_size(&ring, 0).is_some();
+        left >= self.options.first_file_bytes / 2 || (may_grow && !self.is_stuck())
     }
 
     /// Makes the next file before it is needed, if it soon will be and the disk has room; and the

@@ -14,9 +14,9 @@ use crate::engine::GroupWrite;
 const KIB: u64 = 1024;
 const WITHIN: Duration = Duration::from_secs(20);
 
-fn engine(disk: &SimDisk) -> Arc<DiskEngine> {
+fn engine(disk: &SimDisk, background: bool) -> Arc<DiskEngine> {
     let options = Options {
-        background: true,
+        background,
         free_floor: 512 * KIB,
         checkpoint_room: 64 * KIB,
         first_file_bytes: 16 * KIB,
@@ -55,10 +55,21 @@ fn writes(engine: &Arc<DiskEngine>, count: u64, bytes: usize) -> Receiver<Result
 }
 
 #[test]
+fn where_the_disk_has_room_commands_are_taken_whatever_the_threads_do() {
+    let disk = SimDisk::new(1);
+    // Without them: they may sleep until something is needed.
+    let engine = engine(&disk, false);
+    for index in 6..200 {
+        engine.write(&synced(vec![append(GROUP, entries(index..index + 1, 5, 100))])).unwrap();
+        assert!(engine.has_room_for_commands(), "{index}");
+    }
+}
+
+#[test]
 fn below_the_floor_writes_go_on_whatever_their_size() {
     for bytes in [100, 10_000, 40_000] {
         let disk = SimDisk::new(1);
-        let engine = engine(&disk);
+        let engine = engine(&disk, true);
         // Nothing above the floor, and room enough for checkpoints.
         disk.fill(used(&disk) + 500 * KIB);
         engine.core.look_for_room().unwrap();
@@ -73,7 +84,7 @@ fn below_the_floor_writes_go_on_whatever_their_size() {
 #[test]
 fn a_deletion_makes_room_when_the_journal_is_used_up() {
     let disk = SimDisk::new(1);
-    let engine = engine(&disk);
+    let engine = engine(&disk, true);
     let large = GroupId(0x200);
     let append = append(large, entries(6..106, 5, 10_000));
     engine.write(&synced(vec![creation(large)])).unwrap();
@@ -98,7 +109,7 @@ fn a_deletion_makes_room_when_the_journal_is_used_up() {
 fn a_write_that_waits_for_room_gets_it_or_fails_when_the_broker_stops() {
     for stops in [false, true] {
         let disk = SimDisk::new(1);
-        let engine = engine(&disk);
+        let engine = engine(&disk, true);
         disk.fill(used(&disk));
         engine.core.look_for_room().unwrap();
         let told = writes(&engine, 400, 100);
