@@ -110,6 +110,8 @@ impl Append {
         let settings = &topic.topic.settings;
         // Before the payload is copied: what waits for memory has none of its own.
         let reserved = broker.reserve(payload.len() + HEADER_BYTES, reserve_timeout).await?;
+        // That may have taken long, and what is on its way must fit what is left of the disk.
+        broker.check_room()?;
         let mut parts = Vec::new();
         if let Some(id) = request.partition {
             let partition = broker.partition(&topic, id.into())?;

@@ -203,7 +203,6 @@ impl Engine for DiskEngine {
             writer.end();
             if self.core.checkpoint(&mut self.core.checkpoints())? {
                 // It says, in the journal, which checkpoint the index must have.
-                // It needs no room: all that the current file has is in the index.
                 self.core.journal.append((Kind::Mark, Purpose::Other), 0, |_| {})?;
             }
             self.core.index.close()

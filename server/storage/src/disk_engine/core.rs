@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLock
 use super::cache::ChunkCache;
 use super::frame::Kind;
 use super::index::Index;
-use super::journal::{Appended, Journal, Purpose};
+use super::journal::{Journal, Purpose};
 use super::options::Options;
 use super::segments::SegmentFiles;
 use super::state::State;
@@ -124,42 +124,31 @@ impl Core {
         result.or_else(|error| self.check_failure().and(Err(error)))
     }
 
-    /// Applies batches, all together and durably. Waits for room in the journal; others that need
-    /// less, or make some, go on meanwhile.
+    /// Applies batches, all together and durably.
     pub(super) fn write(&self, batches: &[WriteBatch]) -> Result<()> {
-        let writes = batches.iter().flat_map(|batch| &batch.groups);
-        let writes: Vec<&GroupWrite> = writes.filter(|write| !write.is_empty()).collect();
-        if writes.is_empty() {
-            return Ok(());
-        }
-        while let Appended::NoRoom(news) = self.change(|_| self.try_write(&writes))? {
-            if let Err(error) = self.journal.wait(news) {
-                return self.change(|_| Err(error));
+        self.change(|_| {
+            let writes = batches.iter().flat_map(|batch| &batch.groups);
+            let writes: Vec<&GroupWrite> = writes.filter(|write| !write.is_empty()).collect();
+            if writes.is_empty() {
+                return Ok(());
             }
-        }
-        Ok(())
-    }
-
-    fn try_write(&self, writes: &[&GroupWrite]) -> Result<Appended> {
-        self.wait_for_memory()?;
-        let changes = self.state().check(writes.iter().copied())?;
-        let expected = writes.iter().map(|write| writes::expected_bytes(write)).sum();
-        let mut entries = writes.iter().flat_map(|write| &write.append);
-        let has_records = entries.any(|entry| entry.meta.record_count > 0);
-        let purpose = if has_records { Purpose::Records } else { Purpose::Other };
-        let appended = self.journal.append((Kind::Writes, purpose), expected, |payload| {
-            writes.iter().for_each(|write| writes::put_write(payload, write));
-        })?;
-        let Appended::At(lsn) = appended else { return Ok(appended) };
-        let mut state = self.state_mut();
-        for (write, change) in writes.iter().zip(&changes) {
-            state.apply(write, change.as_ref());
-        }
-        state.lsn = lsn;
-        let held_bytes = state.held_bytes;
-        drop(state);
-        self.ring(held_bytes);
-        Ok(appended)
+            self.wait_for_memory()?;
+            let changes = self.state().check(writes.iter().copied())?;
+            let expected = writes.iter().map(|write| writes::expected_bytes(write)).sum();
+            let purpose = purpose_of(&writes);
+            let lsn = self.journal.append((Kind::Writes, purpose), expected, |payload| {
+                writes.iter().for_each(|write| writes::put_write(payload, write));
+            })?;
+            let mut state = self.state_mut();
+            for (write, change) in writes.iter().zip(&changes) {
+                state.apply(write, change.as_ref());
+            }
+            state.lsn = lsn;
+            let held_bytes = state.held_bytes;
+            drop(state);
+            self.ring(held_bytes);
+            Ok(())
+        })
     }
 
     /// No more is taken than fits in memory, as long as what is there can be written out.
@@ -229,4 +218,10 @@ impl Core {
 /// The error of whoever comes after the one who was told the cause.
 pub(super) fn has_failed() -> StorageError {
     StorageError::Refused("the store has failed: restart the broker".to_owned())
+}
+
+fn purpose_of(writes: &[&GroupWrite]) -> Purpose {
+    let mut entries = writes.iter().flat_map(|write| &write.append);
+    let has_records = entries.any(|entry| entry.meta.record_count > 0);
+    if has_records { Purpose::Records } else { Purpose::Other }
 }

@@ -52,22 +52,14 @@ struct Ring {
     total: u64,
     largest: u64,
     next_number: u64,
-    /// Writers that wait for a file.
-    waiting: usize,
-    /// How often there was something new for them.
-    news: u64,
+    /// The capacity of the current file.
+    current: u64,
+    /// A writer waits for a file.
+    waiting: bool,
     /// The engine has failed: nobody waits any more.
     ended: bool,
     /// Nobody waits any more for what may never come: room on a full disk.
     impatient: bool,
-}
-
-impl Ring {
-    /// There is something new for those who wait.
-    fn tell(&mut self, recycled: &Condvar) {
-        self.news += 1;
-        recycled.notify_all();
-    }
 }
 
 /// What a frame is for: it decides what is done for it when the disk has no room.
@@ -77,15 +69,6 @@ pub(super) enum Purpose {
     Records,
     /// It holds none: it may give room back, and has the spare file for that.
     Other,
-}
-
-/// What came of a frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Appended {
-    /// It is durable, with this number.
-    At(u64),
-    /// There is no room for it: the journal had so much news when that was seen.
-    NoRoom(u64),
 }
 
 /// What only the writer needs.
@@ -121,6 +104,8 @@ pub(super) struct Journal {
     written: AtomicU64,
     /// How full the current file is, in bytes from the end.
     left: AtomicU64,
+    /// The newest frame.
+    last_lsn: AtomicU64,
     /// The bytes of the disk that may be taken for more files, and those that may be taken for the
     /// smallest ones: records are refused before the disk is full, and what then goes on needs few.
     room: AtomicU64,
@@ -131,14 +116,13 @@ pub(super) struct Journal {
 
 impl Journal {
     /// Writes a frame; it is durable when this returns its number, and all frames before it are.
-    /// `expected` is about how many bytes `build` appends. While the ring is full there is no room:
-    /// [`Self::wait`] for some, and let others write meanwhile who need less.
+    /// `expected` is about how many bytes `build` appends. Waits while the ring is full.
     pub(super) fn append(
         &self,
         (kind, purpose): (Kind, Purpose),
         expected: usize,
         build: impl FnOnce(&mut Vec<u8>),
-    ) -> Result<Appended> {
+    ) -> Result<u64> {
         let mut writer = self.writer.lock().expect("no holder of the journal panics");
         let writer = &mut *writer;
         build(writer.buffer.begin(expected));
@@ -150,9 +134,7 @@ impl Journal {
             )));
         }
         let length = frame_bytes(payload) as u64;
-        if let Some(news) = self.make_room(writer, length, purpose)? {
-            return Ok(Appended::NoRoom(news));
-        }
+        self.make_room(writer, length, purpose)?;
         let lsn = writer.lsn + 1;
         let frame = writer.buffer.end(&Head {
             kind,
@@ -160,33 +142,33 @@ impl Journal {
             turn: writer.current.turn,
             lsn,
             acked: writer.lsn,
-            checkpoint: self.checkpoint.load(Ordering::Acquire),
+            checkpoint: self.checkpoint(),
         });
         writer.current.file.write_at(frame, writer.position)?;
         writer.lsn = lsn;
         writer.current.last_lsn = lsn;
         writer.position += length;
         self.left.store(writer.left(), Ordering::Relaxed);
+        self.last_lsn.store(lsn, Ordering::Relaxed);
         self.written.fetch_add(length, Ordering::Relaxed);
         // Nobody waits for a mark, and nothing is lost with it.
         if kind != Kind::Mark {
             recovery::write_acked(writer.acked.as_ref(), self.directory, lsn)?;
         }
-        Ok(Appended::At(lsn))
+        Ok(lsn)
     }
 
     /// Sees to it that the current file has room for a frame: it is begun anew where all of it is
-    /// in the index; or another one takes its place. Where neither can be, it says how much news
-    /// there was.
-    fn make_room(&self, writer: &mut Writer, length: u64, purpose: Purpose) -> Result<Option<u64>> {
+    /// in the index; or another one takes its place; or the writer waits for either.
+    fn make_room(&self, writer: &mut Writer, length: u64, purpose: Purpose) -> Result<()> {
         if self.fits_current(writer, length, purpose) {
-            return Ok(None);
+            return Ok(());
         }
         let mut ring = self.ring();
         let (mut next, is_spare) = loop {
             // Under the ring's lock, as whoever recycles takes it to wake the writer.
             if self.fits_current(writer, length, purpose) {
-                return Ok(None);
+                return Ok(());
             }
             if ring.ended {
                 return Err(has_failed());
@@ -195,10 +177,11 @@ impl Journal {
                 break (ring.free.swap_remove(at), false);
             }
             let Some(size) = self.size_to_make(&ring, length) else {
-                match self.take_spare(&mut ring, length, purpose) {
-                    Some(slot) => break (slot, true),
-                    None => return Ok(Some(ring.news)),
+                if let Some(spare) = self.take_spare(&mut ring, length, purpose) {
+                    break (spare, true);
                 }
+                ring = self.wait(ring)?;
+                continue;
             };
             let made = self.make(ring, size)?;
             ring = self.ring();
@@ -207,12 +190,12 @@ impl Journal {
             }
         };
         next.turn += 1;
+        ring.current = next.capacity;
         ring.full.push_back(std::mem::replace(&mut writer.current, next));
         drop(ring);
         writer.is_spare = is_spare;
         writer.position = 0;
-        self.recycle(self.checkpoint.load(Ordering::Acquire))?;
-        Ok(None)
+        self.recycle(self.checkpoint())
     }
 
     /// The spare file, for a frame that may make room on a disk that has none.
@@ -223,7 +206,7 @@ impl Journal {
     }
 
     fn fits_current(&self, writer: &mut Writer, length: u64, purpose: Purpose) -> bool {
-        let checkpoint = self.checkpoint.load(Ordering::Acquire);
+        let checkpoint = self.checkpoint();
         if writer.position > 0 && writer.current.last_lsn <= checkpoint {
             writer.position = 0;
             writer.is_spare = false;
@@ -258,19 +241,15 @@ impl Journal {
         }
     }
 
-    /// Waits until there is more news than that: a file has become free, or can be made.
-    pub(super) fn wait(&self, news: u64) -> Result<()> {
-        let mut ring = self.ring();
-        while ring.news == news && !ring.ended {
-            if ring.impatient && (self.is_stuck() || self.next_size(&ring, 0).is_none()) {
-                let source = io::Error::from(io::ErrorKind::StorageFull);
-                return Err(io_error("write to", &self.dir, source));
-            }
-            ring.waiting += 1;
-            ring = self.recycled.wait(ring).expect("no holder of the ring panics");
-            ring.waiting -= 1;
+    fn wait<'a>(&self, mut ring: MutexGuard<'a, Ring>) -> Result<MutexGuard<'a, Ring>> {
+        if ring.impatient && (self.is_stuck() || self.next_size(&ring, 0).is_none()) {
+            let source = io::Error::from(io::ErrorKind::StorageFull);
+            return Err(io_error("write to", &self.dir, source));
         }
-        Ok(())
+        ring.waiting = true;
+        let mut ring = self.recycled.wait(ring).expect("no holder of the ring panics");
+        ring.waiting = false;
+        Ok(ring)
     }
 
     /// The size of the next file, which is to hold a frame of this length: as large as the disk has
@@ -288,7 +267,8 @@ impl Journal {
     }
 
     fn is_within_bound(&self, ring: &Ring, size: u64) -> bool {
-        ring.total + size <= self.options.journal_bytes
+        let spare = ring.spare.as_ref().map_or(0, |spare| spare.capacity);
+        ring.total - spare + size <= self.options.journal_bytes
     }
 
     fn create(&self, mut ring: MutexGuard<'_, Ring>, size: u64, blank: bool) -> Result<Slot> {
@@ -299,7 +279,9 @@ impl Journal {
         let slot = create_slot(self.disk.as_ref(), &self.dir, number, size, blank);
         let mut ring = self.ring();
         match &slot {
-            Ok(_) => ring.largest = ring.largest.max(size),
+            // The spare one is of no size that the others grow by.
+            Ok(_) if size != self.options.spare_bytes() => ring.largest = ring.largest.max(size),
+            Ok(_) => {}
             Err(_) => ring.total -= size,
         }
         slot
@@ -309,7 +291,9 @@ impl Journal {
     pub(super) fn set_room(&self, room: u64, reserve: u64) {
         self.room.store(room, Ordering::Relaxed);
         self.reserve.store(reserve, Ordering::Relaxed);
-        self.ring().tell(&self.recycled);
+        if self.ring().waiting {
+            self.recycled.notify_all();
+        }
     }
 
     /// Whether the last checkpoint could not be made, as the disk has no room for it.
@@ -319,45 +303,61 @@ impl Journal {
 
     pub(super) fn set_stuck(&self, stuck: bool) {
         self.stuck.store(stuck, Ordering::Relaxed);
-        if stuck {
-            self.ring().tell(&self.recycled);
+        if stuck && self.ring().waiting {
+            self.recycled.notify_all();
         }
     }
 
     /// From now on a write that would wait for room on a full disk fails.
     pub(super) fn lose_patience(&self) {
-        let mut ring = self.ring();
-        ring.impatient = true;
-        ring.tell(&self.recycled);
+        self.ring().impatient = true;
+        self.recycled.notify_all();
     }
 
     /// Whether there is room for what gives none back, beside the spare file: half a file is left,
-    /// the disk has some, or the next checkpoint makes some.
+    /// or more can be made.
     pub(super) fn has_room_for_commands(&self) -> bool {
         let ring = self.ring();
+        let all_is_stored = self.last_lsn.load(Ordering::Relaxed) <= self.checkpoint();
+        let current = if all_is_stored { ring.current } else { self.left.load(Ordering::Relaxed) };
         let free: u64 = ring.free.iter().map(|slot| slot.capacity).sum();
-        let left = free + self.left.load(Ordering::Relaxed);
-        let may_grow = ring.spare.is_some() || self.next_size(&ring, 0).is_some();
-        left >= self.options.first_file_bytes / 2 || (may_grow && !self.is_stuck())
+        let may_grow = !self.is_stuck() && self.next_size(&ring, 0).is_some();
+        may_grow || free + current >= self.options.first_file_bytes / 2
+    }
+
+    fn checkpoint(&self) -> u64 {
+        self.checkpoint.load(Ordering::Acquire)
     }
 
     /// Makes the next file before it is needed, if it soon will be and the disk has room; and the
     /// spare one.
     pub(super) fn prepare(&self) -> Result<()> {
-        let spare = self.options.first_file_bytes;
-        let mut ring = self.ring();
-        if ring.spare.is_none() && spare <= self.reserve.load(Ordering::Relaxed) {
-            let made = self.try_create(ring, spare)?;
-            ring = self.ring();
-            ring.spare = made;
-        }
+        self.prepare_spare()?;
+        let ring = self.ring();
         let size = self.next_size(&ring, 0).filter(|size| self.is_within_bound(&ring, *size));
         let soon = self.left.load(Ordering::Relaxed) < ring.largest / 2;
         let Some(size) = size.filter(|_| soon && ring.free.is_empty()) else { return Ok(()) };
         let made = self.try_create(ring, size)?;
+        self.ring().free.extend(made);
+        self.recycled.notify_all();
+        Ok(())
+    }
+
+    fn prepare_spare(&self) -> Result<()> {
+        let ring = self.ring();
+        let has_room = self.options.spare_bytes() <= self.reserve.load(Ordering::Relaxed);
+        let few = ring.free.len() + ring.full.len() < MAX_SCARCE_FILES;
+        if ring.spare.is_some() || !has_room || !few {
+            return Ok(());
+        }
+        let made = self.try_create(ring, self.options.spare_bytes())?;
         let mut ring = self.ring();
-        ring.free.extend(made);
-        ring.tell(&self.recycled);
+        // The old one may have become free meanwhile.
+        if ring.spare.is_none() {
+            ring.spare = made;
+        } else {
+            ring.free.extend(made);
+        }
         Ok(())
     }
 
@@ -377,13 +377,13 @@ impl Journal {
     pub(super) fn recycle(&self, checkpoint: u64) -> Result<()> {
         self.checkpoint.fetch_max(checkpoint, Ordering::AcqRel);
         let mut ring = self.ring();
-        let mut recycled = ring.waiting > 0;
+        let mut recycled = ring.waiting;
         let mut outgrown = Vec::new();
         while ring.full.front().is_some_and(|slot| slot.last_lsn <= checkpoint) {
             let Some(slot) = ring.full.pop_front() else { break };
             recycled = true;
             let largest = ring.largest.min(self.options.last_file_bytes);
-            if ring.spare.is_none() && slot.capacity == self.options.first_file_bytes {
+            if ring.spare.is_none() && slot.capacity == self.options.spare_bytes() {
                 ring.spare = Some(slot);
             } else if slot.capacity < largest || slot.capacity > self.options.last_file_bytes {
                 ring.total -= slot.capacity;
@@ -392,24 +392,21 @@ impl Journal {
                 ring.free.push(slot);
             }
         }
-        if recycled {
-            ring.tell(&self.recycled);
-        }
         drop(ring);
         for slot in outgrown {
             self.disk.remove(slot.file.path())?;
         }
         if recycled {
             tracing::debug!(target: super::MOMENTS, checkpoint, "journal recycled");
+            self.recycled.notify_all();
         }
         Ok(())
     }
 
     /// The engine has failed: whoever waits for room is told.
     pub(super) fn end(&self) {
-        let mut ring = self.ring();
-        ring.ended = true;
-        ring.tell(&self.recycled);
+        self.ring().ended = true;
+        self.recycled.notify_all();
     }
 
     /// The bytes of all frames that were written since it was opened.
@@ -422,7 +419,7 @@ impl Journal {
         let ring = self.ring();
         let size = self.next_size(&ring, 0);
         let fits = size.is_some_and(|size| self.is_within_bound(&ring, size));
-        ring.waiting > 0 || (ring.free.is_empty() && !fits)
+        ring.waiting || (ring.free.is_empty() && !fits)
     }
 
     /// Whether the next file should be made, or become free, now.

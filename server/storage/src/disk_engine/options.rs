@@ -61,6 +61,12 @@ impl Default for Options {
 }
 
 impl Options {
+    /// The size of the journal's spare file. What a request without records writes is hardly ever
+    /// larger, and no other file has it: they grow by four times.
+    pub(crate) fn spare_bytes(&self) -> u64 {
+        2 * self.first_file_bytes
+    }
+
     /// A checkpoint is due when this much was written to the journal since the last one. A
     /// start after a crash reads about as much and holds it in memory; where no checkpoint could be
     /// made for long, all that the journal has.

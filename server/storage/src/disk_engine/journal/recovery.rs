@@ -297,6 +297,7 @@ impl Journal {
             directory,
             options,
             left: AtomicU64::new(writer.left()),
+            last_lsn: AtomicU64::new(writer.lsn),
             writer: Mutex::new(writer),
             ring: Mutex::new(ring),
             recycled: Condvar::new(),
@@ -370,7 +371,9 @@ fn take_up(
             continue;
         }
         ring.total += capacity;
-        ring.largest = ring.largest.max(capacity);
+        if capacity != options.spare_bytes() {
+            ring.largest = ring.largest.max(capacity);
+        }
         let last_lsn = file.frames.iter().map(|frame| frame.head.lsn).max().unwrap_or(0);
         slots.push(Slot {
             number: file.number,
@@ -403,6 +406,7 @@ fn take_up(
         }
     };
     ring.full = slots.into();
+    ring.current = current.capacity;
     let acked = disk.open(&dir.join("acked"), Mode::Create)?;
     // Now, so that the first write does not need room for it; a full disk can still be read.
     match write_acked(acked.as_ref(), directory, replayed.last_lsn) {

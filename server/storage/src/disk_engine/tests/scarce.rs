@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 use std::time::Duration;
 
 use super::*;
-use crate::conformance::{GROUP, append, creation, deletion, entries, hard_state, synced};
+use crate::conformance::{GROUP, append, creation, deletion, entries, hard_state, rows, synced};
 use crate::disk::Disk;
 use crate::disk::sim::{ROOT, SimDisk};
 use crate::disk_engine::index::MemoryStores;
@@ -17,7 +17,7 @@ const WITHIN: Duration = Duration::from_secs(20);
 fn engine(disk: &SimDisk, background: bool) -> Arc<DiskEngine> {
     let options = Options {
         background,
-        free_floor: 512 * KIB,
+        free_floor: 1024 * KIB,
         checkpoint_room: 64 * KIB,
         first_file_bytes: 16 * KIB,
         ..small()
@@ -32,6 +32,19 @@ fn engine(disk: &SimDisk, background: bool) -> Arc<DiskEngine> {
 /// What a disk without a limit holds.
 fn used(disk: &SimDisk) -> u64 {
     (1 << 40) - disk.free_bytes(Path::new(ROOT)).unwrap()
+}
+
+fn in_thread(
+    engine: &Arc<DiskEngine>,
+    act: impl FnOnce(&DiskEngine) + Send + 'static,
+) -> Receiver<()> {
+    let (tell, told) = sync_channel(1);
+    let engine = Arc::clone(engine);
+    std::thread::spawn(move || {
+        act(&engine);
+        let _ = tell.send(());
+    });
+    told
 }
 
 /// Writes entries of a size, one after the other, in a thread; tells how each went.
@@ -71,12 +84,14 @@ fn below_the_floor_writes_go_on_whatever_their_size() {
         let disk = SimDisk::new(1);
         let engine = engine(&disk, true);
         // Nothing above the floor, and room enough for checkpoints.
-        disk.fill(used(&disk) + 500 * KIB);
+        disk.fill(used(&disk) + 1000 * KIB);
         engine.core.look_for_room().unwrap();
         assert!(!engine.has_room() && engine.has_room_for_commands());
         let told = writes(&engine, 6, bytes);
         for _ in 0..6 {
-            told.recv_timeout(WITHIN).expect("no write waits for ever").unwrap();
+            told.recv_timeout(WITHIN)
+                .unwrap_or_else(|_| panic!("{bytes} bytes: no write waits for ever"))
+                .unwrap();
         }
     }
 }
@@ -92,15 +107,20 @@ fn a_deletion_makes_room_when_the_journal_is_used_up() {
     engine.write(&synced(vec![GroupWrite { hard_state, ..append }])).unwrap();
     // Now they stand in a segment.
     assert!(engine.core.checkpoint(&mut engine.core.checkpoints()).unwrap());
+    // As the threads do within moments of a start.
+    engine.core.journal.prepare().unwrap();
     disk.fill(used(&disk));
     engine.core.look_for_room().unwrap();
-    let told = writes(&engine, 1_000, 100);
-    let taken = std::iter::from_fn(|| told.recv_timeout(Duration::from_secs(2)).ok()).count();
-    assert!(taken < 1_000, "records have used up what is theirs");
-    assert!(!engine.has_room_for_commands());
-    engine.write(&synced(vec![deletion(large)])).unwrap();
-    let rest = std::iter::from_fn(|| told.recv_timeout(WITHIN).ok());
-    assert_eq!(taken + rest.inspect(|done| assert!(done.is_ok(), "{done:?}")).count(), 1_000);
+    let command = || synced(vec![rows(GROUP, &[("a", Some("1"))])]);
+    while engine.has_room_for_commands() {
+        engine.write(&command()).unwrap();
+    }
+    // Some were on their way when that was seen, and then somebody deletes.
+    let told = in_thread(&engine, move |engine| {
+        (0..3).for_each(|_| engine.write(&command()).unwrap());
+        engine.write(&synced(vec![deletion(large)])).unwrap();
+    });
+    told.recv_timeout(WITHIN).expect("the spare file has room for it");
     assert!(engine.core.checkpoint(&mut engine.core.checkpoints()).unwrap());
     assert!(engine.has_room_for_commands());
 }
