@@ -33,6 +33,9 @@ const WORKS_WITHIN: Duration = Duration::from_secs(10);
 /// What somebody else leaves of the disk: as much as one checkpoint may take, too little for one,
 /// nothing.
 const LEFT: [u64; 4] = [24 << 20, 12 << 20, 6 << 20, 0];
+/// Some 60 MB of values, several times what a checkpoint needs; and how often it is tried.
+const SEGMENT_VALUES: u64 = 400;
+const FILL_ROUNDS: u32 = 5;
 /// Longer than the broker waits between checkpoints, however little there is to write.
 const CHECKPOINTED: Duration = Duration::from_secs(7);
 /// How long a broker may take to end.
@@ -113,7 +116,7 @@ impl Disk {
         side: &Place,
         topic: &str,
     ) -> Result<(), ChaosError> {
-        self.fill(CYCLES, topic).await?;
+        self.fill_segments(topic).await?;
         let foreign = self.directory.join("foreign");
         for left in LEFT {
             fill_up(&foreign, left)?;
@@ -133,6 +136,23 @@ impl Disk {
         remove(&foreign)?;
         self.works_again(stubs, side, CYCLES).await?;
         println!("not a byte left: lives, takes {commits} commits, deletes, and works again");
+        Ok(())
+    }
+
+    /// Fills the disk with a topic that gives room when it goes: what was deleted before may not be
+    /// gone yet, and what stands in the journal alone is not enough.
+    async fn fill_segments(&mut self, topic: &str) -> Result<(), ChaosError> {
+        let enough = self.values + SEGMENT_VALUES;
+        for round in 0.. {
+            if self.values >= enough {
+                break;
+            }
+            if round == FILL_ROUNDS {
+                return Err(ChaosError::broken("a topic could not be made large".to_owned()));
+            }
+            self.fill(CYCLES + 10 * round, topic).await?;
+            sleep(CHECKPOINTED).await;
+        }
         Ok(())
     }
 
