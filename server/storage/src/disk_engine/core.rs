@@ -39,6 +39,9 @@ pub(super) struct Core {
     /// Memory was given back.
     pub(super) drained: Condvar,
     drained_lock: Mutex<()>,
+    /// The bytes of entries that may be in memory: more than `memory_bytes` after a start that found
+    /// more in the journal, until that is written out. Whoever comes first does not wait for it.
+    allowed: AtomicU64,
     /// The bytes that the journal had written at the last checkpoint.
     pub(super) checkpointed: AtomicU64,
     /// There is room for records on the disk.
@@ -72,6 +75,7 @@ impl Core {
         files: SegmentFiles,
         state: State,
     ) -> Self {
+        let allowed = (state.held_bytes + options.memory_bytes / 2).max(options.memory_bytes);
         Self {
             disk,
             options,
@@ -87,6 +91,7 @@ impl Core {
             checkpoint_alarm: Alarm::default(),
             drained: Condvar::new(),
             drained_lock: Mutex::new(()),
+            allowed: AtomicU64::new(allowed),
             checkpointed: AtomicU64::new(0),
             room: AtomicBool::new(true),
             is_refused: AtomicBool::new(false),
@@ -153,7 +158,7 @@ impl Core {
 
     /// No more is taken than fits in memory, as long as what is there can be written out.
     fn wait_for_memory(&self) -> Result<()> {
-        if self.state().held_bytes <= self.options.memory_bytes {
+        if self.state().held_bytes <= self.allowed.load(Ordering::Relaxed) {
             return Ok(());
         }
         if !self.options.background {
@@ -174,10 +179,17 @@ impl Core {
     fn has_too_much_to_drain(&self) -> bool {
         let state = self.state();
         let is_full = !self.room.load(Ordering::Relaxed);
-        if state.held_bytes <= self.options.memory_bytes || is_full {
+        if state.held_bytes <= self.allowed.load(Ordering::Relaxed) || is_full {
             return false;
         }
         state.drainable_bytes > self.options.memory_bytes / 2
+    }
+
+    /// What a start has found is written out as far as this: there is no more of it to allow for.
+    pub(super) fn lower_allowed(&self) {
+        let held = self.state().held_bytes;
+        let needed = (held + self.options.memory_bytes / 2).max(self.options.memory_bytes);
+        self.allowed.fetch_min(needed, Ordering::Relaxed);
     }
 
     /// Tells writers that memory was given back, or that there will be no more of it.

@@ -113,6 +113,7 @@ impl Core {
             }
             work.left = self.state().held_bytes;
         }
+        self.lower_allowed();
         Ok(())
     }
 

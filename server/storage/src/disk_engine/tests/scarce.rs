@@ -148,3 +148,33 @@ fn a_write_that_waits_for_room_gets_it_or_fails_when_the_broker_stops() {
         }
     }
 }
+
+#[test]
+fn what_a_start_finds_in_the_journal_keeps_no_write_waiting() {
+    let disk = SimDisk::new(1);
+    let reopened = |memory_bytes: u64| {
+        let options = Options { memory_bytes, ..small() };
+        let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+        DiskEngine::open_on(&disk, Path::new(ROOT), options, &MemoryStores::default(), 7).unwrap()
+    };
+    let write = |engine: &DiskEngine, index: u64| {
+        let hard_state = Some(hard_state(5, 1, index));
+        let append = append(GROUP, entries(index..index + 1, 5, 10_000));
+        engine.write(&synced(vec![GroupWrite { hard_state, ..append }])).unwrap();
+    };
+    let engine = reopened(1024 * KIB);
+    engine.write(&synced(vec![creation(GROUP)])).unwrap();
+    (6..36).for_each(|index| write(&engine, index));
+    // The process dies with ten times as much in the journal as the next one may have in memory.
+    drop(engine);
+    let engine = reopened(32 * KIB);
+    let held = || engine.core.state().held_bytes;
+    let found = held();
+    assert!(found > 300_000);
+    write(&engine, 36);
+    assert!(held() > found, "it was taken before anything was written out");
+    engine.reclaim().unwrap();
+    assert!(held() <= 32 * KIB);
+    (37..50).for_each(|index| write(&engine, index));
+    assert!(held() <= 64 * KIB, "and from then on the bound holds");
+}
