@@ -39,8 +39,8 @@ pub(super) struct Core {
     /// Memory was given back.
     pub(super) drained: Condvar,
     drained_lock: Mutex<()>,
-    /// The bytes of entries that may be in memory: more than `memory_bytes` after a start that found
-    /// more in the journal, until that is written out. Whoever comes first does not wait for it.
+    /// The bytes of entries that may be in memory: more than `memory_bytes` after a start that
+    /// found more in the journal, until that is written out. Nobody waits for that.
     allowed: AtomicU64,
     /// The bytes that the journal had written at the last checkpoint.
     pub(super) checkpointed: AtomicU64,
