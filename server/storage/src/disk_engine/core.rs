@@ -75,7 +75,7 @@ impl Core {
         files: SegmentFiles,
         state: State,
     ) -> Self {
-        let allowed = (state.held_bytes + options.memory_bytes / 2).max(options.memory_bytes);
+        let allowed = options.allowed_bytes(state.held_bytes);
         Self {
             disk,
             options,
@@ -187,9 +187,10 @@ impl Core {
 
     /// What a start has found is written out as far as this: there is no more of it to allow for.
     pub(super) fn lower_allowed(&self) {
-        let held = self.state().held_bytes;
-        let needed = (held + self.options.memory_bytes / 2).max(self.options.memory_bytes);
-        self.allowed.fetch_min(needed, Ordering::Relaxed);
+        if self.allowed.load(Ordering::Relaxed) > self.options.memory_bytes {
+            let needed = self.options.allowed_bytes(self.state().held_bytes);
+            self.allowed.fetch_min(needed, Ordering::Relaxed);
+        }
     }
 
     /// Tells writers that memory was given back, or that there will be no more of it.

@@ -67,6 +67,12 @@ impl Options {
         2 * self.first_file_bytes
     }
 
+    /// The bytes of entries that may be in memory where there are so many already: a start may find
+    /// more in the journal than `memory_bytes`.
+    pub(crate) fn allowed_bytes(&self, held: u64) -> u64 {
+        (held + self.memory_bytes / 2).max(self.memory_bytes)
+    }
+
     /// A checkpoint is due when this much was written to the journal since the last one. A
     /// start after a crash reads about as much and holds it in memory; where no checkpoint could be
     /// made for long, all that the journal has.

@@ -121,13 +121,7 @@ impl Disk {
         for left in LEFT {
             fill_up(&foreign, left)?;
             sleep(CHECKPOINTED).await;
-            // Where the journal happens to be nearly used up, this is refused already.
-            match self.commit(stubs, 0).await {
-                Err(status) if !is_full(&status) => {
-                    return Err(ChaosError::refused("committing on a full disk")(status));
-                }
-                _ => self.lives()?,
-            }
+            self.goes_on(stubs, CYCLES).await?;
         }
         let commits = self.commit_until_refused(stubs).await?;
         self.delete_topic(stubs, topic).await?;
@@ -143,17 +137,14 @@ impl Disk {
     /// gone yet, and what stands in the journal alone is not enough.
     async fn fill_segments(&mut self, topic: &str) -> Result<(), ChaosError> {
         let enough = self.values + SEGMENT_VALUES;
-        for round in 0.. {
-            if self.values >= enough {
-                break;
-            }
-            if round == FILL_ROUNDS {
-                return Err(ChaosError::broken("a topic could not be made large".to_owned()));
-            }
+        for round in 0..FILL_ROUNDS {
             self.fill(CYCLES + 10 * round, topic).await?;
             sleep(CHECKPOINTED).await;
+            if self.values >= enough {
+                return Ok(());
+            }
         }
-        Ok(())
+        Err(ChaosError::broken("a topic could not be made large".to_owned()))
     }
 
     /// A broker that has no room for anything ends when it is told to, and is whole afterwards.
