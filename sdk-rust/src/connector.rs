@@ -12,6 +12,9 @@ const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 /// A connection that gives none within this is dead.
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// The largest HTTP/2 frame that is taken: a batch comes in a few pieces instead of dozens.
+const FRAME: u32 = 256 * 1024;
+
 /// The addresses of a client, and the one that worked last.
 #[derive(Debug)]
 pub(crate) struct Connector {
@@ -104,6 +107,7 @@ fn endpoint(address: &str, timeout: Duration, user_agent: &str) -> Result<Endpoi
     Ok(endpoint
         .connect_timeout(timeout)
         .tcp_nodelay(true)
+        .max_frame_size(FRAME)
         .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
         .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
         .keep_alive_while_idle(true))

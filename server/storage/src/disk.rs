@@ -38,6 +38,14 @@ pub(crate) trait DiskFile: Send + Sync {
     /// Reads at a place until the buffer is full or the file ends. Returns the bytes read.
     fn read_at(&self, buffer: &mut [u8], at: u64) -> Result<usize>;
 
+    /// Reads this many bytes at a place, or up to the end of the file, into memory of their own.
+    fn read(&self, bytes: usize, at: u64) -> Result<Vec<u8>> {
+        let mut buffer = vec![0; bytes];
+        let read = self.read_at(&mut buffer, at)?;
+        buffer.truncate(read);
+        Ok(buffer)
+    }
+
     /// Writes all bytes at a place; the file grows as needed. Durable after `sync`, or at once when
     /// the file is direct.
     fn write_at(&self, bytes: &[u8], at: u64) -> Result<()>;

@@ -26,6 +26,9 @@ const PRODUCE: &str = "/ropewalk.v1.ProducerService/Produce";
 const PRODUCE_STREAM: &str = "/ropewalk.v1.ProducerService/ProduceStream";
 const SUBSCRIBE: &str = "/ropewalk.v1.ConsumerService/Subscribe";
 
+/// As the Rust SDK takes them.
+const FRAME: u32 = 256 * 1024;
+
 /// A connection of its own to a broker.
 #[derive(Clone, Debug)]
 pub(crate) struct Wire {
@@ -37,7 +40,8 @@ impl Wire {
         let endpoint = Endpoint::from_shared(format!("http://{address}"))?
             .tcp_nodelay(true)
             .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW);
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_frame_size(FRAME);
         let grpc = Grpc::new(endpoint.connect().await?);
         Ok(Self { grpc })
     }

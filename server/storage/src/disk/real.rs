@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use rustix::buffer::spare_capacity;
 use rustix::fs::{FallocateFlags, OFlags};
 use rustix::io::Errno;
 
@@ -83,6 +84,25 @@ impl DiskFile for RealFile {
         }
         self.read_ahead(begin, at);
         Ok(read)
+    }
+
+    /// Into memory that was not zeroed before: the allocator zeroes large pieces by giving them back
+    /// to the kernel, and each page of them is then met as a fault (a tenth of the time of a cached
+    /// read).
+    fn read(&self, bytes: usize, at: u64) -> Result<Vec<u8>> {
+        let mut buffer = Vec::with_capacity(bytes);
+        while buffer.len() < bytes {
+            let next = at + buffer.len() as u64;
+            match rustix::io::pread(&self.file, spare_capacity(&mut buffer), next) {
+                Ok(0) => break,
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(self.failed("read")(error.into())),
+            }
+        }
+        // The allocator may have given more room than was asked for.
+        buffer.truncate(bytes);
+        self.read_ahead(at, at + buffer.len() as u64);
+        Ok(buffer)
     }
 
     fn write_at(&self, bytes: &[u8], at: u64) -> Result<()> {

@@ -318,15 +318,13 @@ impl Core {
         if let Some(entries) = self.cache.get(id, at) {
             return Ok(entries);
         }
-        let mut buffer = vec![0; bytes as usize];
         let file = self.files.get(id).map_err(|error| match error {
             error if is_missing(&error) => self.bad_chunk(group, id, at, "the file is missing"),
             error => error,
         })?;
         // A disk says of damage that it cannot read it. That is a chunk's matter, not the broker's.
         let unread = |error: StorageError| self.bad_chunk(group, id, at, &error.to_string());
-        let read = file.read_at(&mut buffer, at).map_err(unread)?;
-        buffer.truncate(read);
+        let buffer = file.read(bytes as usize, at).map_err(unread)?;
         let is_other = buffer.len() < bytes as usize || chunk::crc(&buffer) != crc;
         let decoded = chunk::decode(&Bytes::from(buffer), log, first);
         match decoded {

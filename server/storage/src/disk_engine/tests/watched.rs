@@ -42,6 +42,11 @@ impl DiskFile for WatchedFile {
         self.file.read_at(buffer, at)
     }
 
+    fn read(&self, bytes: usize, at: u64) -> Result<Vec<u8>> {
+        self.watch.read(self.path())?;
+        self.file.read(bytes, at)
+    }
+
     fn write_at(&self, bytes: &[u8], at: u64) -> Result<()> {
         self.watch.meet("write", self.path())?;
         self.file.write_at(bytes, at)
