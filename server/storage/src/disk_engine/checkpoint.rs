@@ -66,8 +66,9 @@ impl Core {
             None => {
                 let written = self.journal.written();
                 let mut snapshot = Snapshot::take(&mut self.state_mut(), written);
+                let Work { chunk, unsynced, .. } = &mut *work;
                 let drained = snapshot.write_out(
-                    |job| self.write_chunks(job, &mut work),
+                    |job| self.write_chunks(job, chunk, unsynced),
                     |job, done| self.take_drained(job, done, false),
                 );
                 (snapshot, self.has_drained(drained)?)

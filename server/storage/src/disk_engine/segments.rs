@@ -70,6 +70,15 @@ pub(super) struct Unsynced {
     root: bool,
 }
 
+impl Unsynced {
+    /// What somebody else has written, too.
+    pub(super) fn add(&mut self, other: Self) {
+        self.files.extend(other.files);
+        self.logs.extend(other.logs);
+        self.root |= other.root;
+    }
+}
+
 /// Whether an error says that there is no such file.
 pub(super) fn is_missing(error: &StorageError) -> bool {
     matches!(error, StorageError::Io { source, .. } if source.kind() == ErrorKind::NotFound)

@@ -26,6 +26,8 @@ pub(super) struct Work {
     left: u64,
     /// Where chunks are put together.
     pub(super) chunk: Vec<u8>,
+    /// The same for the second thread of a drain.
+    pub(super) second: Vec<u8>,
 }
 
 /// What only the one who makes checkpoints knows.
