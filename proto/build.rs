@@ -3,6 +3,9 @@
 //! Clients get the contract as it is written. The broker gets its own copy, in which every field of
 //! type `RecordSet` is `bytes`: the two are the same on the wire, and the broker can check and
 //! store a batch without building its records.
+//!
+//! What the brokers say to one another is compiled apart: it is no part of the contract, and
+//! reflection does not show it.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -18,6 +21,7 @@ const FILES: [&str; 4] = [
     "ropewalk/v1/consumer.proto",
     "ropewalk/v1/admin.proto",
 ];
+const INTERNAL_FILES: [&str; 1] = ["ropewalk/internal/v1/peer.proto"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=ropewalk");
@@ -31,7 +35,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     for file in &mut opaque.file {
         file.message_type.iter_mut().for_each(record_sets_to_bytes);
     }
-    generate(&out.join("broker"), opaque, false)
+    generate(&out.join("broker"), opaque, false)?;
+    generate(&out.join("internal"), protox::compile(INTERNAL_FILES, ["."])?, true)
 }
 
 fn generate(dir: &Path, files: FileDescriptorSet, client: bool) -> Result<(), Box<dyn Error>> {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -14,25 +15,33 @@ import (
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/resolver"
 	"google.golang.org/grpc/resolver/manual"
 
 	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
 )
 
-// A Client is a connection to a cluster. It is safe for use by many goroutines, and meant to be
-// shared: producers and consumers are streams on its one connection.
+// A Client is the way to a cluster. It is safe for use by many goroutines, and meant to be shared.
+//
+// One address that can be reached is enough. The client learns from the cluster who leads what, and
+// has a connection to each broker that leads something it writes or reads; while such a broker cannot
+// be reached from here, as behind a port-forward, another one forwards to it.
 type Client struct {
 	config    clientConfig
 	addresses []string
 	conn      *grpc.ClientConn
-	log       *slog.Logger
+	resolver  *manual.Resolver
+	// tried are the addresses in use: those that were given, and those that were learned.
+	tried []string
+	log   *slog.Logger
 
 	producers pb.ProducerServiceClient
 	consumers pb.ConsumerServiceClient
 	admins    pb.AdminServiceClient
 
-	topics topicCache
+	topics  topicCache
+	brokers brokers
 
 	// ctx ends with Close; background work and streams hang on it.
 	ctx    context.Context
@@ -68,11 +77,13 @@ func Dial(ctx context.Context, addresses []string, options ...ClientOption) (*Cl
 		log:       config.logger,
 		children:  map[child]struct{}{},
 	}
-	if err := c.connect(); err != nil {
-		return nil, err
-	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.topics.init(c)
+	c.brokers.init(c)
+	if err := c.connect(); err != nil {
+		c.cancel()
+		return nil, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, config.dialTimeout)
 	defer cancel()
 	if err := c.awaitBroker(ctx); err != nil {
@@ -96,27 +107,11 @@ func checkAddresses(addresses []string) *Error {
 
 // connect makes the gRPC connection, which tries the addresses by itself, in order.
 func (c *Client) connect() error {
-	state := resolver.State{}
-	for _, address := range c.addresses {
-		state.Endpoints = append(state.Endpoints,
-			resolver.Endpoint{Addresses: []resolver.Address{{Addr: address}}})
-	}
-	addresses := manual.NewBuilderWithScheme("ropewalk")
-	addresses.InitialState(state)
-	conn, err := grpc.NewClient("ropewalk:///"+c.addresses[0],
-		grpc.WithResolvers(addresses),
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithUserAgent(c.config.clientID),
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{
-			Time:    c.config.keepAlive,
-			Timeout: c.config.keepAlive / 2,
-		}),
-		// A broker that comes back is found soon; gRPC's own default waits for up to two minutes.
-		grpc.WithConnectParams(connectParams(c.config.dialTimeout)),
-		// Streams are long-lived and large: the first bytes shall not wait for window updates.
-		grpc.WithInitialWindowSize(1<<20),
-		grpc.WithInitialConnWindowSize(4<<20),
-	)
+	c.resolver, c.tried = manual.NewBuilderWithScheme("ropewalk"), c.addresses
+	c.resolver.InitialState(resolverState(c.addresses))
+	options := append(c.dialOptions(), grpc.WithResolvers(c.resolver),
+		grpc.WithChainUnaryInterceptor(c.takeHint))
+	conn, err := grpc.NewClient("ropewalk:///"+c.addresses[0], options...)
 	if err != nil {
 		return newError("dial", ReasonUnreachable, codes.Unavailable, OutcomeNo, "%v", err)
 	}
@@ -127,10 +122,64 @@ func (c *Client) connect() error {
 	return nil
 }
 
+func resolverState(addresses []string) resolver.State {
+	state := resolver.State{}
+	for _, address := range addresses {
+		state.Endpoints = append(state.Endpoints,
+			resolver.Endpoint{Addresses: []resolver.Address{{Addr: address}}})
+	}
+	return state
+}
+
+// addAddresses has the addresses of the cluster's brokers tried too, after those that were given.
+func (c *Client) addAddresses(learned []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	all := append([]string(nil), c.addresses...)
+	for _, address := range learned {
+		if !slices.Contains(all, address) && checkAddresses([]string{address}) == nil {
+			all = append(all, address)
+		}
+	}
+	if !slices.Equal(all, c.tried) {
+		c.tried = all
+		c.resolver.UpdateState(resolverState(all))
+	}
+}
+
+// takeHint learns from the trailers of answers where the broker is that had to be asked.
+func (c *Client) takeHint(
+	ctx context.Context, method string, request, answer any, conn *grpc.ClientConn,
+	invoke grpc.UnaryInvoker, options ...grpc.CallOption,
+) error {
+	var trailer metadata.MD
+	err := invoke(ctx, method, request, answer, conn, append(options, grpc.Trailer(&trailer))...)
+	c.brokers.noteHint(trailer)
+	return err
+}
+
+// dialOptions are those of every connection.
+func (c *Client) dialOptions() []grpc.DialOption {
+	return []grpc.DialOption{
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithUserAgent(c.config.clientID),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{
+			Time:    c.config.keepAlive,
+			Timeout: c.config.keepAlive / 2,
+		}),
+		// A broker that comes back is found soon; gRPC's own default waits for up to two minutes.
+		grpc.WithConnectParams(connectParams(c.config.dialTimeout)),
+		// Streams are long-lived and large: the first bytes shall not wait for window updates.
+		grpc.WithInitialWindowSize(1 << 20),
+		grpc.WithInitialConnWindowSize(4 << 20),
+	}
+}
+
 // awaitBroker asks for the cluster, so that a peer that is no broker is found out at once.
 func (c *Client) awaitBroker(ctx context.Context) error {
-	_, err := c.admins.GetCluster(ctx, &pb.GetClusterRequest{})
+	answer, err := c.admins.GetCluster(ctx, &pb.GetClusterRequest{})
 	if err == nil {
+		c.brokers.learn(answer)
 		return nil
 	}
 	e := fromRPC("dial", err)
@@ -168,6 +217,7 @@ func (c *Client) Close() error {
 	c.cancel() // under the lock, so that inBackground starts nothing that Wait does not see
 	c.mu.Unlock()
 	c.background.Wait()
+	c.brokers.close()
 	return errors.Join(append(errs, c.conn.Close())...)
 }
 

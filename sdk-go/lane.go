@@ -40,6 +40,8 @@ type batch struct {
 	// started is when the current try began. written: the transport has taken it.
 	started time.Time
 	written bool
+	// broker is whom the current try went to.
+	broker uint64
 }
 
 // makeReady has the sender look at a lane; the caller holds the lock.
@@ -131,7 +133,7 @@ func (p *Producer) dispatch(b *batch) {
 		return
 	}
 	b.attempts++
-	s, err := p.currentStream()
+	s, err := p.currentStream(p.client.topics.leader(b.lane.topic, b.lane.partition))
 	if err != nil {
 		p.failed(b, err)
 		return
@@ -145,6 +147,7 @@ func (p *Producer) failed(b *batch, e *Error) {
 	if e.outcome == OutcomeMaybe {
 		b.maybe = true
 	}
+	p.heed(b, e)
 	delay := max(p.config.backoff(b.attempts), e.RetryAfter)
 	switch {
 	case p.ctx.Err() != nil:
@@ -169,6 +172,22 @@ func (p *Producer) failed(b *batch, e *Error) {
 	p.next(b.lane)
 	p.mu.Unlock()
 	p.finish(b.records, func(int) (Ack, error) { return Ack{}, e })
+}
+
+// heed learns from a refusal who leads the partition.
+func (p *Producer) heed(b *batch, e *Error) {
+	topics, topic, partition := &p.client.topics, b.lane.topic, b.lane.partition
+	switch {
+	case !isAboutLeaders(e):
+		return
+	case e.Reason == ReasonNotLeader:
+		id, epoch := p.client.brokers.leads(e)
+		topics.moved(topic, partition, id, epoch)
+	case b.broker != anyBroker:
+		// Whoever forwards waits until there is a leader.
+		topics.moved(topic, partition, anyBroker, 0)
+	}
+	topics.suspect(topic)
 }
 
 func (p *Producer) mayRetry(b *batch, e *Error, delay time.Duration) bool {

@@ -33,7 +33,8 @@ type Ack struct {
 	LeaderEpoch int64
 }
 
-// A Producer appends records over one long-lived stream. It is safe for use by many goroutines, and
+// A Producer appends records over long-lived streams, one to each broker that leads a partition it
+// writes to. It is safe for use by many goroutines, and
 // works best when they share one: what arrives while a batch is under way forms the next batch.
 //
 // Each partition has one batch under way at a time. That keeps its records in the order in which
@@ -50,11 +51,12 @@ type Producer struct {
 	wake   chan struct{}
 	quit   chan struct{}
 
-	mu          sync.Mutex
-	closing     bool
-	topics      map[string]*producerTopic
-	ready       []*lane
-	stream      *produceStream
+	mu      sync.Mutex
+	closing bool
+	topics  map[string]*producerTopic
+	ready   []*lane
+	// streams has them by broker; anyBroker is the one through whichever answers.
+	streams     map[uint64]*produceStream
 	correlation uint64
 	outstanding int
 	// idle is there while somebody waits for outstanding to be 0, and closed then.
@@ -93,12 +95,13 @@ func (c *Client) NewProducer(options ...ProducerOption) (*Producer, error) {
 		return nil, err
 	}
 	p := &Producer{
-		client: c,
-		config: config,
-		memory: semaphore.NewWeighted(int64(config.bufferBytes)),
-		wake:   make(chan struct{}, 1),
-		quit:   make(chan struct{}),
-		topics: map[string]*producerTopic{},
+		client:  c,
+		config:  config,
+		memory:  semaphore.NewWeighted(int64(config.bufferBytes)),
+		wake:    make(chan struct{}, 1),
+		quit:    make(chan struct{}),
+		topics:  map[string]*producerTopic{},
+		streams: map[uint64]*produceStream{},
 	}
 	if !c.adopt(p) {
 		return nil, closedError("new producer", "client")
@@ -298,11 +301,10 @@ func (p *Producer) run() {
 		case <-p.wake:
 		case <-p.quit:
 			p.mu.Lock()
-			s := p.stream
-			p.mu.Unlock()
-			if s != nil {
+			for _, s := range p.streams {
 				_ = s.rpc.CloseSend() // never fails, by its contract
 			}
+			p.mu.Unlock()
 			return
 		}
 	}

@@ -27,7 +27,9 @@ type reader struct {
 
 // A subscription is one Subscribe call.
 type subscription struct {
-	rpc    pb.ConsumerService_SubscribeClient
+	rpc pb.ConsumerService_SubscribeClient
+	// conn is the connection to the broker that leads most of it; nil: whichever answers.
+	conn   *brokerConn
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 }
@@ -44,6 +46,7 @@ func (r *reader) open(ctx context.Context, request *pb.SubscribeRequest) (*subsc
 	// The timer of the heartbeat watches here too: a broker that says nothing at all is no broker.
 	unbind := context.AfterFunc(ctx, func() { s.cancel(context.Cause(ctx)) })
 	defer unbind()
+	s.conn = k.client.brokers.await(ctx, k.client.topics.leaderOfMost(request))
 	event, err := s.start(k, request)
 	if err == nil && !unbind() {
 		err = contextError("subscribe", ctx, OutcomeNo)
@@ -52,17 +55,34 @@ func (r *reader) open(ctx context.Context, request *pb.SubscribeRequest) (*subsc
 		err = r.started(event.GetStarted())
 	}
 	if err != nil {
-		s.cancel(nil)
+		s.end(k, err)
 		return nil, err
 	}
 	return s, nil
+}
+
+// end ends the call. A broker that broke off is left alone for a while.
+func (s *subscription) end(k *Consumer, err error) {
+	s.cancel(nil)
+	if s.conn == nil {
+		return
+	}
+	if k.ctx.Err() == nil && isAboutLeaders(fromRPC("subscribe", err)) {
+		k.client.brokers.failed(s.conn.id)
+	}
+	k.client.brokers.release(s.conn)
+	s.conn = nil
 }
 
 func (s *subscription) start(
 	k *Consumer, request *pb.SubscribeRequest,
 ) (*pb.SubscribeResponse, error) {
 	var err error
-	if s.rpc, err = k.client.consumers.Subscribe(s.ctx, request); err != nil {
+	consumers := k.client.consumers
+	if s.conn != nil {
+		consumers = s.conn.consumers
+	}
+	if s.rpc, err = consumers.Subscribe(s.ctx, request); err != nil {
 		return nil, err
 	}
 	event, err := s.receive(k)
@@ -102,7 +122,7 @@ func (r *reader) run(s *subscription) {
 	for {
 		if s != nil {
 			err := r.pump(s, &failures)
-			s.cancel(nil)
+			s.end(k, err)
 			if s = nil; r.ended(err, &failures) {
 				return
 			}
@@ -211,6 +231,7 @@ func (r *reader) refresh() (added bool, err error) {
 		if err != nil {
 			return false, err
 		}
+		k.client.topics.learnLeaders(topic, answer)
 		if found := answer.GetTopic().GetTopicId(); found != id {
 			return false, replacedError(topic)
 		}

@@ -7,54 +7,84 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
 )
+
+// silentAfter is how long a leader may answer nothing before somebody else is asked who leads.
+const silentAfter = 2 * time.Second
 
 // A produceStream is one ProduceStream call of a producer. The sender writes to it; a goroutine of
 // its own reads the answers, until the broker ends it. Its fields are guarded by the producer's
 // lock.
 type produceStream struct {
 	producer *Producer
+	// conn is the connection to the leader; nil: through whichever broker answers.
+	conn     *brokerConn
+	broker   uint64
 	rpc      pb.ProducerService_ProduceStreamClient
 	cancel   context.CancelCauseFunc
 	ctx      context.Context
 	watchdog *time.Timer
 	inflight map[uint64]*batch
+	used     time.Time
 	ended    bool
 	endedBy  *Error
 }
 
-// currentStream returns the stream to send on. It opens a new one when there is none, and when the
-// connection under it is being taken away by the broker: the old one then lives on for the answers
-// it still owes.
-func (p *Producer) currentStream() (*produceStream, *Error) {
+// currentStream returns the stream to send on: to the leader, or while there is no connection to it
+// through whichever broker answers. It opens a new one when there is none, and when the connection
+// under it is being taken away by the broker: the old one then lives on for the answers it still
+// owes.
+func (p *Producer) currentStream(leader uint64) (*produceStream, *Error) {
+	conn := p.client.brokers.use(leader)
+	if conn == nil {
+		leader = anyBroker
+	}
 	p.mu.Lock()
-	s := p.stream
+	s := p.streams[leader]
+	if s != nil {
+		s.used = time.Now() // so that watch does not find it idle, and end it, before the batch is written
+	}
 	p.mu.Unlock()
-	if s != nil && !p.client.departing() {
+	if s != nil && s.conn == conn && (conn != nil || !p.client.departing()) {
+		if conn != nil {
+			p.client.brokers.release(conn) // the stream holds it too
+		}
 		return s, nil
 	}
 	if s != nil {
 		_ = s.rpc.CloseSend() // never fails, by its contract
 	}
-	s, err := p.openStream()
+	s, err := p.openStream(leader, conn)
+	if err != nil && conn != nil {
+		p.client.brokers.release(conn)
+		p.client.brokers.failed(leader)
+		return p.currentStream(anyBroker)
+	}
 	if err != nil {
 		return nil, err
 	}
 	p.mu.Lock()
 	if !s.ended {
-		p.stream = s
+		p.streams[leader] = s
 	}
 	p.mu.Unlock()
 	return s, nil
 }
 
 // openStream starts a call. An error means that no broker saw any of it.
-func (p *Producer) openStream() (*produceStream, *Error) {
+func (p *Producer) openStream(leader uint64, conn *brokerConn) (*produceStream, *Error) {
 	ctx, cancel := context.WithCancelCause(p.ctx)
-	rpc, err := p.client.producers.ProduceStream(ctx)
+	producers := p.client.producers
+	if conn != nil {
+		// A leader says when it does not lead any more.
+		ctx = metadata.AppendToOutgoingContext(ctx, noForward, "1")
+		producers = conn.producers
+	}
+	rpc, err := producers.ProduceStream(ctx)
 	if err != nil {
 		cancel(nil)
 		e := fromRPC("produce", err)
@@ -67,9 +97,10 @@ func (p *Producer) openStream() (*produceStream, *Error) {
 		return nil, e
 	}
 	s := &produceStream{
-		producer: p, rpc: rpc, ctx: ctx, cancel: cancel, inflight: map[uint64]*batch{},
+		producer: p, conn: conn, broker: leader, rpc: rpc, ctx: ctx, cancel: cancel,
+		inflight: map[uint64]*batch{}, used: time.Now(),
 	}
-	s.watchdog = time.AfterFunc(p.config.answerTimeout/4, s.watch)
+	s.watchdog = time.AfterFunc(min(p.config.answerTimeout/4, time.Second), s.watch)
 	p.tasks.Go(s.receive)
 	return s, nil
 }
@@ -90,7 +121,8 @@ func (s *produceStream) send(b *batch) {
 	p.correlation++
 	correlation := p.correlation
 	request.Correlation = correlation
-	b.started, b.written = time.Now(), false
+	b.started, b.written, b.broker = time.Now(), false, s.broker
+	s.used = b.started
 	s.inflight[correlation] = b
 	p.mu.Unlock()
 
@@ -119,8 +151,8 @@ func (s *produceStream) send(b *batch) {
 func (s *produceStream) notSent(err error) *Error {
 	p := s.producer
 	p.mu.Lock()
-	if p.stream == s {
-		p.stream = nil
+	if p.streams[s.broker] == s {
+		delete(p.streams, s.broker)
 	}
 	p.mu.Unlock()
 	if errors.Is(err, io.EOF) {
@@ -151,8 +183,8 @@ func (s *produceStream) end(err error) {
 	s.watchdog.Stop()
 	p.mu.Lock()
 	s.ended, s.endedBy = true, e
-	if p.stream == s {
-		p.stream = nil
+	if p.streams[s.broker] == s {
+		delete(p.streams, s.broker)
 	}
 	var owed []*batch
 	for correlation, b := range s.inflight {
@@ -163,6 +195,12 @@ func (s *produceStream) end(err error) {
 	}
 	p.mu.Unlock()
 	s.cancel(nil)
+	if s.conn != nil {
+		if !errors.Is(err, io.EOF) && p.ctx.Err() == nil {
+			p.client.brokers.failed(s.broker)
+		}
+		p.client.brokers.release(s.conn)
+	}
 	if p.ctx.Err() == nil && len(owed) > 0 {
 		p.client.log.Warn("ropewalk: produce stream broke", "unanswered", len(owed), "error", e)
 	}
@@ -202,6 +240,9 @@ func (s *produceStream) answered(answer *pb.ProduceStreamResponse) {
 	if b == nil {
 		return
 	}
+	if s.conn != nil {
+		p.client.brokers.worked(s.broker)
+	}
 	if answer.GetStatus().GetCode() != int32(codes.OK) {
 		p.failed(b, fromStatus("produce", status.FromProto(answer.GetStatus())))
 		return
@@ -212,6 +253,7 @@ func (s *produceStream) answered(answer *pb.ProduceStreamResponse) {
 		return
 	}
 	ack := ackFrom(at)
+	p.client.topics.appended(b.lane.topic, b.lane.partition, at.GetLeaderEpoch())
 	p.mu.Lock()
 	p.next(b.lane)
 	p.mu.Unlock()
@@ -222,7 +264,8 @@ func (s *produceStream) answered(answer *pb.ProduceStreamResponse) {
 }
 
 // watch ends a stream whose oldest batch has waited for too long: broker or network hang, and
-// nothing behind that batch would be answered either.
+// nothing behind that batch would be answered either. A leader that has answered nothing for a while
+// is left sooner, when another one leads by then. What is not used is closed.
 func (s *produceStream) watch() {
 	p := s.producer
 	limit := p.config.answerTimeout
@@ -231,7 +274,23 @@ func (s *produceStream) watch() {
 	if s.ended {
 		return
 	}
+	if s.conn != nil && len(s.inflight) == 0 && time.Since(s.used) > idleAfter {
+		if p.streams[s.broker] == s { // another one may have taken its place
+			delete(p.streams, s.broker)
+		}
+		_ = s.rpc.CloseSend() // never fails, by its contract
+		return
+	}
 	for _, b := range s.inflight {
+		if s.conn != nil && time.Since(b.started) >= silentAfter {
+			leader := p.client.topics.leader(b.lane.topic, b.lane.partition)
+			if leader != anyBroker && leader != s.broker {
+				s.cancel(newError("produce", ReasonDisconnected, codes.Unavailable, OutcomeMaybe,
+					"broker %d did not answer, and does not lead any more", s.broker))
+				return
+			}
+			p.client.topics.suspect(b.lane.topic)
+		}
 		if time.Since(b.started) >= limit {
 			s.cancel(newError("produce", ReasonTimedOut, codes.DeadlineExceeded, OutcomeMaybe,
 				"no answer within %v", limit))

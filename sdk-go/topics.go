@@ -26,6 +26,15 @@ type topicCache struct {
 	mu      sync.RWMutex
 	known   map[string]*topicInfo
 	lookups map[string]*lookup
+	// relearning are the topics whose leaders are being asked for, or are about to be.
+	relearning map[string]bool
+	leaders    map[string]map[int32]leader
+}
+
+// A leader is who leads a partition, as far as is known.
+type leader struct {
+	broker uint64
+	epoch  int64
 }
 
 // lookup is one request for a topic; info and err may be read once done is closed.
@@ -37,6 +46,7 @@ type lookup struct {
 
 func (t *topicCache) init(c *Client) {
 	t.client, t.known, t.lookups = c, map[string]*topicInfo{}, map[string]*lookup{}
+	t.relearning, t.leaders = map[string]bool{}, map[string]map[int32]leader{}
 }
 
 // get returns a topic. One that is known but old is looked up again in the background: what is
@@ -103,11 +113,139 @@ func (t *topicCache) fetch(op, name string) (*topicInfo, error) {
 	if err != nil {
 		return nil, err
 	}
+	t.learnLeaders(name, answer)
+	return infoOf(answer), nil
+}
+
+func infoOf(answer *pb.GetTopicResponse) *topicInfo {
 	return &topicInfo{
 		partitions:     max(answer.GetTopic().GetPartitionCount(), 1),
 		maxRecordBytes: int(answer.GetTopic().GetSettings().GetMaxRecordBytes()),
 		fetched:        time.Now(),
-	}, nil
+	}
+}
+
+// learnLeaders takes who leads the partitions of a topic. A broker that is behind what an append has
+// told is not believed.
+func (t *topicCache) learnLeaders(name string, answer *pb.GetTopicResponse) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	known := t.leaders[name]
+	if known == nil {
+		known = map[int32]leader{}
+		t.leaders[name] = known
+	}
+	for _, p := range answer.GetPartitions() {
+		// One without a replica knows a leader and no epoch.
+		was, epoch := known[p.GetPartition()].epoch, p.GetLeaderEpoch()
+		if epoch == 0 || epoch >= was {
+			known[p.GetPartition()] = leader{p.GetLeaderBrokerId(), max(epoch, was)}
+		}
+	}
+}
+
+// leader returns the broker that leads a partition, or anyBroker; then it is asked for.
+func (t *topicCache) leader(name string, partition int32) uint64 {
+	t.mu.RLock()
+	found := t.leaders[name][partition].broker
+	t.mu.RUnlock()
+	if found == anyBroker {
+		t.suspect(name)
+	}
+	return found
+}
+
+// leaderOfMost returns the broker that leads most of the partitions that a subscription reads, as far
+// as is known; anyBroker where nothing is.
+func (t *topicCache) leaderOfMost(request *pb.SubscribeRequest) uint64 {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	led := map[uint64]int{}
+	for _, selection := range request.GetTopics() {
+		leaders := t.leaders[selection.GetName()]
+		for _, p := range selection.GetPartitions() {
+			led[leaders[p.GetPartition()].broker]++
+		}
+		if len(selection.GetPartitions()) == 0 {
+			for _, l := range leaders {
+				led[l.broker]++
+			}
+		}
+	}
+	delete(led, anyBroker)
+	most := anyBroker
+	for id, count := range led {
+		if count > led[most] || count == led[most] && id < most {
+			most = id
+		}
+	}
+	return most
+}
+
+// moved takes from a refusal who leads a partition, or that nobody knows.
+func (t *topicCache) moved(name string, partition int32, broker uint64, epoch int64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	known := t.leaders[name]
+	if known == nil || epoch != 0 && epoch < known[partition].epoch {
+		return
+	}
+	known[partition] = leader{broker, max(epoch, known[partition].epoch)}
+}
+
+// appended takes the epoch of an append: a new one means that what is known of the leader is old.
+func (t *topicCache) appended(name string, partition int32, epoch int64) {
+	t.mu.RLock()
+	was, known := t.leaders[name][partition]
+	t.mu.RUnlock()
+	if !known || epoch <= was.epoch {
+		return
+	}
+	t.mu.Lock()
+	if known := t.leaders[name]; known != nil {
+		known[partition] = leader{known[partition].broker, epoch}
+	}
+	t.mu.Unlock()
+	if was.epoch != 0 {
+		t.suspect(name)
+	}
+}
+
+// suspect has the leaders of a topic asked for again, at most once a second.
+func (t *topicCache) suspect(name string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	info := t.known[name]
+	if info == nil || t.relearning[name] {
+		return
+	}
+	t.relearning[name] = true
+	time.AfterFunc(max(relearnAfter-time.Since(info.fetched), 0), func() {
+		if !t.client.inBackground(func() { t.relearn(name) }) {
+			t.relearned(name)
+		}
+	})
+}
+
+func (t *topicCache) relearn(name string) {
+	defer t.relearned(name)
+	answer, err := t.describe(t.client.ctx, "get topic", name)
+	if errors.Is(err, ReasonTopicNotFound) {
+		t.forget(name)
+	}
+	if err != nil {
+		return
+	}
+	t.learnLeaders(name, answer)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.known[name] = infoOf(answer)
+}
+
+func (t *topicCache) relearned(name string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.relearning, name)
 }
 
 func (t *topicCache) describe(ctx context.Context, op, name string) (*pb.GetTopicResponse, error) {
@@ -145,6 +283,7 @@ func (t *topicCache) forget(name string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.known, name)
+	delete(t.leaders, name)
 }
 
 // Partitions returns the number of partitions of a topic. A topic that does not exist is created

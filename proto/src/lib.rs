@@ -1,7 +1,8 @@
 //! The protobuf contract of Ropewalk, compiled without protoc.
 //!
 //! [`v1`] is the contract as clients see it. [`broker`] is the same contract as the broker reads
-//! it: a `RecordSet` is opaque bytes there. [`FILE_DESCRIPTOR_SET`] serves reflection.
+//! it: a `RecordSet` is opaque bytes there. [`FILE_DESCRIPTOR_SET`] serves reflection. [`internal`]
+//! is what brokers say to one another, and no client's business.
 
 /// `ropewalk.v1` as clients see it: messages, client stubs, and server traits for test servers.
 #[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all)]
@@ -13,6 +14,12 @@ pub mod v1 {
 #[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all)]
 pub mod broker {
     include!(concat!(env!("OUT_DIR"), "/broker/ropewalk.v1.rs"));
+}
+
+/// `ropewalk.internal.v1`: what the brokers of a cluster say to one another.
+#[allow(missing_docs, unreachable_pub, unused_qualifications, clippy::all)]
+pub mod internal {
+    include!(concat!(env!("OUT_DIR"), "/internal/ropewalk.internal.v1.rs"));
 }
 
 /// The public error model.

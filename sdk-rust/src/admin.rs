@@ -11,6 +11,7 @@ use tonic_prost::ProstCodec;
 use crate::client::{Client, Repeat};
 use crate::error::{Error, ErrorKind};
 use crate::settings::{NewTopic, Topic, TopicUpdate};
+use crate::topic_watch::TopicWatch;
 
 /// Manages topics and shows the cluster. Made by [`Client::admin`].
 ///
@@ -57,6 +58,24 @@ pub struct Partition {
     pub high_watermark: i64,
     /// The bytes of records held, in their stored form.
     pub size_bytes: i64,
+    /// The replicas that there are now, by broker: while the partition moves, not yet those that
+    /// are to be. Empty when no leader answers.
+    pub members: Vec<Replica>,
+}
+
+/// A replica of a partition, as the partition's leader knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replica {
+    /// The broker that has it.
+    pub broker: u64,
+    /// Whether it votes. One that does not gets the records, and is to vote or to go.
+    pub voter: bool,
+    /// Whether it has answered the leader lately and has nearly all of the log.
+    pub in_sync: bool,
+    /// How many entries of the log it lacks; an entry is a batch of records, or the broker's own.
+    pub lag: i64,
+    /// The index of the last entry that it has on its disk.
+    pub matched_index: i64,
 }
 
 /// The cluster.
@@ -74,6 +93,10 @@ pub struct Cluster {
     pub partition_count: i32,
     /// Bounds that no setting moves.
     pub limits: Limits,
+    /// The number of partitions with fewer replicas in sync than they are to have.
+    pub under_replicated_partitions: i32,
+    /// The number of partitions for which no leader answers.
+    pub leaderless_partitions: i32,
 }
 
 /// A broker of the cluster.
@@ -89,6 +112,20 @@ pub struct Broker {
     pub leader_count: i32,
     /// When it started, by its own clock.
     pub start_time: Option<SystemTime>,
+    /// The rack or zone that it stands in.
+    pub rack: Option<String>,
+    /// Whether it is to lead nothing, and to get no new replica while others can have it.
+    pub draining: bool,
+    /// Whether the broker that answers can reach it.
+    pub alive: bool,
+    /// The number of partitions of which it has a replica now.
+    pub replica_count: i32,
+    /// The number of the broker's own groups (metadata, consumer groups) that it leads.
+    pub system_leader_count: i32,
+    /// The number of the broker's own groups of which it has a replica now.
+    pub system_replica_count: i32,
+    /// Whether it was removed, and some of its replicas are not gone yet.
+    pub removed: bool,
 }
 
 /// Bounds of the cluster, in bytes unless named otherwise.
@@ -266,6 +303,98 @@ impl Admin {
         Ok(Cluster::from_proto(answer))
     }
 
+    /// Drains a broker, or ends that. A broker that drains hands over what it leads; this does not
+    /// wait for it, [`Admin::cluster`] shows it.
+    ///
+    /// # Errors
+    ///
+    /// `INVALID_FIELD` when there is no such broker, and what every call may meet.
+    pub async fn set_draining(&self, broker: u64, draining: bool) -> Result<Broker, Error> {
+        let request = v1::UpdateBrokerRequest {
+            broker: Some(v1::Broker { broker_id: broker, draining, ..v1::Broker::default() }),
+            update_mask: Some(prost_types::FieldMask { paths: vec!["draining".to_owned()] }),
+        };
+        let answer = self
+            .client
+            .call(Repeat::Freely, request, |channel, request| async move {
+                AdminServiceClient::new(channel).update_broker(request).await
+            })
+            .await?;
+        answer.broker.map(Broker::from_proto).ok_or_else(empty)
+    }
+
+    /// Takes a broker out of the cluster, for good. Its replicas move from then on; this does not
+    /// wait for it: [`Admin::cluster`] shows the broker as removed until the last one has.
+    ///
+    /// # Errors
+    ///
+    /// `INVALID_FIELD` when there is no such broker, or when it is needed, and what every call may
+    /// meet.
+    pub async fn remove_broker(&self, broker: u64) -> Result<(), Error> {
+        let request = v1::RemoveBrokerRequest { broker_id: broker };
+        self.client
+            .call(Repeat::WhileNotDone, request, |channel, request| async move {
+                AdminServiceClient::new(channel).remove_broker(request).await
+            })
+            .await?;
+        Ok(())
+    }
+
+    /// Says on which brokers a partition is to be, the preferred leader first. Its replicas move
+    /// from then on; this does not wait for it: [`Admin::topic`] shows them.
+    ///
+    /// # Errors
+    ///
+    /// `TOPIC_NOT_FOUND`, `PARTITION_NOT_FOUND`, `INVALID_FIELD` for brokers that cannot have it,
+    /// and what every call may meet.
+    pub async fn reassign(
+        &self,
+        topic: &str,
+        partition: i32,
+        brokers: &[u64],
+    ) -> Result<(), Error> {
+        let (topic, broker_ids) = (topic.to_owned(), brokers.to_vec());
+        let assignments = vec![v1::PartitionAssignment { topic, partition, broker_ids }];
+        let request = v1::ReassignPartitionsRequest { assignments };
+        self.client
+            .call(Repeat::Freely, request, |channel, request| async move {
+                AdminServiceClient::new(channel).reassign_partitions(request).await
+            })
+            .await?;
+        Ok(())
+    }
+
+    /// Has another broker lead a partition, and gives the one that leads then: the broker that is
+    /// named, which is the preferred leader from then on, or the preferred leader for `None`.
+    ///
+    /// # Errors
+    ///
+    /// `TOPIC_NOT_FOUND`, `PARTITION_NOT_FOUND`, `INVALID_FIELD` for a broker that cannot lead it,
+    /// `NO_LEADER` for one that is not in sync, and what every call may meet.
+    pub async fn transfer_leadership(
+        &self,
+        topic: &str,
+        partition: i32,
+        to: Option<u64>,
+    ) -> Result<u64, Error> {
+        let (topic, broker_id) = (topic.to_owned(), to.unwrap_or(0));
+        let request = v1::TransferLeadershipRequest { topic, partition, broker_id };
+        let answer = self
+            .client
+            .call(Repeat::Freely, request, |channel, request| async move {
+                AdminServiceClient::new(channel).transfer_leadership(request).await
+            })
+            .await?;
+        Ok(answer.leader_broker_id)
+    }
+
+    /// Watches the topics whose name begins with `prefix`. Each time the stream is lost, it begins
+    /// again with the state of that moment.
+    #[must_use]
+    pub fn watch_topics(&self, prefix: &str) -> TopicWatch {
+        TopicWatch::new(self.client.clone(), prefix.to_owned())
+    }
+
     /// Asks the broker that this client is connected to whether it serves.
     ///
     /// # Errors
@@ -323,19 +452,45 @@ impl Partition {
             log_start_offset: proto.log_start_offset,
             high_watermark: proto.high_watermark,
             size_bytes: proto.size_bytes,
+            members: proto.replicas.into_iter().map(Replica::from_proto).collect(),
+        }
+    }
+}
+
+impl Replica {
+    fn from_proto(proto: v1::ReplicaInfo) -> Replica {
+        Replica {
+            broker: proto.broker_id,
+            voter: proto.voter,
+            in_sync: proto.in_sync,
+            lag: proto.lag,
+            matched_index: proto.matched_index,
+        }
+    }
+}
+
+impl Broker {
+    fn from_proto(proto: v1::Broker) -> Broker {
+        Broker {
+            id: proto.broker_id,
+            address: proto.address,
+            version: proto.version,
+            leader_count: proto.leader_count,
+            start_time: proto.start_time.and_then(|time| time.try_into().ok()),
+            rack: Some(proto.rack).filter(|rack| !rack.is_empty()),
+            draining: proto.draining,
+            alive: proto.alive,
+            replica_count: proto.replica_count,
+            system_leader_count: proto.system_leader_count,
+            system_replica_count: proto.system_replica_count,
+            removed: proto.removed,
         }
     }
 }
 
 impl Cluster {
     fn from_proto(proto: v1::GetClusterResponse) -> Cluster {
-        let brokers = proto.brokers.into_iter().map(|broker| Broker {
-            id: broker.broker_id,
-            address: broker.address,
-            version: broker.version,
-            leader_count: broker.leader_count,
-            start_time: broker.start_time.and_then(|time| time.try_into().ok()),
-        });
+        let brokers = proto.brokers.into_iter().map(Broker::from_proto);
         let limits = proto.limits.unwrap_or_default();
         Cluster {
             id: proto.cluster_id,
@@ -343,6 +498,8 @@ impl Cluster {
             controller: some_id(proto.controller_broker_id),
             topic_count: proto.topic_count,
             partition_count: proto.partition_count,
+            under_replicated_partitions: proto.under_replicated_partition_count,
+            leaderless_partitions: proto.leaderless_partition_count,
             limits: Limits {
                 max_record_bytes: limits.max_record_bytes,
                 max_message_bytes: limits.max_message_bytes,

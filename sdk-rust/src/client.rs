@@ -12,6 +12,7 @@ use tonic::{Request, Response, Status};
 
 use crate::admin::Admin;
 use crate::backoff::Backoff;
+use crate::brokers::Brokers;
 use crate::connector::{Connection, Connector};
 use crate::consumer::ConsumerBuilder;
 use crate::error::{Error, ErrorKind, Outcome, timed_out};
@@ -31,6 +32,7 @@ pub struct Client {
 #[derive(Debug)]
 struct Shared {
     connector: Connector,
+    brokers: Brokers,
     connection: Mutex<Option<(u64, Connection)>>,
     request_timeout: Duration,
 }
@@ -84,13 +86,22 @@ impl ClientBuilder {
     pub async fn connect(self) -> Result<Client, Error> {
         let connector = Connector::new(&self.addresses, self.connect_timeout, &self.name)?;
         let connection = connector.connect(CALL_WINDOW).await?;
-        Ok(Client {
+        let client = Client {
             shared: Arc::new(Shared {
                 connector,
+                brokers: Brokers::default(),
                 connection: Mutex::new(Some((0, connection))),
                 request_timeout: self.request_timeout,
             }),
-        })
+        };
+        // So that the client finds the others when this one is gone. Nobody waits for it.
+        let asking = client.clone();
+        tokio::spawn(async move {
+            if let Err(error) = asking.brokers().refresh(&asking).await {
+                tracing::debug!(%error, "the brokers of the cluster could not be learned");
+            }
+        });
+        Ok(client)
     }
 }
 
@@ -181,6 +192,10 @@ impl Client {
         &self.shared.connector
     }
 
+    pub(crate) fn brokers(&self) -> &Brokers {
+        &self.shared.brokers
+    }
+
     pub(crate) fn request_timeout(&self) -> Duration {
         self.shared.request_timeout
     }
@@ -235,8 +250,12 @@ impl Client {
         request.set_timeout(deadline.saturating_duration_since(Instant::now()));
         let answer = timeout_at(deadline, call(connection.channel.clone(), request)).await;
         match answer {
-            Ok(Ok(response)) => Ok(response.into_inner()),
+            Ok(Ok(response)) => {
+                self.brokers().note_hint(response.metadata());
+                Ok(response.into_inner())
+            }
             Ok(Err(status)) => {
+                self.brokers().note_hint(status.metadata());
                 let error = Error::from_status(&status);
                 if matches!(error.kind(), ErrorKind::Disconnected | ErrorKind::Unreachable)
                     || error.reason() == "BROKER_DRAINING"

@@ -1,8 +1,12 @@
 //! Making connections: which address to try next, and how a connection is set up.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use tokio::time::{Instant, sleep};
 use tonic::transport::{Channel, Endpoint};
 
 use crate::error::{Error, ErrorKind, innermost};
@@ -11,6 +15,12 @@ use crate::error::{Error, ErrorKind, innermost};
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(10);
 /// A connection that gives none within this is dead.
 const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The time after which the next address is tried while the one before has not answered (RFC 8305).
+const STAGGER: Duration = Duration::from_millis(250);
+/// How long an address where a connection failed is tried after the others.
+const AVOIDED_FOR: Duration = Duration::from_secs(5);
+/// The most addresses that are remembered beside those that the client was given.
+const MAX_LEARNED: usize = 32;
 
 /// The largest HTTP/2 frame that is taken: a batch comes in a few pieces instead of dozens.
 const FRAME: u32 = 256 * 1024;
@@ -18,15 +28,28 @@ const FRAME: u32 = 256 * 1024;
 /// The addresses of a client, and the one that worked last.
 #[derive(Debug)]
 pub(crate) struct Connector {
-    endpoints: Vec<Endpoint>,
-    preferred: AtomicUsize,
+    connect_timeout: Duration,
+    user_agent: String,
+    /// Those that the client was given.
+    given: Vec<Arc<str>>,
+    state: Mutex<State>,
 }
 
-/// A connection that was made, and to which of the addresses.
+#[derive(Debug, Default)]
+struct State {
+    /// Other brokers of the cluster, which are tried when none of those given answers.
+    learned: Vec<Arc<str>>,
+    /// The address that worked last.
+    preferred: Option<Arc<str>>,
+    /// Where connections failed, and until when that counts.
+    avoided: BTreeMap<Arc<str>, Instant>,
+}
+
+/// A connection that was made, and to which address.
 #[derive(Clone, Debug)]
 pub(crate) struct Connection {
     pub(crate) channel: Channel,
-    index: usize,
+    pub(crate) address: Arc<str>,
     given_up: bool,
 }
 
@@ -49,11 +72,19 @@ impl Connector {
         if addresses.is_empty() {
             return Err(Error::invalid("no broker address was given"));
         }
-        let endpoints = addresses
-            .iter()
-            .map(|address| endpoint(address, connect_timeout, user_agent))
-            .collect::<Result<Vec<_>, _>>()?;
-        Ok(Connector { endpoints, preferred: AtomicUsize::new(0) })
+        for address in addresses {
+            endpoint(address, connect_timeout, user_agent)?;
+        }
+        Ok(Connector {
+            connect_timeout,
+            user_agent: user_agent.to_owned(),
+            given: addresses.iter().map(|address| Arc::from(address.as_str())).collect(),
+            state: Mutex::default(),
+        })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Connects to the first address that answers, beginning with the one that worked last.
@@ -62,34 +93,84 @@ impl Connector {
     /// Whoever sees a connection break gives it up and asks for another, rather than letting the
     /// transport connect again unseen: so it is known what was sent and what was not.
     pub(crate) async fn connect(&self, window: u32) -> Result<Connection, Error> {
-        let first = self.preferred.load(Ordering::Relaxed);
+        let mut rest = self.candidates().into_iter();
+        let mut attempts = FuturesUnordered::new();
         let mut failures = Vec::new();
-        for step in 0..self.endpoints.len() {
-            let index = (first + step) % self.endpoints.len();
-            let endpoint = self.endpoints[index]
-                .clone()
-                .initial_stream_window_size(window)
-                .initial_connection_window_size(window.saturating_mul(2));
-            match endpoint.connect().await {
-                Ok(channel) => {
-                    self.preferred.store(index, Ordering::Relaxed);
-                    return Ok(Connection { channel, index, given_up: false });
-                }
-                Err(error) => failures.push(format!(
-                    "{}: {}",
-                    endpoint.uri().authority().map_or("", |authority| authority.as_str()),
-                    innermost(&error)
-                )),
+        loop {
+            match rest.next() {
+                Some(address) => attempts.push(self.attempt(address, window)),
+                None if attempts.is_empty() => break,
+                None => {}
+            }
+            let more = rest.len() > 0;
+            tokio::select! {
+                Some(attempt) = attempts.next() => match attempt {
+                    Ok(connection) => {
+                        self.state().preferred = Some(Arc::clone(&connection.address));
+                        return Ok(connection);
+                    }
+                    Err(why) => failures.push(why),
+                },
+                () = sleep(STAGGER), if more => {}
             }
         }
         let why = format!("no broker could be reached ({})", failures.join("; "));
         Err(Error::new(ErrorKind::Unreachable, why))
     }
 
-    /// A connection failed after it was made: the next one begins with the address after it.
+    /// Connects to this address and no other.
+    pub(crate) async fn connect_to(&self, address: &str, window: u32) -> Result<Connection, Error> {
+        self.attempt(Arc::from(address), window)
+            .await
+            .map_err(|why| Error::new(ErrorKind::Unreachable, why))
+    }
+
+    async fn attempt(&self, address: Arc<str>, window: u32) -> Result<Connection, String> {
+        let failed = |why: String| format!("{address}: {why}");
+        let endpoint = endpoint(&address, self.connect_timeout, &self.user_agent)
+            .map_err(|error| failed(error.to_string()))?
+            .initial_stream_window_size(window)
+            .initial_connection_window_size(window.saturating_mul(2));
+        let channel = endpoint.connect().await.map_err(|error| failed(innermost(&error)))?;
+        Ok(Connection { channel, address, given_up: false })
+    }
+
+    /// All addresses, in the order in which they are tried.
+    fn candidates(&self) -> Vec<Arc<str>> {
+        let now = Instant::now();
+        let mut state = self.state();
+        state.avoided.retain(|_, until| *until > now);
+        let mut all: Vec<_> = state.preferred.clone().into_iter().collect();
+        for address in self.given.iter().chain(&state.learned) {
+            if !all.contains(address) {
+                all.push(Arc::clone(address));
+            }
+        }
+        all.sort_by_key(|address| state.avoided.get(address).copied());
+        all
+    }
+
+    /// A connection failed after it was made: the next one begins with other addresses.
     pub(crate) fn avoid(&self, connection: &Connection) {
-        let next = (connection.index + 1) % self.endpoints.len();
-        self.preferred.store(next, Ordering::Relaxed);
+        let mut state = self.state();
+        if state.preferred.as_ref() == Some(&connection.address) {
+            state.preferred = None;
+        }
+        state.avoided.insert(Arc::clone(&connection.address), Instant::now() + AVOIDED_FOR);
+    }
+
+    /// Whether the next connection would begin with this address.
+    pub(crate) fn prefers(&self, address: &str) -> bool {
+        self.state().preferred.as_deref() == Some(address)
+    }
+
+    /// Remembers where the brokers of the cluster say that they are.
+    pub(crate) fn learn<'a>(&self, addresses: impl Iterator<Item = &'a str>) {
+        self.state().learned = addresses
+            .filter(|address| endpoint(address, self.connect_timeout, &self.user_agent).is_ok())
+            .take(MAX_LEARNED)
+            .map(Arc::from)
+            .collect();
     }
 }
 
@@ -127,5 +208,18 @@ mod tests {
             assert!(endpoint(bad, second, "x").is_err(), "{bad}");
         }
         assert!(Connector::new(&[], second, "x").is_err());
+    }
+
+    #[tokio::test]
+    async fn an_address_that_failed_comes_last_and_those_learned_after_those_given() {
+        let given = ["a:1".to_owned(), "b:1".to_owned()];
+        let connector = Connector::new(&given, Duration::from_secs(1), "x").unwrap();
+        connector.learn(["b:1", "c:1", "no address"].into_iter());
+        let order = || connector.candidates().iter().map(|a| a.to_string()).collect::<Vec<_>>();
+        assert_eq!(order(), ["a:1", "b:1", "c:1"]);
+        let channel = Endpoint::from_static("http://a:1").connect_lazy();
+        let connection = Connection { channel, address: "a:1".into(), given_up: false };
+        connector.avoid(&connection);
+        assert_eq!(order(), ["b:1", "c:1", "a:1"]);
     }
 }

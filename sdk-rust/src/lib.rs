@@ -31,6 +31,12 @@
 //! # }
 //! ```
 //!
+//! One address that can be reached is enough. The client learns from the cluster where the other
+//! brokers are, and a producer sends each batch to the leader of its partition; while a leader
+//! cannot be reached from here, as behind a port-forward, another broker forwards to it. When a
+//! leader dies, batches that surely were not appended are sent to the next one within the delivery
+//! timeout, in order; for what was on its way see [`ProducerBuilder::retry_maybe`].
+//!
 //! Every call fails with one type, [`Error`], which says what a caller may conclude: whether trying
 //! again may help ([`Error::is_retriable`]), and whether a change may have happened all the same
 //! ([`Error::may_have_happened`]).
@@ -41,6 +47,7 @@
 
 mod admin;
 mod backoff;
+mod brokers;
 mod client;
 mod connector;
 mod consumer;
@@ -50,9 +57,10 @@ mod partitioner;
 mod producer;
 mod record;
 mod settings;
+mod topic_watch;
 mod wire;
 
-pub use admin::{Admin, Broker, Cluster, Health, Limits, Partition, TopicDescription};
+pub use admin::{Admin, Broker, Cluster, Health, Limits, Partition, Replica, TopicDescription};
 pub use client::{Client, ClientBuilder};
 pub use consumer::{
     ConsumedRecord, Consumer, ConsumerBuilder, Event, Gap, PartitionState, RecordBatch, Records,
@@ -66,3 +74,4 @@ pub use record::{Header, Record};
 pub use settings::{
     NewTopic, Retention, Setting, SizeLimit, TimestampType, Topic, TopicSettings, TopicUpdate,
 };
+pub use topic_watch::{TopicEvent, TopicWatch};

@@ -239,6 +239,7 @@ macro_rules! setting_setters {
 pub struct NewTopic {
     name: String,
     partitions: Option<i32>,
+    replication_factor: Option<i32>,
     settings: TopicSettings,
 }
 
@@ -247,13 +248,26 @@ impl NewTopic {
     /// `__`.
     #[must_use]
     pub fn named(name: impl Into<String>) -> NewTopic {
-        NewTopic { name: name.into(), partitions: None, settings: TopicSettings::default() }
+        NewTopic {
+            name: name.into(),
+            partitions: None,
+            replication_factor: None,
+            settings: TopicSettings::default(),
+        }
     }
 
     /// The number of partitions, 1 to 10,000. Left out: the broker's default.
     #[must_use]
     pub fn partitions(mut self, count: i32) -> NewTopic {
         self.partitions = Some(count);
+        self
+    }
+
+    /// The number of replicas of each partition, each on a broker of its own: 1, 3 or 5. Left out:
+    /// 3 in a cluster of at least three brokers, else 1.
+    #[must_use]
+    pub fn replication_factor(mut self, replicas: i32) -> NewTopic {
+        self.replication_factor = Some(replicas);
         self
     }
 
@@ -267,6 +281,7 @@ impl NewTopic {
             name: self.name,
             partition_count: self.partitions.unwrap_or_default(),
             settings: Some(self.settings.to_proto()?),
+            replication_factor: self.replication_factor.unwrap_or_default(),
         })
     }
 }
@@ -285,6 +300,7 @@ impl NewTopic {
 pub struct TopicUpdate {
     name: String,
     partitions: Option<i32>,
+    replication_factor: Option<i32>,
     settings: TopicSettings,
     reset: Vec<Setting>,
 }
@@ -296,6 +312,7 @@ impl TopicUpdate {
         TopicUpdate {
             name: name.into(),
             partitions: None,
+            replication_factor: None,
             settings: TopicSettings::default(),
             reset: Vec::new(),
         }
@@ -306,6 +323,14 @@ impl TopicUpdate {
     #[must_use]
     pub fn partitions(mut self, count: i32) -> TopicUpdate {
         self.partitions = Some(count);
+        self
+    }
+
+    /// The number of replicas of each partition: 1, 3 or 5. The brokers that gain or lose one are
+    /// chosen by the cluster.
+    #[must_use]
+    pub fn replication_factor(mut self, replicas: i32) -> TopicUpdate {
+        self.replication_factor = Some(replicas);
         self
     }
 
@@ -322,6 +347,9 @@ impl TopicUpdate {
         let mut paths = Vec::new();
         if self.partitions.is_some() {
             paths.push("partition_count".to_owned());
+        }
+        if self.replication_factor.is_some() {
+            paths.push("replication_factor".to_owned());
         }
         for setting in Setting::ALL {
             match (self.settings.is_set(setting), self.reset.contains(&setting)) {
@@ -341,6 +369,7 @@ impl TopicUpdate {
                 name: self.name,
                 partition_count: self.partitions.unwrap_or_default(),
                 settings: Some(self.settings.to_proto()?),
+                replication_factor: self.replication_factor.unwrap_or_default(),
                 ..v1::Topic::default()
             }),
             update_mask: Some(FieldMask { paths }),
@@ -357,6 +386,8 @@ pub struct Topic {
     pub id: String,
     /// The number of partitions.
     pub partition_count: i32,
+    /// The number of replicas of each partition.
+    pub replication_factor: i32,
     /// The settings in force.
     pub settings: TopicSettings,
     /// When it was created, by the broker's clock.
@@ -370,6 +401,7 @@ impl Topic {
             name: proto.name,
             id: proto.topic_id,
             partition_count: proto.partition_count,
+            replication_factor: proto.replication_factor,
             create_time: proto.create_time.and_then(|time| time.try_into().ok()),
         }
     }

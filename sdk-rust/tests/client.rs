@@ -1,7 +1,7 @@
 //! The client against a broker in memory: what it sends, what it tries again, what it tells the
 //! caller.
 
-#![allow(missing_docs, unreachable_pub)]
+#![allow(missing_docs, unreachable_pub, dead_code)]
 // The helpers are tests too. The fake broker stamps what it appends, as a broker does.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
@@ -14,7 +14,7 @@ use fake::{Fake, Reading, Step};
 use futures::StreamExt;
 use ropewalk::{
     Client, ErrorKind, Event, NewTopic, OffsetQuery, Position, Producer, Record, Retention,
-    Setting, Start, Stop, TopicUpdate, partition_of,
+    Setting, Start, Stop, TopicEvent, TopicUpdate, partition_of,
 };
 use tokio::time::timeout;
 
@@ -424,4 +424,26 @@ async fn addresses_are_tried_in_order() {
     assert!(error.to_string().contains(nobody), "{error}");
     let client = Client::connect(&format!("{nobody}, {}", fake.address)).await.unwrap();
     assert_eq!(client.admin().cluster().await.unwrap().id, "fake");
+}
+
+#[tokio::test]
+async fn a_watch_of_topics_that_ends_begins_again_with_the_state_of_that_moment() {
+    let fake = Fake::start().await;
+    fake.change(|state| ["a1", "a2", "b"].map(|name| state.create(name, 1)));
+    let client = Client::connect(&fake.address.to_string()).await.unwrap();
+    let mut watch = client.admin().watch_topics("a");
+    let mut told = async || match watch.next().await.unwrap() {
+        TopicEvent::Present(topic) => topic.name,
+        other => format!("{other:?}"),
+    };
+    for event in ["Started", "a1", "a2", "Synced"] {
+        assert_eq!(told().await, event);
+    }
+    fake.change(|state| {
+        state.topics.remove("a1");
+        state.refusals.push_back("NO_LEADER");
+    });
+    for event in ["Started", "a2", "Synced"] {
+        assert_eq!(told().await, event);
+    }
 }

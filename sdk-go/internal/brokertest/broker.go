@@ -50,6 +50,7 @@ type Broker struct {
 	binary  string
 	dir     string
 	admin   string
+	flags   []string
 	command *exec.Cmd
 	exited  chan error
 }
@@ -72,25 +73,38 @@ func StartAt(t testing.TB, address string) *Broker {
 // Run starts the process, and waits until it answers.
 func (b *Broker) Run() {
 	b.t.Helper()
-	output, err := os.OpenFile(filepath.Join(b.dir, "output"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
+	if err := b.start(); err != nil {
 		b.t.Fatal(err)
 	}
+	if err := b.await(); err != nil {
+		b.t.Fatalf("the broker did not start: %v\n%s", err, b.log())
+	}
+}
+
+func (b *Broker) log() string {
+	log, _ := os.ReadFile(b.output()) // where there is none, there is nothing to show
+	return string(log)
+}
+
+func (b *Broker) start() error {
+	output, err := os.OpenFile(b.output(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
 	defer output.Close()
-	b.command = exec.Command(b.binary, "serve", "--data-dir", filepath.Join(b.dir, "data"),
-		"--listen", b.Address, "--admin-listen", b.admin)
+	flags := append([]string{"serve", "--data-dir", filepath.Join(b.dir, "data"),
+		"--listen", b.Address, "--admin-listen", b.admin}, b.flags...)
+	b.command = exec.Command(b.binary, flags...)
 	b.command.Env = environment()
 	b.command.Stdout, b.command.Stderr = output, output
 	if err := b.command.Start(); err != nil {
-		b.t.Fatal(err)
+		b.command = nil
+		return err
 	}
 	exited := make(chan error, 1)
 	b.exited = exited
 	go func(c *exec.Cmd) { exited <- c.Wait() }(b.command)
-	if err := b.await(); err != nil {
-		log, _ := os.ReadFile(output.Name())
-		b.t.Fatalf("the broker did not start: %v\n%s", err, log)
-	}
+	return nil
 }
 
 // environment is ours without settings of brokers: the test's own are no settings, which a broker

@@ -12,7 +12,8 @@ import (
 )
 
 type adminService struct {
-	pb.UnsafeAdminServiceServer
+	// What moves brokers and replicas has no meaning here, and this module does not call it.
+	pb.UnimplementedAdminServiceServer
 	s *Server
 }
 

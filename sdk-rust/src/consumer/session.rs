@@ -18,6 +18,7 @@ use tonic_prost::ProstCodec;
 use super::builder::{Plan, Selection};
 use super::event::{PartitionState, Start};
 use crate::backoff::Backoff;
+use crate::brokers::Brokers;
 use crate::connector::Connection;
 use crate::error::{Error, ErrorKind, timed_out};
 
@@ -26,6 +27,11 @@ const MAX_MESSAGE_BYTES: usize = 8 * 1024 * 1024;
 
 /// The longest pattern that a broker takes, in bytes.
 const LONGEST_PATTERN: usize = 1024;
+
+/// How long a leader may take to be reached before another broker is asked, which reads for it.
+const DIRECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// The most topics that are looked at to find the broker that leads most of what is read.
+const LOOKED_AT: usize = 16;
 
 /// The next offset of each partition, by topic, and the topic's id.
 pub(super) type Progress = BTreeMap<Arc<str>, TopicProgress>;
@@ -68,7 +74,7 @@ pub(super) async fn open(
 async fn attempt(plan: &Plan, progress: &Progress) -> Result<Session, Error> {
     let request = request(plan, progress).await?;
     let connector = plan.client.connector();
-    let connection = connector.connect(plan.read_ahead_bytes).await?;
+    let connection = connect(plan).await?;
     let subscribing = subscribe(&connection, request);
     let outcome = match timeout(plan.client.request_timeout(), subscribing).await {
         Ok(Ok((events, started))) => {
@@ -83,6 +89,42 @@ async fn attempt(plan: &Plan, progress: &Progress) -> Result<Session, Error> {
         connector.avoid(&connection);
     }
     Err(outcome)
+}
+
+/// Connects to the broker that leads most of what is read, which asks others for the least; to any
+/// broker where there is no choice, or that one cannot be reached.
+async fn connect(plan: &Plan) -> Result<Connection, Error> {
+    let (client, window) = (&plan.client, plan.read_ahead_bytes);
+    if let Some(leader) = leader_of_most(plan).await {
+        let direct = Brokers::connect(client.clone(), leader, window);
+        match timeout(DIRECT_TIMEOUT, direct).await {
+            Ok(Ok(connection)) => return Ok(connection),
+            Ok(Err(error)) => tracing::debug!(leader, %error, "a leader cannot be reached"),
+            Err(_) => tracing::debug!(leader, "a leader does not answer"),
+        }
+        client.brokers().failed(leader);
+    }
+    client.connector().connect(window).await
+}
+
+async fn leader_of_most(plan: &Plan) -> Option<u64> {
+    let brokers = plan.client.brokers();
+    let mut led: BTreeMap<u64, usize> = BTreeMap::new();
+    for selection in plan.selections.iter().take(LOOKED_AT).filter(|_| brokers.has_choice()) {
+        // What cannot be described cannot be subscribed to either, and that says why.
+        let described = plan.client.admin().topic(&selection.topic).await.ok()?;
+        let is_read = |partition: i32| {
+            let named = &selection.partitions;
+            named.is_empty() || named.iter().any(|(id, _)| *id == partition)
+        };
+        for partition in described.partitions.iter().filter(|at| is_read(at.partition)) {
+            if let Some(leader) = partition.leader {
+                *led.entry(leader).or_default() += 1;
+            }
+        }
+    }
+    let reachable = led.into_iter().filter(|(id, _)| brokers.reachable(*id).is_some());
+    reachable.max_by_key(|(_, count)| *count).map(|(id, _)| id)
 }
 
 async fn subscribe(

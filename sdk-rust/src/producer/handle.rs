@@ -151,8 +151,12 @@ impl ProducerBuilder {
     }
 }
 
-/// Sends records in batches, pipelined, over one connection. Cheap to clone, and made to be shared:
-/// records from many tasks end up in common batches.
+/// Sends records in batches, pipelined, to the brokers that lead their partitions. Cheap to clone,
+/// and made to be shared: records from many tasks end up in common batches.
+///
+/// It learns from the cluster who leads, and has one connection for each of those brokers. While
+/// one of them cannot be reached from here, its records go through another broker, which forwards
+/// them; so one address that can be reached is enough.
 ///
 /// Records of one partition are appended in the order in which they were accepted, also when some
 /// had to be sent again. Memory is bounded: while the buffer is full, callers wait. When the last
@@ -242,8 +246,8 @@ impl Producer {
             }
             let _one_at_a_time = self.shared.learning.lock().await;
             if pool.layout(&record.topic) == Layout::Unknown {
-                let layout = learn(&self.shared.client, &record.topic).await?;
-                pool.learn(&record.topic, layout);
+                let (layout, leaders) = learn(&self.shared.client, &record.topic).await?;
+                pool.learn(&record.topic, layout, leaders);
             }
         }
     }

@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout};
 
 use super::batch::{Batch, Completion, Delivery};
 use super::handle::Settings;
-use super::queue::Queue;
+use super::queue::{ANY, Queue};
 use crate::error::{Error, ErrorKind};
 use crate::partitioner::partition_of;
 use crate::record::Record;
@@ -20,6 +20,8 @@ use crate::wire::Sizes;
 
 /// How long the partition count of a topic is taken for true.
 const LAYOUT_AGE: Duration = Duration::from_secs(300);
+/// A topic is asked about at most this often, whatever contradicts what is known.
+const LEARN_PAUSE: Duration = Duration::from_secs(1);
 /// The most partitions a topic can have.
 const MAX_PARTITIONS: i32 = 10_000;
 
@@ -37,8 +39,8 @@ struct State {
     names: HashMap<Arc<str>, usize>,
     topics: Vec<Topic>,
     queues: Vec<Queue>,
-    /// Queues that may have something to send.
-    ready: VecDeque<usize>,
+    /// Queues that may have something to send, by the leader they had when they were listed.
+    ready: BTreeMap<u64, VecDeque<usize>>,
     /// Queues that wait after a refusal.
     resting: Vec<usize>,
     /// Every batch that is not completed, by queue and sequence.
@@ -51,12 +53,23 @@ struct Topic {
     name: Arc<str>,
     layout: Layout,
     learned: Instant,
+    /// When it was last asked for.
+    asked: Option<Instant>,
+    /// Whether it is being asked for now.
+    asking: bool,
+    /// Something contradicts what is known of its leaders, or nothing is known of them.
+    stale: bool,
+    /// Who leads each partition, and in which epoch, as far as is known.
+    leaders: Vec<Leader>,
     /// Where records without a key go until the next batch.
     sticky: i32,
     partitions: Vec<Option<usize>>,
     /// For records that the broker is to place.
     unplaced: Option<usize>,
 }
+
+/// Who leads a partition: a broker, or [`ANY`], and its epoch.
+pub(super) type Leader = (u64, i64);
 
 /// What is known about the partitions of a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,45 +140,110 @@ impl Pool {
         state.topics[topic].layout
     }
 
-    pub(super) fn learn(&self, name: &Arc<str>, layout: Layout) {
+    pub(super) fn learn(&self, name: &Arc<str>, layout: Layout, leaders: Vec<Leader>) {
         let mut state = self.state();
-        let topic = state.topic(name);
-        state.topics[topic].layout = layout;
-        state.topics[topic].learned = Instant::now();
+        let index = state.topic(name);
+        let topic = &mut state.topics[index];
+        topic.layout = layout;
+        topic.learned = Instant::now();
+        // A record may have had to ask, rather than the sender: that counts too.
+        topic.asked = Some(topic.learned);
+        topic.asking = false;
+        // A partition without a leader has one soon.
+        topic.stale = leaders.iter().any(|(leader, _)| *leader == ANY);
+        topic.leaders = leaders;
+        for partition in 0..state.topics[index].partitions.len() {
+            if let Some(queue) = state.topics[index].partitions[partition] {
+                let (leader, epoch) = state.topics[index].leader(partition);
+                // Whoever answered may be behind what an append has told; a broker without a
+                // replica knows a leader and no epoch.
+                if epoch == 0 || epoch >= state.queues[queue].epoch {
+                    state.queues[queue].leader = leader;
+                    state.queues[queue].epoch = state.queues[queue].epoch.max(epoch);
+                } else {
+                    state.topics[index].stale = true;
+                }
+            }
+        }
     }
 
-    /// The topics whose layout was learned too long ago. Each is given once per age.
-    pub(super) fn outdated(&self, now: Instant) -> Vec<Arc<str>> {
+    /// A topic was asked about in vain.
+    pub(super) fn not_learned(&self, name: &Arc<str>) {
+        let mut state = self.state();
+        let index = state.topic(name);
+        let topic = &mut state.topics[index];
+        topic.stale |= topic.asking;
+        topic.asking = false;
+    }
+
+    /// The topics to be asked about: what is known of them is old or was contradicted, or nothing
+    /// is known, as records that name their partition do not ask. None is given again for a second.
+    pub(super) fn to_learn(&self, now: Instant) -> Vec<Arc<str>> {
         let mut names = Vec::new();
         for topic in &mut self.state().topics {
-            if matches!(topic.layout, Layout::Partitions(_)) && topic.learned + LAYOUT_AGE < now {
+            let is_known = matches!(topic.layout, Layout::Partitions(_));
+            let is_old = is_known && topic.learned + LAYOUT_AGE < now;
+            // The first record that such a topic takes tells when it is there.
+            let is_missing = topic.layout == Layout::Missing;
+            let rests = topic.asked.is_some_and(|asked| asked + LEARN_PAUSE > now);
+            if (is_old || topic.stale) && !is_missing && !rests && !topic.asking {
+                topic.asked = Some(now);
+                topic.asking = true;
                 topic.learned = now;
+                topic.stale = false;
                 names.push(Arc::clone(&topic.name));
             }
         }
         names
     }
 
-    /// The next batch to send, and its partition.
-    pub(super) fn next(&self, now: Instant) -> Option<(Batch, Option<i32>)> {
+    /// What is known of a queue's leader may be wrong.
+    pub(super) fn suspect(&self, queue: usize) {
+        let mut state = self.state();
+        let topic = state.queues[queue].topic;
+        state.topics[topic].stale = true;
+    }
+
+    /// A broker said who leads a queue's partition, or that it does not know.
+    pub(super) fn moved(&self, queue: usize, leader: u64, epoch: i64) {
+        let mut state = self.state();
+        if epoch != 0 && epoch < state.queues[queue].epoch {
+            return;
+        }
+        state.queues[queue].leader = leader;
+        state.queues[queue].epoch = state.queues[queue].epoch.max(epoch);
+    }
+
+    /// Who leads a queue's partition, as far as is known.
+    pub(super) fn leader_of(&self, queue: usize) -> u64 {
+        self.state().queues[queue].leader
+    }
+
+    /// The leaders of which some queue may have something to send.
+    pub(super) fn ready_leaders(&self) -> Vec<u64> {
+        self.state().ready.keys().copied().collect()
+    }
+
+    /// The next batch for a leader, to be sent by the link of a broker, and its partition.
+    pub(super) fn next(&self, leader: u64, via: u64, now: Instant) -> Option<(Batch, Option<i32>)> {
         let mut guard = self.state();
         let state = &mut *guard;
-        while let Some(id) = state.ready.pop_front() {
-            state.queues[id].listed = false;
-            if !state.may_send(id, now, &self.settings) {
+        while let Some(id) = state.pop_ready(leader) {
+            if state.queues[id].leader != leader {
+                state.list(id, &self.settings);
                 continue;
             }
-            let Some(batch) = state.queues[id].take(id) else {
+            // What may not be sent is listed again when a batch of it has landed.
+            if !state.may_send(id, now, &self.settings) || !state.queues[id].may_go_by(via) {
+                continue;
+            }
+            let Some(batch) = state.queues[id].take(id, via) else {
                 continue;
             };
             state.list(id, &self.settings);
             return Some((batch, state.queues[id].partition));
         }
         None
-    }
-
-    pub(super) fn has_ready(&self) -> bool {
-        !self.state().ready.is_empty()
     }
 
     /// Whether no batch is waiting or in flight.
@@ -189,6 +267,15 @@ impl Pool {
         state.list_after(batch.queue, &self.settings);
         let topic = state.queues[batch.queue].topic;
         let learn = state.topics[topic].layout == Layout::Missing;
+        if let [append] = response.appends.as_slice()
+            && state.queues[batch.queue].partition.is_some()
+            && append.leader_epoch > state.queues[batch.queue].epoch
+        {
+            // Another broker leads by now, or the same one anew.
+            let known =
+                std::mem::replace(&mut state.queues[batch.queue].epoch, append.leader_epoch);
+            state.topics[topic].stale |= known != 0;
+        }
         drop(state);
         self.memory.add_permits(batch.set.len());
         if let Err(error) = batch.succeed(response) {
@@ -305,6 +392,10 @@ impl State {
             name: Arc::clone(name),
             layout: Layout::Unknown,
             learned: Instant::now(),
+            asked: None,
+            asking: false,
+            stale: false,
+            leaders: Vec::new(),
             sticky: (RandomState::new().hash_one(id) & 0xffff) as i32,
             partitions: Vec::new(),
             unplaced: None,
@@ -325,7 +416,11 @@ impl State {
             (Some(partition), _) if !(0..MAX_PARTITIONS).contains(&partition) => {
                 return Err(Error::invalid(format!("{partition} is not a partition")));
             }
-            (Some(partition), _) => partition,
+            (Some(partition), layout) => {
+                // It can be sent at once. The sender asks who leads it, and nothing waits for that.
+                self.topics[topic].stale |= layout == Layout::Unknown;
+                partition
+            }
             (None, Layout::Unknown) => return Ok(None),
             (None, Layout::Missing) => return Ok(Some(self.unplaced(topic))),
             (None, Layout::Partitions(count)) => match &record.key {
@@ -357,7 +452,9 @@ impl State {
         }
         let id = *partitions[index].get_or_insert(self.queues.len());
         if id == self.queues.len() {
-            self.queues.push(Queue::new(topic, Some(partition)));
+            let mut queue = Queue::new(topic, Some(partition));
+            (queue.leader, queue.epoch) = self.topics[topic].leader(index);
+            self.queues.push(queue);
         }
         id
     }
@@ -383,12 +480,24 @@ impl State {
         first && queue.may_send(now, settings.in_flight)
     }
 
+    fn pop_ready(&mut self, leader: u64) -> Option<usize> {
+        let list = self.ready.get_mut(&leader)?;
+        let first = list.pop_front();
+        if list.is_empty() {
+            self.ready.remove(&leader);
+        }
+        if let Some(id) = first {
+            self.queues[id].listed = false;
+        }
+        first
+    }
+
     /// Lists a queue as ready if it is. True when that is news to the sender.
     fn list(&mut self, id: usize, settings: &Settings) -> bool {
         let news = !self.queues[id].listed && self.may_send(id, Instant::now(), settings);
         if news {
             self.queues[id].listed = true;
-            self.ready.push_back(id);
+            self.ready.entry(self.queues[id].leader).or_default().push_back(id);
         }
         news
     }
@@ -406,6 +515,12 @@ impl State {
 
     fn forget(&mut self, batch: &Batch) {
         self.outstanding.remove(&(batch.queue, batch.sequence));
+    }
+}
+
+impl Topic {
+    fn leader(&self, partition: usize) -> Leader {
+        self.leaders.get(partition).copied().unwrap_or((ANY, 0))
     }
 }
 

@@ -10,6 +10,9 @@ use super::batch::{Batch, Completion, Delivery, OpenBatch};
 use crate::record::Record;
 use crate::wire::Sizes;
 
+/// Stands for whichever broker answers. Brokers count from 1.
+pub(super) const ANY: u64 = 0;
+
 /// The first buffer of a queue whose batches are small.
 const SMALLEST_BUFFER: usize = 1024;
 
@@ -19,6 +22,12 @@ pub(super) struct Queue {
     pub(super) topic: usize,
     /// The partition, or `None` where the broker places the records.
     pub(super) partition: Option<i32>,
+    /// The broker that leads the partition, as far as is known; otherwise [`ANY`].
+    pub(super) leader: u64,
+    /// The leader's epoch, as far as is known; otherwise 0.
+    pub(super) epoch: i64,
+    /// Whose link its batches in flight went by.
+    via: u64,
     /// Whether it stands in the pool's list of queues with something to send.
     pub(super) listed: bool,
     /// Nothing is sent before this, after a refusal.
@@ -38,6 +47,9 @@ impl Queue {
         Queue {
             topic,
             partition,
+            leader: ANY,
+            epoch: 0,
+            via: ANY,
             listed: false,
             not_before: None,
             probing: false,
@@ -110,12 +122,19 @@ impl Queue {
         }
     }
 
-    /// Takes the next batch to send.
-    pub(super) fn take(&mut self, id: usize) -> Option<Batch> {
+    /// Whether its next batch may go by another link than the one before: only when none is in
+    /// flight, or it could overtake them.
+    pub(super) fn may_go_by(&self, via: u64) -> bool {
+        self.via == via || self.in_flight.is_empty()
+    }
+
+    /// Takes the next batch to send, by the link of a broker.
+    pub(super) fn take(&mut self, id: usize, via: u64) -> Option<Batch> {
         if self.waiting.is_empty() {
             self.seal(id);
         }
         let batch = self.waiting.pop_front()?;
+        self.via = via;
         self.in_flight.push(batch.sequence);
         Some(batch)
     }

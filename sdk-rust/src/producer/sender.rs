@@ -1,39 +1,48 @@
-//! The task that owns a producer's connection and everything in flight on it.
+//! The task that owns a producer's connections and everything in flight on them.
+//!
+//! Batches go to the leader of their partition. As long as there is no connection to it, because it
+//! is being made, because its address cannot be reached from here, or because nobody knows who
+//! leads, they go through any broker, which forwards them. A partition changes from one way to the
+//! other only when nothing of it is in flight, so that no batch overtakes another.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use ropewalk_proto::broker::ProduceStreamRequest;
 use ropewalk_proto::v1::ProduceStreamResponse;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 
 use super::batch::Batch;
-use super::pool::{Layout, Pool};
+use super::link::{Link, LinkEvent};
+use super::pool::{Layout, Leader, Pool};
+use super::queue::ANY;
 use super::stream::{ProduceStream, request};
-use crate::backoff::{Backoff, jittered};
+use crate::backoff::jittered;
+use crate::brokers::Brokers;
 use crate::client::Client;
-use crate::connector::Connection;
 use crate::error::{Error, ErrorKind, Outcome, timed_out};
 
 /// What a broker may send ahead of what is read: answers are small.
 const WINDOW: u32 = 1 << 20;
-/// How long a stream that was closed in order may take to end.
-const FAREWELL: Duration = Duration::from_secs(1);
+/// The most connections to leaders at a time. What others lead is forwarded.
+const MAX_LINKS: usize = 64;
+/// A leader that has answered nothing for so long is perhaps none any more.
+const SILENCE: Duration = Duration::from_secs(2);
 
 pub(super) struct Sender {
     client: Client,
     pool: Arc<Pool>,
-    link: Link,
-    backoff: Backoff,
-    in_flight: BTreeMap<u64, Batch>,
+    /// By broker; [`ANY`] is the way through whichever answers.
+    links: BTreeMap<u64, Link>,
+    /// The broker whose link was looked at last, so that none waits for another.
+    turn: u64,
     last_correlation: u64,
-    /// Whether something is ready that the stream has no room for.
-    full: bool,
     next_tick: Instant,
     learning: FuturesUnordered<BoxFuture<'static, Lesson>>,
     /// Why there is no connection, for the records that wait for one in vain.
@@ -43,25 +52,13 @@ pub(super) struct Sender {
 }
 
 /// A topic, and what was learned about it.
-type Lesson = (Arc<str>, Result<Layout, Error>);
-
-/// The connection, or what is being done about it.
-enum Link {
-    Down,
-    Resting(Instant),
-    Opening(BoxFuture<'static, Result<Connection, Error>>),
-    Up(Box<ProduceStream>),
-}
+type Lesson = (Arc<str>, Result<(Layout, Vec<Leader>), Error>);
 
 enum Event {
-    Answer(Box<ProduceStreamResponse>),
-    Broken(Error),
-    Opened(Result<Connection, Error>),
-    Rested,
-    Room,
+    Link(u64, LinkEvent),
     Woken,
     Tick,
-    Learned(Arc<str>, Result<Layout, Error>),
+    Learned(Lesson),
 }
 
 impl Sender {
@@ -69,11 +66,9 @@ impl Sender {
         Sender {
             client,
             pool,
-            link: Link::Down,
-            backoff: Backoff::default(),
-            in_flight: BTreeMap::new(),
+            links: BTreeMap::new(),
+            turn: ANY,
             last_correlation: 0,
-            full: false,
             next_tick: Instant::now(),
             learning: FuturesUnordered::new(),
             trouble: None,
@@ -88,94 +83,155 @@ impl Sender {
             self.handle(event);
             self.dispatch();
         }
-        if let Link::Up(stream) = self.link {
-            let ProduceStream { requests, answers, .. } = *stream;
-            drop(requests);
-            // Nothing is awaited any more: this only spares the broker a stream that is cut off.
-            let _ = timeout(FAREWELL, answers.for_each(|_| std::future::ready(()))).await;
-        }
+        futures::future::join_all(self.links.into_values().map(Link::close)).await;
     }
 
     async fn next_event(&mut self) -> Event {
-        let timer = match self.pool.next_rested() {
-            Some(rested) => rested.min(self.next_tick),
-            None => self.next_tick,
-        };
         let busy = !self.pool.is_idle();
-        let Sender { link, learning, pool, full, .. } = self;
+        let tick = busy.then_some(self.next_tick);
+        let idle = self.links.values().filter_map(Link::idle_at).min();
+        let timer = [tick, idle, self.pool.next_rested()].into_iter().flatten().min();
+        let Sender { links, turn, learning, pool, .. } = self;
+        let link_event = poll_fn(|context| {
+            let after = links.range(*turn + 1..).map(|(id, _)| *id);
+            let order: Vec<u64> = after.chain(links.range(..=*turn).map(|(id, _)| *id)).collect();
+            for id in order {
+                let Some(link) = links.get_mut(&id) else { continue };
+                if let Poll::Ready(event) = link.poll_event(context) {
+                    *turn = id;
+                    return Poll::Ready(Event::Link(id, event));
+                }
+            }
+            Poll::Pending
+        });
         tokio::select! {
-            event = link.next_event(*full) => event,
+            event = link_event => event,
             () = pool.wake.notified() => Event::Woken,
-            () = sleep_until(timer), if busy => Event::Tick,
-            Some((topic, layout)) = learning.next() => Event::Learned(topic, layout),
+            () = sleep_until(timer.unwrap_or_else(Instant::now)), if timer.is_some() => Event::Tick,
+            Some(lesson) = learning.next() => Event::Learned(lesson),
         }
     }
 
     fn handle(&mut self, event: Event) {
         match event {
-            Event::Answer(answer) => self.answered(*answer),
-            Event::Broken(error) => self.broken(error),
-            Event::Opened(Ok(connection)) => {
-                self.link = Link::Up(Box::new(ProduceStream::open(connection)));
+            Event::Link(id, LinkEvent::Answer(answer)) => self.answered(id, *answer),
+            Event::Link(id, LinkEvent::Broken(error)) => self.broken(id, &error),
+            Event::Link(id, LinkEvent::Opened(Ok(connection))) => {
+                let stream = ProduceStream::open(connection, id == ANY);
+                self.link(id).open(stream);
             }
-            Event::Opened(Err(error)) => self.rest(error),
-            Event::Rested => self.link = Link::Down,
-            Event::Room | Event::Woken => {}
+            Event::Link(ANY, LinkEvent::Opened(Err(error))) => self.rest(error),
+            Event::Link(id, LinkEvent::Opened(Err(error))) => {
+                tracing::debug!(broker = id, %error, "a leader cannot be reached");
+                self.client.brokers().failed(id);
+                self.links.remove(&id);
+            }
+            Event::Link(id, LinkEvent::Rested) => self.link(id).rested(),
+            Event::Link(_, LinkEvent::Room) | Event::Woken => {}
             Event::Tick => self.tick(),
-            Event::Learned(topic, Ok(layout)) => self.pool.learn(&topic, layout),
-            Event::Learned(topic, Err(error)) => {
+            Event::Learned((topic, Ok((layout, leaders)))) => {
+                self.pool.learn(&topic, layout, leaders);
+                self.leave_silent_links();
+            }
+            Event::Learned((topic, Err(error))) => {
                 tracing::debug!(%topic, %error, "the partitions of a topic could not be learned");
+                self.pool.not_learned(&topic);
             }
         }
     }
 
-    /// Gives the stream as many batches as it has room for, or sees to it that there is a stream.
+    fn link(&mut self, id: u64) -> &mut Link {
+        self.links.entry(id).or_insert_with(Link::new)
+    }
+
+    /// Gives each stream as many batches as it has room for, or sees to it that there is a stream.
     fn dispatch(&mut self) {
-        self.full = false;
-        match &self.link {
-            Link::Down if self.pool.has_ready() => {
+        for leader in self.pool.ready_leaders() {
+            let via = self.way_to(leader);
+            if via == ANY && self.link(ANY).is_down() {
                 let client = self.client.clone();
                 let connect = async move { client.connector().connect(WINDOW).await };
-                self.link = Link::Opening(Box::pin(connect));
+                self.link(ANY).connect(Box::pin(connect));
             }
-            Link::Up(stream) => {
-                while self.pool.has_ready() {
-                    let Ok(permit) = stream.requests.try_reserve() else {
-                        self.full = true;
-                        break;
-                    };
-                    let Some((batch, partition)) = self.pool.next(Instant::now()) else {
-                        break;
-                    };
-                    self.last_correlation += 1;
-                    let durability = self.pool.settings.durability.to_proto();
-                    let request = request(batch.topic(), partition, batch.set.clone(), durability);
-                    permit.send(ProduceStreamRequest {
-                        correlation: self.last_correlation,
-                        request: Some(request),
-                    });
-                    self.in_flight.insert(self.last_correlation, batch);
-                }
+            while self.link(via).has_room() {
+                let Some((batch, partition)) = self.pool.next(leader, via, Instant::now()) else {
+                    break;
+                };
+                self.last_correlation += 1;
+                let correlation = self.last_correlation;
+                let durability = self.pool.settings.durability.to_proto();
+                let request = request(batch.topic(), partition, batch.set.clone(), durability);
+                self.link(via).send(correlation, request, batch);
             }
-            Link::Down | Link::Resting(_) | Link::Opening(_) => {}
         }
     }
 
-    fn answered(&mut self, answer: ProduceStreamResponse) {
-        self.backoff.reset();
+    /// The link by which a leader's batches go now: its own, if it is up.
+    fn way_to(&mut self, leader: u64) -> u64 {
+        if leader == ANY {
+            return ANY;
+        }
+        if let Some(link) = self.links.get(&leader)
+            && !link.is_down()
+        {
+            return if link.is_up() { leader } else { ANY };
+        }
+        let Some(address) = self.client.brokers().reachable(leader) else { return ANY };
+        let any = self.links.get(&ANY).and_then(Link::connection);
+        let is_there = match any {
+            Some(connection) => *connection.address == *address,
+            None => self.client.connector().prefers(&address),
+        };
+        if !is_there && self.links.len() <= MAX_LINKS {
+            let connect = Brokers::connect(self.client.clone(), leader, WINDOW);
+            self.link(leader).connect(Box::pin(connect));
+        }
+        ANY
+    }
+
+    fn answered(&mut self, id: u64, answer: ProduceStreamResponse) {
         self.trouble = None;
+        self.client.brokers().worked(id);
         // An answer that was given up on is not awaited any more.
-        let Some(batch) = self.in_flight.remove(&answer.correlation) else {
+        let Some(batch) = self.link(id).answered(answer.correlation) else {
             return;
         };
         match (answer.status.filter(|status| status.code != 0), answer.response) {
-            (Some(status), _) => self.refused(batch, Error::from_rpc(status), false),
+            (Some(status), _) => {
+                let error = Error::from_rpc(status);
+                self.heed(id, &batch, &error);
+                self.refused(batch, error, false);
+            }
             (None, response) => {
                 if self.pool.succeeded(&batch, &response.unwrap_or_default()) {
                     self.learn(Arc::clone(batch.topic()));
                 }
             }
         }
+    }
+
+    /// Learns from a refusal who leads.
+    fn heed(&mut self, id: u64, batch: &Batch, error: &Error) {
+        let number = |key: &str| error.metadata().get(key).and_then(|value| value.parse().ok());
+        match error.reason() {
+            "NOT_LEADER" => {
+                let leader = number("leader_id").unwrap_or(ANY);
+                if let Some(address) = error.metadata().get("leader_address") {
+                    self.client.brokers().note(leader, address);
+                }
+                let epoch = number("leader_epoch").and_then(|epoch| i64::try_from(epoch).ok());
+                self.pool.moved(batch.queue, leader, epoch.unwrap_or(0));
+                self.pool.suspect(batch.queue);
+            }
+            // Whoever forwards waits until there is a leader.
+            "NO_LEADER" | "LEADER_CHANGED" | "NO_QUORUM" if id != ANY => {
+                self.pool.moved(batch.queue, ANY, 0);
+                self.pool.suspect(batch.queue);
+            }
+            "NO_LEADER" | "LEADER_CHANGED" | "NO_QUORUM" => self.pool.suspect(batch.queue),
+            _ => return,
+        }
+        self.learn_what_is_due();
     }
 
     /// A batch in flight was refused, or its answer will not come. It is sent again where that is
@@ -199,43 +255,52 @@ impl Sender {
         }
     }
 
-    /// The stream ended. What the connection had not taken was surely not sent.
-    fn broken(&mut self, error: Error) {
-        tracing::debug!(%error, in_flight = self.in_flight.len(), "a produce stream ended");
-        let Link::Up(stream) = std::mem::replace(&mut self.link, Link::Down) else {
-            return;
-        };
-        self.client.connector().avoid(&stream.connection);
+    /// A stream ended. What the connection had not taken was surely not sent.
+    fn broken(&mut self, id: u64, error: &Error) {
+        if let Some(connection) = self.link(id).connection() {
+            let connection = connection.clone();
+            self.client.connector().avoid(&connection);
+        }
+        self.client.brokers().failed(id);
+        let stranded = self.link(id).broken();
+        tracing::debug!(broker = id, %error, in_flight = stranded.len(), "a produce stream ended");
+        if id == ANY {
+            self.rest(error.clone());
+        } else {
+            self.links.remove(&id);
+        }
         let unsent = Error::new(ErrorKind::Unreachable, error.message());
-        for (correlation, batch) in std::mem::take(&mut self.in_flight) {
-            if stream.has_taken(correlation) {
-                self.refused(batch, error.clone(), false);
+        for lost in stranded {
+            self.pool.suspect(lost.batch.queue);
+            if lost.sent {
+                self.refused(lost.batch, error.clone(), false);
             } else {
-                self.refused(batch, unsent.clone(), true);
+                self.refused(lost.batch, unsent.clone(), true);
             }
         }
-        self.rest(error);
+        self.learn_what_is_due();
     }
 
     fn rest(&mut self, error: Error) {
-        let rest = self.backoff.next(error.retry_after());
+        let rest = self.link(ANY).rest(error.retry_after());
         tracing::debug!(%error, ?rest, "no connection for a producer");
         self.trouble = Some(error);
-        self.link = Link::Resting(Instant::now() + rest);
     }
 
     /// Gives up what took too long, and looks after what is due.
     fn tick(&mut self) {
         let now = Instant::now();
         self.pool.wake_rested(now);
+        self.close_idle_links(now);
         if now < self.next_tick {
             return;
         }
         let timeout = self.pool.settings.delivery_timeout;
         let period = (timeout / 20).clamp(Duration::from_millis(10), Duration::from_millis(250));
         self.next_tick = now + period;
-        let late = self.in_flight.extract_if(.., |_, batch| batch.opened + timeout < now);
-        for (_, batch) in late.collect::<Vec<_>>() {
+        let oldest = now.checked_sub(timeout);
+        let late = oldest.map(|oldest| self.links.values_mut().flat_map(move |l| l.late(oldest)));
+        for batch in late.into_iter().flatten().collect::<Vec<_>>() {
             let error = concluded(&batch, timed_out().context("a batch was sent"));
             self.pool.failed(&batch, error);
         }
@@ -246,7 +311,44 @@ impl Sender {
             let message = format!("not delivered within {timeout:?}{cause}");
             concluded(batch, Error::new(ErrorKind::TimedOut, message))
         });
-        for topic in self.pool.outdated(now) {
+        for (_, link) in self.links.iter().filter(|(_, link)| link.is_silent(now, SILENCE)) {
+            link.queues().into_iter().for_each(|queue| self.pool.suspect(queue));
+        }
+        self.learn_what_is_due();
+    }
+
+    fn close_idle_links(&mut self, now: Instant) {
+        let is_idle = |_: &u64, link: &mut Link| link.idle_at().is_some_and(|at| at <= now);
+        for (_, link) in self.links.extract_if(.., is_idle) {
+            tokio::spawn(link.close());
+        }
+    }
+
+    /// Gives up on brokers that answer nothing once another one leads what they were given: what
+    /// waits behind that need not wait for the connection to die.
+    fn leave_silent_links(&mut self) {
+        let now = Instant::now();
+        let silent: BTreeSet<u64> = self
+            .links
+            .iter()
+            .filter(|(id, link)| {
+                let is_superseded = |queue| {
+                    !matches!(self.pool.leader_of(queue), ANY) && self.pool.leader_of(queue) != **id
+                };
+                **id != ANY
+                    && link.is_silent(now, SILENCE)
+                    && link.queues().into_iter().any(is_superseded)
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        for id in silent {
+            let message = "the broker did not answer, and does not lead any more";
+            self.broken(id, &Error::new(ErrorKind::Disconnected, message));
+        }
+    }
+
+    fn learn_what_is_due(&mut self) {
+        for topic in self.pool.to_learn(Instant::now()) {
             self.learn(topic);
         }
     }
@@ -260,44 +362,29 @@ impl Sender {
     }
 }
 
-impl Link {
-    async fn next_event(&mut self, full: bool) -> Event {
-        match self {
-            Link::Down => std::future::pending().await,
-            Link::Resting(until) => {
-                sleep_until(*until).await;
-                Event::Rested
-            }
-            Link::Opening(connection) => Event::Opened(connection.await),
-            Link::Up(stream) => {
-                let ProduceStream { requests, answers, .. } = &mut **stream;
-                tokio::select! {
-                    answer = answers.next() => match answer {
-                        Some(Ok(answer)) => Event::Answer(Box::new(answer)),
-                        Some(Err(status)) => Event::Broken(Error::from_status(&status)),
-                        None => Event::Broken(ended()),
-                    },
-                    Ok(_) = requests.reserve(), if full => Event::Room,
-                }
-            }
-        }
-    }
-}
-
 /// The error of a batch that is given up, when all its tries are taken together.
 fn concluded(batch: &Batch, error: Error) -> Error {
     if batch.unsure { error.with_outcome(Outcome::Unknown) } else { error }
 }
 
-fn ended() -> Error {
-    Error::new(ErrorKind::Disconnected, "the broker ended the stream")
-}
-
-/// Asks how many partitions a topic has.
-pub(super) async fn learn(client: &Client, topic: &str) -> Result<Layout, Error> {
-    match client.admin().topic(topic).await {
-        Ok(description) => Ok(Layout::Partitions(description.topic.partition_count.max(1))),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Layout::Missing),
-        Err(error) => Err(error.with_outcome(Outcome::DidNotHappen)),
+/// Asks how many partitions a topic has, and who leads them.
+pub(super) async fn learn(client: &Client, topic: &str) -> Result<(Layout, Vec<Leader>), Error> {
+    let described = match client.admin().topic(topic).await {
+        Ok(described) => described,
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Ok((Layout::Missing, Vec::new()));
+        }
+        Err(error) => return Err(error.with_outcome(Outcome::DidNotHappen)),
+    };
+    let leaders = described.partitions.iter();
+    let leaders: Vec<_> = leaders.map(|at| (at.leader.unwrap_or(ANY), at.leader_epoch)).collect();
+    let brokers = client.brokers();
+    let is_known = |(id, _): &Leader| *id == ANY || brokers.knows(*id);
+    if !leaders.iter().all(is_known)
+        && let Err(error) = brokers.refresh(client).await
+    {
+        // Their batches are forwarded until the brokers are known.
+        tracing::debug!(%error, "the brokers of the cluster could not be learned");
     }
+    Ok((Layout::Partitions(described.topic.partition_count.max(1)), leaders))
 }

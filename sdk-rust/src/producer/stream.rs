@@ -12,9 +12,11 @@ use ropewalk_proto::v1::ProduceStreamResponse;
 use tokio::sync::mpsc;
 use tonic::client::Grpc;
 use tonic::codegen::http::uri::PathAndQuery;
+use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status};
 use tonic_prost::ProstCodec;
 
+use crate::brokers::NO_FORWARD;
 use crate::connector::Connection;
 
 /// Requests between the sender and the connection: enough that neither waits for the other's turn.
@@ -31,7 +33,8 @@ pub(super) struct ProduceStream {
 
 impl ProduceStream {
     /// Opens a stream. It need not be answered before requests are given.
-    pub(super) fn open(connection: Connection) -> ProduceStream {
+    /// One to a leader is not forwarded: it says when it does not lead any more.
+    pub(super) fn open(connection: Connection, forwards: bool) -> ProduceStream {
         let (requests, mut queue) = mpsc::channel::<ProduceStreamRequest>(HAND_OVER);
         let taken = Arc::new(AtomicU64::new(0));
         let mark = Arc::clone(&taken);
@@ -42,7 +45,11 @@ impl ProduceStream {
             grpc.ready().await.map_err(|error| Status::from_error(error.into()))?;
             let codec = ProstCodec::<ProduceStreamRequest, ProduceStreamResponse>::default();
             let path = PathAndQuery::from_static("/ropewalk.v1.ProducerService/ProduceStream");
-            grpc.streaming(Request::new(outbound), path, codec).await.map(Response::into_inner)
+            let mut request = Request::new(outbound);
+            if !forwards {
+                request.metadata_mut().insert(NO_FORWARD, MetadataValue::from_static("1"));
+            }
+            grpc.streaming(request, path, codec).await.map(Response::into_inner)
         };
         let answers = call.boxed().try_flatten_stream().boxed();
         ProduceStream { requests, answers, connection, taken }

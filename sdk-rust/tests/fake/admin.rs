@@ -1,7 +1,10 @@
 //! Topics.
 
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
 use ropewalk_proto::v1;
 use ropewalk_proto::v1::admin_service_server::AdminService;
+use ropewalk_proto::v1::watch_topics_response::Event;
 use tonic::{Code, Request, Response, Status};
 
 use super::{Fake, State, status};
@@ -16,6 +19,7 @@ impl State {
             partition_count: topic.partitions.len() as i32,
             settings: Some(v1::TopicSettings::default()),
             create_time: None,
+            replication_factor: 1,
         })
     }
 
@@ -46,12 +50,24 @@ impl AdminService for Fake {
         &self,
         request: Request<v1::GetTopicRequest>,
     ) -> Result<Response<v1::GetTopicResponse>, Status> {
-        let topic = self.change(|state| {
+        let answer = self.change(|state| {
             state.get_topic_calls += 1;
             state.refusal()?;
-            state.described(&request.into_inner().name)
+            let name = request.into_inner().name;
+            let topic = state.described(&name)?;
+            let partitions = state.topics[&name].partitions.iter().enumerate();
+            let partitions = partitions.map(|(partition, log)| v1::PartitionInfo {
+                partition: partition as i32,
+                leader_broker_id: log.leader.0,
+                leader_epoch: log.leader.1,
+                ..v1::PartitionInfo::default()
+            });
+            Ok::<_, Status>(v1::GetTopicResponse {
+                partitions: partitions.collect(),
+                topic: Some(topic),
+            })
         })?;
-        Ok(Response::new(v1::GetTopicResponse { topic: Some(topic), partitions: Vec::new() }))
+        Ok(Response::new(answer))
     }
 
     async fn list_topics(
@@ -126,6 +142,66 @@ impl AdminService for Fake {
         _: Request<v1::GetClusterRequest>,
     ) -> Result<Response<v1::GetClusterResponse>, Status> {
         let cluster_id = "fake".to_owned();
-        Ok(Response::new(v1::GetClusterResponse { cluster_id, ..Default::default() }))
+        let brokers = self.change(|state| {
+            state.get_cluster_calls += 1;
+            let brokers = state.brokers.iter().map(|(id, address)| v1::Broker {
+                broker_id: *id,
+                address: address.clone(),
+                ..v1::Broker::default()
+            });
+            brokers.collect()
+        });
+        Ok(Response::new(v1::GetClusterResponse { cluster_id, brokers, ..Default::default() }))
+    }
+
+    type WatchTopicsStream = BoxStream<'static, Result<v1::WatchTopicsResponse, Status>>;
+
+    /// Tells what there is, and then ends as a broker that drains does.
+    async fn watch_topics(
+        &self,
+        request: Request<v1::WatchTopicsRequest>,
+    ) -> Result<Response<Self::WatchTopicsStream>, Status> {
+        let prefix = request.into_inner().name_prefix;
+        let events = self.change(|state| {
+            state.refusal()?;
+            let names = state.topics.keys().filter(|name| name.starts_with(&prefix));
+            let topics: Vec<_> =
+                names.map(|name| state.described(name)).collect::<Result<_, _>>()?;
+            let topic_count = topics.len() as i32;
+            let synced = Event::Synced(v1::TopicsSynced { topic_count });
+            Ok::<_, Status>(topics.into_iter().map(Event::Present).chain([synced]))
+        })?;
+        let events = events.map(|event| Ok(v1::WatchTopicsResponse { event: Some(event) }));
+        let end = Err(status(Code::Unavailable, "BROKER_DRAINING"));
+        Ok(Response::new(stream::iter(events.chain([end]).collect::<Vec<_>>()).boxed()))
+    }
+
+    async fn update_broker(
+        &self,
+        request: Request<v1::UpdateBrokerRequest>,
+    ) -> Result<Response<v1::UpdateBrokerResponse>, Status> {
+        Ok(Response::new(v1::UpdateBrokerResponse { broker: request.into_inner().broker }))
+    }
+
+    async fn remove_broker(
+        &self,
+        _: Request<v1::RemoveBrokerRequest>,
+    ) -> Result<Response<v1::RemoveBrokerResponse>, Status> {
+        Ok(Response::new(v1::RemoveBrokerResponse {}))
+    }
+
+    async fn reassign_partitions(
+        &self,
+        _: Request<v1::ReassignPartitionsRequest>,
+    ) -> Result<Response<v1::ReassignPartitionsResponse>, Status> {
+        Ok(Response::new(v1::ReassignPartitionsResponse {}))
+    }
+
+    async fn transfer_leadership(
+        &self,
+        request: Request<v1::TransferLeadershipRequest>,
+    ) -> Result<Response<v1::TransferLeadershipResponse>, Status> {
+        let leader_broker_id = request.into_inner().broker_id;
+        Ok(Response::new(v1::TransferLeadershipResponse { leader_broker_id }))
     }
 }

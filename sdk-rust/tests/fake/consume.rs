@@ -51,6 +51,7 @@ impl ConsumerService for Fake {
         let request = request.into_inner();
         let (reading, cursors) = self.change(|state| {
             state.subscriptions.push(request.clone());
+            state.readers.push(self.id);
             let reading = state.readings.pop_front().unwrap_or(Reading::Normal);
             if let Reading::Refuse(reason) = reading {
                 return Err(status(Code::Unavailable, reason));

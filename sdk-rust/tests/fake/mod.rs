@@ -23,7 +23,9 @@ pub use produce::Step;
 
 #[derive(Clone)]
 pub struct Fake {
+    pub id: u64,
     pub address: SocketAddr,
+    serving: Arc<watch::Sender<bool>>,
     state: Arc<Mutex<State>>,
     /// Counts changes, for those who wait for one.
     changes: Arc<watch::Sender<u64>>,
@@ -47,6 +49,15 @@ pub struct State {
     pub updates: Vec<v1::UpdateTopicRequest>,
     pub committed: HashMap<String, Vec<v1::CommittedOffset>>,
     pub get_topic_calls: usize,
+    pub get_cluster_calls: usize,
+    /// Where the brokers are, by id. Empty: the one broker says nothing of itself.
+    pub brokers: BTreeMap<u64, String>,
+    /// The broker that appended each produce request, or forwarded it.
+    pub takers: Vec<u64>,
+    /// The broker that each subscription came to.
+    pub readers: Vec<u64>,
+    /// How many requests were refused as they were not to be forwarded.
+    pub refused: usize,
 }
 
 #[derive(Clone, Default)]
@@ -58,6 +69,8 @@ pub struct Topic {
 #[derive(Clone, Default)]
 pub struct Log {
     pub start: i64,
+    /// Who leads the partition, 0 for nobody, and the epoch.
+    pub leader: (u64, i64),
     pub records: Vec<v1::Record>,
 }
 
@@ -74,18 +87,63 @@ impl Log {
 
 impl Fake {
     pub async fn start() -> Fake {
+        Fake::start_with(1, Arc::default(), Arc::new(watch::Sender::new(0))).await
+    }
+
+    /// Starts brokers with the ids from 1 that share all they have.
+    pub async fn start_cluster(count: u64) -> Vec<Fake> {
+        let (state, changes) = (Arc::default(), Arc::new(watch::Sender::new(0)));
+        let mut fakes: Vec<Fake> = Vec::new();
+        for id in 1..=count {
+            fakes.push(Fake::start_with(id, Arc::clone(&state), Arc::clone(&changes)).await);
+        }
+        let brokers = fakes.iter().map(|fake| (fake.id, fake.address.to_string()));
+        fakes[0].change(|state| state.brokers.extend(brokers));
+        fakes
+    }
+
+    async fn start_with(
+        id: u64,
+        state: Arc<Mutex<State>>,
+        changes: Arc<watch::Sender<u64>>,
+    ) -> Fake {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let fake = Fake {
+            id,
             address: listener.local_addr().unwrap(),
-            state: Arc::default(),
-            changes: Arc::new(watch::Sender::new(0)),
+            serving: Arc::new(watch::Sender::new(true)),
+            state,
+            changes,
         };
         let server = Server::builder()
             .add_service(v1::producer_service_server::ProducerServiceServer::new(fake.clone()))
             .add_service(v1::consumer_service_server::ConsumerServiceServer::new(fake.clone()))
             .add_service(v1::admin_service_server::AdminServiceServer::new(fake.clone()));
-        tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+        let mut serving = fake.serving.subscribe();
+        tokio::spawn(async move {
+            let stopped = async move { drop(serving.wait_for(|serving| !*serving).await) };
+            server
+                .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stopped)
+                .await
+                .unwrap();
+        });
         fake
+    }
+
+    /// Takes no more connections, and ends those that it has.
+    pub async fn stop(&self) {
+        self.serving.send_replace(false);
+        while tokio::net::TcpStream::connect(self.address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Has a broker lead a partition from now on.
+    pub fn lead(&self, topic: &str, partition: usize, broker: u64) {
+        self.change(|state| {
+            let log = &mut state.topics.get_mut(topic).unwrap().partitions[partition];
+            log.leader = (broker, log.leader.1 + 1);
+        });
     }
 
     pub async fn client(&self) -> ropewalk::Client {

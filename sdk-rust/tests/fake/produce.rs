@@ -9,6 +9,7 @@ use ropewalk_proto::v1::produce_request::{Data, Expected};
 use ropewalk_proto::v1::producer_service_server::ProducerService;
 use tokio::sync::mpsc;
 use tonic::{Code, Request, Response, Status, Streaming};
+use tonic_types::{ErrorDetails, StatusExt};
 
 use super::{Fake, State, now, status};
 
@@ -51,13 +52,19 @@ impl ProducerService for Fake {
         request: Request<Streaming<v1::ProduceStreamRequest>>,
     ) -> Result<Response<Self::ProduceStreamStream>, Status> {
         let (answers, mut queue) = mpsc::channel(1024);
-        tokio::spawn(self.clone().serve(request.into_inner(), answers));
+        let forwards = request.metadata().get("ropewalk-no-forward").is_none();
+        tokio::spawn(self.clone().serve(request.into_inner(), forwards, answers));
         Ok(Response::new(stream::poll_fn(move |context| queue.poll_recv(context)).boxed()))
     }
 }
 
 impl Fake {
-    async fn serve(self, mut requests: Streaming<v1::ProduceStreamRequest>, answers: Answers) {
+    async fn serve(
+        self,
+        mut requests: Streaming<v1::ProduceStreamRequest>,
+        forwards: bool,
+        answers: Answers,
+    ) {
         let mut held = None;
         loop {
             self.until(|state| !state.paused).await;
@@ -65,11 +72,19 @@ impl Fake {
                 return;
             };
             let request = message.request.unwrap();
+            if let Some(refused) =
+                self.change(|state| state.not_leader(self.id, forwards, &request))
+            {
+                let answer = stream_answer(message.correlation, Err(refused));
+                answers.send(Ok(answer)).await.unwrap();
+                continue;
+            }
             let step = self.change(|state| state.step(&request));
             let answer = match step {
-                Step::Append | Step::AppendSilently | Step::AppendThenCut => {
-                    self.change(|state| state.append(request))
-                }
+                Step::Append | Step::AppendSilently | Step::AppendThenCut => self.change(|state| {
+                    state.takers.push(self.id);
+                    state.append(request)
+                }),
                 Step::Refuse(reason) | Step::RefuseLater(reason) => {
                     Err(status(Code::Unavailable, reason))
                 }
@@ -109,6 +124,29 @@ fn stream_answer(
 }
 
 impl State {
+    /// The answer of a broker that does not lead to a batch that it is not to forward.
+    fn not_leader(
+        &mut self,
+        id: u64,
+        forwards: bool,
+        request: &v1::ProduceRequest,
+    ) -> Option<Status> {
+        let partition = request.partition? as usize;
+        let (leader, epoch) = self.topics.get(&request.topic)?.partitions.get(partition)?.leader;
+        if forwards || leader == id {
+            return None;
+        }
+        self.refused += 1;
+        let metadata = [
+            ("leader_id".to_owned(), leader.to_string()),
+            ("leader_address".to_owned(), self.brokers[&leader].clone()),
+            ("leader_epoch".to_owned(), epoch.to_string()),
+        ];
+        let domain = ropewalk_proto::ERROR_DOMAIN;
+        let details = ErrorDetails::with_error_info("NOT_LEADER", domain, metadata);
+        Some(Status::with_error_details(Code::Unavailable, "not the leader", details))
+    }
+
     fn step(&mut self, request: &v1::ProduceRequest) -> Step {
         let Some(Data::Records(set)) = &request.data else { panic!("records are not compressed") };
         self.requests.push((request.partition, set.encoded_len(), set.records.len()));
@@ -145,6 +183,7 @@ impl State {
                 appends.push(v1::PartitionAppend {
                     partition,
                     base_offset: log.end(),
+                    leader_epoch: log.leader.1,
                     append_time: now(),
                     ..v1::PartitionAppend::default()
                 });

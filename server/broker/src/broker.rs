@@ -3,36 +3,34 @@
 //! It starts the replica groups that storage has, keeps the partition table in step with the
 //! metadata, and carries out what the API asks for. It knows no protobuf and no socket.
 
-use std::collections::HashMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use ropewalk_cluster::answer::decode_applied;
 use ropewalk_cluster::{
-    BrokerInfo, Metadata, MetadataAnswer, MetadataCommand, MetadataMachine, MetadataWatch, Topic,
-    TopicSettings, TopicUpdate,
+    ClusterId, DirectoryId, Metadata, MetadataCommand, MetadataError, MetadataReply, MetadataWatch,
+    Topic, TopicSettings, TopicUpdate,
 };
-use ropewalk_consensus::shard::NewGroup;
-use ropewalk_consensus::{ProposalKind, Receipt, StateMachine};
-use ropewalk_core::{Clock, GroupId, NodeId, PartitionId, TopicId, limits, names};
-use ropewalk_storage::group_log::SegmentPolicy;
-use ropewalk_storage::{Engine, StorageError};
+use ropewalk_consensus::{ProposalKind, ProposeError, Receipt};
+use ropewalk_core::{Clock, GroupId, NodeId, PartitionId, ReplicaId, TopicId, limits, names};
+use ropewalk_storage::Engine;
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 
 use crate::delivery::DeliveryOptions;
-use crate::driver::{Driver, DriverConfig, GroupWatch, OnFatal, Threads};
+use crate::driver::OnFatal;
 use crate::errors::{AppendError, CommitError, Missing, StorageFull, TopicError};
 use crate::follow::Follower;
+use crate::group_handle::{GroupHandle, LEADER_TIMEOUT};
 use crate::metrics::Metrics;
-use crate::offsets::{OffsetCommand, OffsetError, OffsetMachine, SharedOffsets, coordinator_of};
-use crate::partition::{Partition, Reserved, propose};
+use crate::offsets::{OffsetCommand, Position, coordinator_of, decode_answer, decode_positions};
+use crate::partition::{Partition, Reserved};
 use crate::pools::Pools;
-use crate::retention;
-use crate::table::{Reconciler, ServedTopic, TableSnapshot, TableWatch};
+use crate::registration::PeerLinks;
+use crate::survey::SurveyCache;
+use crate::table::{ServedTopic, TableSnapshot, TableWatch};
 
-/// Reads of the disk at a time.
-const DISK_READS: usize = 4;
 /// How long a command waits for memory before it is refused.
 const RESERVE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -49,7 +47,21 @@ pub struct BrokerConfig {
     /// This broker's id.
     pub node: NodeId,
     /// The cluster's id.
-    pub cluster_id: String,
+    pub cluster_id: ClusterId,
+    /// The id of this broker's data directory.
+    pub directory: DirectoryId,
+    /// The brokers that formed the cluster, with their data directories at that time.
+    pub founders: Vec<(NodeId, DirectoryId)>,
+    /// This broker's replica of the metadata group, where the store has none yet.
+    pub metadata_replica: ReplicaId,
+    /// The ways to other brokers.
+    pub links: PeerLinks,
+    /// Where other brokers are, as far as it is known before the metadata is.
+    pub addresses: std::collections::BTreeMap<NodeId, String>,
+    /// Where other brokers reach this one, as HOST:PORT.
+    pub peer_address: String,
+    /// The rack or zone it stands in.
+    pub rack: Option<String>,
     /// Where clients reach this broker, as HOST:PORT.
     pub address: String,
     /// The version of the binary.
@@ -74,112 +86,19 @@ pub struct BrokerConfig {
 
 /// A running broker.
 pub struct Broker {
-    driver: Driver,
-    table: TableWatch,
-    metadata_watch: MetadataWatch,
-    offsets: Vec<SharedOffsets>,
-    appends: Arc<Semaphore>,
-    pools: Pools,
-    keyless: AtomicU32,
-    config: BrokerConfig,
-    metadata_group: Arc<GroupWatch>,
-}
-
-/// The parts of a running broker that only its owner needs.
-pub struct BrokerTasks {
-    threads: Threads,
-    tasks: JoinSet<()>,
-}
-
-impl BrokerTasks {
-    /// Ends the broker: what was accepted is written, then the store is closed.
-    pub async fn stop(mut self) -> Result<(), StorageError> {
-        self.tasks.shutdown().await;
-        let stopped = tokio::task::spawn_blocking(move || self.threads.stop()).await;
-        stopped.expect("stopping does not panic, and is not cancelled")
-    }
+    pub(crate) table: TableWatch,
+    pub(crate) metadata_watch: MetadataWatch,
+    pub(crate) metadata: GroupHandle,
+    pub(crate) appends: Arc<Semaphore>,
+    pub(crate) pools: Pools,
+    pub(crate) keyless: AtomicU32,
+    pub(crate) alive: tokio::sync::watch::Receiver<BTreeSet<NodeId>>,
+    pub(crate) survey: SurveyCache,
+    pub(crate) config: BrokerConfig,
 }
 
 impl Broker {
-    /// Starts a broker. When it returns, every partition that storage has is served.
-    pub async fn start(config: BrokerConfig) -> Result<(Arc<Self>, BrokerTasks), StorageError> {
-        let engine = Arc::clone(&config.engine);
-        let states = tokio::task::spawn_blocking(move || engine.groups()).await;
-        let states = states.expect("listing the groups does not panic, and is not cancelled")?;
-        let mut stored: HashMap<_, _> =
-            states.into_iter().map(|state| (state.group, state)).collect();
-        let threads = Threads::start(DriverConfig {
-            engine: Arc::clone(&config.engine),
-            clock: Arc::clone(&config.clock),
-            metrics: Arc::clone(&config.metrics),
-            shards: config.shards,
-            tail_budget: config.tail_budget,
-            on_fatal: Arc::clone(&config.on_fatal),
-        });
-        let driver = threads.driver().clone();
-        let stopped = |_| StorageError::Refused("the broker stopped while it started".to_owned());
-
-        let mut watches = Vec::new();
-        let mut open = async |group, machine: Box<dyn StateMachine>| {
-            let watch = Arc::new(GroupWatch::default());
-            let policy = SegmentPolicy::default();
-            let stored = stored.remove(&group);
-            let new = NewGroup { group, stored, machine: Some(machine), policy };
-            watches.push(Arc::clone(&watch));
-            driver.open(new, watch).await
-        };
-        let (machine, metadata) = MetadataMachine::new();
-        open(GroupId::METADATA, Box::new(machine)).await.map_err(stopped)?;
-        let mut offsets = Vec::new();
-        for group in GroupId::COORDINATORS {
-            let shared = SharedOffsets::default();
-            offsets.push(shared.clone());
-            open(group, Box::new(OffsetMachine(shared))).await.map_err(stopped)?;
-        }
-        for watch in &watches {
-            watch.served().await;
-        }
-        let pools = Pools::new(DISK_READS, config.reads_budget);
-        let (mut reconciler, table) =
-            Reconciler::new(driver.clone(), metadata.clone(), pools.clone(), stored);
-        reconciler.first().await.map_err(stopped)?;
-
-        let broker = Arc::new(Self {
-            driver,
-            table: table.clone(),
-            metadata_watch: metadata,
-            offsets,
-            appends: Arc::new(Semaphore::new(config.append_budget)),
-            pools,
-            keyless: AtomicU32::new(0),
-            metadata_group: watches.swap_remove(0),
-            config,
-        });
-        broker.register().await.map_err(|error| {
-            StorageError::Refused(format!("this broker could not be registered: {error}"))
-        })?;
-        broker.register_metrics();
-        let mut tasks = JoinSet::new();
-        tasks.spawn(reconciler.run());
-        tasks.spawn(broker.pools.clone().keep_room());
-        tasks.spawn(forget_deleted_topics(Arc::clone(&broker)));
-        let config = &broker.config;
-        let (clock, metrics) = (Arc::clone(&config.clock), Arc::clone(&config.metrics));
-        tasks.spawn(retention::run(table, config.retention_interval, clock, metrics));
-        Ok((broker, BrokerTasks { threads, tasks }))
-    }
-
-    async fn register(&self) -> Result<(), TopicError> {
-        let broker = BrokerInfo {
-            id: self.config.node,
-            address: self.config.address.clone(),
-            version: self.config.version.clone(),
-            started: self.config.clock.now(),
-        };
-        self.change_metadata(MetadataCommand::RegisterBroker(broker)).await.map(|_| ())
-    }
-
-    fn register_metrics(self: &Arc<Self>) {
+    pub(crate) fn register_metrics(self: &Arc<Self>) {
         let metrics = &self.config.metrics;
         let limit = self.config.append_budget;
         let appends = Arc::clone(&self.appends);
@@ -188,7 +107,9 @@ impl Broker {
         });
         let table = self.table.clone();
         metrics.register_partitions_led(move || {
-            table.borrow().topics.values().map(|topic| topic.partitions.len() as u64).sum()
+            let topics = Arc::clone(&table.borrow().topics);
+            let partitions = topics.values().flat_map(|topic| topic.partitions.iter());
+            partitions.filter(|partition| partition.epoch().is_some()).count() as u64
         });
         let engine = Arc::clone(&self.config.engine);
         metrics.register_storage_size(move || engine.size_bytes());
@@ -215,7 +136,19 @@ impl Broker {
     /// Whether this broker leads the metadata group.
     #[must_use]
     pub fn leads_metadata(&self) -> bool {
-        self.metadata_group.epoch().is_some()
+        self.metadata.is_led_here()
+    }
+
+    /// The way to the metadata group.
+    #[must_use]
+    pub fn metadata_group(&self) -> &GroupHandle {
+        &self.metadata
+    }
+
+    /// The other brokers that can be reached.
+    #[must_use]
+    pub fn alive(&self) -> BTreeSet<NodeId> {
+        self.alive.borrow().clone()
     }
 
     /// A topic.
@@ -234,10 +167,11 @@ impl Broker {
                 Err(missing.into())
             }
             Err(missing) => {
-                match self.create_topic(name, None, TopicSettings::default()).await {
+                match self.create_topic(name, None, None, TopicSettings::default()).await {
                     Ok(_) => {}
-                    Err(TopicError::Metadata(ropewalk_cluster::MetadataError::TopicExists(_))) => {
-                        self.caught_up_with_metadata().await
+                    // Somebody else was faster; this broker may not know the topic yet.
+                    Err(TopicError::Metadata(MetadataError::TopicExists(_))) => {
+                        self.knows(|table| table.topics.contains_key(name)).await;
                     }
                     Err(error) => return Err(error),
                 }
@@ -304,11 +238,12 @@ impl Broker {
         Follower::new(options, self.pools.clone(), metrics)
     }
 
-    /// Creates a topic. When it returns, the topic is served.
+    /// Creates a topic. When it returns, this broker knows it and its partitions are led.
     pub async fn create_topic(
         &self,
         name: &str,
         partition_count: Option<i64>,
+        replication_factor: Option<u32>,
         settings: TopicSettings,
     ) -> Result<Arc<Topic>, TopicError> {
         names::check_new_topic(name)?;
@@ -323,13 +258,16 @@ impl Broker {
             id: TopicId::random(),
             name: name.to_owned(),
             partition_count,
+            replication_factor,
             settings,
             created: self.config.clock.now(),
         };
-        self.change_topic(command, name).await
+        let topic = self.change_topic(command, name).await?;
+        self.partitions_led(name).await;
+        Ok(topic)
     }
 
-    /// Changes a topic. When it returns, the change is in force.
+    /// Changes a topic. When it returns, this broker has carried the change out.
     pub async fn update_topic(
         &self,
         name: &str,
@@ -343,10 +281,13 @@ impl Broker {
         if update.partition_count.is_some() {
             self.check_room_for_commands()?;
         }
-        self.change_topic(MetadataCommand::UpdateTopic { id, update }, name).await
+        let topic = self.change_topic(MetadataCommand::UpdateTopic { id, update }, name).await?;
+        self.partitions_led(name).await;
+        Ok(topic)
     }
 
-    /// Deletes a topic. When it returns, nobody can use it any more; its space comes back later.
+    /// Deletes a topic. When it returns, nobody can use it any more through this broker; its space
+    /// comes back later.
     pub async fn delete_topic(&self, name: &str) -> Result<(), TopicError> {
         let id = self.topic(name)?.topic.id;
         self.change_topic(MetadataCommand::DeleteTopic { id }, name).await.map(|_| ())
@@ -357,99 +298,130 @@ impl Broker {
         command: MetadataCommand,
         name: &str,
     ) -> Result<Arc<Topic>, TopicError> {
-        let answer = self.change_metadata(command).await?;
-        let topic = answer.map_err(|error| match error {
-            ropewalk_cluster::MetadataError::TopicNotFound => {
+        let reply = self.change_metadata(&command).await.map_err(|error| match error {
+            TopicError::Metadata(MetadataError::TopicNotFound) => {
                 TopicError::Missing(Missing::Topic(name.to_owned()))
             }
-            error => TopicError::Metadata(error),
+            error => error,
         })?;
-        self.caught_up_with_metadata().await;
-        topic.ok_or_else(|| Missing::Topic(name.to_owned()).into())
+        reply.topic.ok_or_else(|| Missing::Topic(name.to_owned()).into())
     }
 
-    async fn change_metadata(
+    /// Changes the metadata, through whichever broker leads it, and waits until this broker has
+    /// carried the change out.
+    pub async fn change_metadata(
         &self,
-        command: MetadataCommand,
-    ) -> Result<MetadataAnswer, TopicError> {
-        let kind = ProposalKind::Command(command.encode());
-        let receipt = propose(&self.driver, GroupId::METADATA, kind, None).await?;
-        Ok(answer::<MetadataAnswer>(receipt))
+        command: &MetadataCommand,
+    ) -> Result<MetadataReply, TopicError> {
+        let (index, reply) = command_metadata(&self.metadata, command).await?;
+        self.knows(|table| table.settled >= index).await;
+        Ok(reply)
     }
 
-    /// Waits until the table carries out what the metadata says at this moment.
-    async fn caught_up_with_metadata(&self) {
-        let index = self.metadata().index;
+    /// Waits until the table is as it is wanted, but not for ever: a broker that is cut off must
+    /// answer too.
+    async fn knows(&self, is_so: impl Fn(&TableSnapshot) -> bool) {
         let mut table = self.table.clone();
-        // The reconciler lives as long as the broker serves calls.
-        let _ = table.wait_for(|table| table.settled >= index).await;
+        let wait = table.wait_for(|table| is_so(table));
+        if tokio::time::timeout(LEADER_TIMEOUT, wait).await.is_err() {
+            tracing::debug!("this broker is behind with the metadata");
+        }
+    }
+
+    /// Waits until each partition of a topic with a replica here is led, but not for ever.
+    async fn partitions_led(&self, name: &str) {
+        let Ok(topic) = self.topic(name) else { return };
+        let led = async {
+            for watch in topic.partitions.iter().filter_map(|partition| partition.handle().watch())
+            {
+                let mut role = watch.watch_role();
+                let own = Some(self.config.node);
+                let is_led = role.wait_for(|role| match role.leader.map(ReplicaId::node) {
+                    leader if leader == own => role.epoch.is_some(),
+                    leader => leader.is_some(),
+                });
+                // The sender lives as long as the partition.
+                let _ = is_led.await;
+            }
+        };
+        if tokio::time::timeout(LEADER_TIMEOUT, led).await.is_err() {
+            tracing::debug!(topic = name, "some partitions have no leader yet");
+        }
     }
 
     /// The newest metadata, which the table may not carry out yet.
-    fn metadata(&self) -> Arc<Metadata> {
+    #[must_use]
+    pub fn metadata(&self) -> Arc<Metadata> {
         Arc::clone(&self.metadata_watch.borrow())
     }
 
-    /// The committed offsets of the coordinator group that a consumer group lives in.
-    #[must_use]
-    pub fn offsets_of(&self, group: &str) -> &SharedOffsets {
-        &self.offsets[coordinator_of(group)]
+    /// The way to the group that keeps a consumer group.
+    ///
+    /// # Errors
+    /// `NoLeader` while this broker does not know the coordinators yet.
+    pub fn coordinator_of(&self, group: &str) -> Result<GroupHandle, ProposeError> {
+        self.coordinator(coordinator_of(group))
+    }
+
+    fn coordinator(&self, at: usize) -> Result<GroupHandle, ProposeError> {
+        let group = GroupId::COORDINATORS[at];
+        let table = self.table.borrow();
+        let coordinator = table.coordinators.get(&group).ok_or(ProposeError::NoLeader)?;
+        Ok(coordinator.handle.clone())
+    }
+
+    /// Every position of a consumer group, including all that was committed before this is called.
+    pub async fn positions(&self, group: &str) -> Result<Vec<Position>, ProposeError> {
+        let coordinator = self.coordinator_of(group)?;
+        let question = || ProposalKind::Query(group.as_bytes().to_vec());
+        match coordinator.propose(question, None).await? {
+            // What cannot be read comes from a broker of another version: somebody else may lead
+            // next.
+            Receipt::Applied(answer) => {
+                decode_positions(&answer).map_err(|_| ProposeError::NoLeader)
+            }
+            _ => unreachable!("a question is answered with an answer"),
+        }
     }
 
     /// Keeps positions of a consumer group. When it returns, they are on disk.
     pub async fn commit(&self, group: &str, command: OffsetCommand) -> Result<(), CommitError> {
         self.check_room_for_commands()?;
-        let coordinator = GroupId::COORDINATORS[coordinator_of(group)];
-        self.command_offsets(coordinator, &command).await
+        let coordinator = self.coordinator_of(group)?;
+        self.command_offsets(&coordinator, &command).await
     }
 
-    async fn command_offsets(
+    pub(crate) async fn command_offsets(
         &self,
-        coordinator: GroupId,
+        coordinator: &GroupHandle,
         command: &OffsetCommand,
     ) -> Result<(), CommitError> {
         let command = command.encode();
         let reserved = self.reserve(command.len(), Some(RESERVE_TIMEOUT)).await?;
-        let kind = ProposalKind::Command(command);
-        let receipt = propose(&self.driver, coordinator, kind, Some(reserved)).await?;
-        Ok(answer::<Result<(), OffsetError>>(receipt)?)
-    }
-}
-
-fn answer<T: 'static>(receipt: Receipt) -> T {
-    match receipt {
-        Receipt::Applied(response) => {
-            *response.downcast().expect("a machine answers in its own type")
-        }
-        Receipt::Appended { .. } | Receipt::Trimmed(_) => {
-            unreachable!("a command is answered as a command")
+        let kind = || ProposalKind::Command(command.clone());
+        match coordinator.propose(kind, Some(Box::new(reserved))).await? {
+            Receipt::Applied(answer) => match decode_answer(&answer) {
+                Ok(answer) => Ok(answer?),
+                // A broker of another version has carried it out, perhaps.
+                Err(_) => Err(ProposeError::LeaderChanged { epoch: 0 }.into()),
+            },
+            _ => unreachable!("a command is answered as a command"),
         }
     }
 }
 
-/// Removes committed offsets of topics that are gone: at start, and after each deletion.
-async fn forget_deleted_topics(broker: Arc<Broker>) {
-    let mut table = broker.watch_table();
-    loop {
-        table.mark_unchanged();
-        for (coordinator, offsets) in GroupId::COORDINATORS.into_iter().zip(&broker.offsets) {
-            let committed = offsets.lock().topics();
-            // Looked at after the commits were: a topic that has one was there before, and is gone
-            // if it is not there now. The other way round, a new topic would pass for a deleted
-            // one.
-            let metadata = Arc::clone(&table.borrow().metadata);
-            let alive: std::collections::BTreeSet<_> =
-                metadata.topics.values().map(|topic| topic.id).collect();
-            let gone: Vec<_> = committed.difference(&alive).copied().collect();
-            for topic in gone {
-                let forget = OffsetCommand::ForgetTopic(topic);
-                if let Err(error) = broker.command_offsets(coordinator, &forget).await {
-                    tracing::warn!(%topic, %error, "offsets of a deleted topic are kept for now");
-                }
-            }
-        }
-        if table.changed().await.is_err() {
-            return;
-        }
+/// Gives a command to the metadata group. Returns its index with what it did.
+pub(crate) async fn command_metadata(
+    metadata: &GroupHandle,
+    command: &MetadataCommand,
+) -> Result<(u64, MetadataReply), TopicError> {
+    let kind = || ProposalKind::Command(command.encode());
+    match metadata.propose(kind, None).await? {
+        Receipt::Applied(answer) => match decode_applied(&answer) {
+            Ok((index, answer)) => Ok((index, answer?)),
+            // A broker of another version has carried it out, perhaps.
+            Err(_) => Err(ProposeError::LeaderChanged { epoch: 0 }.into()),
+        },
+        _ => unreachable!("a command is answered as a command"),
     }
 }

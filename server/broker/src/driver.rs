@@ -7,24 +7,25 @@
 //! They cannot wait for one another for ever: a shard hands the journal no more batches than fit
 //! its queue.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use ropewalk_consensus::shard::{MAX_WRITES_IN_FLIGHT, NewGroup};
-use ropewalk_consensus::{Input, Output, Proposal, ProposeError, Receipt, Shard};
-use ropewalk_core::{Clock, GroupId, Timestamp};
+use ropewalk_consensus::{Input, Message, Output, Proposal, Shard};
+use ropewalk_core::{Clock, GroupId, NodeId, Timestamp};
 use ropewalk_storage::group_log::SegmentPolicy;
-use ropewalk_storage::log_view::LogReader;
 use ropewalk_storage::{Engine, StorageError, WriteBatch};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
-use crate::follow::FollowSignal;
+use crate::group_watch::{GroupChanges, GroupWatch};
+use crate::lines::{Line, Lines};
 use crate::metrics::Metrics;
+use crate::peers::{Peers, Reply};
 
 /// Inputs that wait for a shard. The bytes of what they propose are reserved before they get here.
 const INPUT_QUEUE: usize = 4_096;
@@ -33,72 +34,17 @@ const MAX_INPUTS_PER_ROUND: usize = 1_024;
 /// A write of up to this many bytes may be made by the shard itself. While it is, the shard takes
 /// up nothing else, so it is no more than the disk is done with in about the time of a sync.
 const OWN_WRITE: usize = 64 * 1024;
-const TICK: Duration = Duration::from_millis(500);
+/// Raft's clock.
+const TICK: Duration = Duration::from_millis(100);
+/// What nobody waits for is written after so many ticks.
+const TICKS_TO_SETTLE: u32 = 5;
 const RECLAIM_PAUSE: Duration = Duration::from_millis(20);
-
-/// Is told how a proposal ended.
-pub type Reply = Box<dyn FnOnce(Result<Receipt, ProposeError>) + Send>;
 
 /// Called when the log cannot be kept any more: it ends the process, and does not return otherwise.
 pub type OnFatal = Arc<dyn Fn(&StorageError) + Send + Sync>;
 
-/// What others see of a group that runs on a shard.
-pub struct GroupWatch {
-    reader: OnceLock<LogReader>,
-    epoch: watch::Sender<Option<u64>>,
-    followers: Mutex<Vec<(Arc<FollowSignal>, usize)>>,
-}
-
-impl Default for GroupWatch {
-    fn default() -> Self {
-        let (epoch, _) = watch::channel(None);
-        Self { reader: OnceLock::new(), epoch, followers: Mutex::new(Vec::new()) }
-    }
-}
-
-impl GroupWatch {
-    /// Reads the group's log.
-    ///
-    /// # Panics
-    /// Before the group has served once: nobody sees it before.
-    #[must_use]
-    pub fn reader(&self) -> &LogReader {
-        self.reader.get().expect("a group is seen only after it was opened")
-    }
-
-    /// The epoch in which this broker leads and serves the group.
-    #[must_use]
-    pub fn epoch(&self) -> Option<u64> {
-        *self.epoch.borrow()
-    }
-
-    /// Waits until this broker serves the group.
-    pub async fn served(&self) {
-        // The sender is part of self, so the wait ends only with success.
-        let _ = self.epoch.subscribe().wait_for(Option::is_some).await;
-    }
-
-    /// Raises `slot` of the signal whenever there is more to read.
-    pub(crate) fn follow(&self, signal: &Arc<FollowSignal>, slot: usize) {
-        self.lock_followers().push((Arc::clone(signal), slot));
-    }
-
-    pub(crate) fn unfollow(&self, signal: &Arc<FollowSignal>) {
-        self.lock_followers().retain(|(follower, _)| !Arc::ptr_eq(follower, signal));
-    }
-
-    fn progress(&self) {
-        for (signal, slot) in self.lock_followers().iter() {
-            signal.raise(*slot);
-        }
-    }
-
-    fn lock_followers(&self) -> std::sync::MutexGuard<'_, Vec<(Arc<FollowSignal>, usize)>> {
-        self.followers.lock().expect("no holder of the followers panics")
-    }
-}
-
 /// What a shard is sent.
+#[expect(clippy::large_enum_variant, reason = "most of them are inputs")]
 enum Command {
     Open(Box<NewGroup>, Arc<GroupWatch>),
     Input(Input<Reply>),
@@ -116,6 +62,12 @@ pub struct Driver {
 pub struct Stopped;
 
 impl Driver {
+    /// For tests of what goes to other brokers: one that reaches no shard.
+    #[cfg(test)]
+    pub(crate) fn without_shards() -> Self {
+        Self { shards: Vec::new() }
+    }
+
     fn shard(&self, group: GroupId) -> &mpsc::Sender<Command> {
         &self.shards[usize::try_from(group.0).unwrap_or(0) % self.shards.len()]
     }
@@ -144,10 +96,28 @@ impl Driver {
         self.send(group, Command::Input(Input::Propose(group, proposal))).await
     }
 
-    fn tick(&self) {
+    /// Hands over what another replica says. Waits while the group's shard is busy.
+    pub async fn receive(&self, message: Message) -> Result<(), Stopped> {
+        self.send(message.group, Command::Input(Input::Message(message))).await
+    }
+
+    /// A stream of messages from another broker has ended. Waits while the shards are busy, as it
+    /// must not overtake the messages, nor be lost.
+    pub async fn silent(&self, node: NodeId) -> Result<(), Stopped> {
         for shard in &self.shards {
-            // A shard that is too busy for a tick writes enough without it.
+            let told = Command::Input(Input::Unreachable(node));
+            shard.send(told).await.map_err(|_| Stopped)?;
+        }
+        Ok(())
+    }
+
+    fn tick(&self, settle: bool) {
+        for shard in &self.shards {
+            // A shard that is too busy for a tick is not idle, and writes enough without it.
             let _ = shard.try_send(Command::Input(Input::Tick));
+            if settle {
+                let _ = shard.try_send(Command::Input(Input::Settle));
+            }
         }
     }
 }
@@ -166,6 +136,12 @@ pub struct DriverConfig {
     pub tail_budget: u64,
     /// Ends the process.
     pub on_fatal: OnFatal,
+    /// The ways to the other replicas.
+    pub peers: Arc<dyn Peers>,
+    /// Where groups are noted that are led otherwise, or have other members.
+    pub changes: Arc<GroupChanges>,
+    /// The connections to other brokers.
+    pub lines: Arc<Lines>,
 }
 
 /// The running threads.
@@ -218,6 +194,11 @@ impl Threads {
                     ropewalk_consensus::logger::tracing_logger(),
                 ),
                 watches: BTreeMap::new(),
+                peers: Arc::clone(&config.peers),
+                lost: BTreeSet::new(),
+                changes: Arc::clone(&config.changes),
+                lines: Arc::clone(&config.lines),
+                seen: BTreeMap::new(),
                 journal: journal.clone(),
                 writer: Arc::clone(&writer),
                 clock: Arc::clone(&config.clock),
@@ -233,10 +214,11 @@ impl Threads {
         };
         let housekeeping = {
             let (driver, engine) = (driver.clone(), Arc::clone(&config.engine));
+            let clock = Arc::clone(&config.clock);
             let on_fatal = Arc::clone(&config.on_fatal);
             let (stop, stopped) = sync_channel(1);
             let thread = spawn("housekeeping".to_owned(), move || {
-                if let Err(error) = keep_house(&driver, engine.as_ref(), &stopped) {
+                if let Err(error) = keep_house(&driver, engine.as_ref(), clock.as_ref(), &stopped) {
                     on_fatal(&error);
                 }
             });
@@ -295,6 +277,13 @@ struct ShardThread {
     number: usize,
     shard: Shard<Reply>,
     watches: BTreeMap<GroupId, Arc<GroupWatch>>,
+    peers: Arc<dyn Peers>,
+    /// Brokers to which something could not be sent since the last tick.
+    lost: BTreeSet<NodeId>,
+    changes: Arc<GroupChanges>,
+    lines: Arc<Lines>,
+    /// The connections as the shard knows them.
+    seen: BTreeMap<NodeId, Line>,
     journal: SyncSender<JournalWrite>,
     writer: Arc<JournalWriter>,
     clock: Arc<dyn Clock>,
@@ -345,7 +334,7 @@ impl ShardThread {
     ) -> Result<(), StorageError> {
         // Nothing else gives ticks any more, and nothing may stay unwritten.
         if stopping {
-            self.shard.step(now, Input::Tick, out)?;
+            self.shard.step(now, Input::Settle, out)?;
         }
         self.shard.flush(now, out)
     }
@@ -357,14 +346,31 @@ impl ShardThread {
         out: &mut Vec<Output<Reply>>,
     ) -> Result<(), StorageError> {
         let input = match command {
-            Command::Stop => Input::Tick,
+            Command::Stop => Input::Settle,
             Command::Open(new, watch) => {
                 self.watches.insert(new.group, watch);
                 Input::Open(new)
             }
             Command::Input(input) => {
-                if let Input::Remove(group) = &input {
-                    self.watches.remove(group);
+                match &input {
+                    Input::Remove(group) => {
+                        self.watches.remove(group);
+                    }
+                    // It counts as out of reach until the next tick.
+                    Input::Unreachable(node) => {
+                        self.seen.remove(node);
+                    }
+                    // Told once a tick, as it concerns every group. A tick that is left out for
+                    // want of room is followed by others.
+                    Input::Tick => {
+                        for node in std::mem::take(&mut self.lost) {
+                            self.shard.step(now, Input::Lost(node), out)?;
+                        }
+                        for input in self.lines.news(&mut self.seen) {
+                            self.shard.step(now, input, out)?;
+                        }
+                    }
+                    _ => {}
                 }
                 input
             }
@@ -374,7 +380,7 @@ impl ShardThread {
 
     /// Does what the shard wants done. Returns a write that the shard is to make itself: a little
     /// one, while there is nothing else to do for this thread or for the journal's.
-    fn carry_out(&self, out: &mut Vec<Output<Reply>>, is_idle: bool) -> Option<JournalWrite> {
+    fn carry_out(&mut self, out: &mut Vec<Output<Reply>>, is_idle: bool) -> Option<JournalWrite> {
         let mut writes = Vec::new();
         for output in out.drain(..) {
             match output {
@@ -382,21 +388,13 @@ impl ShardThread {
                     writes.push(JournalWrite { shard: self.number, number, batch });
                 }
                 Output::Reply { to, result } => to(result),
-                Output::Opened { group, reader } => {
-                    if let Some(watch) = self.watches.get(&group) {
-                        let _ = watch.reader.set(reader);
+                Output::Send(message) => {
+                    let node = message.to.node();
+                    if !self.peers.send(message) {
+                        self.lost.insert(node);
                     }
                 }
-                Output::Progress { group, .. } => {
-                    if let Some(watch) = self.watches.get(&group) {
-                        watch.progress();
-                    }
-                }
-                Output::Leadership { group, epoch } => {
-                    if let Some(watch) = self.watches.get(&group) {
-                        watch.epoch.send_replace(epoch);
-                    }
-                }
+                told => self.tell(told),
             }
         }
         if is_idle && writes.len() == 1 && self.writer.is_idle() && writes[0].bytes() <= OWN_WRITE {
@@ -409,6 +407,33 @@ impl ShardThread {
             }
         }
         None
+    }
+}
+
+impl ShardThread {
+    /// Lets others see what has become of a group.
+    fn tell(&self, told: Output<Reply>) {
+        let (group, changes) = match &told {
+            Output::Opened { group, .. } | Output::Progress { group, .. } => (*group, false),
+            Output::Leadership { group, .. }
+            | Output::Leader { group, .. }
+            | Output::Members { group, .. }
+            | Output::Damaged { group } => (*group, true),
+            Output::Write { .. } | Output::Reply { .. } | Output::Send(_) => return,
+        };
+        let Some(watch) = self.watches.get(&group) else { return };
+        match told {
+            Output::Opened { reader, .. } => watch.open(reader),
+            Output::Progress { .. } => watch.progress(),
+            Output::Leadership { epoch, .. } => watch.set_epoch(epoch),
+            Output::Leader { leader, term, .. } => watch.set_leader(leader, term),
+            Output::Members { voters, learners, .. } => watch.set_members(voters, learners),
+            Output::Damaged { .. } => watch.set_damaged(),
+            Output::Write { .. } | Output::Reply { .. } | Output::Send(_) => {}
+        }
+        if changes {
+            self.changes.note(group);
+        }
     }
 }
 
@@ -468,12 +493,26 @@ impl JournalWriter {
 fn keep_house(
     driver: &Driver,
     engine: &dyn Engine,
+    clock: &dyn Clock,
     stopped: &Receiver<()>,
 ) -> Result<(), StorageError> {
-    let mut pause = TICK;
-    while stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
-        driver.tick();
-        pause = if engine.reclaim()? { RECLAIM_PAUSE } else { TICK };
+    let (mut ticks, mut next_tick, mut has_more) = (0u32, clock.monotonic(), false);
+    loop {
+        let to_tick = next_tick.saturating_sub(clock.monotonic());
+        let pause = if has_more { to_tick.min(RECLAIM_PAUSE) } else { to_tick };
+        if stopped.recv_timeout(pause) != Err(RecvTimeoutError::Timeout) {
+            return Ok(());
+        }
+        let now = clock.monotonic();
+        let is_settling = ticks.is_multiple_of(TICKS_TO_SETTLE);
+        if now >= next_tick {
+            driver.tick(is_settling);
+            ticks = ticks.wrapping_add(1);
+            // Ticks that were missed are not made up for: nobody could have done anything in them.
+            next_tick = now + TICK;
+        }
+        if has_more || is_settling {
+            has_more = engine.reclaim()?;
+        }
     }
-    Ok(())
 }

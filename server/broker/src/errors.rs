@@ -11,6 +11,7 @@ use crate::delivery::DeliveryError;
 use crate::follow::FollowError;
 use crate::ingest::IngestError;
 use crate::offsets::OffsetError;
+use crate::peers::RemoteError;
 
 /// A topic or partition that is not there.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -115,6 +116,17 @@ pub enum CommitError {
     Propose(#[from] ProposeError),
 }
 
+/// Why a log cannot be read, here or on another broker.
+#[derive(Debug, Error)]
+pub enum LogError {
+    /// The store cannot read it.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// No broker that has it could be asked, or they cannot read it.
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
+}
+
 /// Why a partition cannot be read.
 #[derive(Debug, Error)]
 pub enum ReadError {
@@ -140,7 +152,7 @@ pub enum ReadError {
     },
     /// The log cannot be read.
     #[error(transparent)]
-    Storage(#[from] StorageError),
+    Log(#[from] LogError),
     /// A batch cannot be delivered.
     #[error(transparent)]
     Delivery(#[from] DeliveryError),
@@ -152,7 +164,7 @@ pub enum ReadError {
 impl From<FollowError> for ReadError {
     fn from(error: FollowError) -> Self {
         match error {
-            FollowError::Storage(error) => Self::Storage(error),
+            FollowError::Log(error) => Self::Log(error),
             FollowError::Delivery(error) => Self::Delivery(error),
         }
     }

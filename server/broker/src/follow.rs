@@ -9,12 +9,12 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
 use ropewalk_core::{Offset, StoredBatch, limits};
-use ropewalk_storage::StorageError;
 use ropewalk_storage::log_view::{Cursor, ReadOutcome};
 use thiserror::Error;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 
 use crate::delivery::{self, Delivery, DeliveryError, DeliveryOptions};
+use crate::errors::LogError;
 use crate::holding::{Decoded, Holding, Piece, Take, Turn, Work};
 use crate::metrics::{DeliverySource, Metrics};
 use crate::partition::Partition;
@@ -47,8 +47,18 @@ impl FollowSignal {
         self.notify.notify_one();
     }
 
-    fn add_slot(&self) {
-        self.raised.lock().expect("no holder of the queue panics").is_queued.push(false);
+    /// Adds a slot; returns its number.
+    pub(crate) fn add_slot(&self) -> usize {
+        let mut raised = self.raised.lock().expect("no holder of the queue panics");
+        raised.is_queued.push(false);
+        raised.is_queued.len() - 1
+    }
+
+    /// Waits until a slot is raised. Nothing is lost when the wait is given up.
+    pub(crate) async fn raised(&self) {
+        while self.take().is_none() {
+            self.notify.notified().await;
+        }
     }
 
     fn take(&self) -> Option<usize> {
@@ -77,7 +87,7 @@ pub enum FollowEvent {
 pub enum FollowError {
     /// The log cannot be read.
     #[error(transparent)]
-    Storage(#[from] StorageError),
+    Log(#[from] LogError),
     /// A batch cannot be delivered.
     #[error(transparent)]
     Delivery(#[from] DeliveryError),
@@ -131,9 +141,8 @@ impl Follower {
 
     /// Follows a partition from an offset, up to before another if one is given. Returns its slot.
     pub fn add(&mut self, partition: Arc<Partition>, from: Offset, until: Option<Offset>) -> usize {
-        let slot = self.slots.len();
-        self.signal.add_slot();
-        partition.watch().follow(&self.signal, slot);
+        let slot = self.signal.add_slot();
+        partition.follow(&self.signal, slot);
         let until = until.unwrap_or(Offset(u64::MAX));
         let is_done = from >= until;
         self.unfinished += usize::from(!is_done);
@@ -160,6 +169,15 @@ impl Follower {
             self.unfinished -= 1;
             self.holding.forget(slot);
         }
+    }
+
+    /// Reads a slot from another place from now on: its partition has moved. Nothing is missed.
+    pub fn replace(&mut self, number: usize, partition: Arc<Partition>) {
+        let slot = &mut self.slots[number];
+        slot.partition.unfollow_slot(&self.signal, number);
+        partition.follow(&self.signal, number);
+        slot.partition = partition;
+        self.rewind(number);
     }
 
     /// The partition of a slot.
@@ -215,9 +233,11 @@ impl Follower {
         if slot.is_read_to_end() {
             return Ok(None);
         }
-        let read = self.pools.read_tail(slot.partition.reader(), slot.read);
-        if let Some(read) = self.or_rewind(number, read)? {
-            return Ok(self.take_read(number, read));
+        if let Some(reader) = slot.partition.reader() {
+            let read = self.pools.read_tail(reader, slot.read).map_err(LogError::from);
+            if let Some(read) = self.or_rewind(number, read)? {
+                return Ok(self.take_read(number, read));
+            }
         }
         self.read(number, None);
         Ok(None)
@@ -240,9 +260,9 @@ impl Follower {
 
     fn read(&mut self, number: usize, ahead: Option<Room>) {
         let slot = &self.slots[number];
-        let (reader, cursor) = (slot.partition.reader().clone(), slot.read);
+        let (partition, cursor) = (Arc::clone(&slot.partition), slot.read);
         let pools = self.pools.clone();
-        let read = async move { Ok(pools.read(reader, cursor, ahead).await?) };
+        let read = async move { Ok(pools.read(&partition.log, cursor, ahead).await?) };
         self.holding.read(Work::spawn(number, read));
     }
 
@@ -374,7 +394,7 @@ impl Follower {
 impl Drop for Follower {
     fn drop(&mut self) {
         for slot in &self.slots {
-            slot.partition.watch().unfollow(&self.signal);
+            slot.partition.unfollow(&self.signal);
         }
     }
 }

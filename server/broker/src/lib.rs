@@ -5,31 +5,61 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod alone;
 pub mod broker;
+#[cfg(test)]
+mod cluster_tests;
 pub mod delivery;
 #[cfg(test)]
 mod delivery_tests;
 pub mod driver;
 pub mod errors;
+#[cfg(test)]
+mod fake_peers;
 pub mod follow;
 #[cfg(test)]
 mod follow_tests;
+pub mod group_handle;
+#[cfg(test)]
+mod group_handle_tests;
+pub mod group_watch;
 mod holding;
+pub mod inbound;
+#[cfg(test)]
+mod inbound_tests;
 pub mod ingest;
+mod keeper;
+pub mod lines;
 #[cfg(test)]
 mod memory_tests;
 pub mod metrics;
+#[cfg(test)]
+mod network;
 pub mod offsets;
+pub mod operations;
 pub mod partition;
+pub mod peers;
 mod pools;
+pub mod registration;
+#[cfg(test)]
+mod registration_tests;
+mod remote_log;
 mod retention;
 #[cfg(test)]
 mod slow_disk_tests;
+mod start;
+mod step_down;
 #[cfg(test)]
 mod support;
+pub mod survey;
 pub mod table;
 
-pub use broker::{Broker, BrokerConfig, BrokerTasks};
+pub use alone::Alone;
+pub use broker::{Broker, BrokerConfig};
+pub use group_handle::{GroupHandle, GroupLeader};
+pub use inbound::Inbound;
 pub use partition::{Appended, Partition};
+pub use registration::PeerLinks;
 pub use ropewalk_consensus::{Durability, ProposeError};
 pub use ropewalk_storage::{Engine, StorageError};
+pub use start::BrokerTasks;

@@ -34,6 +34,8 @@ pub enum DeliverySource {
     Tail,
     /// A scan of storage.
     Storage,
+    /// Another broker.
+    Peer,
 }
 
 /// Why the start of a log moved forward.
@@ -76,7 +78,7 @@ pub struct Metrics {
 #[derive(Debug)]
 struct Labels {
     durability: [[KeyValue; 1]; 3],
-    source: [[KeyValue; 1]; 2],
+    source: [[KeyValue; 1]; 3],
     cause: [[KeyValue; 1]; 3],
 }
 
@@ -84,7 +86,7 @@ impl Labels {
     fn new() -> Self {
         Self {
             durability: ["none", "leader", "quorum"].map(|v| [KeyValue::new("durability", v)]),
-            source: ["tail", "storage"].map(|v| [KeyValue::new("source", v)]),
+            source: ["tail", "storage", "peer"].map(|v| [KeyValue::new("source", v)]),
             cause: ["age", "size", "request"].map(|v| [KeyValue::new("cause", v)]),
         }
     }

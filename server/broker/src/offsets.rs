@@ -192,14 +192,9 @@ impl OffsetState {
     fn restore(&mut self, value: &[u8]) -> Result<(), DecodeError> {
         let mut reader = Reader::versioned(value, VERSION, "committed offset")?;
         let group = reader.string()?;
-        let key = (TopicId(reader.array()?), PartitionId(reader.u32()?));
-        let committed = Committed {
-            offset: Offset(reader.u64()?),
-            metadata: reader.string()?,
-            time: Timestamp(reader.i64()?),
-        };
+        let (topic, partition, committed) = read_position(&mut reader)?;
         reader.finish()?;
-        self.put(&group, key, committed);
+        self.put(&group, (topic, partition), committed);
         Ok(())
     }
 }
@@ -221,8 +216,8 @@ fn row_value(
     committed: &Committed,
 ) -> Vec<u8> {
     let mut value = Writer::versioned(VERSION);
-    value.bytes(group.as_bytes()).raw(&topic.0).u32(partition.0);
-    value.u64(committed.offset.0).bytes(committed.metadata.as_bytes()).i64(committed.time.0);
+    value.bytes(group.as_bytes());
+    write_position(&mut value, topic, partition, committed);
     value.finish()
 }
 
@@ -240,13 +235,83 @@ impl SharedOffsets {
     }
 }
 
-/// The state machine of a coordinator group. Each command is answered with
-/// `Result<(), OffsetError>`.
+/// The state machine of a coordinator group. Each command is answered with an [`OffsetAnswer`], and
+/// each question, the name of a consumer group, with the positions of that group.
 pub struct OffsetMachine(pub SharedOffsets);
 
+/// What a command is answered with.
+pub type OffsetAnswer = Result<(), OffsetError>;
+
+/// A position of a consumer group.
+pub type Position = (TopicId, PartitionId, Committed);
+
+fn encode_answer(answer: &OffsetAnswer) -> Vec<u8> {
+    let mut out = Writer::versioned(VERSION);
+    match answer {
+        Ok(()) => out.u8(0),
+        Err(OffsetError::TooMany { limit }) => out.u8(1).u64(*limit as u64),
+        Err(OffsetError::Malformed(_)) => out.u8(2),
+    };
+    out.finish()
+}
+
+/// Reads what a coordinator group answered to a command. Bytes that are no answer are an error: the
+/// command may have been carried out.
+pub fn decode_answer(bytes: &[u8]) -> Result<OffsetAnswer, DecodeError> {
+    let mut reader = Reader::versioned(bytes, VERSION, "offset answer")?;
+    let answer = match reader.u8()? {
+        0 => Ok(()),
+        1 => {
+            let limit = usize::try_from(reader.u64()?).map_err(|_| reader.error())?;
+            Err(OffsetError::TooMany { limit })
+        }
+        2 => Err(OffsetError::Malformed(DecodeError("offset command"))),
+        _ => return Err(reader.error()),
+    };
+    reader.finish()?;
+    Ok(answer)
+}
+
+/// Reads the positions that a coordinator group answered to a question.
+pub fn decode_positions(bytes: &[u8]) -> Result<Vec<Position>, DecodeError> {
+    let mut reader = Reader::versioned(bytes, VERSION, "committed offsets")?;
+    let positions = (0..reader.u32()?).map(|_| read_position(&mut reader)).collect();
+    reader.finish()?;
+    positions
+}
+
+fn encode_positions<'a>(
+    positions: impl Iterator<Item = (TopicId, PartitionId, &'a Committed)>,
+) -> Vec<u8> {
+    let (mut out, mut count) = (Writer::default(), 0);
+    for (topic, partition, committed) in positions {
+        write_position(&mut out, topic, partition, committed);
+        count += 1;
+    }
+    let mut answer = Writer::versioned(VERSION).u32(count).finish();
+    answer.extend(out.finish());
+    answer
+}
+
+fn write_position(out: &mut Writer, topic: TopicId, partition: PartitionId, committed: &Committed) {
+    out.raw(&topic.0).u32(partition.0).u64(committed.offset.0);
+    out.bytes(committed.metadata.as_bytes()).i64(committed.time.0);
+}
+
+fn read_position(reader: &mut Reader<'_>) -> Result<Position, DecodeError> {
+    let (topic, partition) = (TopicId(reader.array()?), PartitionId(reader.u32()?));
+    let committed = Committed {
+        offset: Offset(reader.u64()?),
+        metadata: reader.string()?,
+        time: Timestamp(reader.i64()?),
+    };
+    Ok((topic, partition, committed))
+}
+
 impl StateMachine for OffsetMachine {
-    fn restore(&mut self, rows: Vec<(Vec<u8>, Vec<u8>)>) -> Result<(), DecodeError> {
+    fn restore(&mut self, _index: u64, rows: Vec<(Vec<u8>, Vec<u8>)>) -> Result<(), DecodeError> {
         let mut state = self.0.lock();
+        *state = OffsetState::default();
         rows.iter().try_for_each(|(_, value)| state.restore(value))
     }
 
@@ -256,7 +321,13 @@ impl StateMachine for OffsetMachine {
             Ok(rows) => (Ok(()), rows),
             Err(error) => (Err(error), Vec::new()),
         };
-        Applied { response: Box::new(answer), rows }
+        Applied { response: encode_answer(&answer), rows }
+    }
+
+    fn query(&self, question: &[u8]) -> Vec<u8> {
+        let state = self.0.lock();
+        // A group that is no name has no positions.
+        encode_positions(state.of_group(std::str::from_utf8(question).unwrap_or_default()))
     }
 }
 
@@ -293,8 +364,25 @@ mod tests {
         assert_eq!(shared.lock().get("a", TOPIC, PartitionId(3)).unwrap().offset, Offset(4));
 
         let restored = SharedOffsets::default();
-        OffsetMachine(restored.clone()).restore(stored.into_iter().collect()).unwrap();
+        OffsetMachine(restored.clone()).restore(3, stored.into_iter().collect()).unwrap();
         assert_eq!(*restored.lock(), *shared.lock());
+    }
+
+    #[test]
+    fn a_group_is_asked_for_its_positions_and_an_answer_goes_both_ways() {
+        let mut machine = OffsetMachine(SharedOffsets::default());
+        let answer = machine.apply(1, &commit("a", 5).encode()).response;
+        assert_eq!(decode_answer(&answer), Ok(Ok(())));
+        let refused = machine.apply(2, b"no command").response;
+        assert!(matches!(decode_answer(&refused), Ok(Err(OffsetError::Malformed(_)))));
+        let full = encode_answer(&Err(OffsetError::TooMany { limit: 7 }));
+        assert_eq!(decode_answer(&full), Ok(Err(OffsetError::TooMany { limit: 7 })));
+
+        let positions = decode_positions(&machine.query(b"a")).unwrap();
+        let committed =
+            Committed { offset: Offset(5), metadata: "note".to_owned(), time: Timestamp(1) };
+        assert_eq!(positions, [(TOPIC, PartitionId(3), committed)]);
+        assert_eq!(decode_positions(&machine.query(b"b")), Ok(Vec::new()));
     }
 
     #[test]

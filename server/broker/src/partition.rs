@@ -1,20 +1,34 @@
 //! A partition as its users see it: append, read, follow, trim.
 //!
-//! It owns nothing: the log belongs to its replica group's shard, and this is the way there.
+//! It owns nothing: the log belongs to its replica group's shard, here or on another broker, and
+//! this is the way there.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use ropewalk_consensus::{Durability, Proposal, ProposalKind, ProposeError, Receipt};
-use ropewalk_core::{BatchDraft, GroupId, Offset, PartitionId, StoredBatch, Timestamp, TopicId};
+use ropewalk_consensus::planted::Plant;
+use ropewalk_consensus::{Durability, ProposalKind, ProposeError, Receipt};
+use ropewalk_core::{
+    BatchDraft, GroupId, NodeId, Offset, PartitionId, StoredBatch, Timestamp, TopicId,
+};
 use ropewalk_storage::StorageError;
 use ropewalk_storage::log_view::{LogBounds, LogReader};
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::delivery;
-use crate::driver::{Driver, GroupWatch, Reply, Stopped};
+use crate::driver::Stopped;
+use crate::errors::LogError;
+use crate::follow::FollowSignal;
+use crate::group_handle::{GroupHandle, GroupLeader};
+use crate::group_watch::GroupWatch;
+use crate::peers::Reply;
 use crate::pools::Pools;
+use crate::remote_log::{self, RemoteLog};
 
-/// A partition that this broker leads.
+/// How long another broker may take to say where a log starts and ends that is only to be shown.
+const SHOWN_WITHIN: Duration = Duration::from_millis(500);
+
+/// A partition, wherever it is led and wherever its replicas are.
 pub struct Partition {
     /// The topic's name.
     pub topic: Arc<str>,
@@ -24,9 +38,19 @@ pub struct Partition {
     pub id: PartitionId,
     /// Its replica group.
     pub group: GroupId,
-    watch: Arc<GroupWatch>,
-    driver: Driver,
+    handle: GroupHandle,
+    pub(crate) log: PartitionLog,
+    /// What its leader said last, where that is more than what the log here says.
+    told: Mutex<LogBounds>,
     pools: Pools,
+}
+
+/// Where the log of a partition is read.
+pub(crate) enum PartitionLog {
+    /// On this broker, which has a replica; and on others, where that is damaged.
+    Here(Arc<GroupWatch>, RemoteLog),
+    /// On other brokers.
+    Elsewhere(RemoteLog),
 }
 
 /// A batch that was appended.
@@ -61,42 +85,138 @@ impl Partition {
         topic: Arc<str>,
         topic_id: TopicId,
         id: PartitionId,
-        group: GroupId,
-        watch: Arc<GroupWatch>,
-        driver: Driver,
+        handle: GroupHandle,
         pools: Pools,
     ) -> Self {
-        Self { topic, topic_id, id, group, watch, driver, pools }
+        let log = match handle.watch() {
+            Some(watch) => PartitionLog::Here(Arc::clone(watch), RemoteLog::new(handle.clone())),
+            None => PartitionLog::Elsewhere(RemoteLog::new(handle.clone())),
+        };
+        let told = Mutex::default();
+        Self { topic, topic_id, id, group: handle.group, handle, log, told, pools }
     }
 
-    /// Where the log starts and ends for readers.
+    /// Takes over what another view of the same partition has said of its bounds: a reader that
+    /// goes from one to the other must not see them go back.
+    #[must_use]
+    pub(crate) fn following(self, before: Option<&Arc<Self>>) -> Self {
+        if let Some(before) = before {
+            self.note(before.bounds());
+        }
+        self
+    }
+
+    fn note(&self, bounds: LogBounds) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        *told = told.max(bounds);
+    }
+
+    /// Where the log starts and ends for readers, as far as this broker knows: never beyond what
+    /// is, and perhaps behind it where another broker leads.
     #[must_use]
     pub fn bounds(&self) -> LogBounds {
-        self.watch.reader().bounds()
+        let told = *self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.max(match &self.log {
+            PartitionLog::Here(watch, _) => watch.reader().bounds(),
+            PartitionLog::Elsewhere(log) => log.bounds(),
+        })
+    }
+
+    /// Where the log starts and ends, including everything that was answered before this is called.
+    ///
+    /// # Errors
+    /// `NoLeader` when the leader cannot be found in time.
+    pub async fn latest_bounds(&self) -> Result<LogBounds, ProposeError> {
+        let is_alone = |watch: &Arc<GroupWatch>| watch.epoch().is_some() && watch.is_alone();
+        let asks_nobody = Plant::FollowerBounds.is_planted() && self.handle.watch().is_some();
+        if asks_nobody || self.handle.watch().is_some_and(is_alone) {
+            return Ok(self.bounds());
+        }
+        match self.handle.propose(|| ProposalKind::Bounds, None).await? {
+            Receipt::Bounds { start, high_watermark } => {
+                let bounds = LogBounds { start, high_watermark };
+                self.note(bounds);
+                Ok(bounds)
+            }
+            _ => unreachable!("bounds are answered as bounds"),
+        }
+    }
+
+    /// Where the log starts and ends, to be shown: as this broker knows it, or, where it has no
+    /// replica, as another one does that answers in time.
+    pub async fn shown_bounds(&self) -> LogBounds {
+        match &self.log {
+            PartitionLog::Here(watch, _) => watch.reader().bounds(),
+            PartitionLog::Elsewhere(log) => {
+                let asked = tokio::time::timeout(SHOWN_WITHIN, log.ask()).await;
+                asked.ok().and_then(Result::ok).unwrap_or_else(|| log.bounds())
+            }
+        }
     }
 
     /// The epoch in which this broker leads it.
     #[must_use]
     pub fn epoch(&self) -> Option<u64> {
-        self.watch.epoch()
+        self.handle.watch()?.epoch()
     }
 
-    /// The bytes of its log.
+    /// Who leads it, as far as this broker knows.
+    #[must_use]
+    pub fn leader(&self) -> Option<GroupLeader> {
+        self.handle.leader()
+    }
+
+    /// The brokers that are to have it, the preferred leader first.
+    #[must_use]
+    pub fn nodes(&self) -> &[NodeId] {
+        self.handle.nodes()
+    }
+
+    /// The way to its replica group.
+    #[must_use]
+    pub fn handle(&self) -> &GroupHandle {
+        &self.handle
+    }
+
+    /// The bytes of its log on this broker.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
-        self.reader().size_bytes()
+        self.reader().map_or(0, LogReader::size_bytes)
     }
 
-    pub(crate) fn reader(&self) -> &LogReader {
-        self.watch.reader()
+    /// The log of this broker's replica, if it has one.
+    pub(crate) fn reader(&self) -> Option<&LogReader> {
+        match &self.log {
+            PartitionLog::Here(watch, _) => Some(watch.reader()),
+            PartitionLog::Elsewhere(_) => None,
+        }
     }
 
-    pub(crate) fn watch(&self) -> &Arc<GroupWatch> {
-        &self.watch
+    /// Raises `slot` of the signal whenever there is more to read.
+    pub(crate) fn follow(&self, signal: &Arc<FollowSignal>, slot: usize) {
+        match &self.log {
+            PartitionLog::Here(watch, _) => watch.follow(signal, slot),
+            PartitionLog::Elsewhere(log) => log.follow(signal, slot),
+        }
+    }
+
+    pub(crate) fn unfollow_slot(&self, signal: &Arc<FollowSignal>, slot: usize) {
+        match &self.log {
+            PartitionLog::Here(watch, _) => watch.unfollow_slot(signal, slot),
+            PartitionLog::Elsewhere(log) => log.unfollow_slot(signal, slot),
+        }
+    }
+
+    pub(crate) fn unfollow(&self, signal: &Arc<FollowSignal>) {
+        match &self.log {
+            PartitionLog::Here(watch, _) => watch.unfollow(signal),
+            PartitionLog::Elsewhere(log) => log.unfollow(signal),
+        }
     }
 
     /// Hands a batch to the log. Batches that are handed over one after the other are appended in
-    /// that order; `done` is told how it ended, on a thread that must not be kept waiting.
+    /// that order; `done` is told how it ended, on a thread that must not be kept waiting. Waits
+    /// while nobody leads the partition, up to two seconds.
     pub async fn append(
         &self,
         draft: BatchDraft,
@@ -114,22 +234,18 @@ impl Partition {
                     leader_epoch,
                     achieved,
                 } => Appended { base_offset, record_count, append_time, leader_epoch, achieved },
-                Receipt::Trimmed(_) | Receipt::Applied(_) => {
-                    unreachable!("a batch is answered as a batch")
-                }
+                _ => unreachable!("a batch is answered as a batch"),
             }));
         });
         let kind = ProposalKind::Batch { draft, expected, durability };
-        self.driver.propose(self.group, Proposal { kind, reply, held: Box::new(reserved.0) }).await
+        self.handle.submit(kind, Box::new(reserved.0), reply).await
     }
 
     /// Moves the log start up to an offset, or to the high watermark. Returns the log start.
     pub async fn trim(&self, before: Option<Offset>) -> Result<Offset, ProposeError> {
-        match propose(&self.driver, self.group, ProposalKind::Trim { before }, None).await? {
+        match self.handle.propose(|| ProposalKind::Trim { before }, None).await? {
             Receipt::Trimmed(start) => Ok(start),
-            Receipt::Appended { .. } | Receipt::Applied(_) => {
-                unreachable!("a trim is answered as a trim")
-            }
+            _ => unreachable!("a trim is answered as a trim"),
         }
     }
 
@@ -137,27 +253,28 @@ impl Partition {
     pub async fn find_time(
         &self,
         time: Timestamp,
-    ) -> Result<Option<(Offset, Timestamp)>, StorageError> {
-        let reader = self.reader().clone();
-        let find = move |batch: &StoredBatch, from| delivery::find_time(batch, from, time);
-        self.pools.search(move || reader.find_time(time, find)).await
+    ) -> Result<Option<(Offset, Timestamp)>, LogError> {
+        match &self.log {
+            PartitionLog::Here(watch, _) => {
+                let found = find_time(&self.pools, watch.reader(), time).await?;
+                if found.is_some() || watch.epoch().is_some() || watch.is_alone() {
+                    return Ok(found);
+                }
+                // What this replica does not have yet may be it.
+                Ok(remote_log::find_time(&self.handle, time).await?)
+            }
+            PartitionLog::Elsewhere(_) => Ok(remote_log::find_time(&self.handle, time).await?),
+        }
     }
 }
 
-/// Proposes to a group and waits for the end.
-pub(crate) async fn propose(
-    driver: &Driver,
-    group: GroupId,
-    kind: ProposalKind,
-    held: Option<Reserved>,
-) -> Result<Receipt, ProposeError> {
-    let (done, ended) = oneshot::channel();
-    let reply: Reply = Box::new(move |result| {
-        // Nobody waits any more: the caller was cancelled, and the entry stands all the same.
-        let _ = done.send(result);
-    });
-    let proposal = Proposal { kind, reply, held: Box::new(held.map(|reserved| reserved.0)) };
-    let stopped = |_| ProposeError::NoLeader;
-    driver.propose(group, proposal).await.map_err(|Stopped| ProposeError::NoLeader)?;
-    ended.await.map_err(stopped)?
+/// The first record of a log whose time is at or after `time`.
+pub(crate) async fn find_time(
+    pools: &Pools,
+    reader: &LogReader,
+    time: Timestamp,
+) -> Result<Option<(Offset, Timestamp)>, StorageError> {
+    let reader = reader.clone();
+    let find = move |batch: &StoredBatch, from| delivery::find_time(batch, from, time);
+    pools.search(move || reader.find_time(time, find)).await
 }

@@ -16,8 +16,13 @@ use ropewalk_storage::StorageError;
 use ropewalk_storage::log_view::{Cursor, LogReader, ReadOutcome};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::errors::LogError;
+use crate::group_watch::GroupWatch;
 use crate::holding::Holding;
 use crate::metrics::DeliverySource;
+use crate::partition::PartitionLog;
+use crate::peers::Fetched;
+use crate::remote_log::RemoteLog;
 
 /// What one read of the disk takes at most.
 const READ_BYTES: usize = 1024 * 1024;
@@ -158,22 +163,56 @@ impl Pools {
     /// was given, or what it waits for.
     pub(crate) async fn read(
         &self,
-        reader: LogReader,
+        log: &PartitionLog,
         cursor: Cursor,
         ahead: Option<Room>,
-    ) -> Result<Read, StorageError> {
+    ) -> Result<Read, LogError> {
         let is_ahead = ahead.is_some();
         let room = match ahead {
             Some(room) => room,
             None => self.room().await,
         };
-        let pools = self.clone();
-        let mut read = self.search(move || pools.read_now(&reader, cursor, room)).await?;
+        let mut read = match log {
+            PartitionLog::Here(watch, others) => {
+                let (pools, reader) = (self.clone(), watch.reader().clone());
+                let bytes = room.bytes;
+                match self.search(move || pools.read_now(&reader, cursor, room)).await {
+                    Err(error @ StorageError::Corrupt { .. }) => {
+                        self.read_beside(watch, others, cursor, bytes, error).await?
+                    }
+                    read => read?,
+                }
+            }
+            PartitionLog::Elsewhere(log) => {
+                let Room { bytes, permit } = room;
+                let fetched = log.fetch(cursor.offset, bytes.max(1)).await?;
+                self.settle(outcome_of(fetched), DeliverySource::Peer, permit)
+            }
+        };
         let is_kept = read.room.is_some() || !matches!(read.outcome, ReadOutcome::Batches { .. });
         if is_ahead && !is_kept {
             read.outcome = ReadOutcome::Cold;
         }
         Ok(read)
+    }
+
+    /// Reads from another broker what cannot be read here, and has this broker's replica replaced.
+    /// Where nobody else has it, the damage is told.
+    async fn read_beside(
+        &self,
+        watch: &GroupWatch,
+        others: &RemoteLog,
+        cursor: Cursor,
+        bytes: usize,
+        error: StorageError,
+    ) -> Result<Read, LogError> {
+        if watch.is_alone() {
+            return Err(error.into());
+        }
+        tracing::error!(%error, "a part of a log is damaged: it is read from another broker");
+        watch.set_damaged();
+        let fetched = others.fetch(cursor.offset, bytes.max(1)).await.map_err(|_| error)?;
+        Ok(self.settle(outcome_of(fetched), DeliverySource::Peer, None))
     }
 
     fn read_now(
@@ -201,7 +240,7 @@ impl Pools {
             return Read { outcome, source, room: None };
         };
         let kept = match source {
-            DeliverySource::Tail => bytes_of(batches),
+            DeliverySource::Tail | DeliverySource::Peer => bytes_of(batches),
             DeliverySource::Storage => kept_by(batches),
         };
         let room = self.resize(permit, kept);
@@ -230,6 +269,16 @@ impl Pools {
 /// The place behind a batch.
 pub(crate) fn behind(batch: &StoredBatch) -> Cursor {
     Cursor { offset: batch.header.end_offset(), index: Some(batch.header.index + 1) }
+}
+
+fn outcome_of(fetched: Fetched) -> ReadOutcome {
+    if let Some(start) = fetched.trimmed {
+        return ReadOutcome::Trimmed(start);
+    }
+    match fetched.batches.last().map(behind) {
+        Some(next) => ReadOutcome::Batches { batches: fetched.batches, next },
+        None => ReadOutcome::End,
+    }
 }
 
 fn bytes_of(batches: &[StoredBatch]) -> usize {

@@ -9,6 +9,7 @@ use std::time::Duration;
 use ropewalk_cluster::TopicSettings;
 use ropewalk_core::{Clock, Offset, Timestamp};
 use ropewalk_storage::engine::SegmentMark;
+use ropewalk_storage::log_view::LogReader;
 
 use crate::metrics::{Metrics, TrimCause};
 use crate::partition::Partition;
@@ -26,7 +27,9 @@ pub(crate) async fn run(
         ticks.tick().await;
         let topics = Arc::clone(&table.borrow().topics);
         for served in topics.values() {
-            for partition in served.partitions.iter() {
+            // That they go is said by who leads.
+            let led = served.partitions.iter().filter(|partition| partition.epoch().is_some());
+            for partition in led {
                 trim_one(partition, &served.topic.settings, clock.now(), &metrics).await;
             }
         }
@@ -40,7 +43,7 @@ async fn trim_one(
     metrics: &Metrics,
 ) {
     let bounds = partition.bounds();
-    let segments = partition.reader().segments();
+    let Some(segments) = partition.reader().map(LogReader::segments) else { return };
     let Some((target, cause)) = target(&segments, bounds.high_watermark, settings, now) else {
         return;
     };

@@ -1,7 +1,7 @@
 //! What tests of readers share: a broker on a store in memory that is read as a disk is.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -21,7 +21,9 @@ use crate::delivery::{Accepted, DeliveryOptions};
 use crate::ingest::{Payload, prepare};
 use crate::metrics::Metrics;
 use crate::partition::Partition;
-use crate::{Broker, BrokerConfig, BrokerTasks};
+use crate::peers::{ClusterIdentity, Introduction};
+use crate::registration::founding_replica;
+use crate::{Alone, Broker, BrokerConfig, BrokerTasks, Inbound, PeerLinks};
 
 /// The bytes of a chunk.
 pub(crate) const CHUNK: usize = 256 * 1024;
@@ -41,6 +43,8 @@ pub(crate) struct SlowEngine {
     pub(crate) chunks: Arc<AtomicUsize>,
     /// The group whose entries are gone.
     pub(crate) gone: Mutex<Option<GroupId>>,
+    /// Whether the disk has no room for records.
+    pub(crate) is_full: AtomicBool,
 }
 
 struct Chunk(Vec<u8>, Arc<AtomicUsize>);
@@ -104,6 +108,10 @@ impl Engine for SlowEngine {
         self.memory.reclaim()
     }
 
+    fn has_room(&self) -> bool {
+        !self.is_full.load(Ordering::Acquire)
+    }
+
     fn size_bytes(&self) -> u64 {
         self.memory.size_bytes()
     }
@@ -118,25 +126,62 @@ pub(crate) const READS_BUDGET: usize = 24 << 20;
 
 /// Starts a broker that keeps this many bytes of recent entries in memory.
 pub(crate) async fn start(engine: Arc<dyn Engine>, tail_budget: u64) -> (Arc<Broker>, BrokerTasks) {
-    let config = BrokerConfig {
+    let founders = vec![(NodeId(1), [1; 16])];
+    let own = introduction(NodeId(1), &founders);
+    let links = PeerLinks { peers: Arc::new(Alone), inbound: Inbound::new(own) };
+    let config = BrokerConfig { tail_budget, ..config(engine, NodeId(1), founders, links) };
+    Broker::start(config).await.unwrap()
+}
+
+/// How a founder of the cluster of all tests introduces itself.
+pub(crate) fn introduction(node: NodeId, founders: &[(NodeId, [u8; 16])]) -> Introduction {
+    let (_, directory) = founders.iter().find(|(founder, _)| *founder == node).unwrap();
+    Introduction {
+        node,
+        directory: *directory,
+        cluster: Some(ClusterIdentity { cluster_id: [7; 16], founders: founders.to_vec() }),
+        leader: None,
+        addresses: Vec::new(),
+    }
+}
+
+/// What a founder of that cluster is started with.
+pub(crate) fn config(
+    engine: Arc<dyn Engine>,
+    node: NodeId,
+    founders: Vec<(NodeId, [u8; 16])>,
+    links: PeerLinks,
+) -> BrokerConfig {
+    BrokerConfig {
         engine,
         clock: Arc::new(SystemClock::default()),
         metrics: Arc::new(Metrics::noop()),
         on_fatal: Arc::new(|error| panic!("{error}")),
-        node: NodeId(1),
-        cluster_id: "cluster".to_owned(),
-        address: "localhost:9092".to_owned(),
+        node,
+        cluster_id: [7; 16],
+        directory: links.inbound.introduction().directory,
+        metadata_replica: founding_replica(node),
+        addresses: founders.iter().map(|(node, _)| (*node, peer_address(*node))).collect(),
+        founders,
+        links,
+        peer_address: peer_address(node),
+        rack: None,
+        address: format!("localhost:{}", 9000 + node.0),
         version: "0".to_owned(),
         shards: 1,
         append_budget: 8 << 20,
-        tail_budget,
+        tail_budget: 0,
         reads_budget: READS_BUDGET,
         free_space_floor: 0,
         auto_create: true,
         default_partitions: 1,
         retention_interval: Duration::from_secs(60),
-    };
-    Broker::start(config).await.unwrap()
+    }
+}
+
+/// Where a broker of a test is for the others.
+pub(crate) fn peer_address(node: NodeId) -> String {
+    format!("broker-{node}:9093")
 }
 
 /// The only partition of a topic, which comes into being with this.

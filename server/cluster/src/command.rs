@@ -3,18 +3,49 @@
 //! Everything that a command needs and that a replica could see differently (ids, times) is in it.
 
 use ropewalk_core::codec::{DecodeError, Reader, Writer};
-use ropewalk_core::{NodeId, Timestamp, TopicId};
+use ropewalk_core::{GroupId, NodeId, PartitionId, ReplicaId, Timestamp, TopicId};
 
-use crate::metadata::BrokerInfo;
+use crate::metadata::{ClusterId, DirectoryId};
 use crate::settings::{TopicSettings, TopicUpdate};
+use crate::stored::{read_bool, read_list, write_list, write_text};
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+
+/// What a broker says of itself when it starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BrokerRegistration {
+    /// Its id, from 1 to 2^32 - 1.
+    pub id: NodeId,
+    /// The id of its data directory.
+    pub directory: DirectoryId,
+    /// Where clients reach it, as HOST:PORT.
+    pub address: String,
+    /// Where other brokers reach it, as HOST:PORT.
+    pub peer_address: String,
+    /// The rack or zone it stands in.
+    pub rack: Option<String>,
+    /// The version of its binary.
+    pub version: String,
+    /// When it started.
+    pub started: Timestamp,
+}
+
+/// Where a partition is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PartitionMove {
+    /// The topic.
+    pub topic: TopicId,
+    /// The partition.
+    pub partition: PartitionId,
+    /// The brokers that are to have it, the preferred leader first.
+    pub brokers: Vec<NodeId>,
+}
 
 /// A change to the metadata.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MetadataCommand {
-    /// A broker has started: it is new, or its address or version are.
-    RegisterBroker(BrokerInfo),
+    /// A broker has started: it is new, or its addresses or version are, or it lost its disk.
+    RegisterBroker(BrokerRegistration),
     /// A topic is created, unless its name is taken.
     CreateTopic {
         /// Its id, chosen by the proposer at random.
@@ -23,6 +54,9 @@ pub enum MetadataCommand {
         name: String,
         /// The number of its partitions.
         partition_count: u32,
+        /// The number of replicas of each: 1, 3 or 5. `None`: 3 with at least three brokers that
+        /// are not draining, else 1.
+        replication_factor: Option<u32>,
         /// Its settings.
         settings: TopicSettings,
         /// The time of the proposer.
@@ -40,6 +74,39 @@ pub enum MetadataCommand {
         /// Its id.
         id: TopicId,
     },
+    /// The cluster is formed: the first command. When it is formed already nothing happens.
+    Form {
+        /// The id of the cluster, chosen by the proposer at random.
+        cluster_id: ClusterId,
+        /// The brokers that form it, each with the id of its data directory.
+        founders: Vec<(NodeId, DirectoryId)>,
+    },
+    /// A broker is to be spared, or no longer: it leads nothing and gets no new replica while
+    /// others can.
+    SetBrokerState {
+        /// Its id.
+        id: NodeId,
+        /// Whether it is draining.
+        is_draining: bool,
+    },
+    /// A broker is taken out, and its replicas are placed on others.
+    RemoveBroker {
+        /// Its id.
+        id: NodeId,
+    },
+    /// A replica has lost entries that it had confirmed, or cannot read what it has: its broker
+    /// gets another one in its place. When it is placed nowhere any more nothing happens.
+    ReplaceReplica {
+        /// The group.
+        group: GroupId,
+        /// The replica.
+        replica: ReplicaId,
+    },
+    /// Partitions are placed by hand. One that is refused refuses them all.
+    ReassignPartitions {
+        /// Where each is to be.
+        moves: Vec<PartitionMove>,
+    },
 }
 
 /// The kinds of commands. The numbers are stored: they are never used again.
@@ -49,6 +116,11 @@ enum Kind {
     CreateTopic = 2,
     UpdateTopic = 3,
     DeleteTopic = 4,
+    Form = 5,
+    SetBrokerState = 6,
+    RemoveBroker = 7,
+    ReassignPartitions = 8,
+    ReplaceReplica = 9,
 }
 
 impl MetadataCommand {
@@ -57,13 +129,23 @@ impl MetadataCommand {
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Writer::versioned(VERSION);
         match self {
-            Self::RegisterBroker(broker) => {
+            Self::RegisterBroker(registration) => {
                 out.u8(Kind::RegisterBroker as u8);
-                write_broker(&mut out, broker);
+                write_registration(&mut out, registration);
             }
-            Self::CreateTopic { id, name, partition_count, settings, created } => {
+            Self::CreateTopic {
+                id,
+                name,
+                partition_count,
+                replication_factor,
+                settings,
+                created,
+            } => {
                 out.u8(Kind::CreateTopic as u8).raw(&id.0).bytes(name.as_bytes());
-                out.u32(*partition_count).i64(created.0);
+                out.u32(*partition_count).option(*replication_factor, |out, factor| {
+                    out.u32(factor);
+                });
+                out.i64(created.0);
                 settings.write(&mut out);
             }
             Self::UpdateTopic { id, update } => {
@@ -73,6 +155,25 @@ impl MetadataCommand {
             Self::DeleteTopic { id } => {
                 out.u8(Kind::DeleteTopic as u8).raw(&id.0);
             }
+            Self::Form { cluster_id, founders } => {
+                out.u8(Kind::Form as u8).raw(cluster_id);
+                write_list(&mut out, founders, |out, (id, directory)| {
+                    out.u64(id.0).raw(directory);
+                });
+            }
+            Self::SetBrokerState { id, is_draining } => {
+                out.u8(Kind::SetBrokerState as u8).u64(id.0).u8(u8::from(*is_draining));
+            }
+            Self::RemoveBroker { id } => {
+                out.u8(Kind::RemoveBroker as u8).u64(id.0);
+            }
+            Self::ReplaceReplica { group, replica } => {
+                out.u8(Kind::ReplaceReplica as u8).u64(group.0).u64(replica.0);
+            }
+            Self::ReassignPartitions { moves } => {
+                out.u8(Kind::ReassignPartitions as u8);
+                write_list(&mut out, moves, write_move);
+            }
         }
         out.finish()
     }
@@ -81,19 +182,36 @@ impl MetadataCommand {
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut reader = Reader::versioned(bytes, VERSION, "metadata command")?;
         let command = match reader.u8()? {
-            1 => Self::RegisterBroker(read_broker(&mut reader)?),
-            2 => {
-                let id = TopicId(reader.array()?);
-                let name = reader.string()?;
-                let (partition_count, created) = (reader.u32()?, Timestamp(reader.i64()?));
-                let settings = TopicSettings::read(&mut reader)?;
-                Self::CreateTopic { id, name, partition_count, settings, created }
-            }
+            1 => Self::RegisterBroker(read_registration(&mut reader)?),
+            2 => Self::CreateTopic {
+                id: TopicId(reader.array()?),
+                name: reader.string()?,
+                partition_count: reader.u32()?,
+                replication_factor: reader.option(Reader::u32)?,
+                created: Timestamp(reader.i64()?),
+                settings: TopicSettings::read(&mut reader)?,
+            },
             3 => {
                 let id = TopicId(reader.array()?);
                 Self::UpdateTopic { id, update: TopicUpdate::read(&mut reader)? }
             }
             4 => Self::DeleteTopic { id: TopicId(reader.array()?) },
+            5 => {
+                let cluster_id = reader.array()?;
+                let founder =
+                    |reader: &mut Reader<'_>| Ok((reader.u64().map(NodeId)?, reader.array()?));
+                Self::Form { cluster_id, founders: read_list(&mut reader, founder)? }
+            }
+            6 => {
+                let id = NodeId(reader.u64()?);
+                Self::SetBrokerState { id, is_draining: read_bool(&mut reader)? }
+            }
+            7 => Self::RemoveBroker { id: NodeId(reader.u64()?) },
+            9 => Self::ReplaceReplica {
+                group: GroupId(reader.u64()?),
+                replica: ReplicaId(reader.u64()?),
+            },
+            8 => Self::ReassignPartitions { moves: read_list(&mut reader, read_move)? },
             _ => return Err(reader.error()),
         };
         reader.finish()?;
@@ -101,16 +219,38 @@ impl MetadataCommand {
     }
 }
 
-pub(crate) fn write_broker(out: &mut Writer, broker: &BrokerInfo) {
-    out.u64(broker.id.0).bytes(broker.address.as_bytes());
-    out.bytes(broker.version.as_bytes()).i64(broker.started.0);
+fn write_registration(out: &mut Writer, registration: &BrokerRegistration) {
+    out.u64(registration.id.0).raw(&registration.directory);
+    write_text(out, &registration.address);
+    write_text(out, &registration.peer_address);
+    out.option(registration.rack.as_deref(), write_text);
+    write_text(out, &registration.version);
+    out.i64(registration.started.0);
 }
 
-pub(crate) fn read_broker(reader: &mut Reader<'_>) -> Result<BrokerInfo, DecodeError> {
-    Ok(BrokerInfo {
+fn read_registration(reader: &mut Reader<'_>) -> Result<BrokerRegistration, DecodeError> {
+    Ok(BrokerRegistration {
         id: NodeId(reader.u64()?),
+        directory: reader.array()?,
         address: reader.string()?,
+        peer_address: reader.string()?,
+        rack: reader.option(Reader::string)?,
         version: reader.string()?,
         started: Timestamp(reader.i64()?),
+    })
+}
+
+fn write_move(out: &mut Writer, moved: &PartitionMove) {
+    out.raw(&moved.topic.0).u32(moved.partition.0);
+    write_list(out, &moved.brokers, |out, id| {
+        out.u64(id.0);
+    });
+}
+
+fn read_move(reader: &mut Reader<'_>) -> Result<PartitionMove, DecodeError> {
+    Ok(PartitionMove {
+        topic: TopicId(reader.array()?),
+        partition: PartitionId(reader.u32()?),
+        brokers: read_list(reader, |reader| reader.u64().map(NodeId))?,
     })
 }

@@ -1,21 +1,33 @@
-//! The metadata group: brokers, topics and their settings.
+//! The metadata group: brokers, topics, and where the replicas of every group are to be.
 //!
 //! Commands change a pure state ([`state::MetadataState`]) on every replica in the same way;
 //! everybody else sees immutable snapshots of it through a watch. It is the only source of
-//! metadata. It knows no partition's log and no client.
+//! metadata. It knows no partition's log and no client, and it carries out nothing: it says which
+//! members a group is to have, and others bring them about.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod answer;
+pub mod balance;
 pub mod command;
+pub mod error;
+mod evacuation;
 pub mod machine;
 pub mod metadata;
+mod placement;
 pub mod settings;
 pub mod state;
+mod stored;
 #[cfg(test)]
 mod tests;
 
-pub use command::MetadataCommand;
+pub use answer::{MetadataAnswer, MetadataReply};
+pub use balance::leader_moves;
+pub use command::{BrokerRegistration, MetadataCommand, PartitionMove};
+pub use error::MetadataError;
 pub use machine::{MetadataMachine, MetadataWatch};
-pub use metadata::{BrokerInfo, Metadata, Topic};
+pub use metadata::{
+    BrokerInfo, ClusterId, Desired, DirectoryId, Metadata, Placement, Topic, TopicPartition,
+};
 pub use settings::{TopicSettings, TopicUpdate};
-pub use state::{MetadataAnswer, MetadataError};
+pub use state::founder_placement;

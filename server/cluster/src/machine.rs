@@ -6,6 +6,7 @@ use ropewalk_consensus::machine::{Applied, StateMachine};
 use ropewalk_core::codec::DecodeError;
 use tokio::sync::watch;
 
+use crate::answer;
 use crate::metadata::Metadata;
 use crate::state::MetadataState;
 
@@ -13,7 +14,8 @@ use crate::state::MetadataState;
 pub type MetadataWatch = watch::Receiver<Arc<Metadata>>;
 
 /// The state machine of the metadata group. Each command is answered with a
-/// [`crate::state::MetadataAnswer`], after the metadata that it led to was published.
+/// [`crate::MetadataAnswer`] in the form of [`crate::answer`], with its own index, after the
+/// metadata that it led to was published.
 pub struct MetadataMachine {
     state: MetadataState,
     publish: watch::Sender<Arc<Metadata>>,
@@ -33,8 +35,8 @@ impl MetadataMachine {
 }
 
 impl StateMachine for MetadataMachine {
-    fn restore(&mut self, rows: Vec<(Vec<u8>, Vec<u8>)>) -> Result<(), DecodeError> {
-        self.state.restore(rows)?;
+    fn restore(&mut self, index: u64, rows: Vec<(Vec<u8>, Vec<u8>)>) -> Result<(), DecodeError> {
+        self.state.restore(index, rows)?;
         self.publish();
         Ok(())
     }
@@ -42,6 +44,12 @@ impl StateMachine for MetadataMachine {
     fn apply(&mut self, index: u64, command: &[u8]) -> Applied {
         let (answer, rows) = self.state.apply(index, command);
         self.publish();
-        Applied { response: Box::new(answer), rows }
+        Applied { response: answer::encode_applied(index, &answer), rows }
+    }
+
+    /// There are no questions: every broker has the metadata and reads it from its watch. Whoever
+    /// must see what was answered before waits for that index there. The answer is empty.
+    fn query(&self, _question: &[u8]) -> Vec<u8> {
+        Vec::new()
     }
 }

@@ -44,7 +44,7 @@ impl Default for TopicSettings {
 #[error("`{setting}` must be {expected}, not {actual}")]
 pub struct OutOfRange {
     /// The setting, as the API names it.
-    pub setting: &'static str,
+    pub setting: String,
     /// What it may be.
     pub expected: String,
     /// What it is.
@@ -102,16 +102,16 @@ impl TopicSettings {
     }
 }
 
-fn check(
+pub(crate) fn check(
     holds: bool,
-    setting: &'static str,
+    setting: &str,
     expected: &str,
     actual: impl FnOnce() -> String,
 ) -> Result<(), OutOfRange> {
     if holds {
         return Ok(());
     }
-    Err(OutOfRange { setting, expected: expected.to_owned(), actual: actual() })
+    Err(OutOfRange { setting: setting.to_owned(), expected: expected.to_owned(), actual: actual() })
 }
 
 fn write_duration(out: &mut Writer, duration: Option<Duration>) {
@@ -138,11 +138,14 @@ fn read_timestamp_type(reader: &mut Reader<'_>) -> Result<TimestampType, DecodeE
     }
 }
 
-/// Changes to some settings, and perhaps more partitions. What is `None` stays as it is.
+/// Changes to some settings, and perhaps more partitions or another number of replicas. What is
+/// `None` stays as it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TopicUpdate {
     /// The number of partitions; it only grows.
     pub partition_count: Option<u32>,
+    /// The number of replicas of each partition: 1, 3 or 5.
+    pub replication_factor: Option<u32>,
     /// See [`TopicSettings::retention`].
     pub retention: Option<Option<Duration>>,
     /// See [`TopicSettings::retention_bytes`].
@@ -175,6 +178,9 @@ impl TopicUpdate {
         out.option(self.partition_count, |out, count| {
             out.u32(count);
         });
+        out.option(self.replication_factor, |out, factor| {
+            out.u32(factor);
+        });
         out.option(self.retention, write_duration);
         out.option(self.retention_bytes, |out, bytes| {
             out.option(bytes, |out, bytes| {
@@ -196,6 +202,7 @@ impl TopicUpdate {
     pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(Self {
             partition_count: reader.option(Reader::u32)?,
+            replication_factor: reader.option(Reader::u32)?,
             retention: reader.option(read_duration)?,
             retention_bytes: reader.option(|reader| reader.option(Reader::u64))?,
             segment_bytes: reader.option(Reader::u64)?,

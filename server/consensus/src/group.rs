@@ -1,33 +1,49 @@
 //! One replica group: raft's state, its log, its state machine, and who waits for what.
 //!
 //! The path of an entry: proposed -> in raft's unstable log -> taken by [`ReplicaGroup::collect`]
-//! into the group's log and a write -> durable ([`ReplicaGroup::on_durable`]) -> committed ->
-//! applied, and only then answered. Entries are applied in one place, [`ReplicaGroup::apply`].
+//! into the group's log and a write, and sent to the followers meanwhile -> durable
+//! ([`ReplicaGroup::on_durable`]) -> committed -> applied, and only then answered. Entries are
+//! applied in one place, `apply.rs`.
+
+mod apply;
+mod membership;
+mod messages;
+mod reads;
+mod role;
+mod sleep;
+mod snapshots;
 
 use std::any::Any;
-use std::collections::VecDeque;
-use std::sync::Arc;
+use std::collections::{BTreeMap, VecDeque};
 
-use raft::eraftpb::{EntryType, HardState};
-use raft::{Config, RawNode, StateRole};
+use raft::eraftpb::{HardState, Message as RaftMessage};
+use raft::{Config, RawNode};
 use ropewalk_core::entry::Entry;
-use ropewalk_core::{GroupId, Offset, Timestamp};
+use ropewalk_core::{GroupId, Offset, ReplicaId, Timestamp};
 use ropewalk_storage::engine::EntryMeta;
-use ropewalk_storage::group_log::{BOOTSTRAP_INDEX, GroupLog, SegmentPolicy};
+use ropewalk_storage::group_log::{GroupLog, SegmentPolicy};
 use ropewalk_storage::log_view::LogReader;
-use ropewalk_storage::{Engine, GroupState, GroupWrite, LogEntry, StorageError};
+use ropewalk_storage::own_rows::{applied_index, is_own};
+use ropewalk_storage::{GroupWrite, LogEntry, StorageError};
 
-use crate::machine::{StateMachine, applied_row, take_applied};
+use self::reads::{Question, Reads};
+use self::sleep::Sleep;
+use self::snapshots::{RowTrail, SentSnapshots};
+use crate::machine::StateMachine;
+use crate::planted::Plant;
 use crate::proposal::{Durability, Proposal, ProposalKind, ProposeError, Receipt};
 use crate::shard::Output;
 
-/// A command log keeps this many applied commands before it is compacted.
-const KEPT_COMMANDS: u64 = 1_024;
 const MAX_BYTES_PER_MESSAGE: u64 = 512 * 1024;
 const MAX_INFLIGHT_MESSAGES: usize = 16;
 const MAX_UNCOMMITTED_BYTES: u64 = 256 * 1024 * 1024;
+/// A follower that hears nothing stands for election after this many ticks, and up to twice as
+/// many.
 const ELECTION_TICKS: usize = 10;
-const HEARTBEAT_TICKS: usize = 2;
+const HEARTBEAT_TICKS: usize = 3;
+/// For so many ticks the first replica of a new group does not wait that long: the others may not
+/// be there yet at once.
+const EAGER_TICKS: u32 = 8;
 
 /// An entry that is in the log and not yet committed.
 struct Pending {
@@ -48,6 +64,16 @@ struct Waiter<T> {
     _held: Box<dyn Any + Send>,
 }
 
+/// A write that was handed out and is not yet durable.
+struct Unconfirmed {
+    /// The newest ready of raft that it covers.
+    ready: u64,
+    /// The last entry that it covers and that was not replaced since.
+    last_index: u64,
+    /// Raft's term in it.
+    term: u64,
+}
+
 /// One replica group on this broker. `T` stands for a proposer and is given back with the answer.
 pub struct ReplicaGroup<T> {
     node: RawNode<GroupLog>,
@@ -56,87 +82,116 @@ pub struct ReplicaGroup<T> {
     pending: VecDeque<Pending>,
     /// Proposers, by index.
     waiters: VecDeque<Waiter<T>>,
+    /// Reads that wait until this replica is known to lead still.
+    reads: Reads<T>,
     applied: u64,
     /// The term in which this replica leads and has committed its no-op: then it serves.
     serving: Option<u64>,
+    /// Who leads, and in which term, as it was told last.
+    told_leader: (Option<ReplicaId>, u64),
     /// The offset that the next proposed batch gets, while this replica serves.
     next_offset: Offset,
     /// The hard state as it was handed out to be written.
     written_hard_state: HardState,
     /// The newest ready of raft that waits for a write to become durable.
     unpersisted_ready: Option<u64>,
-    /// How many writes were handed out and are not yet durable.
-    unconfirmed: u32,
+    /// The newest ready that has to become durable, and the newest one that has.
+    newest_sync: u64,
+    durable_ready: u64,
+    /// Raft's term on the disk.
+    durable_term: u64,
+    /// The writes that were handed out, oldest first.
+    unconfirmed: VecDeque<Unconfirmed>,
+    /// Messages that wait until a ready is durable, in order.
+    held: VecDeque<(u64, RaftMessage)>,
+    sent_snapshots: SentSnapshots,
+    trail: RowTrail,
+    /// For this many ticks it stands for election at each, as nobody has led the group yet.
+    eager_ticks: u32,
+    sleep: Sleep,
+    /// Its disk has lost what it had said to be durable: it takes no further part.
+    is_damaged: bool,
+    /// While this replica leads: the members that it has heard of lately, and for how many ticks
+    /// more that counts.
+    heard: BTreeMap<u64, usize>,
+    /// Tells this group from another one of the same id that was here before.
+    incarnation: u64,
 }
 
 /// What waits for a write to become durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Handed {
     pub(crate) group: GroupId,
-    ready: u64,
-    last_index: u64,
+    incarnation: u64,
+}
+
+/// A group to take up.
+pub(crate) struct Start {
+    pub(crate) log: GroupLog,
+    /// Whether the engine does not have it yet.
+    pub(crate) is_new: bool,
+    /// Whether this replica is to be the first to stand for election in a group that is new.
+    pub(crate) goes_first: bool,
+    pub(crate) machine: Option<Box<dyn StateMachine>>,
+    pub(crate) incarnation: u64,
 }
 
 impl<T> ReplicaGroup<T> {
-    /// Takes up a group as storage has it. A group with one voter, this one, leads at once.
-    pub fn open(
-        engine: &Arc<dyn Engine>,
-        state: GroupState,
-        mut machine: Option<Box<dyn StateMachine>>,
+    /// Takes up a group. One with one voter, this one, leads at once.
+    pub(crate) fn open(
+        start: Start,
         logger: &slog::Logger,
+        out: &mut Vec<Output<T>>,
     ) -> Result<Self, StorageError> {
-        let group = state.group;
-        let start = state.start.index;
-        let hard_state = state.hard_state.clone();
-        let mut log = GroupLog::open(Arc::clone(engine), state)?;
-        let mut applied = hard_state.commit.max(start);
+        let Start { mut log, is_new, goes_first, mut machine, incarnation } = start;
+        let group = log.group();
+        let begins_after = log.start().index;
+        let hard_state = log.hard_state().clone();
+        let mut applied = hard_state.commit.max(begins_after);
         if let Some(machine) = &mut machine {
-            let mut rows = engine.rows(group, &[])?;
-            let malformed = |error: ropewalk_core::codec::DecodeError| {
-                StorageError::Refused(format!(
-                    "the state of replica group {group} is damaged: {error}"
-                ))
-            };
-            // The log is compacted by what was applied, no-ops included, and only commands move the
-            // row: what is gone above it was no command.
-            let row = take_applied(&mut rows).map_err(malformed)?.unwrap_or(BOOTSTRAP_INDEX);
-            applied = row.max(start);
-            machine.restore(rows).map_err(malformed)?;
+            applied = restore(machine.as_mut(), &mut log, is_new)?;
         }
-        if applied > start {
+        if applied > begins_after {
             log.set_high_watermark(log.meta(applied)?.end_offset());
         }
         let pending = log.entries_after(applied)?.into_iter().map(Pending::from).collect();
-        let config = Config {
-            id: log.replica().0,
-            applied,
-            election_tick: ELECTION_TICKS,
-            heartbeat_tick: HEARTBEAT_TICKS,
-            check_quorum: true,
-            pre_vote: true,
-            max_size_per_msg: MAX_BYTES_PER_MESSAGE,
-            max_inflight_msgs: MAX_INFLIGHT_MESSAGES,
-            max_uncommitted_size: MAX_UNCOMMITTED_BYTES,
-            batch_append: true,
-            ..Config::default()
-        };
+        let replica = log.replica();
+        let is_alone = log.conf_state().voters == [replica.0];
         let refused = |error: raft::Error| {
             StorageError::Refused(format!("replica group {group} cannot start: {error}"))
         };
-        let mut node = RawNode::new(&config, log, logger).map_err(refused)?;
-        node.campaign().map_err(refused)?;
-        Ok(Self {
+        let node = RawNode::new(&config(replica, applied), log, logger).map_err(refused)?;
+        let mut opened = Self {
             node,
             machine,
             pending,
             waiters: VecDeque::new(),
+            reads: Reads::new(),
             applied,
             serving: None,
+            told_leader: (None, 0),
             next_offset: Offset::ZERO,
+            durable_term: if is_new { 0 } else { hard_state.term },
             written_hard_state: hard_state,
             unpersisted_ready: None,
-            unconfirmed: 0,
-        })
+            newest_sync: 0,
+            durable_ready: 0,
+            unconfirmed: VecDeque::new(),
+            held: VecDeque::new(),
+            sent_snapshots: SentSnapshots::default(),
+            trail: RowTrail::default(),
+            eager_ticks: if goes_first && !is_alone { EAGER_TICKS } else { 0 },
+            sleep: Sleep::default(),
+            is_damaged: false,
+            heard: BTreeMap::new(),
+            incarnation,
+        };
+        if is_alone || goes_first {
+            opened.node.campaign().map_err(refused)?;
+        }
+        opened.set_timeout();
+        opened.tell_members(out);
+        Ok(opened)
     }
 
     /// The group.
@@ -166,20 +221,45 @@ impl<T> ReplicaGroup<T> {
         let Some(term) = self.serving.filter(|term| *term == self.node.raft.term) else {
             return out.push(Output::Reply { to: reply, result: Err(ProposeError::NoLeader) });
         };
+        // To tell of the members disturbs nobody.
+        if !matches!(kind, ProposalKind::Progress) {
+            self.wake();
+        }
+        let done = match kind {
+            ProposalKind::Query(question) => {
+                let question = Question::Machine(question);
+                return self.reads.push(question, reply, held, out);
+            }
+            ProposalKind::Bounds if Plant::StaleBounds.is_planted() => {
+                let bounds = self.log().reader().bounds();
+                let (start, high_watermark) = (bounds.start, bounds.high_watermark);
+                Ok(Receipt::Bounds { start, high_watermark })
+            }
+            ProposalKind::Bounds => return self.reads.push(Question::Bounds, reply, held, out),
+            ProposalKind::Progress => Ok(Receipt::Progress(self.progress())),
+            ProposalKind::TransferLeadership(to) => self.transfer(to).map(|()| Receipt::Done),
+            kind => return self.append(kind, term, now, (reply, held), out),
+        };
+        out.push(Output::Reply { to: reply, result: done });
+    }
+
+    /// Puts an entry into raft's log.
+    fn append(
+        &mut self,
+        kind: ProposalKind,
+        term: u64,
+        now: Timestamp,
+        (reply, held): (T, Box<dyn Any + Send>),
+        out: &mut Vec<Output<T>>,
+    ) {
         let index = self.node.raft.raft_log.last_index() + 1;
-        let (data, receipt, durability) = match self.prepare(kind, term, index, now) {
-            Ok(prepared) => prepared,
+        let (receipt, durability) = match self.put(kind, term, index, now) {
+            Ok(put) => put,
             Err(error) => return out.push(Output::Reply { to: reply, result: Err(error) }),
         };
-        let records = match &receipt {
-            Some(Receipt::Appended { record_count, .. }) => *record_count,
-            _ => 0,
-        };
-        let is_proposed = self.node.propose(Vec::new(), data).is_ok();
-        if !is_proposed || self.node.raft.raft_log.last_index() != index {
-            return out.push(Output::Reply { to: reply, result: Err(ProposeError::Overloaded) });
+        if let Some(Receipt::Appended { record_count, .. }) = &receipt {
+            self.next_offset = self.next_offset.plus(u64::from(*record_count));
         }
-        self.next_offset = self.next_offset.plus(u64::from(records));
         let (receipt, reply) = match receipt {
             Some(receipt) if durability == Durability::None => {
                 out.push(Output::Reply { to: reply, result: Ok(receipt) });
@@ -188,6 +268,33 @@ impl<T> ReplicaGroup<T> {
             receipt => (receipt, Some(reply)),
         };
         self.waiters.push_back(Waiter { index, term, durability, receipt, reply, _held: held });
+    }
+
+    /// Proposes to raft what must become the entry at `index`. Returns what its proposer is told.
+    fn put(
+        &mut self,
+        kind: ProposalKind,
+        term: u64,
+        index: u64,
+        now: Timestamp,
+    ) -> Result<(Option<Receipt>, Durability), ProposeError> {
+        if self.node.raft.lead_transferee.is_some() {
+            // It is about to hand over, and raft takes nothing meanwhile.
+            return Err(ProposeError::NoLeader);
+        }
+        let prepared = match kind {
+            ProposalKind::Membership(change) => {
+                self.propose_change(change)?;
+                (None, Durability::Quorum)
+            }
+            kind => {
+                let (data, receipt, durability) = self.prepare(kind, term, index, now)?;
+                self.node.propose(Vec::new(), data).map_err(|_| ProposeError::Overloaded)?;
+                (receipt, durability)
+            }
+        };
+        debug_assert_eq!(self.node.raft.raft_log.last_index(), index, "raft takes one entry");
+        Ok(prepared)
     }
 
     /// The bytes of the entry to propose, and what its proposer is told.
@@ -227,98 +334,159 @@ impl<T> ReplicaGroup<T> {
             ProposalKind::Command(command) => {
                 Ok((Entry::encode_command(&command), None, Durability::Quorum))
             }
+            ProposalKind::Query(_)
+            | ProposalKind::Bounds
+            | ProposalKind::Progress
+            | ProposalKind::Membership(_)
+            | ProposalKind::TransferLeadership(_) => {
+                unreachable!("what becomes no entry, or one of raft's own, is taken before")
+            }
         }
     }
 
-    /// Takes everything raft has ready: entries and state go into `write`, commits are applied.
+    /// Takes everything raft has ready: entries and state go into `write`, messages out, commits
+    /// are applied.
     pub fn collect(
         &mut self,
         now: Timestamp,
         write: &mut GroupWrite,
         out: &mut Vec<Output<T>>,
     ) -> Result<(), StorageError> {
-        while self.node.has_ready() {
+        loop {
+            self.reads.ask(&mut self.node);
+            if !self.node.has_ready() {
+                return Ok(());
+            }
             let mut ready = self.node.ready();
             if let Some(hard_state) = ready.hs().cloned() {
                 self.node.mut_store().set_hard_state(hard_state);
             }
+            if !ready.snapshot().is_empty() {
+                self.install(ready.snapshot(), write, out)?;
+            }
             let entries = ready.take_entries();
-            if !entries.is_empty() {
-                self.truncate_pending(entries[0].index);
+            if let Some(first) = entries.first().map(|entry| entry.index) {
+                self.truncate_pending(first);
+                self.forget_unconfirmed(first - 1);
                 let appended = self.node.mut_store().append(entries, now, write)?;
+                if Plant::ServeBeyondCommit.is_planted() {
+                    let end = self.log().next_offset();
+                    self.node.mut_store().set_high_watermark(end);
+                }
                 self.pending.extend(appended.into_iter().map(Pending::from));
             }
-            let must_sync = ready.must_sync();
-            let number = ready.number();
+            let mut messages = ready.take_messages();
+            messages.append(&mut ready.take_persisted_messages());
+            let (leads, number, must_sync) = (self.leads(), ready.number(), ready.must_sync());
+            ready.read_states().iter().for_each(|state| self.reads.confirm(state));
             self.node.advance_append_async(ready);
             if must_sync {
                 self.unpersisted_ready = Some(number);
-            } else if self.unpersisted_ready.is_none() && self.unconfirmed == 0 {
+                self.newest_sync = number;
+            } else if self.unpersisted_ready.is_none() && self.unconfirmed.is_empty() {
                 // Raft takes a number for all before it: not while a write is under way.
                 self.node.on_persist_ready(number);
             }
-            self.node.advance_apply();
+            self.route(messages, leads, out);
+            // Not `advance_apply`: that would count a snapshot as applied before it is durable.
+            let log = &self.node.raft.raft_log;
+            self.node.advance_apply_to(log.committed.min(log.persisted));
             self.note_role(out);
             self.apply_committed(write, out)?;
+            self.answer_reads(out);
         }
-        Ok(())
     }
 
     /// Hands out what the write that is about to be made covers. The hard state goes along with
     /// entries when its commit index moved; alone it is written only when raft must have it on
     /// disk, or at a tick.
     pub(crate) fn hand_out(&mut self, write: &mut GroupWrite) -> Option<Handed> {
-        let current = self.log().hard_state();
+        let current = self.hard_state();
         let is_new_term = current.term != self.written_hard_state.term
             || current.vote != self.written_hard_state.vote;
-        if *current != self.written_hard_state && (is_new_term || !write.is_empty()) {
+        if current != self.written_hard_state && (is_new_term || !write.is_empty()) {
             write.hard_state = Some(current.clone());
-            self.written_hard_state = current.clone();
+            self.written_hard_state = current;
         }
-        let last_index = self.log().last();
-        let group = self.id();
+        if let Some(written) = write.hard_state.as_mut().filter(|_| Plant::ForgetVote.is_planted())
+        {
+            written.vote = raft::INVALID_ID;
+        }
         let ready = self.unpersisted_ready.take()?;
-        self.unconfirmed += 1;
-        Some(Handed { group, ready, last_index })
+        let (last_index, term) = (self.log().last(), self.written_hard_state.term);
+        self.unconfirmed.push_back(Unconfirmed { ready, last_index, term });
+        Some(Handed { group: self.id(), incarnation: self.incarnation })
     }
 
     /// Writes the commit index that no entry has taken along yet.
     pub(crate) fn flush_commit(&mut self, write: &mut GroupWrite) {
-        let current = self.log().hard_state();
-        if *current != self.written_hard_state {
+        let current = self.hard_state();
+        if current != self.written_hard_state {
             write.hard_state = Some(current.clone());
-            self.written_hard_state = current.clone();
+            self.written_hard_state = current;
         }
     }
 
-    /// What was handed out is durable. `collect` must follow.
+    /// Raft's term, vote and commit index as they may be written: a start takes what is committed
+    /// for applied.
+    fn hard_state(&self) -> HardState {
+        let mut hard_state = self.log().hard_state().clone();
+        hard_state.commit = hard_state.commit.min(self.applied);
+        hard_state
+    }
+
+    /// The oldest of the writes that were handed out is durable. `collect` must follow.
     pub(crate) fn on_durable(&mut self, handed: Handed, out: &mut Vec<Output<T>>) {
-        self.unconfirmed -= 1;
-        self.node.mut_store().set_durable(handed.last_index);
-        self.node.on_persist_ready(handed.ready);
+        if handed.incarnation != self.incarnation {
+            return;
+        }
+        let Some(durable) = self.unconfirmed.pop_front() else { return };
+        self.node.mut_store().set_durable(durable.last_index);
+        self.durable_term = durable.term;
+        self.durable_ready = durable.ready;
+        self.node.on_persist_ready(durable.ready);
+        // A snapshot counts as applied once it is durable, and nothing may be ready then. Raft-rs
+        // panics at an election while the log starts beyond what it takes for applied.
+        self.node.advance_apply_to(self.applied.min(self.node.raft.raft_log.persisted));
+        self.release(out);
         // A proposer that asked for the leader's disk alone does not wait for the commit.
-        for waiter in self.waiters.iter_mut().take_while(|w| w.index <= handed.last_index) {
-            if waiter.durability == Durability::Leader
+        for waiter in self.waiters.iter_mut().take_while(|w| w.index <= durable.last_index) {
+            let is_enough = match waiter.durability {
+                Durability::Leader => Some(Durability::Leader),
+                _ if waiter.receipt.is_none() => None,
+                _ => Plant::AckAtLeader.is_planted().then_some(Durability::Quorum),
+            };
+            if let Some(achieved) = is_enough
                 && let (Some(to), Some(receipt)) = (waiter.reply.take(), waiter.receipt.take())
             {
-                let result = Ok(receipt.achieved(Durability::Leader));
+                let result = Ok(receipt.achieved(achieved));
                 out.push(Output::Reply { to, result });
             }
         }
     }
 
+    /// Entries after this index were replaced: writes that are under way do not make what stands
+    /// there now durable.
+    fn forget_unconfirmed(&mut self, index: u64) {
+        for write in &mut self.unconfirmed {
+            write.last_index = write.last_index.min(index);
+        }
+    }
+
     /// Whether its state on disk lags behind what is in memory.
     pub(crate) fn has_unwritten_commit(&self) -> bool {
-        *self.log().hard_state() != self.written_hard_state
+        self.hard_state() != self.written_hard_state
     }
 
     /// Forgets entries up to an index in memory, where that is allowed by now.
     pub(crate) fn evict(&mut self, index: u64) -> bool {
-        let is_durable = index <= self.log().durable_index();
-        if is_durable {
+        let log = self.log();
+        let may_go = index <= log.durable_index() || index > log.last();
+        if may_go {
+            let index = index.min(log.durable_index());
             self.node.mut_store().evict(index);
         }
-        is_durable
+        may_go
     }
 
     /// Tells everybody who still waits that the group is gone.
@@ -327,6 +495,7 @@ impl<T> ReplicaGroup<T> {
         for to in self.waiters.drain(..).filter_map(|waiter| waiter.reply) {
             out.push(Output::Reply { to, result: Err(ProposeError::LeaderChanged { epoch }) });
         }
+        self.reads.fail(out);
     }
 
     /// Lets go of the entries in memory: the group is removed, and readers may hold its log for
@@ -340,117 +509,44 @@ impl<T> ReplicaGroup<T> {
             self.pending.pop_back();
         }
     }
+}
 
-    fn note_role(&mut self, out: &mut Vec<Output<T>>) {
-        let raft = &self.node.raft;
-        let (term, leads) = (raft.term, raft.state == StateRole::Leader);
-        if self.serving.is_some_and(|serving| serving != term || !leads) {
-            self.serving = None;
-            out.push(Output::Leadership { group: self.id(), epoch: None });
-        }
-        // Whoever waits for an entry of another term than the leader's may wait for ever.
-        if !leads {
-            self.abandon(out);
-        }
+/// Raft's settings for a replica.
+fn config(replica: ReplicaId, applied: u64) -> Config {
+    Config {
+        id: replica.0,
+        applied,
+        election_tick: ELECTION_TICKS,
+        heartbeat_tick: HEARTBEAT_TICKS,
+        check_quorum: true,
+        pre_vote: true,
+        max_size_per_msg: MAX_BYTES_PER_MESSAGE,
+        max_inflight_msgs: MAX_INFLIGHT_MESSAGES,
+        max_uncommitted_size: MAX_UNCOMMITTED_BYTES,
+        ..Config::default()
     }
+}
 
-    fn apply_committed(
-        &mut self,
-        write: &mut GroupWrite,
-        out: &mut Vec<Output<T>>,
-    ) -> Result<(), StorageError> {
-        let committed = self.node.raft.raft_log.committed;
-        let mut high_watermark = None;
-        while self.pending.front().is_some_and(|first| first.index <= committed) {
-            let Some(entry) = self.pending.pop_front() else { break };
-            let receipt = self.apply(&entry, write)?;
-            self.applied = entry.index;
-            if entry.meta.record_count > 0 {
-                high_watermark = Some(entry.meta.end_offset());
-            }
-            self.answer(&entry, receipt, out);
-        }
-        if self.pending.is_empty() && self.waiters.is_empty() {
-            // Of ten thousand groups that do nothing each byte counts.
-            (self.pending, self.waiters) = (VecDeque::new(), VecDeque::new());
-        }
-        if let Some(offset) = high_watermark {
-            out.push(Output::Progress { group: self.id(), high_watermark: offset });
-        }
-        self.start_serving(out);
-        if self.machine.is_some() && self.applied > self.log().start().index + 2 * KEPT_COMMANDS {
-            self.node.mut_store().compact(self.applied - KEPT_COMMANDS, write)?;
-        }
-        Ok(())
-    }
-
-    /// The one place in which entries take effect.
-    fn apply(
-        &mut self,
-        entry: &Pending,
-        write: &mut GroupWrite,
-    ) -> Result<Option<Receipt>, StorageError> {
-        let unreadable = |error: ropewalk_core::entry::EntryError| {
-            StorageError::Refused(format!("entry {} cannot be applied: {error}", entry.index))
-        };
-        if entry.meta.entry_type != EntryType::EntryNormal as u8 {
-            let message =
-                format!("entry {} changes the membership: not in this version", entry.index);
-            return Err(StorageError::Refused(message));
-        }
-        match Entry::decode(&entry.data).map_err(unreadable)? {
-            Entry::Noop => Ok(None),
-            Entry::Batch(header) => {
-                self.node.mut_store().set_high_watermark(header.end_offset());
-                Ok(None)
-            }
-            Entry::Trim { before } => {
-                let start = self.node.mut_store().trim(before, entry.index, write)?;
-                Ok(Some(Receipt::Trimmed(start)))
-            }
-            Entry::Command(command) => {
-                let machine = self.machine.as_mut().ok_or_else(|| {
-                    StorageError::Refused("a partition's log holds a command".to_owned())
-                })?;
-                let applied = machine.apply(entry.index, &command);
-                write.rows.extend(applied.rows);
-                write.rows.push(applied_row(entry.index));
-                Ok(Some(Receipt::Applied(applied.response)))
-            }
-        }
-    }
-
-    /// Answers whoever proposed the entry, and whoever waits for one that it replaced.
-    fn answer(&mut self, entry: &Pending, done: Option<Receipt>, out: &mut Vec<Output<T>>) {
-        while self.waiters.front().is_some_and(|first| first.index <= entry.index) {
-            let Some(waiter) = self.waiters.pop_front() else { break };
-            let Some(to) = waiter.reply else { continue };
-            if waiter.index != entry.index || waiter.term != entry.meta.term {
-                let result = Err(ProposeError::LeaderChanged { epoch: entry.meta.term });
-                out.push(Output::Reply { to, result });
-                continue;
-            }
-            let appended = waiter.receipt.map(|receipt| receipt.achieved(Durability::Quorum));
-            let receipt = done.or(appended).expect("every entry that is waited for is answered");
-            out.push(Output::Reply { to, result: Ok(receipt) });
-            return;
-        }
-    }
-
-    /// A leader serves once an entry of its own term is applied: everything before it is then
-    /// known.
-    fn start_serving(&mut self, out: &mut Vec<Output<T>>) {
-        let term = self.node.raft.term;
-        let leads = self.node.raft.state == StateRole::Leader;
-        if self.serving.is_some() || !leads || !self.pending.is_empty() {
-            return;
-        }
-        if self.node.raft.commit_to_current_term() {
-            self.serving = Some(term);
-            self.next_offset = self.log().next_offset();
-            out.push(Output::Leadership { group: self.id(), epoch: Some(term) });
-        }
-    }
+/// Brings a state machine to where its rows stand. Returns up to which index that is.
+fn restore(
+    machine: &mut dyn StateMachine,
+    log: &mut GroupLog,
+    is_new: bool,
+) -> Result<u64, StorageError> {
+    let group = log.group();
+    let malformed = |error: ropewalk_core::codec::DecodeError| {
+        StorageError::Refused(format!("the state of replica group {group} is damaged: {error}"))
+    };
+    // What the engine has of a new group is of another one, which is about to be deleted.
+    let mut rows = if is_new { Vec::new() } else { log.engine_rows(&[])? };
+    // The log is compacted by what was applied, no-ops included, and only commands and changes of
+    // the members move the row: what is gone above it was neither.
+    let row = applied_index(&rows).map_err(malformed)?;
+    log.set_rows_index(row.unwrap_or(0));
+    rows.retain(|(key, _)| !is_own(key));
+    let applied = row.unwrap_or(0).max(log.start().index);
+    machine.restore(applied, rows).map_err(malformed)?;
+    Ok(applied)
 }
 
 impl From<LogEntry> for Pending {

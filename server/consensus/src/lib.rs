@@ -4,17 +4,36 @@
 //! them. No thread, no clock, no randomness, no lock beyond the view that readers of a log share.
 //! The completion of a disk write is an input like any other. raft-rs is seen only here and in
 //! storage's `Storage`.
+//!
+//! What a driver owes a [`Shard`]:
+//! - [`Input::Tick`] every 100 ms: raft's clock. Leaders send heartbeats every 300 ms; a follower
+//!   that hears nothing for 1 to 2 s stands for election.
+//! - [`Input::Settle`] about every 500 ms: what nobody waits for, as commit indexes, is written
+//!   then. Only what is written counts as applied after a start, and goes into a snapshot.
+//! - [`Input::Durable`] for each [`Output::Write`], in order, once it is on the disk.
+//! - [`Output::Send`] to the broker of the receiver ([`Message::to`]), as well as it can; what it
+//!   drops, it should tell by [`Input::Lost`], so that the leader does not wait for an answer.
+//! - [`Input::Reachable`] and [`Input::Unreachable`] for the connections to the other brokers, so
+//!   that idle groups may sleep: they count on it to learn of the end of their leader. No end of a
+//!   connection may be kept from a shard.
+//! - [`Input::Message`] for what comes from other brokers, checked to be from them.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod group;
 pub mod logger;
 pub mod machine;
+pub mod message;
+pub mod planted;
 pub mod proposal;
 pub mod shard;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 pub use machine::{Applied, StateMachine};
-pub use proposal::{Durability, Proposal, ProposalKind, ProposeError, Receipt};
+pub use message::{Message, MessageEntry, MessageKind, SnapshotInfo};
+pub use proposal::{
+    Durability, MemberProgress, MembershipChange, Proposal, ProposalKind, ProposeError, Receipt,
+};
 pub use shard::{Input, NewGroup, Output, Shard};

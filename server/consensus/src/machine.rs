@@ -1,16 +1,13 @@
 //! The state machine of a group whose entries are commands.
 
-use std::any::Any;
-
-use ropewalk_core::codec::{DecodeError, Reader, Writer};
-
-/// A row of a state machine: a value to put, or nothing to delete.
-pub type Row = (Vec<u8>, Option<Vec<u8>>);
+use ropewalk_core::codec::DecodeError;
+pub use ropewalk_storage::own_rows::Row;
 
 /// What a command did.
 pub struct Applied {
-    /// The answer to the proposer, in a type that the machine and the proposer agree on.
-    pub response: Box<dyn Any + Send>,
+    /// The answer to the proposer, in the machine's own encoding: the proposer may be on another
+    /// broker.
+    pub response: Vec<u8>,
     /// The rows that changed. They become durable together with the fact that the command was
     /// applied.
     pub rows: Vec<Row>,
@@ -22,29 +19,14 @@ pub struct Applied {
 /// Its rows in storage are its state as of some command, and the log holds every command after
 /// that. Rows whose key begins with a zero byte are the group's own.
 pub trait StateMachine: Send {
-    /// Takes the rows that storage has, before the first command.
-    fn restore(&mut self, rows: Vec<(Vec<u8>, Vec<u8>)>) -> Result<(), DecodeError>;
+    /// Replaces the whole state by these rows, which hold the commands up to and with `index`:
+    /// those that storage has, before the first command, or those of a snapshot, at any time.
+    fn restore(&mut self, index: u64, rows: Vec<(Vec<u8>, Vec<u8>)>) -> Result<(), DecodeError>;
 
     /// Applies the command at this log index. Bytes that are no command are answered, and change
     /// nothing.
     fn apply(&mut self, index: u64, command: &[u8]) -> Applied;
-}
 
-const APPLIED_KEY: &[u8] = b"\0applied";
-
-/// The row that says up to which index the rows stand.
-pub(crate) fn applied_row(index: u64) -> Row {
-    (APPLIED_KEY.to_vec(), Some(Writer::versioned(1).u64(index).finish()))
-}
-
-/// Takes the applied index out of a group's rows, and leaves those of the machine.
-pub(crate) fn take_applied(rows: &mut Vec<(Vec<u8>, Vec<u8>)>) -> Result<Option<u64>, DecodeError> {
-    let Some(at) = rows.iter().position(|(key, _)| key == APPLIED_KEY) else {
-        return Ok(None);
-    };
-    let (_, value) = rows.remove(at);
-    let mut reader = Reader::versioned(&value, 1, "applied index")?;
-    let index = reader.u64()?;
-    reader.finish()?;
-    Ok(Some(index))
+    /// Answers a question about the state as it is, in the machine's own encoding.
+    fn query(&self, question: &[u8]) -> Vec<u8>;
 }

@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::fmt;
 
-use ropewalk_core::{BatchDraft, Offset, Timestamp};
+use ropewalk_core::{BatchDraft, Offset, ReplicaId, Timestamp};
 use thiserror::Error;
 
 /// What must be true of a batch before it is answered. Each includes the ones before it.
@@ -36,6 +36,59 @@ pub enum ProposalKind {
     },
     /// A command to the group's state machine.
     Command(Vec<u8>),
+    /// A question to the state machine, answered from a state that holds everything that was
+    /// answered before it was asked (raft's ReadIndex). Nothing is written for it.
+    Query(Vec<u8>),
+    /// Where the log starts and ends, including everything that was answered before it was asked.
+    Bounds,
+    /// Who the members are to be. Carried out one step at a time; answered when the step is in
+    /// force.
+    Membership(MembershipChange),
+    /// Another voter is to lead. Answered when this replica has begun to hand over; who leads in
+    /// the end is told by [`crate::Output::Leader`].
+    TransferLeadership(ReplicaId),
+    /// How far each member has the log.
+    Progress,
+}
+
+/// One step of a change of the members of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MembershipChange {
+    /// A replica gets the log, and does not vote, or no longer. The leader itself must hand over
+    /// first.
+    AddLearner(ReplicaId),
+    /// A learner votes from now on. Refused with [`ProposeError::Behind`] until it has caught up.
+    Promote(ReplicaId),
+    /// A replica leaves the group. The leader itself must hand over first
+    /// ([`ProposalKind::TransferLeadership`]).
+    Remove(ReplicaId),
+}
+
+/// How far a member of a group has the log, as its leader knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemberProgress {
+    /// The member.
+    pub replica: ReplicaId,
+    /// Whether it votes.
+    pub is_voter: bool,
+    /// Whether it has answered lately, within one to two seconds.
+    pub is_active: bool,
+    /// The index up to which it has the log on its disk.
+    pub matched: u64,
+    /// How many entries it lacks.
+    pub lag: u64,
+}
+
+/// A replica has caught up when it lacks this many entries at most: about what is always on its
+/// way.
+pub const CAUGHT_UP_ENTRIES: u64 = 128;
+
+impl MemberProgress {
+    /// Whether it has answered lately and has caught up with the log.
+    #[must_use]
+    pub fn is_in_sync(&self) -> bool {
+        self.is_active && self.lag <= CAUGHT_UP_ENTRIES
+    }
 }
 
 /// A proposal, and whom to tell.
@@ -50,6 +103,7 @@ pub struct Proposal<T> {
 }
 
 /// A proposal that was carried out.
+#[derive(PartialEq, Eq)]
 pub enum Receipt {
     /// The batch is in the log.
     Appended {
@@ -66,8 +120,19 @@ pub enum Receipt {
     },
     /// The log starts here.
     Trimmed(Offset),
-    /// The state machine's answer.
-    Applied(Box<dyn Any + Send>),
+    /// The state machine's answer to a command or a question.
+    Applied(Vec<u8>),
+    /// Where the log starts and ends.
+    Bounds {
+        /// The offset of the first record.
+        start: Offset,
+        /// The offset after the last record that can be read.
+        high_watermark: Offset,
+    },
+    /// The membership step is in force, or the transfer was begun.
+    Done,
+    /// How far each member has the log, by id.
+    Progress(Vec<MemberProgress>),
 }
 
 impl Receipt {
@@ -92,6 +157,11 @@ impl fmt::Debug for Receipt {
                 .finish_non_exhaustive(),
             Self::Trimmed(start) => f.debug_tuple("Trimmed").field(start).finish(),
             Self::Applied(_) => f.write_str("Applied"),
+            Self::Bounds { start, high_watermark } => {
+                f.debug_tuple("Bounds").field(start).field(high_watermark).finish()
+            }
+            Self::Done => f.write_str("Done"),
+            Self::Progress(members) => f.debug_tuple("Progress").field(members).finish(),
         }
     }
 }
@@ -118,6 +188,20 @@ pub enum ProposeError {
         start: Offset,
         /// The high watermark.
         high_watermark: Offset,
+    },
+    /// The replica to promote or to lead lacks too much of the log yet. Surely not carried out.
+    #[error("replica {0} has not caught up with the log yet")]
+    Behind(ReplicaId),
+    /// The change asks for what is so already, names a replica that is no member, comes while
+    /// another change is under way, would leave no voter, or would remove the leader, which must
+    /// hand over first. Surely not carried out.
+    #[error("the members of the group do not allow this change")]
+    Members,
+    /// The leader's disk has no room for records. Surely not carried out.
+    #[error("the disk of the leader has less than {floor} bytes left")]
+    StorageFull {
+        /// The bytes that must be free.
+        floor: u64,
     },
     /// Too much waits for the disk or for followers. Surely not carried out.
     #[error("too many bytes wait to be replicated")]

@@ -6,15 +6,18 @@
 //! linger timer.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
 use std::sync::Arc;
 
-use ropewalk_core::{GroupId, Offset, ReplicaId, Timestamp};
+use ropewalk_core::{GroupId, NodeId, Offset, ReplicaId, Timestamp};
 use ropewalk_storage::group_log::{GroupLog, SegmentPolicy};
 use ropewalk_storage::log_view::LogReader;
 use ropewalk_storage::{Engine, GroupState, GroupWrite, StorageError, WriteBatch};
 
-use crate::group::{Handed, ReplicaGroup};
+use crate::group::{Handed, ReplicaGroup, Start};
 use crate::machine::StateMachine;
+use crate::message::Message;
+use crate::planted::Plant;
 use crate::proposal::{Proposal, ProposalKind, ProposeError, Receipt};
 
 /// This many batches are on their way to the disk at most.
@@ -32,8 +35,14 @@ const MAX_WRITE_BYTES: usize = 1024 * 1024;
 pub struct NewGroup {
     /// Its id.
     pub group: GroupId,
-    /// What storage has of it; `None` starts it anew, with this one replica as its only voter.
+    /// What storage has of it; `None` starts it anew.
     pub stored: Option<GroupState>,
+    /// The id of this broker's replica, for one that starts anew.
+    pub replica: ReplicaId,
+    /// The voters of a group that starts anew, the same on all of them; the first is to lead.
+    /// Without any, this replica joins a group that there is, and waits for its leader to send it a
+    /// snapshot.
+    pub founders: Vec<ReplicaId>,
     /// The state machine of its commands, if it takes commands.
     pub machine: Option<Box<dyn StateMachine>>,
     /// When its segments are closed.
@@ -52,11 +61,25 @@ pub enum Input<T> {
     Propose(GroupId, Proposal<T>),
     /// The write of this number, and all before it, are durable.
     Durable(u64),
-    /// Time passes. It keeps what nothing else would write from staying unwritten.
+    /// Another replica says something. Dropped where its group is not on this broker.
+    Message(Message),
+    /// Messages reach a broker from now on, and the end of that will be told. Until it is told
+    /// first, no group sleeps that has replicas there.
+    Reachable(NodeId),
+    /// A connection to a broker, or one from it, has ended. It counts as out of reach until
+    /// [`Input::Reachable`] comes again. The end of a connection from it is told after the messages
+    /// that came by it.
+    Unreachable(NodeId),
+    /// Something that was to be sent to a broker was dropped.
+    Lost(NodeId),
+    /// Raft's clock moves on: every 100 ms.
     Tick,
+    /// What nobody waits for is to be written too: every half second or so.
+    Settle,
 }
 
 /// What a shard wants done.
+#[expect(clippy::large_enum_variant, reason = "most of them are messages, and none is kept")]
 pub enum Output<T> {
     /// Write this, durably if it says so, and tell by [`Input::Durable`].
     Write {
@@ -93,6 +116,32 @@ pub enum Output<T> {
         /// The epoch in which it serves.
         epoch: Option<u64>,
     },
+    /// Send this to another replica. It may be lost, late, twice there, or out of order.
+    Send(Message),
+    /// Another replica leads than before, or none that this one knows of. Told on every replica.
+    Leader {
+        /// The group.
+        group: GroupId,
+        /// The leader.
+        leader: Option<ReplicaId>,
+        /// The term in which it leads; without a leader, this replica's.
+        term: u64,
+    },
+    /// The members of a group, when it is taken up and when they have changed.
+    Members {
+        /// The group.
+        group: GroupId,
+        /// Those who vote, by id.
+        voters: Vec<ReplicaId>,
+        /// Those who do not, by id.
+        learners: Vec<ReplicaId>,
+    },
+    /// The disk of this broker has lost entries of the group that it had said to be durable. The
+    /// replica takes no further part; it must be removed and replaced by one with a new id.
+    Damaged {
+        /// The group.
+        group: GroupId,
+    },
 }
 
 /// Many replica groups, driven together by one thread.
@@ -101,8 +150,17 @@ pub struct Shard<T> {
     logger: slog::Logger,
     /// In boxes: a map's nodes are half empty.
     groups: BTreeMap<GroupId, Box<ReplicaGroup<T>>>,
+    /// How many groups were taken up so far.
+    opened: u64,
     /// Groups that may have something ready.
     dirty: BTreeSet<GroupId>,
+    /// Groups to which raft's clock matters: few, where most are on one broker alone.
+    ticking: BTreeSet<GroupId>,
+    /// Groups with a commit index that is not written yet.
+    unsettled: BTreeSet<GroupId>,
+    /// Brokers that messages reach.
+    reached: BTreeSet<NodeId>,
+    rounds: Rounds,
     /// Writes of groups as such: created, removed.
     changes: Vec<GroupWrite>,
     /// What each write on its way covers, oldest first.
@@ -114,7 +172,7 @@ pub struct Shard<T> {
     /// The bytes of the batches that were taken up for the next write.
     gathered: usize,
     /// What nobody waits for is to be written too, and not left to the next write.
-    ticked: bool,
+    settling: bool,
 }
 
 /// Entries in memory, of all groups, in the order in which they came: the oldest leave first.
@@ -122,6 +180,33 @@ struct Recent {
     budget: u64,
     bytes: u64,
     entries: VecDeque<(GroupId, u64, u64)>,
+}
+
+/// So many ticks, five minutes, a shard takes to look at each of its groups once.
+const ROUND_TICKS: usize = 3_000;
+
+/// The way around all groups, in which those that sleep are looked at.
+struct Rounds {
+    /// The group that was looked at last.
+    at: GroupId,
+    /// Looks that are owed, in parts of [`ROUND_TICKS`].
+    owed: usize,
+}
+
+impl Default for Rounds {
+    fn default() -> Self {
+        Self { at: GroupId(0), owed: 0 }
+    }
+}
+
+impl Rounds {
+    /// How many of so many groups are to be looked at in this tick.
+    fn due(&mut self, groups: usize) -> usize {
+        self.owed += groups;
+        let due = self.owed / ROUND_TICKS;
+        self.owed %= ROUND_TICKS;
+        due
+    }
 }
 
 impl<T> Shard<T> {
@@ -132,14 +217,19 @@ impl<T> Shard<T> {
             engine,
             logger,
             groups: BTreeMap::new(),
+            opened: 0,
             dirty: BTreeSet::new(),
+            ticking: BTreeSet::new(),
+            unsettled: BTreeSet::new(),
+            reached: BTreeSet::new(),
+            rounds: Rounds::default(),
             changes: Vec::new(),
             in_flight: VecDeque::new(),
             next_number: 0,
             recent: Recent { budget: tail_budget, bytes: 0, entries: VecDeque::new() },
             backlog: VecDeque::new(),
             gathered: 0,
-            ticked: false,
+            settling: false,
         }
     }
 
@@ -147,6 +237,12 @@ impl<T> Shard<T> {
     #[must_use]
     pub fn len(&self) -> usize {
         self.groups.len()
+    }
+
+    /// The number of groups to which raft's clock matters.
+    #[cfg(test)]
+    pub(crate) fn ticking(&self) -> usize {
+        self.ticking.len()
     }
 
     /// Whether there is no group.
@@ -185,8 +281,27 @@ impl<T> Shard<T> {
                 }
             }
             Input::Durable(number) => self.on_durable(number, out),
-            Input::Tick => {
-                self.ticked = true;
+            Input::Message(message) => {
+                if let Some(replica) = self.groups.get_mut(&message.group) {
+                    self.dirty.insert(message.group);
+                    replica.receive(message, &self.reached, out);
+                }
+            }
+            Input::Reachable(broker) => {
+                self.reached.insert(broker);
+            }
+            Input::Unreachable(broker) => {
+                self.reached.remove(&broker);
+                for (group, replica) in &mut self.groups {
+                    if replica.on_unreachable(broker) {
+                        self.dirty.insert(*group);
+                    }
+                }
+            }
+            Input::Lost(broker) => self.with_ticking(|replica| replica.on_lost(broker)),
+            Input::Tick => self.tick(out),
+            Input::Settle => {
+                self.settling = true;
                 self.write_commits();
             }
         }
@@ -236,7 +351,16 @@ impl<T> Shard<T> {
             let Some(replica) = self.groups.get_mut(&group) else { continue };
             let mut write = GroupWrite::new(group);
             replica.collect(now, &mut write, out)?;
+            // Whatever changes who leads or who belongs to the group comes by here.
+            if replica.needs_ticks() {
+                self.ticking.insert(group);
+            } else {
+                self.ticking.remove(&group);
+            }
             handed.extend(replica.hand_out(&mut write));
+            if replica.has_unwritten_commit() {
+                self.unsettled.insert(group);
+            }
             for entry in &write.append {
                 self.recent.push(group, entry.index, entry.data.len() as u64);
             }
@@ -246,41 +370,82 @@ impl<T> Shard<T> {
         }
         self.evict();
         if batch.groups.is_empty() {
-            self.ticked = false;
+            self.settling = false;
             return Ok(());
         }
         batch.sync |= !handed.is_empty();
-        if !batch.sync && !self.ticked {
-            // Nobody waits for it: it goes along with the next write, or at the next tick.
+        if !batch.sync && !self.settling {
+            // Nobody waits for it: it goes along with the next write, or when things settle.
             self.changes = batch.groups;
             return Ok(());
         }
-        self.ticked = false;
+        self.settling = false;
         self.next_number += 1;
         self.in_flight.push_back((self.next_number, handed));
+        batch.sync &= !Plant::AckBeforeSync.is_planted();
         out.push(Output::Write { number: self.next_number, batch });
         Ok(())
     }
 
     fn open(&mut self, new: NewGroup, out: &mut Vec<Output<T>>) -> Result<(), StorageError> {
-        let state = new.stored.unwrap_or_else(|| {
-            let (state, write) = GroupLog::bootstrap(new.group, ReplicaId(1));
-            self.changes.push(write);
-            state
-        });
-        let mut replica = ReplicaGroup::open(&self.engine, state, new.machine, &self.logger)?;
-        replica.set_policy(new.policy);
-        out.push(Output::Opened { group: new.group, reader: replica.reader() });
-        self.groups.insert(new.group, Box::new(replica));
-        self.dirty.insert(new.group);
+        let NewGroup { group, stored, replica, founders, machine, policy } = new;
+        let is_new = stored.is_none();
+        let log = match stored {
+            Some(state) => GroupLog::open(Arc::clone(&self.engine), state)?,
+            None => {
+                let (state, write) = match founders.as_slice() {
+                    [] => GroupLog::blank(group, replica),
+                    founders => GroupLog::bootstrap(group, replica, founders),
+                };
+                self.changes.push(write);
+                GroupLog::begin(Arc::clone(&self.engine), state)
+            }
+        };
+        self.opened += 1;
+        let goes_first = is_new && founders.first() == Some(&replica);
+        let start = Start { log, is_new, goes_first, machine, incarnation: self.opened };
+        let mut replica = ReplicaGroup::open(start, &self.logger, out)?;
+        replica.set_policy(policy);
+        out.push(Output::Opened { group, reader: replica.reader() });
+        self.groups.insert(group, Box::new(replica));
+        self.dirty.insert(group);
         Ok(())
+    }
+
+    /// Costs nothing for the groups that sleep, but for the few that are looked at.
+    fn tick(&mut self, out: &mut Vec<Output<T>>) {
+        let reached = std::mem::take(&mut self.reached);
+        self.with_ticking(|replica| replica.tick(&reached, out) || replica.is_asleep());
+        self.reached = reached;
+        for _ in 0..self.rounds.due(self.groups.len()) {
+            let after = (Bound::Excluded(self.rounds.at), Bound::Unbounded);
+            let next = self.groups.range(after).next().or_else(|| self.groups.iter().next());
+            let Some(group) = next.map(|(group, _)| *group) else { break };
+            self.rounds.at = group;
+            if self.groups.get_mut(&group).is_some_and(|replica| replica.look_in()) {
+                self.dirty.insert(group);
+            }
+        }
+    }
+
+    /// Does something to every group to which time matters, and notes those of which something has
+    /// become.
+    fn with_ticking(&mut self, mut act: impl FnMut(&mut ReplicaGroup<T>) -> bool) {
+        for group in &self.ticking {
+            if self.groups.get_mut(group).is_some_and(|replica| act(replica)) {
+                self.dirty.insert(*group);
+            }
+        }
     }
 
     fn remove(&mut self, group: GroupId, out: &mut Vec<Output<T>>) {
         if let Some(mut replica) = self.groups.remove(&group) {
+            replica.take_leave(out);
             replica.abandon(out);
             replica.forget();
             self.dirty.remove(&group);
+            self.ticking.remove(&group);
+            self.unsettled.remove(&group);
         }
         self.changes.push(GroupWrite { delete: true, ..GroupWrite::new(group) });
     }
@@ -298,9 +463,12 @@ impl<T> Shard<T> {
     }
 
     fn write_commits(&mut self) {
-        for (group, replica) in &mut self.groups {
-            if replica.has_unwritten_commit() && !self.dirty.contains(group) {
-                let mut write = GroupWrite::new(*group);
+        for group in std::mem::take(&mut self.unsettled) {
+            // What is dirty may write it along with entries, and is noted again where it does not.
+            let is_dirty = self.dirty.contains(&group);
+            let Some(replica) = self.groups.get_mut(&group).filter(|_| !is_dirty) else { continue };
+            if replica.has_unwritten_commit() {
+                let mut write = GroupWrite::new(group);
                 replica.flush_commit(&mut write);
                 self.changes.push(write);
             }

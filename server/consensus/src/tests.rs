@@ -8,7 +8,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use ropewalk_core::batch::RecordTimes;
-use ropewalk_core::{BatchDraft, Compression, GroupId, Offset, Timestamp, TimestampType};
+use ropewalk_core::{
+    BatchDraft, Compression, GroupId, NodeId, Offset, ReplicaId, Timestamp, TimestampType,
+};
 use ropewalk_storage::group_log::SegmentPolicy;
 use ropewalk_storage::log_view::{Cursor, LogReader, ReadOutcome};
 use ropewalk_storage::memory::MemoryEngine;
@@ -17,7 +19,8 @@ use ropewalk_storage::{Engine, WriteBatch};
 use crate::logger::tracing_logger;
 use crate::shard::NewGroup;
 use crate::{
-    Durability, Input, Output, Proposal, ProposalKind, ProposeError, Receipt, Shard, StateMachine,
+    Durability, Input, MemberProgress, Output, Proposal, ProposalKind, ProposeError, Receipt,
+    Shard, StateMachine,
 };
 
 const TAIL_BUDGET: u64 = 1 << 20;
@@ -28,6 +31,9 @@ enum End {
     Appended { base: u64, records: u32, achieved: Durability },
     Trimmed(u64),
     Applied(Vec<u8>),
+    Bounds { start: u64, end: u64 },
+    Progress(Vec<MemberProgress>),
+    Done,
     Failed(ProposeError),
 }
 
@@ -72,7 +78,10 @@ impl Bench {
     fn open(&mut self, group: GroupId, machine: Option<Box<dyn StateMachine>>) {
         let stored = self.engine.groups().unwrap().into_iter().find(|state| state.group == group);
         let policy = SegmentPolicy::default();
-        self.step(Input::Open(Box::new(NewGroup { group, stored, machine, policy })));
+        let replica = ReplicaId::new(NodeId(1), 1);
+        let founders = vec![replica];
+        let new = NewGroup { group, stored, replica, founders, machine, policy };
+        self.step(Input::Open(Box::new(new)));
     }
 
     /// One input, and what it leads to before the disk has done anything.
@@ -93,7 +102,9 @@ impl Bench {
             Output::Opened { group, reader } => self.readers.push((group, reader)),
             Output::Leadership { group, epoch: Some(_) } => self.served.push(group),
             Output::Leadership { group, epoch: None } => self.served.retain(|g| *g != group),
-            Output::Progress { .. } => {}
+            Output::Send(message) => panic!("a group of one replica sends {message:?}"),
+            Output::Damaged { group } => panic!("{group} is damaged"),
+            Output::Progress { .. } | Output::Leader { .. } | Output::Members { .. } => {}
         }
     }
 
@@ -162,7 +173,12 @@ fn end_of(result: Result<Receipt, ProposeError>) -> End {
             End::Appended { base: base_offset.0, records: record_count, achieved }
         }
         Ok(Receipt::Trimmed(start)) => End::Trimmed(start.0),
-        Ok(Receipt::Applied(response)) => End::Applied(*response.downcast().unwrap()),
+        Ok(Receipt::Applied(response)) => End::Applied(response),
+        Ok(Receipt::Bounds { start, high_watermark }) => {
+            End::Bounds { start: start.0, end: high_watermark.0 }
+        }
+        Ok(Receipt::Done) => End::Done,
+        Ok(Receipt::Progress(members)) => End::Progress(members),
         Err(error) => End::Failed(error),
     }
 }

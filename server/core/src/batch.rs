@@ -140,6 +140,11 @@ impl BatchHeader {
         let Some(head) = bytes.first_chunk::<HEADER_BYTES>() else {
             return Err(BatchError::Length { expected: HEADER_BYTES, actual: bytes.len() });
         };
+        Self::read_before(head, bytes.len() - HEADER_BYTES)
+    }
+
+    /// The same, of a header that stands apart from the `payload_bytes` that follow it.
+    fn read_before(head: &[u8; HEADER_BYTES], payload_bytes: usize) -> Result<Self, BatchError> {
         if crc32c::crc32c(&head[..60]) != u32_at(head, 60) {
             return Err(BatchError::Checksum("batch header"));
         }
@@ -162,15 +167,17 @@ impl BatchHeader {
             index: u64_at(head, 48),
         };
         let expected = HEADER_BYTES + header.payload_bytes as usize;
-        if bytes.len() != expected {
-            return Err(BatchError::Length { expected, actual: bytes.len() });
+        let actual = HEADER_BYTES + payload_bytes;
+        if actual != expected {
+            return Err(BatchError::Length { expected, actual });
         }
         Ok(header)
     }
 }
 
 impl Compression {
-    fn from_stored(value: u8) -> Result<Self, BatchError> {
+    /// The one with this number.
+    pub fn from_stored(value: u8) -> Result<Self, BatchError> {
         Ok(match value {
             0 => Self::None,
             1 => Self::Gzip,
@@ -185,7 +192,8 @@ impl Compression {
 }
 
 impl TimestampType {
-    fn from_stored(value: u8) -> Result<Self, BatchError> {
+    /// The one with this number.
+    pub fn from_stored(value: u8) -> Result<Self, BatchError> {
         Ok(match value {
             0 => Self::Create,
             1 => Self::Append,
@@ -264,6 +272,40 @@ impl BatchDraft {
         self.bytes.is_empty()
     }
 
+    /// What another broker needs to make the same draft. Nothing is copied.
+    #[must_use]
+    pub fn into_parts(self) -> DraftParts {
+        let header = &self.header;
+        let newest = header.max_timestamp;
+        DraftParts {
+            record_count: header.record_count,
+            compression: header.compression,
+            timestamp_type: header.timestamp_type,
+            times: RecordTimes {
+                newest: (newest != Timestamp::MIN).then_some(newest),
+                untimed: self.takes_append_time,
+            },
+            payload_crc: header.payload_crc,
+            payload: Bytes::from(self.bytes).slice(HEADER_BYTES..),
+        }
+    }
+
+    /// A draft whose parts came over a network: the payload is copied once, and its checksum
+    /// compared.
+    pub fn from_parts(parts: &DraftParts) -> Result<Self, BatchError> {
+        let DraftParts { record_count, compression, timestamp_type, times, payload_crc, payload } =
+            parts;
+        if u32::try_from(payload.len()).is_err() {
+            let expected = u32::MAX as usize;
+            return Err(BatchError::Length { expected, actual: payload.len() });
+        }
+        let draft = Self::new(payload, *record_count, *compression, *timestamp_type, *times);
+        if draft.header.payload_crc != *payload_crc {
+            return Err(BatchError::Checksum("batch payload"));
+        }
+        Ok(draft)
+    }
+
     /// Completes the header and gives the stored bytes.
     ///
     /// A record without a time of its own has the append time, which counts for the newest time
@@ -291,6 +333,23 @@ impl BatchDraft {
     }
 }
 
+/// A draft taken apart, on its way to the leader on another broker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DraftParts {
+    /// The number of records.
+    pub record_count: u32,
+    /// The codec of the payload.
+    pub compression: Compression,
+    /// Whose clock gives the records their time.
+    pub timestamp_type: TimestampType,
+    /// The times that the records carry.
+    pub times: RecordTimes,
+    /// The checksum of the payload.
+    pub payload_crc: u32,
+    /// The producer's bytes.
+    pub payload: Bytes,
+}
+
 /// A batch as it lies in the log, shared by all who read it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredBatch {
@@ -310,10 +369,33 @@ impl StoredBatch {
     /// Takes a batch that comes from a disk or a network, and checks every byte of it.
     pub fn checked(stored: &Bytes) -> Result<Self, BatchError> {
         let batch = Self::trusted(stored)?;
-        if crc32c::crc32c(&batch.payload) != batch.header.payload_crc {
+        batch.check_payload()?;
+        Ok(batch)
+    }
+
+    /// The same, of a header and a payload that stand apart, so that neither has to be copied.
+    pub fn from_parts(header: &[u8], payload: Bytes) -> Result<Self, BatchError> {
+        let Ok(head) = <&[u8; HEADER_BYTES]>::try_from(header) else {
+            return Err(BatchError::Length { expected: HEADER_BYTES, actual: header.len() });
+        };
+        let batch = Self { header: BatchHeader::read_before(head, payload.len())?, payload };
+        batch.check_payload()?;
+        Ok(batch)
+    }
+
+    /// The header in its stored form.
+    #[must_use]
+    pub fn header_bytes(&self) -> [u8; HEADER_BYTES] {
+        let mut bytes = [0; HEADER_BYTES];
+        self.header.write(&mut bytes);
+        bytes
+    }
+
+    fn check_payload(&self) -> Result<(), BatchError> {
+        if crc32c::crc32c(&self.payload) != self.header.payload_crc {
             return Err(BatchError::Checksum("batch payload"));
         }
-        Ok(batch)
+        Ok(())
     }
 }
 
@@ -330,164 +412,4 @@ fn u64_at(bytes: &[u8; HEADER_BYTES], at: usize) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::collection::vec;
-    use proptest::option;
-    use proptest::prelude::*;
-    use proptest::sample::{Index, select};
-
-    use super::*;
-    use crate::vectors;
-
-    /// Two records: key "a" and value "1"; value "2" and the time 1 s.
-    const PAYLOAD: &[u8] = b"\x0a\x06\x0a\x01a\x1a\x011\x0a\x07\x1a\x012\x32\x02\x08\x01";
-
-    fn draft(timestamp_type: TimestampType, times: RecordTimes) -> BatchDraft {
-        BatchDraft::new(PAYLOAD, 2, Compression::None, timestamp_type, times)
-    }
-
-    fn newest(timestamp_type: TimestampType, newest: Option<i64>, untimed: bool) -> i64 {
-        let times = RecordTimes { newest: newest.map(Timestamp), untimed };
-        let sealed = draft(timestamp_type, times).seal(Offset::ZERO, 1, 1, Timestamp(100));
-        BatchHeader::read(&sealed).unwrap().max_timestamp.0
-    }
-
-    #[test]
-    fn the_stored_form_of_version_1_stays() {
-        let times = RecordTimes { newest: Some(Timestamp(1_000_000_000)), untimed: true };
-        let append_time = Timestamp(1_700_000_000_123_456_789);
-        let sealed =
-            draft(TimestampType::Create, times).seal(Offset(0x0102), 0x03, 0x0405, append_time);
-        assert_eq!(vectors::read("batch-v1.hex"), std::slice::from_ref(&sealed));
-        let batch = StoredBatch::checked(&Bytes::from(sealed)).unwrap();
-        assert_eq!(batch.payload, PAYLOAD);
-        assert_eq!(batch.header.max_timestamp, append_time);
-        assert_eq!(batch.header.end_offset(), Offset(0x0104));
-    }
-
-    #[test]
-    fn the_newest_time_counts_the_append_time_where_records_have_it() {
-        use TimestampType::{Append, Create};
-        assert_eq!(newest(Create, Some(7), false), 7);
-        assert_eq!(newest(Create, Some(7), true), 100);
-        assert_eq!(newest(Create, Some(700), true), 700);
-        assert_eq!(newest(Create, None, true), 100);
-        assert_eq!(newest(Append, Some(700), false), 100);
-    }
-
-    #[test]
-    fn every_changed_bit_is_noticed() {
-        let draft = draft(TimestampType::Create, RecordTimes::default());
-        assert_eq!((draft.record_count(), draft.is_empty()), (2, false));
-        assert_eq!(draft.len(), HEADER_BYTES + PAYLOAD.len());
-        let sealed = draft.seal(Offset(1), 2, 3, Timestamp(4));
-        for bit in 0..sealed.len() * 8 {
-            let mut changed = sealed.clone();
-            changed[bit / 8] ^= 1 << (bit % 8);
-            assert!(StoredBatch::checked(&changed.into()).is_err(), "bit {bit}");
-        }
-    }
-
-    #[test]
-    fn a_missing_or_added_byte_is_noticed() {
-        let draft = draft(TimestampType::Create, RecordTimes::default());
-        let sealed = Bytes::from(draft.seal(Offset(1), 2, 3, Timestamp(4)));
-        for end in 0..sealed.len() {
-            let short = StoredBatch::trusted(&sealed.slice(..end));
-            assert!(matches!(short, Err(BatchError::Length { .. })), "{end}");
-        }
-        let longer = Bytes::from([sealed.as_ref(), b"\0"].concat());
-        assert_eq!(
-            StoredBatch::trusted(&longer),
-            Err(BatchError::Length { expected: sealed.len(), actual: sealed.len() + 1 })
-        );
-    }
-
-    #[test]
-    fn what_a_later_version_wrote_is_named() {
-        let draft = draft(TimestampType::Create, RecordTimes::default());
-        let sealed = draft.seal(Offset(1), 2, 3, Timestamp(4));
-        let names = ["entry kind", "batch format version", "compression", "timestamp type"];
-        for (at, what) in names.into_iter().enumerate() {
-            let mut other = sealed.clone();
-            other[at] = 9;
-            let crc = crc32c::crc32c(&other[..60]);
-            other[60..64].copy_from_slice(&crc.to_le_bytes());
-            let refused = BatchError::Unknown { what, value: 9 };
-            assert_eq!(StoredBatch::trusted(&other.into()), Err(refused));
-        }
-    }
-
-    fn compression() -> impl Strategy<Value = Compression> {
-        use Compression::{Gzip, Lz4, None, Snappy, Zstd};
-        select(vec![None, Gzip, Snappy, Lz4, Zstd])
-    }
-
-    fn timestamp_type() -> impl Strategy<Value = TimestampType> {
-        select(vec![TimestampType::Create, TimestampType::Append])
-    }
-
-    fn times() -> impl Strategy<Value = RecordTimes> {
-        (option::of(any::<i64>()), any::<bool>())
-            .prop_map(|(newest, untimed)| RecordTimes { newest: newest.map(Timestamp), untimed })
-    }
-
-    proptest! {
-        #[test]
-        fn headers_round_trip(
-            (compression, timestamp_type) in (compression(), timestamp_type()),
-            (record_count, payload_crc) in any::<(u32, u32)>(),
-            (append_time, max_timestamp) in any::<(i64, i64)>(),
-            (base_offset, leader_epoch, index) in any::<(u64, u64, u64)>(),
-        ) {
-            let header = BatchHeader {
-                compression,
-                timestamp_type,
-                record_count,
-                payload_bytes: 3,
-                payload_crc,
-                append_time: Timestamp(append_time),
-                max_timestamp: Timestamp(max_timestamp),
-                base_offset: Offset(base_offset),
-                leader_epoch,
-                index,
-            };
-            let mut bytes = vec![0xff; HEADER_BYTES + 3];
-            header.write(&mut bytes);
-            prop_assert_eq!(BatchHeader::read(&bytes), Ok(header));
-        }
-
-        #[test]
-        fn sealed_batches_round_trip_and_notice_damage(
-            payload in vec(any::<u8>(), 0..300),
-            compression in compression(),
-            (timestamp_type, times) in (timestamp_type(), times()),
-            record_count: u32,
-            (offset, epoch, index, append_time) in any::<(u64, u64, u64, i64)>(),
-            (damaged, bit) in (any::<Index>(), 0_u8..8),
-        ) {
-            let draft =
-                BatchDraft::new(&payload, record_count, compression, timestamp_type, times);
-            let sealed = draft.seal(Offset(offset), epoch, index, Timestamp(append_time));
-            let batch = StoredBatch::checked(&sealed.clone().into()).unwrap();
-            let header = batch.header;
-            prop_assert_eq!(&batch.payload, &payload);
-            prop_assert_eq!(header.compression, compression);
-            prop_assert_eq!(header.timestamp_type, timestamp_type);
-            prop_assert_eq!(header.record_count, record_count);
-            prop_assert_eq!(header.base_offset, Offset(offset));
-            prop_assert_eq!((header.leader_epoch, header.index), (epoch, index));
-            prop_assert_eq!(header.append_time, Timestamp(append_time));
-
-            let mut changed = sealed;
-            let at = damaged.index(changed.len());
-            changed[at] ^= 1 << bit;
-            prop_assert!(StoredBatch::checked(&changed.into()).is_err());
-        }
-
-        #[test]
-        fn random_bytes_are_no_batch(bytes in vec(any::<u8>(), 0..200)) {
-            prop_assert!(StoredBatch::checked(&bytes.into()).is_err());
-        }
-    }
-}
+mod tests;

@@ -86,9 +86,37 @@ impl fmt::Display for NodeId {
     }
 }
 
-/// The id of a replica within its group. A replica that lost its disk comes back under a new one.
+/// The id of a replica within its group: the broker that holds it, and a serial number that is
+/// never used again for that broker and group. A replica that lost its disk, or that left its group
+/// and came back, is another one: what was said to or by the old one must not count for the new.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ReplicaId(pub u64);
+
+impl ReplicaId {
+    /// The replica of a broker with this serial number. Broker ids take 32 bits at most.
+    #[must_use]
+    pub fn new(node: NodeId, serial: u32) -> Self {
+        Self(node.0 << 32 | u64::from(serial))
+    }
+
+    /// The broker that holds it.
+    #[must_use]
+    pub fn node(self) -> NodeId {
+        NodeId(self.0 >> 32)
+    }
+
+    /// Its serial number.
+    #[must_use]
+    pub fn serial(self) -> u32 {
+        (self.0 & u64::from(u32::MAX)) as u32
+    }
+}
+
+impl fmt::Display for ReplicaId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.node(), self.serial())
+    }
+}
 
 /// The id of a replica group: one raft log. Given by the metadata group and never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -19,7 +19,7 @@ pub mod time;
 #[cfg(test)]
 mod vectors;
 
-pub use batch::{BatchDraft, BatchHeader, Compression, StoredBatch, TimestampType};
+pub use batch::{BatchDraft, BatchHeader, Compression, DraftParts, StoredBatch, TimestampType};
 pub use clock::{Clock, SystemClock};
 pub use ids::{GroupId, NodeId, Offset, PartitionId, ReplicaId, TopicId};
 pub use time::Timestamp;

@@ -33,8 +33,21 @@ pub const MAX_PATTERNS: usize = 16;
 pub const MAX_COMPILED_PATTERN_BYTES: usize = 64 * KIB;
 /// The most partitions of one topic.
 pub const MAX_PARTITIONS_PER_TOPIC: u32 = 10_000;
-/// The most partitions of one broker, of all topics.
+/// The most replicas of partitions that one broker holds, of all topics.
 pub const MAX_PARTITIONS_PER_BROKER: usize = 50_000;
+/// The most partitions of a cluster, of all topics: every broker keeps their metadata, which goes
+/// into one snapshot.
+pub const MAX_PARTITIONS_PER_CLUSTER: usize = 100_000;
+/// The most brokers of a cluster.
+pub const MAX_BROKERS: usize = 256;
+/// The most brokers that form a cluster; others join it.
+pub const MAX_FOUNDERS: usize = 9;
+/// The most replicas of a partition.
+pub const MAX_REPLICAS: usize = 5;
+/// The data directories whose brokers are gone that a cluster remembers, to refuse them.
+pub const MAX_RETIRED_DIRECTORIES: usize = 4_096;
+/// The longest address of a broker, as HOST:PORT, in bytes.
+pub const MAX_ADDRESS_BYTES: usize = 300;
 /// The longest name of a topic or of a consumer group, in bytes.
 pub const MAX_NAME_BYTES: usize = 249;
 /// The most bytes that a consumer may keep beside a committed offset.
@@ -67,3 +80,28 @@ pub const MIN_SEGMENT_BYTES: u64 = 64 * KIB as u64;
 pub const MAX_SEGMENT_BYTES: u64 = 8 * 1024 * MIB as u64;
 /// The shortest retention and segment age.
 pub const MIN_RETENTION: Duration = Duration::from_secs(1);
+/// The bytes of raft messages that are put into one frame to another broker.
+pub const PEER_FRAME_BYTES: usize = MIB;
+/// The most bytes of one message between brokers: a snapshot with the rows of a state machine.
+pub const MAX_PEER_MESSAGE_BYTES: usize = 32 * MIB;
+/// What the other fields of a message between brokers may take beside that.
+pub const PEER_MESSAGE_SLACK: usize = 4 * MIB;
+/// The most bytes of a call from another broker: a batch or a command, and what is beside it.
+pub const MAX_PEER_CALL_BYTES: usize = 4 * MIB;
+/// The bytes of appends and snapshots that wait for one broker.
+pub const PEER_BULK_BYTES: usize = 8 * MIB;
+/// The bytes of heartbeats, votes and answers that wait for one broker.
+pub const PEER_CONTROL_BYTES: usize = MIB;
+/// The bytes of proposals that wait for an answer of one broker.
+pub const PEER_PROPOSAL_BYTES: usize = 32 * MIB;
+/// The most calls that wait for an answer of one broker, each of proposals and fetches.
+pub const MAX_PEER_CALLS: usize = 16_384;
+/// The most bytes of batches that one fetch of another broker is answered with.
+pub const MAX_PEER_FETCH_BYTES: usize = 4 * MIB;
+/// The bytes of batches that wait on their way to one broker.
+pub const PEER_FETCH_BUDGET: usize = 16 * MIB;
+/// The longest that a fetch of another broker waits for records.
+pub const MAX_PEER_FETCH_WAIT: Duration = Duration::from_secs(30);
+/// The most members of one group, with those that do not vote: every broker listens to the
+/// metadata, and one that lost its disk is there twice for a while.
+pub const MAX_MEMBERS: usize = 2 * MAX_BROKERS;

@@ -9,20 +9,21 @@
 
 mod args;
 mod assign;
-mod cluster;
 mod consume;
 mod failure;
 mod json;
 mod offsets;
+mod operate;
 mod output;
 mod parse;
 mod produce;
 mod progress;
 mod records;
 mod run;
+mod status;
 mod storage;
 mod template;
 mod topic;
 
-pub(crate) use args::{Command, command_of, with_commands};
+pub(crate) use args::{Command, Dev, command_of, with_commands};
 pub(crate) use run::run;

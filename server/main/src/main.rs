@@ -3,9 +3,11 @@
 mod admin;
 mod cli;
 mod descriptors;
+mod dev;
 #[cfg(test)]
 mod docs;
 mod listen;
+mod peering;
 mod serve;
 mod settings;
 mod telemetry;

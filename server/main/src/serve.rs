@@ -3,13 +3,14 @@
 use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ropewalk_broker::driver::OnFatal;
 use ropewalk_broker::metrics::Metrics;
 use ropewalk_broker::{Broker, BrokerConfig, Engine, StorageError};
 use ropewalk_core::{NodeId, SystemClock};
 use ropewalk_rpc::{Drain, Server, ServerConfig};
-use ropewalk_storage::directory::{ClusterId, DataDirectory};
+use ropewalk_storage::directory::{DataDirectory, Identity, Membership};
 use ropewalk_storage::disk_engine::{DiskEngine, Options};
 use ropewalk_storage::memory::MemoryEngine;
 use tokio::signal::unix::{SignalKind, signal};
@@ -18,11 +19,16 @@ use tokio::sync::watch;
 use crate::admin::{AdminServer, Readiness};
 use crate::descriptors::Descriptors;
 use crate::listen::listen;
+use crate::peering::{Entry, Peering};
 use crate::settings::{Settings, StorageEngine};
 use crate::telemetry;
 
 /// The exit code of a process whose log could not be kept.
 const EXIT_STORAGE_FAILED: i32 = 74;
+
+/// How long handing over may take before the client port drains, and after it.
+const STEP_DOWN_WITHIN: Duration = Duration::from_secs(3);
+const STEP_DOWN_AGAIN_WITHIN: Duration = Duration::from_millis(500);
 
 /// Runs a broker until SIGTERM or SIGINT.
 pub(crate) fn serve(settings: &Settings) -> Result<(), Box<dyn Error>> {
@@ -51,12 +57,23 @@ async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
 
     let descriptors = Descriptors::share_out(settings.server.max_connections);
     let store = Store::open(settings, descriptors)?;
-    let cluster_id = store.cluster_id.to_string();
-    let config = broker_config(settings, &store, metrics, address.clone(), cluster_id);
-    let (broker, tasks) = Broker::start(config).await?;
+    let peering = Peering::open(settings, &store, &address).await?;
+    let start = async {
+        let entry = peering.enter(settings, &store, &address).await?;
+        let config = broker_config(settings, &store, metrics, address.clone(), &peering, entry);
+        Ok::<_, Box<dyn Error>>(Broker::start(config).await?)
+    };
+    let (broker, tasks) = tokio::select! {
+        started = start => started?,
+        signal = stop.received() => {
+            tracing::info!(signal, "stopped before the cluster took this broker in");
+            return Ok(());
+        }
+    };
 
     let (begin_drain, drain) = Drain::new();
-    let server = Server::new(broker, server_config(settings, descriptors), drain).await;
+    let server =
+        Server::new(Arc::clone(&broker), server_config(settings, descriptors), drain).await;
     let mut serving = tokio::spawn(server.serve(listener));
     readiness.send_replace(Readiness::Ready);
     tracing::info!(%address, admin = %admin_address, "ready");
@@ -66,46 +83,53 @@ async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
         served = &mut serving => return Err(format!("the client port failed: {served:?}").into()),
     }
     readiness.send_replace(Readiness::Draining);
+    // First of all, so that nobody waits for an election; and once more, as others may have given
+    // something back meanwhile.
+    let left = broker.step_down(STEP_DOWN_WITHIN).await;
+    if left > 0 {
+        tracing::warn!(left, "groups are still led here: the others elect a leader");
+    }
     begin_drain.send_replace(true);
     serving.await??;
+    broker.step_down(STEP_DOWN_AGAIN_WITHIN).await;
     tasks.stop().await?;
+    peering.end().await;
     let _ = end_admin.send(());
     admin.await??;
     tracing::info!("stopped");
     Ok(())
 }
 
-struct Store {
-    engine: Arc<dyn Engine>,
-    cluster_id: ClusterId,
+pub(crate) struct Store {
+    pub(crate) engine: Arc<dyn Engine>,
+    pub(crate) identity: Identity,
     /// Keeps other processes out of the directory for as long as it lives.
-    _directory: Option<DataDirectory>,
+    pub(crate) directory: Option<DataDirectory>,
 }
 
 impl Store {
     fn open(settings: &Settings, descriptors: Descriptors) -> Result<Self, StorageError> {
+        let node_id = NodeId(settings.server.node_id);
         match settings.storage.engine {
             StorageEngine::Memory => Ok(Self {
                 engine: Arc::new(MemoryEngine::default()),
-                cluster_id: ClusterId::random(),
-                _directory: None,
+                identity: Identity::random(node_id),
+                directory: None,
             }),
             StorageEngine::Disk => {
                 let path: &Path = &settings.server.data_dir;
-                let (directory, identity) =
-                    DataDirectory::open(path, NodeId(settings.server.node_id))?;
-                // The first start forms a cluster of this one broker.
-                let cluster_id = match identity.cluster_id {
-                    Some(own) => own,
-                    None => {
-                        let formed = ClusterId::random();
-                        directory.join(formed)?;
-                        formed
-                    }
-                };
+                let (directory, identity) = DataDirectory::open(path, node_id)?;
                 let engine = Arc::new(DiskEngine::open(path, options(settings, descriptors))?);
-                Ok(Self { engine, cluster_id, _directory: Some(directory) })
+                Ok(Self { engine, identity, directory: Some(directory) })
             }
+        }
+    }
+
+    /// Writes down, for ever, to which cluster the directory belongs.
+    pub(crate) fn join(&self, cluster: &Membership) -> Result<(), StorageError> {
+        match &self.directory {
+            Some(directory) => directory.join(cluster).map(|_| ()),
+            None => Ok(()),
         }
     }
 }
@@ -131,7 +155,8 @@ fn broker_config(
     store: &Store,
     metrics: Arc<Metrics>,
     address: String,
-    cluster_id: String,
+    peering: &Peering,
+    entry: Entry,
 ) -> BrokerConfig {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let (tail_budget, _, reads_budget) = read_budgets(settings);
@@ -142,7 +167,14 @@ fn broker_config(
         metrics,
         on_fatal: on_fatal(),
         node: NodeId(settings.server.node_id),
-        cluster_id,
+        cluster_id: entry.cluster.cluster_id.0,
+        directory: store.identity.directory_id,
+        founders: entry.cluster.founders,
+        metadata_replica: entry.metadata_replica,
+        links: peering.links(),
+        addresses: entry.addresses,
+        peer_address: peering.address().to_owned(),
+        rack: settings.cluster.rack.clone(),
         address,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         shards: (cores / 2).max(1),
@@ -177,20 +209,20 @@ fn on_fatal() -> OnFatal {
     })
 }
 
-struct Signals {
+pub(crate) struct Signals {
     terminate: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
 }
 
 impl Signals {
-    fn new() -> std::io::Result<Self> {
+    pub(crate) fn new() -> std::io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
         })
     }
 
-    async fn received(&mut self) -> &'static str {
+    pub(crate) async fn received(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",

@@ -11,6 +11,7 @@ mod reference;
 mod table;
 pub(crate) mod values;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -23,6 +24,8 @@ pub(crate) use table::flag_of;
 pub(crate) struct Settings {
     /// Who listens where, and how many are let in.
     pub(crate) server: ServerSettings,
+    /// The other brokers.
+    pub(crate) cluster: ClusterSettings,
     /// Where the log is kept.
     pub(crate) storage: StorageSettings,
     /// The bounds of the large buffers.
@@ -60,6 +63,21 @@ pub(crate) struct ServerSettings {
     pub(crate) keepalive_timeout: Duration,
     /// The worker threads of the asynchronous runtime; absent: one a core.
     pub(crate) threads: Option<usize>,
+}
+
+/// `cluster.*`
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct ClusterSettings {
+    /// HOST:PORT of the peer port; absent: there is none.
+    pub(crate) peer_listen: Option<String>,
+    /// HOST:PORT that other brokers are told; see [`ClusterSettings::advertised`].
+    pub(crate) peer_advertise: Option<String>,
+    /// Peer addresses of brokers of the cluster.
+    pub(crate) join: Vec<String>,
+    /// The brokers that form the cluster.
+    pub(crate) bootstrap: BTreeSet<u64>,
+    /// The rack or zone of this broker.
+    pub(crate) rack: Option<String>,
 }
 
 /// `storage.*`
@@ -154,9 +172,29 @@ impl ServerSettings {
     }
 }
 
+impl ClusterSettings {
+    /// The address to tell other brokers, when the peer port is bound to `bound` and clients are
+    /// told `client`: `peer_advertise` when it is set, else the client's host with the peer port.
+    pub(crate) fn advertised(&self, bound: SocketAddr, client: &str) -> String {
+        let host = client.rsplit_once(':').map_or(client, |(host, _)| host);
+        let derived = || format!("{host}:{}", bound.port());
+        self.peer_advertise.clone().unwrap_or_else(derived)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn brokers_are_told_the_clients_host_unless_another_is_given() {
+        let mut cluster = ClusterSettings::default();
+        let bound = ([0, 0, 0, 0], 9093).into();
+        assert_eq!(cluster.advertised(bound, "broker.example:9092"), "broker.example:9093");
+        assert_eq!(cluster.advertised(bound, "[::1]:9092"), "[::1]:9093");
+        cluster.peer_advertise = Some("inside.example:1".to_owned());
+        assert_eq!(cluster.advertised(bound, "broker.example:9092"), "inside.example:1");
+    }
 
     #[test]
     fn an_address_to_connect_to_is_advertised() {

@@ -1,7 +1,12 @@
 //! AdminService: topics, records, the cluster.
 
+mod cluster;
+mod watch;
+
+use std::pin::Pin;
 use std::sync::Arc;
 
+use futures::Stream;
 use futures::future::join_all;
 use ropewalk_broker::errors::ReadError;
 use ropewalk_broker::metrics::TrimCause;
@@ -13,9 +18,14 @@ use tonic::{Request, Response, Status};
 
 use crate::convert;
 use crate::failure::Failure;
+use crate::leading::CallRoute;
+use crate::server::Drain;
+
+use self::watch::TopicWatch;
 
 pub(crate) struct Admin {
     pub(crate) broker: Arc<Broker>,
+    pub(crate) drain: Drain,
 }
 
 #[tonic::async_trait]
@@ -24,10 +34,12 @@ impl AdminService for Admin {
         &self,
         request: Request<pb::CreateTopicRequest>,
     ) -> Result<Response<pb::CreateTopicResponse>, Status> {
+        CallRoute::of(&request).asks(self.broker.metadata_group())?;
         let request = request.into_inner();
         let settings = convert::read_settings(&request.settings.unwrap_or_default())?;
         let count = Some(i64::from(request.partition_count)).filter(|count| *count != 0);
-        let topic = self.broker.create_topic(&request.name, count, settings).await;
+        let replicas = convert::read_replication_factor(request.replication_factor)?;
+        let topic = self.broker.create_topic(&request.name, count, replicas, settings).await;
         let topic = topic.map_err(Failure::from)?;
         Ok(Response::new(pb::CreateTopicResponse { topic: Some(convert::topic(&topic)) }))
     }
@@ -37,8 +49,7 @@ impl AdminService for Admin {
         request: Request<pb::GetTopicRequest>,
     ) -> Result<Response<pb::GetTopicResponse>, Status> {
         let served = self.broker.topic(&request.into_inner().name).map_err(Failure::from)?;
-        let node = self.broker.config().node.0;
-        let partitions = served.partitions.iter().map(|partition| info(partition, node)).collect();
+        let partitions = cluster::describe_partitions(&served).await;
         let topic = Some(convert::topic(&served.topic));
         Ok(Response::new(pb::GetTopicResponse { topic, partitions }))
     }
@@ -68,6 +79,7 @@ impl AdminService for Admin {
         &self,
         request: Request<pb::UpdateTopicRequest>,
     ) -> Result<Response<pb::UpdateTopicResponse>, Status> {
+        CallRoute::of(&request).asks(self.broker.metadata_group())?;
         let request = request.into_inner();
         let topic = request.topic.unwrap_or_default();
         let mask = request.update_mask.unwrap_or_default().paths;
@@ -81,6 +93,7 @@ impl AdminService for Admin {
         &self,
         request: Request<pb::DeleteTopicRequest>,
     ) -> Result<Response<pb::DeleteTopicResponse>, Status> {
+        CallRoute::of(&request).asks(self.broker.metadata_group())?;
         let deleted = self.broker.delete_topic(&request.into_inner().name).await;
         deleted.map_err(Failure::from)?;
         Ok(Response::new(pb::DeleteTopicResponse {}))
@@ -90,8 +103,9 @@ impl AdminService for Admin {
         &self,
         request: Request<pb::DeleteRecordsRequest>,
     ) -> Result<Response<pb::DeleteRecordsResponse>, Status> {
+        let route = CallRoute::of(&request);
         let request = request.into_inner();
-        let targets = self.read_targets(&request.topic, &request.targets)?;
+        let targets = self.read_targets(&route, &request.topic, &request.targets).await?;
         let metrics = &self.broker.config().metrics;
         let trims = targets.iter().map(|(partition, before)| async {
             let old = partition.bounds().start;
@@ -111,26 +125,54 @@ impl AdminService for Admin {
         &self,
         _request: Request<pb::GetClusterRequest>,
     ) -> Result<Response<pb::GetClusterResponse>, Status> {
-        let table = self.broker.table();
-        let config = self.broker.config();
-        let count = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
-        let led = table.topics.values().flat_map(|topic| topic.partitions.iter());
-        let led = led.filter(|partition| partition.epoch().is_some()).count();
-        let brokers = table.metadata.brokers.values().map(|broker| pb::Broker {
-            broker_id: broker.id.0,
-            address: broker.address.clone(),
-            version: broker.version.clone(),
-            leader_count: if broker.id == config.node { count(led) } else { 0 },
-            start_time: Some(convert::timestamp(broker.started)),
-        });
-        Ok(Response::new(pb::GetClusterResponse {
-            cluster_id: config.cluster_id.clone(),
-            brokers: brokers.collect(),
-            controller_broker_id: if self.broker.leads_metadata() { config.node.0 } else { 0 },
-            topic_count: count(table.topics.len()),
-            partition_count: count(table.metadata.partition_count()),
-            limits: Some(limits_of_the_broker()),
-        }))
+        Ok(Response::new(cluster::describe(&self.broker).await))
+    }
+
+    type WatchTopicsStream =
+        Pin<Box<dyn Stream<Item = Result<pb::WatchTopicsResponse, Status>> + Send>>;
+
+    async fn watch_topics(
+        &self,
+        request: Request<pb::WatchTopicsRequest>,
+    ) -> Result<Response<Self::WatchTopicsStream>, Status> {
+        let prefix = request.into_inner().name_prefix;
+        let watch = TopicWatch::open(&self.broker, self.drain.clone(), prefix);
+        Ok(Response::new(Box::pin(watch.into_stream())))
+    }
+
+    async fn update_broker(
+        &self,
+        request: Request<pb::UpdateBrokerRequest>,
+    ) -> Result<Response<pb::UpdateBrokerResponse>, Status> {
+        CallRoute::of(&request).asks(self.broker.metadata_group())?;
+        let updated = cluster::update(&self.broker, request.into_inner()).await?;
+        Ok(Response::new(pb::UpdateBrokerResponse { broker: Some(updated) }))
+    }
+
+    async fn remove_broker(
+        &self,
+        request: Request<pb::RemoveBrokerRequest>,
+    ) -> Result<Response<pb::RemoveBrokerResponse>, Status> {
+        CallRoute::of(&request).asks(self.broker.metadata_group())?;
+        cluster::remove(&self.broker, &request.into_inner()).await?;
+        Ok(Response::new(pb::RemoveBrokerResponse {}))
+    }
+
+    async fn reassign_partitions(
+        &self,
+        request: Request<pb::ReassignPartitionsRequest>,
+    ) -> Result<Response<pb::ReassignPartitionsResponse>, Status> {
+        CallRoute::of(&request).asks(self.broker.metadata_group())?;
+        cluster::reassign(&self.broker, request.into_inner()).await?;
+        Ok(Response::new(pb::ReassignPartitionsResponse {}))
+    }
+
+    async fn transfer_leadership(
+        &self,
+        request: Request<pb::TransferLeadershipRequest>,
+    ) -> Result<Response<pb::TransferLeadershipResponse>, Status> {
+        let leader = cluster::transfer(&self.broker, &request.into_inner()).await?;
+        Ok(Response::new(pb::TransferLeadershipResponse { leader_broker_id: leader.0 }))
     }
 }
 
@@ -139,8 +181,9 @@ type Target = (Arc<Partition>, Option<Offset>);
 
 impl Admin {
     /// Checks all targets, so that nothing is deleted when one of them is wrong.
-    fn read_targets(
+    async fn read_targets(
         &self,
+        route: &CallRoute,
         topic: &str,
         targets: &[pb::DeleteRecordsTarget],
     ) -> Result<Vec<Target>, Failure> {
@@ -155,7 +198,8 @@ impl Admin {
                 let message = format!("partition {} stands in `targets` twice", partition.id);
                 return Err(Failure::field("targets", message));
             }
-            let bounds = partition.bounds();
+            route.asks_partition(&partition)?;
+            let bounds = partition.latest_bounds().await?;
             let before = match target.before_offset {
                 -1 => None,
                 offset => {
@@ -182,32 +226,5 @@ fn read_page_size(size: i32) -> Result<usize, Failure> {
         Ok(0) => Ok(limits::DEFAULT_PAGE_SIZE),
         Ok(size) => Ok(size.min(limit)),
         Err(_) => Err(Failure::field("page_size", "`page_size` cannot be negative")),
-    }
-}
-
-fn info(partition: &Partition, node: u64) -> pb::PartitionInfo {
-    let bounds = partition.bounds();
-    let epoch = partition.epoch();
-    pb::PartitionInfo {
-        partition: i32::try_from(partition.id.0).unwrap_or(i32::MAX),
-        leader_broker_id: if epoch.is_some() { node } else { 0 },
-        leader_epoch: epoch.and_then(|epoch| i64::try_from(epoch).ok()).unwrap_or(0),
-        replica_broker_ids: vec![node],
-        log_start_offset: convert::offset(bounds.start),
-        high_watermark: convert::offset(bounds.high_watermark),
-        size_bytes: i64::try_from(partition.size_bytes()).unwrap_or(i64::MAX),
-    }
-}
-
-fn limits_of_the_broker() -> pb::Limits {
-    let signed = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
-    pb::Limits {
-        max_record_bytes: signed(limits::MAX_RECORD_BYTES),
-        max_message_bytes: signed(limits::MAX_MESSAGE_BYTES),
-        max_record_header_bytes: signed(limits::MAX_RECORD_HEADER_BYTES),
-        max_metadata_bytes: signed(limits::MAX_METADATA_BYTES),
-        max_partitions_per_topic: signed(limits::MAX_PARTITIONS_PER_TOPIC as usize),
-        max_name_bytes: signed(limits::MAX_NAME_BYTES),
-        max_page_size: signed(limits::MAX_PAGE_SIZE),
     }
 }

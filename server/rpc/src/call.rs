@@ -16,6 +16,7 @@ use http::{HeaderMap, Request, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use hyper::body::Incoming;
 use opentelemetry::propagation::Extractor;
+use ropewalk_broker::Broker;
 use ropewalk_broker::metrics::Metrics;
 use ropewalk_core::Clock;
 use tokio::time::{Instant, Sleep};
@@ -28,10 +29,11 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::deadline::timeout_of;
 use crate::failure::{Failure, refused_by_transport};
+use crate::leading::CallRoute;
 use crate::server::Drain;
 
 /// The methods that metrics and spans name; every other is `other`.
-const METHODS: [&str; 18] = [
+const METHODS: [&str; 23] = [
     "ropewalk.v1.ProducerService/Produce",
     "ropewalk.v1.ProducerService/ProduceStream",
     "ropewalk.v1.ConsumerService/Subscribe",
@@ -45,6 +47,11 @@ const METHODS: [&str; 18] = [
     "ropewalk.v1.AdminService/DeleteTopic",
     "ropewalk.v1.AdminService/DeleteRecords",
     "ropewalk.v1.AdminService/GetCluster",
+    "ropewalk.v1.AdminService/WatchTopics",
+    "ropewalk.v1.AdminService/UpdateBroker",
+    "ropewalk.v1.AdminService/RemoveBroker",
+    "ropewalk.v1.AdminService/ReassignPartitions",
+    "ropewalk.v1.AdminService/TransferLeadership",
     "grpc.health.v1.Health/Check",
     "grpc.health.v1.Health/Watch",
     "grpc.health.v1.Health/List",
@@ -60,6 +67,7 @@ fn method_of(path: &str) -> &'static str {
 
 /// What calls need beside the services.
 pub(crate) struct CallContext {
+    pub(crate) broker: Arc<Broker>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) drain: Drain,
@@ -94,9 +102,16 @@ impl Service<Request<Incoming>> for CallService {
         let deadline = timeout_of(request.headers()).map(|timeout| Instant::now() + timeout);
         let span = span_of(method, request.headers());
         let mut routes = self.routes.clone();
+        let route = method
+            .starts_with("ropewalk.")
+            .then(|| CallRoute::new(Arc::clone(&self.context.broker), request.headers()));
+        let mut request = request.map(Body::new);
+        if let Some(route) = &route {
+            request.extensions_mut().insert(route.clone());
+        }
         let is_draining = self.context.drain.has_begun() && method.starts_with("ropewalk.");
         let run = async move {
-            let handler = routes.call(request.map(Body::new));
+            let handler = routes.call(request);
             let response = if is_draining {
                 Failure::draining().into_status().into_http()
             } else if let Some(deadline) = deadline {
@@ -108,7 +123,11 @@ impl Service<Request<Incoming>> for CallService {
                 let Ok(response) = handler.await;
                 response
             };
-            let response = with_details(response);
+            let mut response = with_details(response);
+            if let (Some(route), true) = (&route, response.headers().contains_key("grpc-status")) {
+                // An answer without a body has its trailers in front.
+                route.hint(response.headers_mut());
+            }
             if let Some(code) = code_of(response.headers()) {
                 end.code = Some(code);
             }
@@ -120,7 +139,7 @@ impl Service<Request<Incoming>> for CallService {
                 true => None,
                 false => Some(Box::pin(async move { told.begun().await })),
             };
-            Ok(response.map(|body| CallBody { body, deadline, cut, end, is_over: false }))
+            Ok(response.map(|body| CallBody { body, deadline, cut, end, route, is_over: false }))
         };
         Box::pin(run.instrument(span))
     }
@@ -190,10 +209,18 @@ pub(crate) struct CallBody {
     /// Ends the body when there is nothing more to send.
     cut: Option<Cut>,
     end: CallEnd,
+    /// Knows who was asked for help.
+    route: Option<CallRoute>,
     is_over: bool,
 }
 
 impl CallBody {
+    fn add_hint(&self, trailers: &mut HeaderMap) {
+        if let Some(route) = &self.route {
+            route.hint(trailers);
+        }
+    }
+
     /// Ends the body here: the trailers that say why.
     fn end_with(&mut self, failure: Failure) -> Result<Frame<Bytes>, Status> {
         self.is_over = true;
@@ -202,6 +229,7 @@ impl CallBody {
         self.end.code = Some(status.code());
         let mut trailers = HeaderMap::new();
         status.add_header(&mut trailers)?;
+        self.add_hint(&mut trailers);
         Ok(Frame::trailers(trailers))
     }
 }
@@ -222,12 +250,13 @@ impl HttpBody for CallBody {
         if deadline.is_some_and(|polled| polled.is_ready()) {
             return Poll::Ready(Some(self.end_with(Failure::timed_out())));
         }
-        let polled = Pin::new(&mut self.body).poll_frame(context);
-        if let Poll::Ready(frame) = &polled {
+        let mut polled = Pin::new(&mut self.body).poll_frame(context);
+        if let Poll::Ready(frame) = &mut polled {
             match frame {
                 Some(Ok(frame)) => {
-                    if let Some(code) = frame.trailers_ref().and_then(code_of) {
-                        self.end.code = Some(code);
+                    if let Some(trailers) = frame.trailers_mut() {
+                        self.end.code = code_of(trailers).or(self.end.code);
+                        self.add_hint(trailers);
                     }
                 }
                 Some(Err(status)) => self.end.code = Some(status.code()),

@@ -17,6 +17,7 @@ use tonic::{Request, Response, Status};
 
 use crate::convert;
 use crate::failure::{Failure, Reason};
+use crate::leading::CallRoute;
 use crate::server::Drain;
 use crate::subscribe::check_offset;
 use crate::subscription::Subscription;
@@ -36,7 +37,8 @@ impl ConsumerService for Consumer {
         request: Request<pb::SubscribeRequest>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
         let (broker, drain) = (Arc::clone(&self.broker), self.drain.clone());
-        let subscription = Subscription::open(broker, drain, request.into_inner()).await?;
+        let route = CallRoute::of(&request);
+        let subscription = Subscription::open(broker, drain, route, request.into_inner()).await?;
         Ok(Response::new(Box::pin(subscription.into_stream())))
     }
 
@@ -44,6 +46,7 @@ impl ConsumerService for Consumer {
         &self,
         request: Request<pb::CommitOffsetRequest>,
     ) -> Result<Response<pb::CommitOffsetResponse>, Status> {
+        let route = CallRoute::of(&request);
         let request = request.into_inner();
         check_group(&request.group)?;
         check_count("offsets", request.offsets.len())?;
@@ -66,9 +69,10 @@ impl ConsumerService for Consumer {
                 let failure = Failure::field("offsets.metadata", message);
                 return Err(failure.with("actual", committed.metadata.len()).into());
             }
-            let offset = check_offset(&partition, committed.offset)?;
+            let offset = check_offset(&partition, committed.offset).await?;
             offsets.push((partition.topic_id, partition.id, offset, committed.metadata));
         }
+        route.asks(&self.broker.coordinator_of(&request.group).map_err(Failure::from)?)?;
         let time = self.broker.config().clock.now();
         let command = OffsetCommand::Commit { group: request.group.clone(), time, offsets };
         self.broker.commit(&request.group, command).await.map_err(Failure::from)?;
@@ -79,6 +83,7 @@ impl ConsumerService for Consumer {
         &self,
         request: Request<pb::GetCommittedOffsetsRequest>,
     ) -> Result<Response<pb::GetCommittedOffsetsResponse>, Status> {
+        let route = CallRoute::of(&request);
         let request = request.into_inner();
         check_group(&request.group)?;
         let named = request.topics.iter().map(|topic| topic.partitions.len().max(1)).sum();
@@ -94,13 +99,9 @@ impl ConsumerService for Consumer {
                 ids.insert(partition.id.0);
             }
         }
+        route.asks(&self.broker.coordinator_of(&request.group).map_err(Failure::from)?)?;
         let names = names_by_id(&self.broker.table());
-        let positions: Vec<_> = {
-            // Copied out: the group's shard waits for this lock.
-            let state = self.broker.offsets_of(&request.group).lock();
-            let positions = state.of_group(&request.group);
-            positions.map(|(topic, id, committed)| (topic, id, committed.clone())).collect()
-        };
+        let positions = self.broker.positions(&request.group).await.map_err(Failure::from)?;
         let mut offsets: Vec<_> = positions
             .iter()
             .filter(|(topic, partition, _)| is_wanted(&wanted, *topic, *partition))
@@ -123,6 +124,7 @@ impl ConsumerService for Consumer {
         &self,
         request: Request<pb::ListOffsetsRequest>,
     ) -> Result<Response<pb::ListOffsetsResponse>, Status> {
+        let route = CallRoute::of(&request);
         let queries = request.into_inner().queries;
         check_count("queries", queries.len())?;
         let mut offsets = Vec::with_capacity(queries.len());
@@ -136,6 +138,7 @@ impl ConsumerService for Consumer {
             };
             check_count("queries", offsets.len() + partitions.len())?;
             for partition in partitions {
+                route.asks_partition(&partition)?;
                 offsets.push(resolve(&partition, query.position.as_ref()).await?);
             }
         }
@@ -148,15 +151,15 @@ async fn resolve(
     position: Option<&pb::offset_query::Position>,
 ) -> Result<pb::PartitionOffset, Failure> {
     use pb::offset_query::Position;
-    let bounds = partition.bounds();
+    let bounds = partition.latest_bounds().await?;
     let (offset, time) = match position {
         None | Some(Position::Earliest(())) => (bounds.start, None),
         Some(Position::Latest(())) => (bounds.high_watermark, None),
         Some(Position::Timestamp(time)) => {
             let time = convert::read_timestamp(time, "queries.timestamp")?;
-            match partition.find_time(time).await.map_err(ReadError::Storage)? {
+            match partition.find_time(time).await.map_err(ReadError::Log)? {
                 Some((offset, time)) => (offset, Some(time)),
-                None => (partition.bounds().high_watermark, None),
+                None => (bounds.high_watermark, None),
             }
         }
     };
@@ -165,7 +168,10 @@ async fn resolve(
         partition: i32::try_from(partition.id.0).unwrap_or(i32::MAX),
         offset: convert::offset(offset),
         timestamp: time.map(convert::timestamp),
-        leader_epoch: partition.epoch().and_then(|epoch| i64::try_from(epoch).ok()).unwrap_or(0),
+        leader_epoch: partition
+            .leader()
+            .and_then(|leader| i64::try_from(leader.epoch?).ok())
+            .unwrap_or(0),
     })
 }
 

@@ -118,6 +118,7 @@ pub(crate) fn topic(topic: &Topic) -> pb::Topic {
         partition_count: i32::try_from(topic.partition_count()).unwrap_or(i32::MAX),
         settings: Some(settings(&topic.settings)),
         create_time: Some(timestamp(topic.created)),
+        replication_factor: i32::try_from(topic.replication_factor).unwrap_or(i32::MAX),
     }
 }
 
@@ -172,6 +173,15 @@ fn read_update(settings: &pb::TopicSettings) -> Result<TopicUpdate, Failure> {
     Ok(update)
 }
 
+/// The number of replicas; `None` where it is left out.
+pub(crate) fn read_replication_factor(factor: i32) -> Result<Option<u32>, Failure> {
+    match u32::try_from(factor) {
+        Ok(0) => Ok(None),
+        Ok(factor) => Ok(Some(factor)),
+        Err(_) => Err(out_of_range("replication_factor", "1, 3 or 5", factor.into())),
+    }
+}
+
 fn out_of_range(field: &str, expected: &str, actual: i64) -> Failure {
     Failure::field(field, format!("`{field}` must be {expected}, not {actual}"))
         .with("actual", actual)
@@ -223,6 +233,10 @@ pub(crate) fn read_topic_update(
             let read = u32::try_from(count).ok().filter(|count| *count > 0);
             let refused = || out_of_range("topic.partition_count", "at least 1", count.into());
             update.partition_count = Some(read.ok_or_else(refused)?);
+        }
+        if path == "replication_factor" {
+            is_known = true;
+            update.replication_factor = read_replication_factor(topic.replication_factor)?;
         }
         if !is_known {
             let message = format!("`update_mask` names `{path}`, which is no setting of a topic");

@@ -10,12 +10,14 @@ use std::time::Duration;
 use prost::Message;
 use ropewalk_broker::delivery::DeliveryError;
 use ropewalk_broker::errors::{
-    AppendError, CommitError, Missing, ReadError, StorageFull, TopicError,
+    AppendError, CommitError, LogError, Missing, ReadError, StorageFull, TopicError,
 };
 use ropewalk_broker::ingest::IngestError;
 use ropewalk_broker::offsets::OffsetError;
+use ropewalk_broker::peers::{FetchError, RemoteError};
 use ropewalk_broker::{ProposeError, StorageError};
 use ropewalk_cluster::MetadataError;
+use ropewalk_core::NodeId;
 use ropewalk_core::names::NameError;
 use ropewalk_core::records::RecordsError;
 use ropewalk_proto::{ERROR_DOMAIN, google};
@@ -36,6 +38,7 @@ pub enum Reason {
     CorruptBatch,
     ExpectedOffsetMismatch,
     OffsetOutOfRange,
+    NotLeader,
     NoLeader,
     BrokerDraining,
     NoQuorum,
@@ -50,7 +53,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::TopicNotFound,
         Self::PartitionNotFound,
         Self::TopicExists,
@@ -61,6 +64,7 @@ impl Reason {
         Self::CorruptBatch,
         Self::ExpectedOffsetMismatch,
         Self::OffsetOutOfRange,
+        Self::NotLeader,
         Self::NoLeader,
         Self::BrokerDraining,
         Self::NoQuorum,
@@ -86,6 +90,7 @@ impl Reason {
             Self::CorruptBatch => ("CORRUPT_BATCH", Code::InvalidArgument),
             Self::ExpectedOffsetMismatch => ("EXPECTED_OFFSET_MISMATCH", Code::Aborted),
             Self::OffsetOutOfRange => ("OFFSET_OUT_OF_RANGE", Code::OutOfRange),
+            Self::NotLeader => ("NOT_LEADER", Code::Unavailable),
             Self::NoLeader => ("NO_LEADER", Code::Unavailable),
             Self::BrokerDraining => ("BROKER_DRAINING", Code::Unavailable),
             Self::NoQuorum => ("NO_QUORUM", Code::Unavailable),
@@ -136,6 +141,31 @@ impl Failure {
     pub(crate) fn draining() -> Self {
         let message = "the broker is shutting down; connect to another one or try again";
         Self::new(Reason::BrokerDraining, message).retry_after(Duration::from_millis(500))
+    }
+
+    /// What was asked for cannot be yet, and nothing was done.
+    pub(crate) fn not_ready(message: impl std::fmt::Display) -> Self {
+        Self::new(Reason::NoLeader, format!("{message}; try again later"))
+            .retry_after(Duration::from_millis(500))
+    }
+
+    /// A call that is not to be forwarded needs another broker. Epoch 0: it is not known, and the
+    /// broker is the one that is most likely to lead.
+    pub(crate) fn not_leader(node: NodeId, address: &str, epoch: u64) -> Self {
+        let message = match address {
+            "" => format!(
+                "this broker does not lead; ask broker {node}, whose address `GetCluster` tells"
+            ),
+            address => format!("this broker does not lead; ask broker {node} at {address}"),
+        };
+        Self::new(Reason::NotLeader, message)
+            .with("leader_id", node)
+            .with("leader_address", address)
+            .with("leader_epoch", epoch)
+    }
+
+    pub(crate) fn no_leader() -> Self {
+        ProposeError::NoLeader.into()
     }
 
     pub(crate) fn timed_out() -> Self {
@@ -231,6 +261,8 @@ impl From<ProposeError> for Failure {
                     .with("earliest", start)
                     .with("latest", high_watermark)
             }
+            ProposeError::StorageFull { floor } => StorageFull { floor }.into(),
+            ProposeError::Behind(_) | ProposeError::Members => Self::not_ready(message),
             ProposeError::Overloaded => {
                 Self::new(Reason::Overloaded, message + "; try again later")
                     .retry_after(Duration::from_millis(500))
@@ -286,11 +318,37 @@ impl From<MetadataError> for Failure {
             MetadataError::TooManyPartitions { limit } => {
                 Self::new(Reason::TooMany, message).over_quota("partitions", limit)
             }
-            MetadataError::TooManyExtensions { limit } => {
-                Self::new(Reason::TooMany, message).over_quota("extensions", limit)
+            MetadataError::TooManyReplicas { limit, .. } => {
+                Self::new(Reason::TooMany, message).over_quota("replicas", limit)
             }
-            MetadataError::OutOfRange(error) => {
-                Self::field(&format!("settings.{}", error.setting), message)
+            MetadataError::TooManyBrokers { limit } => {
+                Self::new(Reason::TooMany, message).over_quota("brokers", limit)
+            }
+            MetadataError::TooFewBrokers { replication_factor, brokers } => {
+                Self::field("replication_factor", message)
+                    .with("limit", brokers)
+                    .with("actual", replication_factor)
+            }
+            MetadataError::PartitionNotFound { ref topic, partition } => {
+                Self::new(Reason::PartitionNotFound, message)
+                    .about_resource("partition", &format!("{topic}/{partition}"))
+            }
+            MetadataError::InvalidReplicas { .. } => Self::field("broker_ids", message),
+            MetadataError::BrokerNotFound(_)
+            | MetadataError::LastBroker(_)
+            | MetadataError::BrokerNeeded { .. }
+            | MetadataError::BrokerRemoved(_)
+            | MetadataError::DirectoryTaken(_) => Self::field("broker_id", message),
+            MetadataError::NotFormed => Self::new(Reason::NoLeader, message),
+            MetadataError::Exhausted => Self::new(Reason::TooMany, message),
+            MetadataError::OutOfRange(ref error) => {
+                let field = match error.setting.as_str() {
+                    setting @ ("partition_count" | "replication_factor" | "name") => {
+                        setting.to_owned()
+                    }
+                    setting => format!("settings.{setting}"),
+                };
+                Self::field(&field, message)
             }
             MetadataError::Malformed(error) => Self::internal(&error),
         }
@@ -389,7 +447,8 @@ impl From<ReadError> for Failure {
                     .with("earliest", earliest)
                     .with("latest", latest)
             }
-            ReadError::Storage(error) => error.into(),
+            ReadError::Log(LogError::Storage(error)) => error.into(),
+            ReadError::Log(LogError::Remote(error)) => error.into(),
             ReadError::Delivery(
                 DeliveryError::Compressed { offset, .. }
                 | DeliveryError::Count { offset, .. }
@@ -397,6 +456,25 @@ impl From<ReadError> for Failure {
             ) => Self::new(Reason::CorruptLog, message + "; read on at a later offset")
                 .with("file", "")
                 .with("offset", offset),
+        }
+    }
+}
+
+impl From<RemoteError> for Failure {
+    fn from(error: RemoteError) -> Self {
+        let message = error.to_string();
+        match error {
+            RemoteError::Refused(error) => error.into(),
+            RemoteError::Fetch(FetchError::Corrupt { offset, file, .. }) => {
+                Self::new(Reason::CorruptLog, message)
+                    .with("file", file)
+                    .with("offset", offset.map_or_else(String::new, |at| at.to_string()))
+            }
+            RemoteError::Fetch(FetchError::Storage(_)) => Self::internal(&message),
+            RemoteError::Fetch(FetchError::NoGroup)
+            | RemoteError::Unreachable { .. }
+            | RemoteError::Lost { .. } => Self::new(Reason::NoLeader, message + "; try again")
+                .retry_after(Duration::from_millis(100)),
         }
     }
 }

@@ -11,6 +11,8 @@ mod consumer;
 mod convert;
 mod deadline;
 mod failure;
+mod leading;
+pub mod peer;
 mod produce_stream;
 mod producer;
 mod server;
@@ -18,4 +20,5 @@ mod subscribe;
 mod subscription;
 
 pub use failure::Reason;
+pub use peer::{PeerPort, PeerStats, PeerTransport};
 pub use server::{Drain, Server, ServerConfig};

@@ -17,6 +17,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use crate::failure::{Failure, refused_by_transport};
+use crate::leading::CallRoute;
 use crate::producer::Append;
 use crate::server::Drain;
 
@@ -29,6 +30,7 @@ const ANSWER_QUEUE: usize = 32;
 pub(crate) struct ProduceSession {
     broker: Arc<Broker>,
     drain: Drain,
+    route: CallRoute,
     order: AnswerOrder,
     /// Where appends tell that they have ended. There is room for every append that may be under
     /// way.
@@ -40,11 +42,12 @@ impl ProduceSession {
     pub(crate) fn start(
         broker: Arc<Broker>,
         drain: Drain,
+        route: CallRoute,
         requests: Streaming<pb::ProduceStreamRequest>,
     ) -> ReceiverStream<Result<Answer, Status>> {
         let (answers, stream) = mpsc::channel(ANSWER_QUEUE);
         let (ended, endings) = mpsc::channel(MAX_APPENDS_PER_STREAM);
-        let session = Self { broker, drain, order: AnswerOrder::default(), ended, answers };
+        let session = Self { broker, drain, route, order: AnswerOrder::default(), ended, answers };
         tokio::spawn(session.run(requests, endings));
         ReceiverStream::new(stream)
     }
@@ -103,12 +106,13 @@ impl ProduceSession {
         let request = request.request.unwrap_or_default();
         let number = self.order.begin((request.topic.clone(), request.partition));
         let (broker, ended) = (Arc::clone(&self.broker), self.ended.clone());
+        let route = self.route.clone();
         Box::pin(async move {
             let done = move |result| {
                 // The channel has room for it; the session is gone when it is closed.
                 let _ = ended.try_send((number, answer(correlation, result)));
             };
-            match Append::plan(&broker, request, None).await {
+            match Append::plan(&broker, &route, request, None).await {
                 Ok(append) => {
                     append.submit(&broker, done).await;
                     None

@@ -9,6 +9,7 @@ use ropewalk_broker::errors::AppendError;
 use ropewalk_broker::ingest::{self, Payload};
 use ropewalk_broker::metrics::AppendDurability;
 use ropewalk_broker::partition::Reserved;
+use ropewalk_broker::table::ServedTopic;
 use ropewalk_broker::{Appended, Broker, Durability, Partition, ProposeError};
 use ropewalk_core::batch::HEADER_BYTES;
 use ropewalk_core::limits::MAX_COMPRESSED_RECORDS;
@@ -21,6 +22,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::convert;
 use crate::failure::{Failure, Reason};
+use crate::leading::CallRoute;
 use crate::produce_stream::ProduceSession;
 use crate::server::Drain;
 
@@ -40,7 +42,8 @@ impl ProducerService for Producer {
     ) -> Result<Response<pb::ProduceResponse>, Status> {
         let (done, ended) = oneshot::channel();
         let wait = Some(RESERVE_TIMEOUT);
-        let append = Append::plan(&self.broker, request.into_inner(), wait).await?;
+        let route = CallRoute::of(&request);
+        let append = Append::plan(&self.broker, &route, request.into_inner(), wait).await?;
         append
             .submit(&self.broker, move |answer| {
                 // Nobody waits any more: the call was given up, and the records stand all the same.
@@ -60,7 +63,8 @@ impl ProducerService for Producer {
         request: Request<Streaming<pb::ProduceStreamRequest>>,
     ) -> Result<Response<Self::ProduceStreamStream>, Status> {
         let (broker, drain) = (Arc::clone(&self.broker), self.drain.clone());
-        Ok(Response::new(ProduceSession::start(broker, drain, request.into_inner())))
+        let route = CallRoute::of(&request);
+        Ok(Response::new(ProduceSession::start(broker, drain, route, request.into_inner())))
     }
 }
 
@@ -83,10 +87,11 @@ impl Append {
     /// Checks a request, once memory is free for it. Nothing of it is appended when it is refused.
     pub(crate) async fn plan(
         broker: &Broker,
+        route: &CallRoute,
         request: pb::ProduceRequest,
         reserve_timeout: Option<Duration>,
     ) -> Result<Self, Failure> {
-        let planned = Self::plan_inner(broker, request, reserve_timeout).await;
+        let planned = Self::plan_inner(broker, route, request, reserve_timeout).await;
         planned.inspect_err(|failure| {
             broker.config().metrics.produce_failed(failure.reason().name());
         })
@@ -94,6 +99,7 @@ impl Append {
 
     async fn plan_inner(
         broker: &Broker,
+        route: &CallRoute,
         request: pb::ProduceRequest,
         reserve_timeout: Option<Duration>,
     ) -> Result<Self, Failure> {
@@ -106,44 +112,27 @@ impl Append {
         let payload = read_payload(request.data, request.compression, request.record_count)?;
         // Before a topic is created for it: that would take of the reserve.
         broker.check_room()?;
+        route.uses_topic(&request.topic)?;
         let topic = broker.topic_for_use(&request.topic).await.map_err(AppendError::Create)?;
         let settings = &topic.topic.settings;
         // Before the payload is copied: what waits for memory has none of its own.
         let reserved = broker.reserve(payload.len() + HEADER_BYTES, reserve_timeout).await?;
         // That may have taken long, and what is on its way must fit what is left of the disk.
         broker.check_room()?;
-        let mut parts = Vec::new();
-        if let Some(id) = request.partition {
-            let partition = broker.partition(&topic, id.into())?;
-            let draft = ingest::prepare(&payload, settings)?;
-            parts.push(Part { partition, draft, indexes: Vec::new() });
-            return Ok(Self { parts, durability, expected, reserved });
-        }
-        if expected.is_some() {
-            let message =
-                "`partition` must be given with `expected_offset`, which is one partition's";
-            return Err(Failure::field("partition", message));
-        }
-        let Payload::Records(records) = &payload else {
-            let message =
-                "`partition` must be given with `compressed`: the broker does not look inside";
-            return Err(Failure::field("partition", message));
-        };
-        // The whole is checked before it is taken apart, so that errors name positions in the
-        // request.
-        let whole = ingest::prepare(&payload, settings)?;
-        let keyless = broker.keyless_partition(&topic);
-        let mut placed = ingest::place(records, topic.topic.partition_count(), keyless);
-        if let [only] = placed.as_mut_slice() {
-            let partition = broker.partition(&topic, only.partition.0.into())?;
-            parts.push(Part { partition, draft: whole, indexes: Vec::new() });
-        } else {
-            for placed in placed {
-                let partition = broker.partition(&topic, placed.partition.0.into())?;
-                let draft = ingest::prepare(&Payload::Records(placed.records), settings)?;
-                parts.push(Part { partition, draft, indexes: placed.indexes });
+        let parts = match request.partition {
+            Some(id) => {
+                let partition = broker.partition(&topic, id.into())?;
+                route.asks_partition(&partition)?;
+                let draft = ingest::prepare(&payload, settings)?;
+                vec![Part { partition, draft, indexes: Vec::new() }]
             }
-        }
+            None if expected.is_some() => {
+                let message =
+                    "`partition` must be given with `expected_offset`, which is one partition's";
+                return Err(Failure::field("partition", message));
+            }
+            None => spread(broker, route, &topic, &payload)?,
+        };
         Ok(Self { parts, durability, expected, reserved })
     }
 
@@ -184,6 +173,40 @@ impl Append {
             }
         }
     }
+}
+
+/// The batches of records that name no partition. All of them can be appended from here, or none
+/// is.
+fn spread(
+    broker: &Broker,
+    route: &CallRoute,
+    topic: &ServedTopic,
+    payload: &Payload,
+) -> Result<Vec<Part>, Failure> {
+    let Payload::Records(records) = payload else {
+        let message =
+            "`partition` must be given with `compressed`: the broker does not look inside";
+        return Err(Failure::field("partition", message));
+    };
+    let settings = &topic.topic.settings;
+    // The whole is checked before it is taken apart, so that errors name positions in the request.
+    let whole = ingest::prepare(payload, settings)?;
+    let keyless = broker.keyless_partition(topic);
+    let mut placed = ingest::place(records, topic.topic.partition_count(), keyless);
+    let mut parts = Vec::with_capacity(placed.len());
+    if let [only] = placed.as_mut_slice() {
+        let partition = broker.partition(topic, only.partition.0.into())?;
+        route.asks_partition(&partition)?;
+        parts.push(Part { partition, draft: whole, indexes: Vec::new() });
+    } else {
+        for placed in placed {
+            let partition = broker.partition(topic, placed.partition.0.into())?;
+            route.asks_partition(&partition)?;
+            let draft = ingest::prepare(&Payload::Records(placed.records), settings)?;
+            parts.push(Part { partition, draft, indexes: placed.indexes });
+        }
+    }
+    Ok(parts)
 }
 
 fn read_payload(

@@ -100,6 +100,7 @@ impl Server {
         let (health, routes) = services(&broker, &drain).await;
         let (tell, told) = Drain::new();
         let context = CallContext {
+            broker: Arc::clone(&broker),
             metrics: Arc::clone(&broker.config().metrics),
             clock: Arc::clone(&broker.config().clock),
             drain: drain.clone(),
@@ -194,13 +195,19 @@ async fn services(broker: &Arc<Broker>, drain: &Drain) -> (HealthReporter, Route
         .add_service(ProducerServiceServer::new(producer).max_decoding_message_size(limit))
         .add_service(ConsumerServiceServer::new(consumer).max_decoding_message_size(limit))
         .add_service(
-            AdminServiceServer::new(Admin { broker: broker() }).max_decoding_message_size(limit),
+            AdminServiceServer::new(Admin { broker: broker(), drain: drain() })
+                .max_decoding_message_size(limit),
         );
     (health, routes.routes())
 }
 
-/// Waits for the beginning of an HTTP/2 connection; `false` where something else comes. Nothing
-/// bounds it in hyper, and a connection that says nothing would hold its place for ever.
+/// Waits for the beginning of an HTTP/2 connection; `false` where something else comes, or nothing.
+/// Nothing bounds it in hyper, and a connection that says nothing would hold its place for ever.
+pub(crate) async fn opens_http2(stream: &TcpStream) -> bool {
+    let preface = tokio::time::timeout(PREFACE_TIMEOUT, speaks_http2(stream));
+    preface.await.unwrap_or(false)
+}
+
 async fn speaks_http2(stream: &TcpStream) -> bool {
     let mut seen = [0; PREFACE.len()];
     loop {
@@ -226,10 +233,9 @@ async fn connection(
     let _active = active;
     // Answers are small and must not wait for more of them.
     let _ = stream.set_nodelay(true);
-    let preface = tokio::time::timeout(PREFACE_TIMEOUT, speaks_http2(&stream));
     let mut draining = drain.clone();
     let is_open = tokio::select! {
-        speaks = preface => speaks.unwrap_or(false),
+        is_open = opens_http2(&stream) => is_open,
         () = draining.begun() => false,
     };
     if !is_open {

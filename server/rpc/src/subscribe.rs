@@ -1,6 +1,6 @@
 //! A SubscribeRequest, read and resolved: which partitions, from where, to where.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,11 +10,12 @@ use ropewalk_broker::broker::Broker;
 use ropewalk_broker::delivery::{Accepted, DeliveryOptions};
 use ropewalk_broker::errors::ReadError;
 use ropewalk_broker::table::ServedTopic;
-use ropewalk_core::{GroupId, Offset, Timestamp, limits, names};
+use ropewalk_core::{GroupId, Offset, PartitionId, Timestamp, TopicId, limits, names};
 use ropewalk_proto::broker as pb;
 
 use crate::convert;
 use crate::failure::{Failure, Reason};
+use crate::leading::CallRoute;
 
 /// Where reading starts, as the request says.
 #[derive(Clone, Debug)]
@@ -95,11 +96,13 @@ impl SubscribePlan {
     pub(crate) async fn partitions(
         &self,
         broker: &Broker,
+        route: &CallRoute,
     ) -> Result<Vec<(Arc<Partition>, Start)>, Failure> {
         let mut found = Vec::new();
         let mut seen = BTreeSet::new();
         for selection in &self.selections {
             let Selection::Name { name, partitions } = selection else { continue };
+            route.uses_topic(name)?;
             let topic = broker.topic_for_use(name).await.map_err(ReadError::Create)?;
             for (partition, start) in self.named_partitions(broker, &topic, partitions)? {
                 if !seen.insert(partition.group) {
@@ -115,6 +118,9 @@ impl SubscribePlan {
             let new = topic.partitions.iter().filter(|new| seen.insert(new.group));
             found.extend(new.map(|new| (Arc::clone(new), self.default_start.clone())));
             check_count(found.len())?;
+        }
+        for (partition, _) in &found {
+            route.reads(partition)?;
         }
         Ok(found)
     }
@@ -201,31 +207,48 @@ fn matches(pattern: &Regex, name: &str) -> bool {
 }
 
 /// The offset at which a partition is read first. A position may be below the log start: the reader
-/// then gets a gap.
+/// then gets a gap. `committed` are the positions of the consumer group that the start names.
 pub(crate) async fn resolve_start(
-    broker: &Broker,
     partition: &Partition,
     start: &Start,
+    committed: &Committed,
 ) -> Result<Offset, Failure> {
-    let bounds = partition.bounds();
     match start {
-        Start::Earliest => Ok(bounds.start),
-        Start::Latest => Ok(bounds.high_watermark),
+        Start::Earliest => Ok(partition.latest_bounds().await?.start),
+        Start::Latest => Ok(partition.latest_bounds().await?.high_watermark),
         Start::Time(time) => time_or_end(partition, *time).await,
-        Start::Offset(offset) => check_offset(partition, *offset),
+        Start::Offset(offset) => check_offset(partition, *offset).await,
         Start::Committed { group, otherwise_latest } => {
-            let committed = broker
-                .offsets_of(group)
-                .lock()
-                .get(group, partition.topic_id, partition.id)
-                .map(|committed| convert::offset(committed.offset));
+            let key = (partition.topic_id, partition.id);
+            let committed = committed.get(group).and_then(|positions| positions.get(&key));
             match committed {
-                Some(offset) => check_offset(partition, offset),
-                None if *otherwise_latest => Ok(bounds.high_watermark),
-                None => Ok(bounds.start),
+                Some(offset) => check_offset(partition, convert::offset(*offset)).await,
+                None if *otherwise_latest => Ok(partition.latest_bounds().await?.high_watermark),
+                None => Ok(partition.latest_bounds().await?.start),
             }
         }
     }
+}
+
+/// The positions of consumer groups, by group.
+pub(crate) type Committed = BTreeMap<String, BTreeMap<(TopicId, PartitionId), Offset>>;
+
+/// The positions that these starts need.
+pub(crate) async fn committed_for(
+    broker: &Broker,
+    starts: impl Iterator<Item = &Start>,
+) -> Result<Committed, Failure> {
+    let mut committed = Committed::new();
+    for start in starts {
+        let Start::Committed { group, .. } = start else { continue };
+        if !committed.contains_key(group) {
+            let positions = broker.positions(group).await?;
+            let positions = positions.into_iter();
+            let positions = positions.map(|(topic, id, at)| ((topic, id), at.offset)).collect();
+            committed.insert(group.clone(), positions);
+        }
+    }
+    Ok(committed)
 }
 
 /// The offset before which reading ends.
@@ -235,22 +258,29 @@ pub(crate) async fn resolve_stop(
 ) -> Result<Option<Offset>, Failure> {
     match stop {
         Stop::Never => Ok(None),
-        Stop::CaughtUp => Ok(Some(partition.bounds().high_watermark)),
+        Stop::CaughtUp => Ok(Some(partition.latest_bounds().await?.high_watermark)),
         Stop::Offset(offset) => Ok(Some(offset)),
         Stop::Time(time) => time_or_end(partition, time).await.map(Some),
     }
 }
 
 async fn time_or_end(partition: &Partition, time: Timestamp) -> Result<Offset, Failure> {
-    let end = partition.bounds().high_watermark;
-    let found = partition.find_time(time).await.map_err(ReadError::Storage)?;
+    let end = partition.latest_bounds().await?.high_watermark;
+    let found = partition.find_time(time).await.map_err(ReadError::Log)?;
     Ok(found.map_or(end, |(offset, _)| offset))
 }
 
 /// An offset that is neither negative nor beyond the next one.
-pub(crate) fn check_offset(partition: &Partition, offset: i64) -> Result<Offset, Failure> {
-    let bounds = partition.bounds();
-    match u64::try_from(offset).map(Offset) {
+pub(crate) async fn check_offset(partition: &Partition, offset: i64) -> Result<Offset, Failure> {
+    let asked = u64::try_from(offset).map(Offset);
+    // Most are below what this broker knows of already; only the others are asked about.
+    if let Ok(at) = asked
+        && at <= partition.bounds().high_watermark
+    {
+        return Ok(at);
+    }
+    let bounds = partition.latest_bounds().await?;
+    match asked {
         Ok(at) if at <= bounds.high_watermark => Ok(at),
         _ => Err(ReadError::OutOfRange {
             topic: partition.topic.to_string(),

@@ -6,8 +6,8 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use futures::Stream;
 use futures::stream;
+use futures::{Stream, StreamExt, TryStreamExt};
 use ropewalk_broker::Broker;
 use ropewalk_broker::delivery::Delivery;
 use ropewalk_broker::errors::{Missing, ReadError};
@@ -22,8 +22,14 @@ use tonic::Status;
 
 use crate::convert;
 use crate::failure::Failure;
+use crate::leading::CallRoute;
 use crate::server::Drain;
-use crate::subscribe::{Stop, SubscribePlan, check_count, resolve_start, resolve_stop};
+use crate::subscribe::{
+    Stop, SubscribePlan, check_count, committed_for, resolve_start, resolve_stop,
+};
+
+/// Partitions of a new stream whose starts and ends are found side by side.
+const RESOLVED_AT_A_TIME: usize = 64;
 
 pub(crate) struct Subscription {
     broker: Arc<Broker>,
@@ -33,6 +39,7 @@ pub(crate) struct Subscription {
     known: BTreeSet<GroupId>,
     table: TableWatch,
     drain: Drain,
+    route: CallRoute,
     ready: VecDeque<Event>,
     last_sent: Instant,
     _active: ActiveGuard,
@@ -43,21 +50,34 @@ impl Subscription {
     pub(crate) async fn open(
         broker: Arc<Broker>,
         drain: Drain,
+        route: CallRoute,
         request: pb::SubscribeRequest,
     ) -> Result<Self, Failure> {
         let plan = SubscribePlan::read(request)?;
         // Seen before the partitions are listed, so that none that comes between is missed.
         let table = broker.watch_table();
-        let partitions = plan.partitions(&broker).await?;
+        let partitions = plan.partitions(&broker, &route).await?;
         let mut follower = broker.follower(plan.options);
         if plan.stop == Stop::Never {
             follower.never_end();
         }
         let mut known = BTreeSet::new();
         let mut positions = Vec::with_capacity(partitions.len());
-        for (partition, start) in partitions {
-            let from = resolve_start(&broker, &partition, &start).await?;
-            let until = resolve_stop(&partition, plan.stop).await?;
+        let starts = partitions.iter().map(|(_, start)| start);
+        let committed = committed_for(&broker, starts).await?;
+        // Side by side: each may have to ask another broker.
+        let (committed, stop) = (Arc::new(committed), plan.stop);
+        let resolved = partitions.into_iter().map(|(partition, start)| {
+            let committed = Arc::clone(&committed);
+            async move {
+                let from = resolve_start(&partition, &start, &committed).await?;
+                let until = resolve_stop(&partition, stop).await?;
+                Ok::<_, Failure>((partition, from, until))
+            }
+        });
+        let resolved = stream::iter(resolved).buffered(RESOLVED_AT_A_TIME);
+        let resolved: Vec<_> = resolved.try_collect().await?;
+        for (partition, from, until) in resolved {
             known.insert(partition.group);
             let slot = follower.add(partition, from, until);
             positions.push(position(&follower, slot, from));
@@ -70,6 +90,7 @@ impl Subscription {
             known,
             table,
             drain,
+            route,
             ready: VecDeque::from([Event::Started(pb::Started { positions })]),
             last_sent: Instant::now(),
             _active: active,
@@ -167,7 +188,13 @@ impl Subscription {
         for slot in slots {
             let partition = self.follower.partition(slot);
             let served = table.topics.get(&*partition.topic);
-            if served.is_none_or(|served| served.topic.id != partition.topic_id) {
+            let served = served.filter(|served| served.topic.id == partition.topic_id);
+            if let Some(now) = served.and_then(|served| served.partition(partition.id)) {
+                if !Arc::ptr_eq(now, partition) {
+                    self.route.reads(now)?;
+                    self.follower.replace(slot, Arc::clone(now));
+                }
+            } else {
                 let topic = partition.topic.to_string();
                 if self.plan.names(&topic) {
                     return Err(Missing::Topic(topic).into());
@@ -182,7 +209,8 @@ impl Subscription {
         let later = self.plan.later_partitions(&self.broker, &self.known);
         check_count(self.known.len() + later.len())?;
         for partition in later {
-            let from = partition.bounds().start;
+            self.route.reads(&partition)?;
+            let from = partition.latest_bounds().await?.start;
             let until = resolve_stop(&partition, self.plan.stop).await?;
             self.known.insert(partition.group);
             let slot = self.follower.add(partition, from, until);

@@ -17,7 +17,7 @@ use crate::engine::{Result, StorageError};
 use crate::files::{self, io_error};
 
 /// The format of the identity file that this code writes and reads.
-const FORMAT: &str = "1";
+const FORMAT: &str = "2";
 
 /// The id of a cluster, a UUID, made when the cluster is formed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -51,13 +51,36 @@ impl FromStr for ClusterId {
     }
 }
 
+/// The id of a data directory, a UUID, made when it is first used: a broker that lost its disk is
+/// known by it.
+pub type DirectoryId = [u8; 16];
+
+/// A cluster, and the brokers that formed it with the directories that they had then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Membership {
+    /// The cluster.
+    pub cluster_id: ClusterId,
+    /// Those who formed it, by id.
+    pub founders: Vec<(NodeId, DirectoryId)>,
+}
+
 /// Whose data a directory holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// The broker.
     pub node_id: NodeId,
+    /// The directory.
+    pub directory_id: DirectoryId,
     /// Its cluster; `None` until the broker forms or joins one.
-    pub cluster_id: Option<ClusterId>,
+    pub cluster: Option<Membership>,
+}
+
+impl Identity {
+    /// That of a broker whose data is in memory, and in no cluster yet.
+    #[must_use]
+    pub fn random(node_id: NodeId) -> Self {
+        Self { node_id, directory_id: Uuid::new_v4().into_bytes(), cluster: None }
+    }
 }
 
 /// A data directory that this process alone uses, as long as the value lives.
@@ -83,7 +106,7 @@ impl DataDirectory {
             Ok(text) => parse(&file, &text)?,
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 directory.refuse_data_without_identity()?;
-                let identity = Identity { node_id, cluster_id: None };
+                let identity = Identity::random(node_id);
                 directory.write(&identity)?;
                 identity
             }
@@ -120,20 +143,22 @@ impl DataDirectory {
     /// # Errors
     /// `Refused` when the directory belongs to another cluster, `Io` when the file cannot be
     /// written.
-    pub fn join(&self, cluster_id: ClusterId) -> Result<Identity> {
+    pub fn join(&self, cluster: &Membership) -> Result<Identity> {
         let file = self.identity_path();
         let text = fs::read(&file).map_err(|error| io_error("read", &file, error))?;
         let identity = parse(&file, &text)?;
-        match identity.cluster_id {
-            Some(own) if own == cluster_id => Ok(identity),
+        match &identity.cluster {
+            Some(own) if own.cluster_id == cluster.cluster_id => Ok(identity),
             Some(own) => Err(StorageError::Refused(format!(
-                "the data directory {} belongs to cluster {own}, and this broker was to join \
-                 cluster {cluster_id}: correct the addresses of the other brokers, or start it \
-                 with an empty data directory",
-                self.path.display()
+                "the data directory {} belongs to cluster {}, and this broker was to join \
+                 cluster {}: correct the addresses of the other brokers, or start it with an \
+                 empty data directory",
+                self.path.display(),
+                own.cluster_id,
+                cluster.cluster_id,
             ))),
             None => {
-                let identity = Identity { cluster_id: Some(cluster_id), ..identity };
+                let identity = Identity { cluster: Some(cluster.clone()), ..identity };
                 self.write(&identity)?;
                 Ok(identity)
             }
@@ -240,15 +265,38 @@ fn lock(path: &Path) -> Result<File> {
 }
 
 fn format(identity: &Identity) -> String {
-    let cluster = identity.cluster_id.map_or_else(|| "none".to_owned(), |id| id.to_string());
+    let none = || "none".to_owned();
+    let cluster = identity.cluster.as_ref();
+    let founder = |(node, directory): &(NodeId, DirectoryId)| {
+        format!("{node}:{}", Uuid::from_bytes(*directory).hyphenated())
+    };
+    let founders =
+        |cluster: &Membership| cluster.founders.iter().map(founder).collect::<Vec<_>>().join(" ");
     let text = format!(
         "# Whose data this directory holds. Written by ropewalk; do not edit, do not copy.\n\
          format = {FORMAT}\n\
          node_id = {}\n\
-         cluster_id = {cluster}\n",
-        identity.node_id
+         directory_id = {}\n\
+         cluster_id = {}\n\
+         founders = {}\n",
+        identity.node_id,
+        Uuid::from_bytes(identity.directory_id).hyphenated(),
+        cluster.map_or_else(none, |cluster| cluster.cluster_id.to_string()),
+        cluster.map_or_else(none, founders),
     );
     format!("{text}crc32c = {:08x}\n", crc32c::crc32c(text.as_bytes()))
+}
+
+fn read_uuid(text: &str) -> Option<[u8; 16]> {
+    Uuid::from_str(text).ok().map(Uuid::into_bytes)
+}
+
+fn read_founders(text: &str) -> Option<Vec<(NodeId, DirectoryId)>> {
+    let founder = |text: &str| {
+        let (node, directory) = text.split_once(':')?;
+        Some((NodeId(node.parse().ok()?), read_uuid(directory)?))
+    };
+    text.split(' ').map(founder).collect()
 }
 
 fn parse(file: &Path, bytes: &[u8]) -> Result<Identity> {
@@ -270,15 +318,20 @@ fn parse(file: &Path, bytes: &[u8]) -> Result<Identity> {
         }
         _ => return Err(damaged(file)),
     }
-    let cluster_id = match value("cluster_id") {
-        Some("none") => Some(None),
-        other => other.and_then(|id| id.parse().ok()).map(Some),
+    let cluster = match (value("cluster_id"), value("founders")) {
+        (Some("none"), Some("none")) => Some(None),
+        (Some(id), Some(founders)) => id.parse().ok().and_then(|cluster_id| {
+            Some(Some(Membership { cluster_id, founders: read_founders(founders)? }))
+        }),
+        _ => None,
     };
     let node_id = value("node_id").and_then(|id| id.parse().ok()).map(NodeId);
-    let (Some(node_id), Some(cluster_id)) = (node_id, cluster_id) else {
+    let directory_id = value("directory_id").and_then(read_uuid);
+    let (Some(node_id), Some(directory_id), Some(cluster)) = (node_id, directory_id, cluster)
+    else {
         return Err(damaged(file));
     };
-    let identity = Identity { node_id, cluster_id };
+    let identity = Identity { node_id, directory_id, cluster };
     if format(&identity) == text { Ok(identity) } else { Err(damaged(file)) }
 }
 
@@ -294,8 +347,12 @@ mod tests {
     use super::*;
 
     const GOLDEN: &str =
-        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors/identity-v1.txt"));
-    const CLUSTER: ClusterId = ClusterId([0x2a; 16]);
+        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors/identity-v2.txt"));
+
+    fn cluster() -> Membership {
+        let founders = vec![(NodeId(1), [0x11; 16]), (NodeId(3), [0x13; 16])];
+        Membership { cluster_id: ClusterId([0x2a; 16]), founders }
+    }
 
     fn refusal(path: &Path, node: u64) -> String {
         match DataDirectory::open(path, NodeId(node)) {
@@ -309,7 +366,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("a/b");
         let (directory, identity) = DataDirectory::open(&path, NodeId(3)).unwrap();
-        assert_eq!(identity, Identity { node_id: NodeId(3), cluster_id: None });
+        assert_eq!((identity.node_id, &identity.cluster), (NodeId(3), &None));
         assert_eq!(directory.path(), path);
         drop(directory);
         let (directory, same) = DataDirectory::open(&path, NodeId(3)).unwrap();
@@ -340,12 +397,13 @@ mod tests {
     #[test]
     fn a_cluster_is_joined_once() {
         let root = tempfile::tempdir().unwrap();
-        let (directory, _) = DataDirectory::open(root.path(), NodeId(1)).unwrap();
-        let joined = Identity { node_id: NodeId(1), cluster_id: Some(CLUSTER) };
-        assert_eq!(directory.join(CLUSTER).unwrap(), joined);
-        assert_eq!(directory.join(CLUSTER).unwrap(), joined);
-        let error = directory.join(ClusterId([7; 16])).unwrap_err().to_string();
-        assert!(error.contains(&CLUSTER.to_string()), "{error}");
+        let (directory, identity) = DataDirectory::open(root.path(), NodeId(1)).unwrap();
+        let joined = Identity { cluster: Some(cluster()), ..identity };
+        assert_eq!(directory.join(&cluster()).unwrap(), joined);
+        assert_eq!(directory.join(&cluster()).unwrap(), joined);
+        let other = Membership { cluster_id: ClusterId([7; 16]), ..cluster() };
+        let error = directory.join(&other).unwrap_err().to_string();
+        assert!(error.contains(&cluster().cluster_id.to_string()), "{error}");
         drop(directory);
         assert_eq!(DataDirectory::open(root.path(), NodeId(1)).unwrap().1, joined);
     }
@@ -364,7 +422,7 @@ mod tests {
     fn a_changed_identity_is_refused() {
         let root = tempfile::tempdir().unwrap();
         let file = root.path().join("identity");
-        DataDirectory::open(root.path(), NodeId(1)).unwrap().0.join(CLUSTER).unwrap();
+        DataDirectory::open(root.path(), NodeId(1)).unwrap().0.join(&cluster()).unwrap();
         let sound = fs::read(&file).unwrap();
         for length in 0..sound.len() {
             fs::write(&file, &sound[..length]).unwrap();
@@ -385,9 +443,9 @@ mod tests {
     #[test]
     fn an_identity_of_another_format_is_refused() {
         let root = tempfile::tempdir().unwrap();
-        fs::write(root.path().join("identity"), "format = 2\nowner = 1\n").unwrap();
+        fs::write(root.path().join("identity"), "format = 3\nowner = 1\n").unwrap();
         let why = refusal(root.path(), 1);
-        assert!(why.contains("format 2") && why.contains("format 1"), "{why}");
+        assert!(why.contains("format 3") && why.contains("format 2"), "{why}");
     }
 
     #[test]
@@ -399,8 +457,9 @@ mod tests {
     }
 
     #[test]
-    fn the_text_is_that_of_format_1() {
-        let identity = Identity { node_id: NodeId(3), cluster_id: Some(CLUSTER) };
+    fn the_text_is_that_of_format_2() {
+        let identity =
+            Identity { node_id: NodeId(3), directory_id: [0x13; 16], cluster: Some(cluster()) };
         assert_eq!(format(&identity), GOLDEN);
         assert_eq!(parse(Path::new("identity"), GOLDEN.as_bytes()).unwrap(), identity);
     }

@@ -4,15 +4,15 @@
 //! recent entries in memory until they are durable and until the shard's budget pushes them out. It
 //! writes nothing itself and knows no thread.
 
+mod members;
+mod raft_storage;
+mod snapshots;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use raft::eraftpb::{ConfState, Entry as RaftEntry, EntryType, HardState, Snapshot};
-use raft::{
-    Error as RaftError, GetEntriesContext, RaftState, Storage, StorageError as RaftStorageError,
-};
+use raft::eraftpb::{ConfState, Entry as RaftEntry, EntryType, HardState};
 use ropewalk_core::{GroupId, Offset, ReplicaId, Timestamp, limits};
 
 use crate::engine::{
@@ -20,6 +20,8 @@ use crate::engine::{
     StorageError,
 };
 use crate::log_view::{LogReader, LogView, ViewState, record_facts};
+use members::MemberHistory;
+pub use snapshots::SnapshotData;
 
 /// Every group begins here rather than at 0, so that a new replica always learns the membership
 /// from a snapshot, never from an empty log.
@@ -49,7 +51,10 @@ pub struct GroupLog {
     engine: Arc<dyn Engine>,
     view: Arc<LogView>,
     hard_state: HardState,
-    conf_state: ConfState,
+    /// Raft's membership as of what is applied, and what it was before.
+    members: MemberHistory,
+    /// The index of the last entry that changed rows, if the group keeps a state machine's rows.
+    rows_index: Option<u64>,
     /// The last entry's facts; those of the log start while the log is empty.
     last: EntryMeta,
     /// Entries up to here are durable.
@@ -58,35 +63,64 @@ pub struct GroupLog {
 }
 
 impl GroupLog {
-    /// The state of a group that starts with this one replica as its only voter, and the write that
-    /// makes it durable.
+    /// The state of a group that starts with these replicas as its voters, all of which start it
+    /// alike, and the write that makes it durable.
     #[must_use]
-    pub fn bootstrap(group: GroupId, replica: ReplicaId) -> (GroupState, GroupWrite) {
+    pub fn bootstrap(
+        group: GroupId,
+        replica: ReplicaId,
+        founders: &[ReplicaId],
+    ) -> (GroupState, GroupWrite) {
         let hard_state =
             HardState { term: BOOTSTRAP_TERM, commit: BOOTSTRAP_INDEX, ..HardState::default() };
-        let conf_state = ConfState { voters: vec![replica.0], ..ConfState::default() };
+        let voters = founders.iter().map(|founder| founder.0).collect();
+        let conf_state = ConfState { voters, ..ConfState::default() };
         let start = LogStart {
             index: BOOTSTRAP_INDEX,
             term: BOOTSTRAP_TERM,
             newest_gone: Timestamp::MIN,
             ..LogStart::default()
         };
-        let mut write = GroupWrite::new(group);
-        write.create = Some(replica);
-        write.hard_state = Some(hard_state.clone());
-        write.conf_state = Some(conf_state.clone());
-        write.start = Some(start);
-        (GroupState { group, replica, hard_state, conf_state, start, last: None }, write)
+        creation(GroupState { group, replica, hard_state, conf_state, start, last: None })
     }
 
-    /// The log of a group that the engine has, or is about to have.
+    /// The state of a replica that joins a group later, and the write that makes it durable: it
+    /// knows no member and no entry, and waits for the snapshot of a leader.
+    #[must_use]
+    pub fn blank(group: GroupId, replica: ReplicaId) -> (GroupState, GroupWrite) {
+        let start = LogStart { newest_gone: Timestamp::MIN, ..LogStart::default() };
+        let (hard_state, conf_state) = (HardState::default(), ConfState::default());
+        creation(GroupState { group, replica, hard_state, conf_state, start, last: None })
+    }
+
+    /// The log of a group that the engine has.
     pub fn open(engine: Arc<dyn Engine>, state: GroupState) -> Result<Self> {
-        let start = state.start;
-        let (last_index, last) = state.last.unwrap_or_else(|| (start.index, facts_at(&start)));
-        let segments = match state.last {
+        let (start, last) = (state.start, state.last);
+        let rows = engine.rows(state.group, members::KEY)?;
+        let members = MemberHistory::read(rows, state.conf_state.clone(), start.index)
+            .map_err(|error| StorageError::Refused(error.to_string()))?;
+        let segments = match last {
             Some((_, last)) => segments_back_from(engine.as_ref(), state.group, last, start)?,
             None => VecDeque::new(),
         };
+        Ok(Self::over(engine, state, members, segments))
+    }
+
+    /// The log of a group that the engine is about to have.
+    #[must_use]
+    pub fn begin(engine: Arc<dyn Engine>, state: GroupState) -> Self {
+        let members = MemberHistory::new(state.conf_state.clone());
+        Self::over(engine, state, members, VecDeque::new())
+    }
+
+    fn over(
+        engine: Arc<dyn Engine>,
+        state: GroupState,
+        members: MemberHistory,
+        segments: VecDeque<SegmentMark>,
+    ) -> Self {
+        let start = state.start;
+        let (last_index, last) = state.last.unwrap_or_else(|| (start.index, facts_at(&start)));
         let view = ViewState {
             start,
             high_watermark: start.base_offset,
@@ -94,17 +128,18 @@ impl GroupLog {
             segments,
             ..ViewState::default()
         };
-        Ok(Self {
+        Self {
             group: state.group,
             replica: state.replica,
             engine,
             view: Arc::new(LogView::from(view)),
             hard_state: state.hard_state,
-            conf_state: state.conf_state,
+            members,
+            rows_index: None,
             last,
             durable_index: last_index,
             policy: SegmentPolicy::default(),
-        })
+        }
     }
 
     /// A reader of this log.
@@ -159,6 +194,19 @@ impl GroupLog {
         self.hard_state = hard_state;
     }
 
+    /// Raft's membership, as of what is applied.
+    #[must_use]
+    pub fn conf_state(&self) -> &ConfState {
+        self.members.newest()
+    }
+
+    /// Takes the membership that the entry at this index has led to.
+    pub fn set_conf_state(&mut self, index: u64, conf_state: ConfState, write: &mut GroupWrite) {
+        let start = self.start().index;
+        write.conf_state = Some(conf_state.clone());
+        self.members.push(start, index, conf_state, &mut write.rows);
+    }
+
     /// Appends entries, which replace whatever the log holds from the first of them on. Returns
     /// their facts, in order.
     pub fn append(
@@ -171,10 +219,15 @@ impl GroupLog {
             return Ok(Vec::new());
         };
         self.cut_from(first)?;
+        write.append.retain(|entry| entry.index < first);
         let mut appended = Vec::with_capacity(entries.len());
         for entry in entries {
-            let (record_count, max_timestamp) = record_facts(&entry.data)
-                .map_err(|error| StorageError::entry(self.group, entry.index, &error))?;
+            let (record_count, max_timestamp) = match entry.entry_type {
+                EntryType::EntryNormal => record_facts(&entry.data)
+                    .map_err(|error| StorageError::entry(self.group, entry.index, &error))?,
+                // Raft's own encoding, which holds no records.
+                _ => (0, Timestamp::MIN),
+            };
             let base_offset = self.next_offset();
             let meta = EntryMeta {
                 term: entry.term,
@@ -264,6 +317,7 @@ impl GroupLog {
             }
         };
         write.start = Some(start);
+        self.members.drop_to(start.index, &mut write.rows);
         let mut view = self.view.lock();
         view.start = start;
         // Entries that are not yet written stay in memory until they are.
@@ -380,6 +434,16 @@ impl From<ViewState> for LogView {
     }
 }
 
+/// A state that is new, and the write that makes it durable.
+fn creation(state: GroupState) -> (GroupState, GroupWrite) {
+    let mut write = GroupWrite::new(state.group);
+    write.create = Some(state.replica);
+    write.hard_state = Some(state.hard_state.clone());
+    write.conf_state = Some(state.conf_state.clone());
+    write.start = Some(state.start);
+    (state, write)
+}
+
 /// What stands for the last entry while a log is empty.
 fn facts_at(start: &LogStart) -> EntryMeta {
     EntryMeta {
@@ -418,103 +482,4 @@ fn segments_back_from(
         segments.push_front(segment);
     }
     Ok(segments)
-}
-
-fn raft_entry(index: u64, meta: &EntryMeta, data: Bytes) -> RaftEntry {
-    let entry_type = match meta.entry_type {
-        1 => EntryType::EntryConfChange,
-        2 => EntryType::EntryConfChangeV2,
-        _ => EntryType::EntryNormal,
-    };
-    RaftEntry { entry_type, term: meta.term, index, data, ..RaftEntry::default() }
-}
-
-fn unavailable(error: StorageError) -> RaftError {
-    RaftError::Store(RaftStorageError::Other(Box::new(error)))
-}
-
-impl Storage for GroupLog {
-    fn initial_state(&self) -> raft::Result<RaftState> {
-        Ok(RaftState::new(self.hard_state.clone(), self.conf_state.clone()))
-    }
-
-    fn entries(
-        &self,
-        low: u64,
-        high: u64,
-        max_size: impl Into<Option<u64>>,
-        _context: GetEntriesContext,
-    ) -> raft::Result<Vec<RaftEntry>> {
-        let max_bytes = max_size.into().unwrap_or(u64::MAX);
-        if low <= self.start().index {
-            return Err(RaftError::Store(RaftStorageError::Compacted));
-        }
-        let mut entries = Vec::new();
-        let mut bytes = 0;
-        let mut take = |index, meta: &EntryMeta, data: Bytes| {
-            bytes += data.len() as u64;
-            let fits = bytes <= max_bytes || entries.is_empty();
-            if fits {
-                entries.push(raft_entry(index, meta, data));
-            }
-            fits
-        };
-        let tail_start = self.view.lock().tail.first_index().unwrap_or(u64::MAX);
-        let mut next = low;
-        if low < tail_start {
-            let stored = self.engine.entries(self.group, low..high.min(tail_start), max_bytes);
-            for entry in stored.map_err(unavailable)? {
-                if entry.index != next || !take(entry.index, &entry.meta, entry.data) {
-                    return Ok(entries);
-                }
-                next += 1;
-            }
-        }
-        let view = self.view.lock();
-        for entry in view.tail.starting_at(next).take_while(|entry| entry.index < high) {
-            if entry.index != next || !take(entry.index, &entry.meta, entry.data.clone()) {
-                break;
-            }
-            next += 1;
-        }
-        if entries.is_empty() && low < high {
-            return Err(RaftError::Store(RaftStorageError::Unavailable));
-        }
-        Ok(entries)
-    }
-
-    fn term(&self, index: u64) -> raft::Result<u64> {
-        let start = self.start();
-        if index < start.index {
-            return Err(RaftError::Store(RaftStorageError::Compacted));
-        }
-        if index == start.index {
-            return Ok(start.term);
-        }
-        if index > self.last() {
-            return Err(RaftError::Store(RaftStorageError::Unavailable));
-        }
-        self.meta(index).map(|meta| meta.term).map_err(unavailable)
-    }
-
-    fn first_index(&self) -> raft::Result<u64> {
-        Ok(self.start().index + 1)
-    }
-
-    fn last_index(&self) -> raft::Result<u64> {
-        Ok(self.last())
-    }
-
-    fn snapshot(&self, request_index: u64, _to: u64) -> raft::Result<Snapshot> {
-        let start = self.start();
-        if request_index > start.index {
-            return Err(RaftError::Store(RaftStorageError::SnapshotTemporarilyUnavailable));
-        }
-        let mut snapshot = Snapshot::default();
-        let metadata = snapshot.mut_metadata();
-        metadata.set_conf_state(self.conf_state.clone());
-        metadata.index = start.index;
-        metadata.term = start.term;
-        Ok(snapshot)
-    }
 }

@@ -18,9 +18,12 @@ pub mod group_log;
 mod log_tests;
 pub mod log_view;
 pub mod memory;
+pub mod own_rows;
 mod queue;
 
 #[doc(hidden)]
 pub use disk_engine::fuzzing;
 pub use disk_engine::inspect;
-pub use engine::{Engine, GroupState, GroupWrite, LogEntry, Result, StorageError, WriteBatch};
+pub use engine::{
+    Engine, GroupState, GroupWrite, LogEntry, LogStart, Result, StorageError, WriteBatch,
+};

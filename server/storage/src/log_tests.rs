@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use raft::eraftpb::Entry as RaftEntry;
+use raft::Storage;
+use raft::eraftpb::{ConfState, Entry as RaftEntry};
 use ropewalk_core::batch::RecordTimes;
 use ropewalk_core::{
     BatchDraft, Compression, GroupId, Offset, ReplicaId, StoredBatch, Timestamp, TimestampType,
@@ -27,8 +28,8 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let engine: Arc<dyn Engine> = Arc::new(MemoryEngine::default());
-        let (state, write) = GroupLog::bootstrap(GROUP, ReplicaId(1));
-        let log = GroupLog::open(Arc::clone(&engine), state).unwrap();
+        let (state, write) = GroupLog::bootstrap(GROUP, ReplicaId(1), &[ReplicaId(1)]);
+        let log = GroupLog::begin(Arc::clone(&engine), state);
         let bench = Self { engine, log, now: 0 };
         bench.write(write);
         bench
@@ -126,6 +127,30 @@ fn nothing_at_or_above_the_high_watermark_is_given_out() {
     assert_eq!(bench.find_time(0), Some(0));
 }
 
+/// Their places may come to hold records, which a reader that has passed them would miss.
+#[test]
+fn a_reader_does_not_pass_entries_without_records_that_may_be_replaced() {
+    let mut bench = Bench::new();
+    bench.append(10, 0);
+    let first = bench.log.last() + 1;
+    let noop = |index, term| RaftEntry { index, term, ..RaftEntry::default() };
+    let noops = vec![noop(first, 2), noop(first + 1, 3)];
+    bench.log.append(noops, Timestamp(0), &mut GroupWrite::new(GROUP)).unwrap();
+    let reader = bench.log.reader();
+    let read = reader.read(Cursor::at(Offset(0)), 1000).unwrap();
+    let ReadOutcome::Batches { next, .. } = read else { panic!("{read:?}") };
+
+    let (mut write, entry) = (GroupWrite::new(GROUP), bench.entry(first, 4, 5, 0));
+    bench.log.append(vec![entry], Timestamp(0), &mut write).unwrap();
+    bench.write(write);
+    bench.log.set_durable(first);
+    bench.log.set_high_watermark(bench.log.next_offset());
+    bench.log.evict(first);
+    let read = reader.read(next, 1000).unwrap();
+    let ReadOutcome::Batches { batches, .. } = read else { panic!("{read:?}") };
+    assert_eq!(batches[0].header.base_offset, Offset(10));
+}
+
 #[test]
 fn a_reader_below_the_log_start_is_told_where_it_is() {
     let mut bench = Bench::new();
@@ -158,6 +183,40 @@ fn entries_that_others_replace_are_gone_from_memory_offsets_and_segments() {
     assert_eq!((bench.log.next_offset(), bench.log.last()), (Offset(17), first));
     assert_eq!(bench.log.reader().segments().len(), 2);
     assert_eq!(write.append[0].meta.newest_so_far, Timestamp(60));
+}
+
+/// A replica that joins gets the members as of where its log starts, and itself: the changes in
+/// between are yet to come.
+#[test]
+fn a_snapshot_begins_a_log_where_another_one_starts() {
+    let mut bench = Bench::new();
+    for _ in 0..6 {
+        bench.append(10, 40);
+    }
+    let members = ConfState { voters: vec![1, 2], ..ConfState::default() };
+    let mut write = GroupWrite::new(GROUP);
+    bench.log.set_conf_state(BOOTSTRAP_INDEX + 5, members.clone(), &mut write);
+    bench.write(write);
+    bench.trim(35);
+    let bench = bench.reopened();
+    let snapshot = bench.log.snapshot(0, 3).unwrap();
+    let (state, write) = GroupLog::blank(GROUP, ReplicaId(3));
+    let engine: Arc<dyn Engine> = Arc::new(MemoryEngine::default());
+    let log = GroupLog::begin(Arc::clone(&engine), state);
+    let mut joined = Bench { engine, log, now: 0 };
+    joined.write(write);
+    let mut write = GroupWrite::new(GROUP);
+    joined.log.install(&snapshot, &mut write).unwrap();
+    joined.write(write);
+    let mut joined = joined.reopened();
+    assert_eq!(joined.log.start(), bench.log.start());
+    assert_eq!(joined.log.conf_state().voters, [1]);
+    assert_eq!(joined.log.conf_state().learners, [3]);
+    assert_eq!(*bench.log.conf_state(), members);
+    assert_eq!(joined.log.reader().bounds().start, Offset(35));
+    joined.append(10, 50);
+    assert_eq!(joined.read_from(35).0, [30]);
+    assert_eq!(joined.log.snapshot(0, 4).unwrap().get_metadata().get_conf_state().learners, [3, 4]);
 }
 
 #[test]

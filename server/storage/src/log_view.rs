@@ -153,6 +153,23 @@ pub struct LogBounds {
     pub high_watermark: Offset,
 }
 
+impl LogBounds {
+    /// The newer of two views of one log: neither of its bounds ever goes back.
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
+        Self {
+            start: self.start.max(other.start),
+            high_watermark: self.high_watermark.max(other.high_watermark),
+        }
+    }
+}
+
+/// Whether an entry surely stands below the high watermark. One without records that stands at it
+/// may not be committed: a cursor that had passed it would be wrong once it is replaced.
+fn is_below(meta: &EntryMeta, high_watermark: Offset) -> bool {
+    meta.end_offset() <= high_watermark && meta.base_offset < high_watermark
+}
+
 /// Reads a group's log. Cheap to clone; any number read at a time.
 #[derive(Clone)]
 pub struct LogReader {
@@ -201,7 +218,7 @@ impl LogReader {
             };
             let mut bytes = 0;
             for entry in view.tail.entries.iter().skip(position) {
-                if entry.meta.end_offset() > view.high_watermark {
+                if !is_below(&entry.meta, view.high_watermark) {
                     break;
                 }
                 bytes += entry.data.len();
@@ -229,7 +246,7 @@ impl LogReader {
         let entries = self.engine.entries(self.group, index..end, max_bytes as u64)?;
         let found: Vec<_> = entries
             .into_iter()
-            .take_while(|entry| entry.meta.end_offset() <= high_watermark)
+            .take_while(|entry| is_below(&entry.meta, high_watermark))
             .map(|entry| (entry.index, entry.meta.record_count, entry.data))
             .collect();
         if found.first().is_none_or(|(first, ..)| *first != index) {

@@ -3,8 +3,13 @@
 //! Each check costs no more than sorting what it looks at. The names in the comments of
 //! [`Violation`] are what a broker promises; `tests` plants a bug for each of them.
 
+mod alive;
+#[cfg(test)]
+mod cluster_tests;
+mod leaders;
 mod logs;
 mod order;
+mod readers;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -14,8 +19,12 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use crate::history::{Answer, Call, History, LogRead, Operation, Place};
+use crate::history::{
+    Answer, Call, Client, History, LogRead, NodeId, Operation, PartitionState, Place, Seen,
+};
 use crate::value::ValueId;
+
+pub use alive::is_alive;
 
 /// Something that a broker must never do.
 #[derive(Clone, Debug, Error, PartialEq)]
@@ -73,10 +82,15 @@ pub enum Violation {
         second: i64,
     },
     /// What was acked, and what was read once, stays at its offset.
-    #[error("{place}@{offset} is lost: it had {value}; the log is now {start}..{end}")]
+    #[error(
+        "{place}@{offset} is lost: it had {value}; the log is now {start}..{end}, through node \
+         {node}"
+    )]
     Lost {
         /// Where.
         place: Place,
+        /// Through which node; each of them must have all.
+        node: NodeId,
         /// The offset.
         offset: i64,
         /// The value.
@@ -194,6 +208,92 @@ pub enum Violation {
         /// What it may have; nothing for no offset at all.
         allowed: Vec<Option<i64>>,
     },
+    /// A stream delivers all that the log holds, from where it was to start.
+    #[error("{place}: reader {reader} of node {node} got {found} when {expected} was next")]
+    ReaderSkipped {
+        /// Where.
+        place: Place,
+        /// Who reads.
+        reader: Client,
+        /// From which node.
+        node: NodeId,
+        /// The offset that comes next.
+        expected: i64,
+        /// The one that came.
+        found: i64,
+    },
+    /// A stream never goes back.
+    #[error("{place}: reader {reader} of node {node} got {found} again: {expected} was next")]
+    ReaderWentBack {
+        /// Where.
+        place: Place,
+        /// Who reads.
+        reader: Client,
+        /// From which node.
+        node: NodeId,
+        /// The offset that comes next.
+        expected: i64,
+        /// The one that came.
+        found: i64,
+    },
+    /// What is committed stays committed.
+    #[error("{place}: node {node} said that {before} was committed, and then {now}")]
+    WatermarkFell {
+        /// Where.
+        place: Place,
+        /// Which node.
+        node: NodeId,
+        /// What it said first.
+        before: i64,
+        /// What it said later.
+        now: i64,
+    },
+    /// An epoch has one leader at most.
+    #[error("{place} has two leaders in epoch {epoch}: {first} and {second}")]
+    TwoLeaders {
+        /// Where.
+        place: Place,
+        /// The epoch.
+        epoch: i64,
+        /// One of them.
+        first: NodeId,
+        /// The other.
+        second: NodeId,
+    },
+    /// A record was appended in one epoch.
+    #[error("{place}@{offset} was appended in epoch {first} and in epoch {second}")]
+    TwoEpochs {
+        /// Where.
+        place: Place,
+        /// The offset.
+        offset: i64,
+        /// One of them.
+        first: i64,
+        /// The other.
+        second: i64,
+    },
+    /// Later offsets are of the same epoch or of a later one.
+    #[error("{place}@{offset} is of epoch {epoch}, behind one of epoch {before}")]
+    EpochFell {
+        /// Where.
+        place: Place,
+        /// The later offset.
+        offset: i64,
+        /// Its epoch.
+        epoch: i64,
+        /// The epoch before it.
+        before: i64,
+    },
+    /// Without faults a partition takes and serves records.
+    #[error("{place} did not {what} a record in {within} ticks after the faults were over")]
+    Dead {
+        /// Where.
+        place: Place,
+        /// Take, or serve.
+        what: &'static str,
+        /// How long it had.
+        within: u64,
+    },
 }
 
 /// An append to one partition.
@@ -204,13 +304,31 @@ pub(crate) struct Append<'a> {
     pub(crate) acked: Option<(u64, i64)>,
 }
 
+/// A partition that was read from start to end, through a node.
+pub(crate) struct Read<'a> {
+    pub(crate) began: u64,
+    pub(crate) ended: u64,
+    pub(crate) node: NodeId,
+    pub(crate) log: &'a LogRead,
+}
+
+/// What a node said of a partition.
+pub(crate) struct Described<'a> {
+    pub(crate) began: u64,
+    pub(crate) ended: u64,
+    pub(crate) node: NodeId,
+    pub(crate) state: &'a PartitionState,
+}
+
 /// All that concerns one partition.
 #[derive(Default)]
 pub(crate) struct Log<'a> {
     pub(crate) base: Option<&'a LogRead>,
     pub(crate) appends: Vec<Append<'a>>,
-    /// By the tick of their start; the tick of the end comes second.
-    pub(crate) reads: Vec<(u64, u64, &'a LogRead)>,
+    pub(crate) reads: Vec<Read<'a>>,
+    /// What readers got, in order.
+    pub(crate) seen: Vec<&'a Seen>,
+    pub(crate) described: Vec<Described<'a>>,
     /// The tick of the start, and the answer.
     pub(crate) ends: Vec<(u64, i64)>,
     /// What was asked, and of acked ones the tick of the end and the log's start.
@@ -225,7 +343,10 @@ pub fn check(history: &History) -> Vec<Violation> {
     for (place, log) in logs_of(history) {
         logs::check(&place, &log, &mut found);
         order::check(&place, &log, &mut found);
+        readers::check(&place, &log, &mut found);
+        leaders::check(&place, &log, &mut found);
     }
+    alive::check(history, &mut found);
     state::topics(history, &mut found);
     state::commits(history, &mut found);
     found
@@ -252,8 +373,17 @@ fn logs_of(history: &History) -> BTreeMap<Place, Log<'_>> {
                 logs.entry(place.clone()).or_default().appends.push(append);
             }
             (Call::ReadLog { place }, Some((at, Answer::Log(read)))) => {
+                let (began, node) = (operation.invoked, operation.node);
                 let reads = &mut logs.entry(place.clone()).or_default().reads;
-                reads.push((operation.invoked, at, read));
+                reads.push(Read { began, ended: at, node, log: read });
+            }
+            (Call::Describe { topic }, Some((at, Answer::Described(partitions)))) => {
+                for state in partitions {
+                    let place = Place::new(Arc::clone(topic), state.partition);
+                    let (began, node) = (operation.invoked, operation.node);
+                    let described = Described { began, ended: at, node, state };
+                    logs.entry(place).or_default().described.push(described);
+                }
             }
             (Call::Latest { place }, Some((_, Answer::Latest(end)))) => {
                 logs.entry(place.clone()).or_default().ends.push((operation.invoked, *end));
@@ -273,6 +403,9 @@ fn logs_of(history: &History) -> BTreeMap<Place, Log<'_>> {
             }
             _ => {}
         }
+    }
+    for seen in &history.seen {
+        logs.entry(seen.place.clone()).or_default().seen.push(seen);
     }
     logs.retain(|place, _| !deleted.contains(&place.topic));
     for (place, log) in &mut logs {

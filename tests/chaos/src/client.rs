@@ -50,11 +50,19 @@ impl Stubs {
     /// # Errors
     /// When nobody listens there.
     pub async fn connect(address: &str) -> Result<Self, ChaosError> {
+        Self::connect_within(address, CONNECT_TIMEOUT).await
+    }
+
+    /// Connects to HOST:PORT, for at most so long.
+    ///
+    /// # Errors
+    /// When nobody listens there, or it takes too long.
+    pub async fn connect_within(address: &str, time: Duration) -> Result<Self, ChaosError> {
         let refuse = |error: tonic::transport::Error| {
             ChaosError::broken(format!("no connection to {address}: {error}"))
         };
         let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(refuse)?;
-        let endpoint = endpoint.connect_timeout(CONNECT_TIMEOUT).timeout(CALL_TIMEOUT);
+        let endpoint = endpoint.connect_timeout(time).timeout(CALL_TIMEOUT);
         Ok(Self(endpoint.connect().await.map_err(refuse)?))
     }
 

@@ -7,12 +7,21 @@
 //! When a read-back was checked, the history is settled: what it found is the base of the next
 //! round, and the calls are forgotten. So a check costs what the log holds, not what was ever done;
 //! and a value of an earlier round that comes up later is one that nobody sent.
+//!
+//! Of a cluster it also has the node that each call was made to, and what readers' streams brought.
+
+mod json;
+mod sights;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::time::Instant;
+
 use crate::value::ValueId;
+
+pub use sights::{Healed, NodeId, PartitionState, Seen, Sight};
 
 /// A client's number. Nobody else has it, over all rounds.
 pub type Client = u32;
@@ -87,6 +96,11 @@ pub enum Call {
         /// Which.
         place: Place,
     },
+    /// The state of each partition of a topic.
+    Describe {
+        /// Which topic.
+        topic: Arc<str>,
+    },
     /// The names of all topics.
     ReadTopics,
     /// What a group has committed.
@@ -109,6 +123,8 @@ pub enum Answer {
     Latest(i64),
     /// What the partition holds.
     Log(LogRead),
+    /// The state of each partition.
+    Described(Vec<PartitionState>),
     /// The names.
     Topics(BTreeSet<Arc<str>>),
     /// The offsets.
@@ -155,10 +171,14 @@ pub struct Operation {
     pub client: Client,
     /// When it was asked.
     pub invoked: u64,
+    /// Which node was asked; 0 where there is one alone.
+    pub node: NodeId,
     /// What was asked.
     pub call: Call,
     /// When it was answered, and what.
     pub ended: Option<(u64, Outcome)>,
+    /// The epoch of the leader, of an answer that named it.
+    pub epoch: Option<i64>,
 }
 
 impl Operation {
@@ -198,6 +218,12 @@ pub struct History {
     pub base: Base,
     /// The calls since, by the tick of their start.
     pub operations: Vec<Operation>,
+    /// What readers got, in the order in which it came.
+    pub seen: Vec<Seen>,
+    /// Since when there was no fault any more, and what has to work again.
+    pub healed: Option<Healed>,
+    /// With it a tick is a microsecond.
+    origin: Option<Instant>,
     tick: u64,
     dark: bool,
 }
@@ -208,21 +234,57 @@ pub struct History {
 pub struct OperationId(usize);
 
 impl History {
+    /// A history whose ticks are microseconds from now on, by the monotonic clock, each another.
+    #[must_use]
+    pub fn timed() -> Self {
+        Self { origin: Some(Instant::now()), ..Self::default() }
+    }
+
+    fn next_tick(&mut self) -> u64 {
+        let time = self.origin.map_or(0, |origin| origin.elapsed().as_micros());
+        self.tick = u64::try_from(time).unwrap_or(u64::MAX).max(self.tick + 1);
+        self.tick
+    }
+
     /// A call is about to be made.
     pub fn invoke(&mut self, client: Client, call: Call) -> OperationId {
-        self.tick += 1;
-        self.operations.push(Operation { client, invoked: self.tick, call, ended: None });
+        self.invoke_at(0, client, call)
+    }
+
+    /// A call is about to be made to a node.
+    pub fn invoke_at(&mut self, node: NodeId, client: Client, call: Call) -> OperationId {
+        let invoked = self.next_tick();
+        self.operations.push(Operation { client, invoked, node, call, ended: None, epoch: None });
         OperationId(self.operations.len() - 1)
+    }
+
+    /// A reader's stream brought something.
+    pub fn see(&mut self, mut seen: Seen) {
+        seen.at = self.next_tick();
+        self.seen.push(seen);
+    }
+
+    /// All faults are over: from now on each of these partitions has to take and to serve a record
+    /// within so many ticks.
+    pub fn heal(&mut self, places: Vec<Place>, within: u64) {
+        let at = self.next_tick();
+        self.healed = Some(Healed { at, within, places });
     }
 
     /// The answer is there.
     pub fn end(&mut self, id: OperationId, outcome: Outcome) {
-        self.tick += 1;
+        let at = self.next_tick();
         let outcome = match outcome {
             Outcome::Ok(_) if self.dark => Outcome::Unknown("after the power cut".to_owned()),
             outcome => outcome,
         };
-        self.operations[id.0].ended = Some((self.tick, outcome));
+        self.operations[id.0].ended = Some((at, outcome));
+    }
+
+    /// The answer is there, and names the epoch of the leader that gave it.
+    pub fn end_led(&mut self, id: OperationId, epoch: Option<i64>, outcome: Outcome) {
+        self.operations[id.0].epoch = epoch;
+        self.end(id, outcome);
     }
 
     /// The tick of what happened last.
@@ -260,6 +322,8 @@ impl History {
     /// checked, and every client must have ended.
     pub fn settle(&mut self) {
         let operations = std::mem::take(&mut self.operations);
+        self.seen.clear();
+        self.healed = None;
         for operation in operations {
             if let Call::CreateTopic { topic, retained: true } = &operation.call {
                 self.base.retained.insert(Arc::clone(topic));
@@ -310,14 +374,29 @@ impl Recorder {
         self.lock().invoke(client, call)
     }
 
+    /// A call is about to be made to a node.
+    pub fn invoke_at(&self, node: NodeId, client: Client, call: Call) -> OperationId {
+        self.lock().invoke_at(node, client, call)
+    }
+
+    /// A reader's stream brought something.
+    pub fn see(&self, seen: Seen) {
+        self.lock().see(seen);
+    }
+
     /// The answer is there.
     pub fn end(&self, id: OperationId, outcome: Outcome) -> RecordedAs {
+        self.end_led(id, None, outcome)
+    }
+
+    /// The answer is there, and names the epoch of the leader that gave it.
+    pub fn end_led(&self, id: OperationId, epoch: Option<i64>, outcome: Outcome) -> RecordedAs {
         let recorded = match outcome {
             Outcome::Ok(_) => RecordedAs::Ok,
             Outcome::Fail(_) => RecordedAs::Fail,
             Outcome::Unknown(_) => RecordedAs::Unknown,
         };
-        self.lock().end(id, outcome);
+        self.lock().end_led(id, epoch, outcome);
         recorded
     }
 

@@ -12,11 +12,13 @@ use ropewalk_proto::v1;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use crate::calls::Caller;
 use crate::client::{Stubs, outcome_of, seconds};
 use crate::error::ChaosError;
 use crate::history::{Answer, Call, Client, Place, Recorder};
 use crate::rng::Rng;
 
+pub(crate) use producers::Values;
 pub use producers::append_once;
 
 /// The topics that every load writes to: name, partitions, whether retention removes records.
@@ -103,6 +105,12 @@ impl Worker {
         None
     }
 
+    /// This client, calling over a connection.
+    pub(crate) fn caller<'a>(&'a self, stubs: &'a Stubs, timeout: Duration) -> Caller<'a> {
+        let (recorder, client) = (&self.recorder, self.client);
+        Caller { stubs, recorder, client, node: 0, timeout }
+    }
+
     pub(crate) async fn rest(&mut self) {
         if !self.pause.is_zero() {
             let millis = u64::try_from(self.pause.as_millis()).unwrap_or(u64::MAX);
@@ -152,11 +160,23 @@ impl Load {
     }
 }
 
-/// Creates the topics that loads write to, with small segments.
+/// Creates the topics that loads write to, with small segments, on one broker.
 ///
 /// # Errors
 /// When the broker refuses one.
 pub async fn create_topics(address: &str, recorder: &Recorder) -> Result<(), ChaosError> {
+    create_replicated_topics(address, recorder, 1).await
+}
+
+/// Creates the topics that loads write to, with so many replicas of each partition.
+///
+/// # Errors
+/// When the cluster refuses one.
+pub async fn create_replicated_topics(
+    address: &str,
+    recorder: &Recorder,
+    replication_factor: i32,
+) -> Result<(), ChaosError> {
     let stubs = Stubs::connect(address).await?;
     for (name, partition_count, retained) in TOPICS {
         let settings = v1::TopicSettings {
@@ -166,7 +186,12 @@ pub async fn create_topics(address: &str, recorder: &Recorder) -> Result<(), Cha
             ..Default::default()
         };
         let settings = Some(settings);
-        let request = v1::CreateTopicRequest { name: name.to_owned(), partition_count, settings };
+        let request = v1::CreateTopicRequest {
+            name: name.to_owned(),
+            partition_count,
+            settings,
+            replication_factor,
+        };
         let id = recorder.invoke(0, Call::CreateTopic { topic: name.into(), retained });
         let created = stubs.admin().create_topic(request).await.map(|_| Answer::Done);
         recorder.end(id, outcome_of(created.clone()));

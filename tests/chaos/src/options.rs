@@ -1,9 +1,20 @@
 //! What the environment says about a run.
 
 use std::env;
+use std::path::PathBuf;
 
 use crate::error::ChaosError;
 use crate::rng::Rng;
+
+/// Names the directory that keeps what a failed run of a cluster leaves.
+pub const KEEP: &str = "ROPEWALK_CHAOS_KEEP";
+
+/// The directory that keeps what a failed run of a cluster leaves: the one that
+/// `ROPEWALK_CHAOS_KEEP` names, or the one for temporary files.
+#[must_use]
+pub fn keep_directory() -> PathBuf {
+    env::var_os(KEEP).map_or_else(env::temp_dir, PathBuf::from)
+}
 
 /// How a run is to be. The defaults are those of every change: minutes, all kinds of faults.
 #[derive(Clone, Copy, Debug)]
@@ -18,6 +29,12 @@ pub struct Options {
     /// `ROPEWALK_CHAOS_STRICT=1`: a moment that the broker does not tell, and what the plain engine
     /// is known not to do, are failures.
     pub strict: bool,
+    /// `ROPEWALK_CHAOS=long`: the tests of a cluster run every fault with three seeds and longer
+    /// pauses, which takes hours.
+    pub long: bool,
+    /// `ROPEWALK_CHAOS_SECONDS`: how long the load of each test of a cluster runs, in place of its
+    /// own time.
+    pub seconds: Option<u64>,
 }
 
 impl Options {
@@ -30,6 +47,8 @@ impl Options {
             seed: number("ROPEWALK_CHAOS_SEED")?.unwrap_or_else(Rng::fresh_seed),
             rounds: number("ROPEWALK_CHAOS_ROUNDS")?,
             first: number("ROPEWALK_CHAOS_FIRST")?.unwrap_or(0),
+            long: is_long()?,
+            seconds: number("ROPEWALK_CHAOS_SECONDS")?,
             strict: number::<u8>("ROPEWALK_CHAOS_STRICT")?.unwrap_or(0) != 0,
         })
     }
@@ -38,6 +57,14 @@ impl Options {
     #[must_use]
     pub fn rounds(&self, usual: u32) -> std::ops::Range<u32> {
         self.first..self.first.saturating_add(self.rounds.unwrap_or(usual))
+    }
+}
+
+fn is_long() -> Result<bool, ChaosError> {
+    match env::var("ROPEWALK_CHAOS").unwrap_or_default().as_str() {
+        "" => Ok(false),
+        "long" => Ok(true),
+        other => Err(ChaosError::broken(format!("ROPEWALK_CHAOS is {other:?}: it may be long"))),
     }
 }
 

@@ -11,7 +11,7 @@ use v1::subscribe_response::Event;
 
 use crate::client::{Stubs, outcome_of};
 use crate::error::ChaosError;
-use crate::history::{Answer, Call, LogRead, Place, Recorder};
+use crate::history::{Answer, Call, LogRead, NodeId, Place, Recorder};
 use crate::load::COMMIT_GROUP;
 use crate::value::decode;
 
@@ -36,18 +36,35 @@ pub async fn read_back(
     recorder: &Recorder,
     topics: &[&str],
 ) -> Result<ReadSummary, ChaosError> {
+    read_back_through(0, address, recorder, topics).await
+}
+
+/// The same through a node of a cluster.
+///
+/// # Errors
+/// When a call is refused; what was refused is in the error.
+pub async fn read_back_through(
+    node: NodeId,
+    address: &str,
+    recorder: &Recorder,
+    topics: &[&str],
+) -> Result<ReadSummary, ChaosError> {
     let stubs = Stubs::connect(address).await?;
-    let names = read_topics(&stubs, recorder).await?;
+    let names = read_topics(&stubs, node, recorder).await?;
     let mut summary = ReadSummary { topics: names.len(), records: 0 };
     for topic in topics.iter().filter(|topic| names.contains(**topic)) {
-        summary.records += read_topic(&stubs, recorder, topic).await?;
+        summary.records += read_topic(&stubs, node, recorder, topic).await?;
     }
-    read_commits(&stubs, recorder).await?;
+    read_commits(&stubs, node, recorder).await?;
     Ok(summary)
 }
 
-async fn read_topics(stubs: &Stubs, recorder: &Recorder) -> Result<BTreeSet<Arc<str>>, ChaosError> {
-    let id = recorder.invoke(0, Call::ReadTopics);
+async fn read_topics(
+    stubs: &Stubs,
+    node: NodeId,
+    recorder: &Recorder,
+) -> Result<BTreeSet<Arc<str>>, ChaosError> {
+    let id = recorder.invoke_at(node, 0, Call::ReadTopics);
     let mut names = BTreeSet::new();
     let mut page_token = String::new();
     loop {
@@ -65,7 +82,12 @@ async fn read_topics(stubs: &Stubs, recorder: &Recorder) -> Result<BTreeSet<Arc<
 }
 
 /// Reads all partitions of a topic, each as one read that began when the topic's did.
-async fn read_topic(stubs: &Stubs, recorder: &Recorder, topic: &str) -> Result<usize, ChaosError> {
+async fn read_topic(
+    stubs: &Stubs,
+    node: NodeId,
+    recorder: &Recorder,
+    topic: &str,
+) -> Result<usize, ChaosError> {
     let name = topic.to_owned();
     let described = stubs.admin().get_topic(v1::GetTopicRequest { name }).await;
     let described = described.map_err(ChaosError::refused(format!("describing {topic}")))?;
@@ -74,7 +96,8 @@ async fn read_topic(stubs: &Stubs, recorder: &Recorder, topic: &str) -> Result<u
     let ids: BTreeMap<i32, _> = partitions
         .iter()
         .map(|found| found.partition)
-        .map(|number| (number, recorder.invoke(0, Call::ReadLog { place: place(number) })))
+        .map(|number| (number, Call::ReadLog { place: place(number) }))
+        .map(|(number, call)| (number, recorder.invoke_at(node, 0, call)))
         .collect();
     let reading = timeout(READ_TIMEOUT, subscribe_all(stubs, topic));
     let logs = reading
@@ -137,8 +160,8 @@ fn add(logs: &mut BTreeMap<i32, LogRead>, batch: v1::RecordBatch) -> Result<(), 
     Ok(())
 }
 
-async fn read_commits(stubs: &Stubs, recorder: &Recorder) -> Result<(), ChaosError> {
-    let id = recorder.invoke(0, Call::ReadCommits { group: COMMIT_GROUP.into() });
+async fn read_commits(stubs: &Stubs, node: NodeId, recorder: &Recorder) -> Result<(), ChaosError> {
+    let id = recorder.invoke_at(node, 0, Call::ReadCommits { group: COMMIT_GROUP.into() });
     let request =
         v1::GetCommittedOffsetsRequest { group: COMMIT_GROUP.to_owned(), topics: Vec::new() };
     let answer = stubs.consumer().get_committed_offsets(request).await;

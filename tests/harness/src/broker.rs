@@ -51,8 +51,39 @@ impl Broker {
         BrokerBuilder::default()
     }
 
-    pub(crate) fn new(launch: Launch, running: Running, ready_within: Duration) -> Self {
-        Self { launch, running: Some(running), ready_within }
+    pub(crate) fn new(launch: Launch, running: Option<Running>, ready_within: Duration) -> Self {
+        Self { launch, running, ready_within }
+    }
+
+    /// Whether there is a process, ready or not.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// A variable of the environment of later starts.
+    pub fn set_env(&mut self, name: &str, value: &str) {
+        self.launch.environment.retain(|(known, _)| known != name);
+        self.launch.environment.push((name.into(), value.into()));
+    }
+
+    /// Starts the process, and does not wait: one of several brokers may be ready only when others
+    /// run too. A process of before must have been ended.
+    ///
+    /// # Errors
+    /// When there is no such program.
+    pub fn begin(&mut self) -> Result<(), HarnessError> {
+        self.running = Some(self.launch.begin()?);
+        Ok(())
+    }
+
+    /// Waits until the process is ready, at most as long as the builder said, from its start.
+    ///
+    /// # Errors
+    /// When it ends or takes too long; its log is in the error. When it does not run.
+    pub async fn wait_ready(&mut self) -> Result<(), HarnessError> {
+        let running = self.running.as_mut().ok_or(HarnessError::NotRunning)?;
+        self.launch.wait_ready(running, self.ready_within).await
     }
 
     /// HOST:PORT of the client port. It stays the same over restarts.
@@ -94,7 +125,7 @@ impl Broker {
     /// The time from the newest start of the process until it was ready.
     #[must_use]
     pub fn ready_after(&self) -> Option<Duration> {
-        self.running.as_ref().map(|running| running.ready_after)
+        self.running.as_ref().and_then(|running| running.ready_after)
     }
 
     /// The bytes of the process that are in memory.

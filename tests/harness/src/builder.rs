@@ -21,6 +21,8 @@ pub struct BrokerBuilder {
     data_dir: Option<PathBuf>,
     environment: Vec<(String, String)>,
     arguments: Vec<String>,
+    addresses: Option<[String; 2]>,
+    prefix: Vec<String>,
     ready_within: Duration,
 }
 
@@ -31,6 +33,8 @@ impl Default for BrokerBuilder {
             data_dir: None,
             environment: Vec::new(),
             arguments: Vec::new(),
+            addresses: None,
+            prefix: Vec::new(),
             ready_within: READY_WITHIN,
         }
     }
@@ -69,6 +73,20 @@ impl BrokerBuilder {
         self
     }
 
+    /// HOST:PORT of the client port and of the admin port. Without, they are free ports of
+    /// loopback.
+    pub fn addresses(mut self, client: impl Into<String>, admin: impl Into<String>) -> Self {
+        self.addresses = Some([client.into(), admin.into()]);
+        self
+    }
+
+    /// A program that the broker is started through, with arguments before the broker's binary. It
+    /// must become the broker, as `nsenter` and `env` do.
+    pub fn through(mut self, prefix: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.prefix = prefix.into_iter().map(Into::into).collect();
+        self
+    }
+
     /// How long the broker may take until it is ready; 30 s when it is not said.
     pub fn ready_within(mut self, time: Duration) -> Self {
         self.ready_within = time;
@@ -81,20 +99,37 @@ impl BrokerBuilder {
     /// When there is no binary, and when the broker ends or takes too long before it is ready; the
     /// error then holds its log.
     pub async fn start(self) -> Result<Broker, HarnessError> {
-        let binary = self.binary.map_or_else(ropewalk_binary, Ok)?;
-        let files = Files::new(self.data_dir)?;
-        let mut launch = Launch::new(binary, files, self.environment, self.arguments)?;
+        // Ports that the caller chose are not replaced.
+        let most = if self.addresses.is_some() { 1 } else { PORT_ATTEMPTS };
+        let ready_within = self.ready_within;
+        let mut launch = self.launch()?;
         let mut attempts = 1;
         loop {
-            match launch.start(self.ready_within).await {
-                Ok(running) => return Ok(Broker::new(launch, running, self.ready_within)),
-                Err(error) if is_port_clash(&error) && attempts < PORT_ATTEMPTS => {
+            match launch.start(ready_within).await {
+                Ok(running) => return Ok(Broker::new(launch, Some(running), ready_within)),
+                Err(error) if is_port_clash(&error) && attempts < most => {
                     launch.choose_ports()?;
                     attempts += 1;
                 }
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// A broker that does not run until [`Broker::begin`] starts it.
+    ///
+    /// # Errors
+    /// When there is no binary, or no room for its files.
+    pub fn prepare(self) -> Result<Broker, HarnessError> {
+        let ready_within = self.ready_within;
+        Ok(Broker::new(self.launch()?, None, ready_within))
+    }
+
+    fn launch(self) -> Result<Launch, HarnessError> {
+        let binary = self.binary.map_or_else(ropewalk_binary, Ok)?;
+        let files = Files::new(self.data_dir)?;
+        let launch = Launch::new(binary, files, self.environment, self.arguments)?;
+        Ok(launch.placed(self.addresses, self.prefix))
     }
 }
 

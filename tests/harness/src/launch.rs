@@ -65,20 +65,23 @@ impl Files {
     }
 }
 
-/// A process that is ready.
+/// A process that was started.
 #[derive(Debug)]
 pub(crate) struct Running {
     pub(crate) child: Child,
     pub(crate) pid: u32,
-    pub(crate) ready_after: Duration,
+    pub(crate) started: Instant,
+    pub(crate) ready_after: Option<Duration>,
 }
 
 /// What every start of one broker has in common.
 #[derive(Debug)]
 pub(crate) struct Launch {
     binary: PathBuf,
+    /// A program and its arguments, which becomes the broker.
+    prefix: Vec<String>,
     pub(crate) files: Files,
-    environment: Vec<(String, String)>,
+    pub(crate) environment: Vec<(String, String)>,
     arguments: Vec<String>,
     pub(crate) address: String,
     pub(crate) admin_address: String,
@@ -94,8 +97,24 @@ impl Launch {
         arguments: Vec<String>,
     ) -> Result<Self, HarnessError> {
         let [address, admin_address] = free_addresses()?;
-        let log_start = 0;
-        Ok(Self { binary, files, environment, arguments, address, admin_address, log_start })
+        let (prefix, log_start) = (Vec::new(), 0);
+        Ok(Self {
+            binary,
+            prefix,
+            files,
+            environment,
+            arguments,
+            address,
+            admin_address,
+            log_start,
+        })
+    }
+
+    /// Addresses of the caller's choice, and a program that the broker is started through, which
+    /// must become it.
+    pub(crate) fn placed(self, addresses: Option<[String; 2]>, prefix: Vec<String>) -> Self {
+        let [address, admin_address] = addresses.unwrap_or([self.address, self.admin_address]);
+        Self { address, admin_address, prefix, ..self }
     }
 
     /// Other ports, when somebody took the chosen ones.
@@ -106,23 +125,39 @@ impl Launch {
 
     /// Starts the process and waits until it is ready.
     pub(crate) async fn start(&mut self, within: Duration) -> Result<Running, HarnessError> {
+        let mut running = self.begin()?;
+        self.wait_ready(&mut running, within).await?;
+        Ok(running)
+    }
+
+    /// Starts the process.
+    pub(crate) fn begin(&mut self) -> Result<Running, HarnessError> {
         self.log_start = self.files.log_bytes();
         let started = Instant::now();
-        let mut child = self.spawn()?;
+        let child = self.spawn()?;
         let pid = child.id().expect("nobody has waited for it yet");
+        Ok(Running { child, pid, started, ready_after: None })
+    }
+
+    /// Waits until a process is ready, for so long after it was started.
+    pub(crate) async fn wait_ready(
+        &self,
+        running: &mut Running,
+        within: Duration,
+    ) -> Result<(), HarnessError> {
         while !self.is_ready().await {
-            let exited =
-                child.try_wait().map_err(HarnessError::system("waiting for the broker"))?;
-            if let Some(status) = exited {
+            let exited = running.child.try_wait();
+            if let Some(status) = exited.map_err(HarnessError::system("waiting for the broker"))? {
                 return Err(HarnessError::Exited { status, log: self.log() });
             }
-            let waited = started.elapsed();
+            let waited = running.started.elapsed();
             if waited > within {
                 return Err(HarnessError::NotReady { waited, log: self.log() });
             }
             sleep(POLL).await;
         }
-        Ok(Running { child, pid, ready_after: started.elapsed() })
+        running.ready_after.get_or_insert(running.started.elapsed());
+        Ok(())
     }
 
     /// What was logged since the newest start.
@@ -133,7 +168,14 @@ impl Launch {
     fn spawn(&self) -> Result<Child, HarnessError> {
         let log = self.files.open_log()?;
         let copy = log.try_clone().map_err(HarnessError::system("opening the log again"))?;
-        let mut command = Command::new(&self.binary);
+        let mut command = match self.prefix.split_first() {
+            Some((program, arguments)) => {
+                let mut command = Command::new(program);
+                command.args(arguments).arg(&self.binary);
+                command
+            }
+            None => Command::new(&self.binary),
+        };
         command
             .arg("serve")
             .args(["--listen", &self.address, "--admin-listen", &self.admin_address])
@@ -196,5 +238,21 @@ mod tests {
         let HarnessError::Exited { status, log } = error else { panic!("{error}") };
         assert!(!status.success());
         assert!(log.contains("--listen"), "{log}");
+    }
+
+    #[tokio::test]
+    async fn a_broker_is_started_through_another_program() {
+        let files = Files::new(None).expect("room");
+        let binary = PathBuf::from("/bin/broker");
+        let launch = Launch::new(binary, files, Vec::new(), Vec::new()).expect("ports");
+        let addresses = ["127.0.0.1:1", "127.0.0.1:2"].map(str::to_owned);
+        let mut launch = launch.placed(Some(addresses), vec!["echo".into(), "through".into()]);
+        let mut running = launch.begin().expect("there is an echo");
+        let ready = launch.wait_ready(&mut running, Duration::from_secs(10)).await;
+        let HarnessError::Exited { log, .. } = ready.expect_err("it is no broker") else {
+            panic!("an echo ends at once");
+        };
+        let expected = "through /bin/broker serve --listen 127.0.0.1:1 --admin-listen 127.0.0.1:2";
+        assert!(log.starts_with(expected), "{log}");
     }
 }

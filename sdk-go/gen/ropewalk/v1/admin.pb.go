@@ -136,9 +136,11 @@ type Topic struct {
 	// The settings in force, defaults included.
 	Settings *TopicSettings `protobuf:"bytes,4,opt,name=settings,proto3" json:"settings,omitempty"`
 	// When the topic was created, by the broker's clock.
-	CreateTime    *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// The number of replicas of each partition: 1, 3 or 5.
+	ReplicationFactor int32 `protobuf:"varint,6,opt,name=replication_factor,json=replicationFactor,proto3" json:"replication_factor,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *Topic) Reset() {
@@ -206,6 +208,96 @@ func (x *Topic) GetCreateTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Topic) GetReplicationFactor() int32 {
+	if x != nil {
+		return x.ReplicationFactor
+	}
+	return 0
+}
+
+// A replica of a partition, as the partition's leader knows it.
+type ReplicaInfo struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The broker that has it.
+	BrokerId uint64 `protobuf:"varint,1,opt,name=broker_id,json=brokerId,proto3" json:"broker_id,omitempty"`
+	// Whether it votes. One that does not gets the records, and is to vote or to go.
+	Voter bool `protobuf:"varint,2,opt,name=voter,proto3" json:"voter,omitempty"`
+	// Whether it has answered the leader within the last two seconds, and lacks at most 128 entries.
+	// The leader's own is always in sync.
+	InSync bool `protobuf:"varint,3,opt,name=in_sync,json=inSync,proto3" json:"in_sync,omitempty"`
+	// How many entries of the log it lacks. An entry is a batch of records, or the broker's own.
+	Lag int64 `protobuf:"varint,4,opt,name=lag,proto3" json:"lag,omitempty"`
+	// The index of the last entry that it has on its disk.
+	MatchedIndex  int64 `protobuf:"varint,5,opt,name=matched_index,json=matchedIndex,proto3" json:"matched_index,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplicaInfo) Reset() {
+	*x = ReplicaInfo{}
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplicaInfo) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplicaInfo) ProtoMessage() {}
+
+func (x *ReplicaInfo) ProtoReflect() protoreflect.Message {
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplicaInfo.ProtoReflect.Descriptor instead.
+func (*ReplicaInfo) Descriptor() ([]byte, []int) {
+	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ReplicaInfo) GetBrokerId() uint64 {
+	if x != nil {
+		return x.BrokerId
+	}
+	return 0
+}
+
+func (x *ReplicaInfo) GetVoter() bool {
+	if x != nil {
+		return x.Voter
+	}
+	return false
+}
+
+func (x *ReplicaInfo) GetInSync() bool {
+	if x != nil {
+		return x.InSync
+	}
+	return false
+}
+
+func (x *ReplicaInfo) GetLag() int64 {
+	if x != nil {
+		return x.Lag
+	}
+	return 0
+}
+
+func (x *ReplicaInfo) GetMatchedIndex() int64 {
+	if x != nil {
+		return x.MatchedIndex
+	}
+	return 0
+}
+
 // The state of one partition.
 type PartitionInfo struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -215,21 +307,25 @@ type PartitionInfo struct {
 	LeaderBrokerId uint64 `protobuf:"varint,2,opt,name=leader_broker_id,json=leaderBrokerId,proto3" json:"leader_broker_id,omitempty"`
 	// The leader's epoch.
 	LeaderEpoch int64 `protobuf:"varint,3,opt,name=leader_epoch,json=leaderEpoch,proto3" json:"leader_epoch,omitempty"`
-	// The brokers that hold a replica.
+	// The brokers that are to hold a replica, the preferred leader first.
 	ReplicaBrokerIds []uint64 `protobuf:"varint,4,rep,packed,name=replica_broker_ids,json=replicaBrokerIds,proto3" json:"replica_broker_ids,omitempty"`
 	// The offset of the first record that the partition still has.
 	LogStartOffset int64 `protobuf:"varint,5,opt,name=log_start_offset,json=logStartOffset,proto3" json:"log_start_offset,omitempty"`
 	// The offset after the last record that can be read.
 	HighWatermark int64 `protobuf:"varint,6,opt,name=high_watermark,json=highWatermark,proto3" json:"high_watermark,omitempty"`
-	// The bytes of records that the partition holds, in their stored form.
-	SizeBytes     int64 `protobuf:"varint,7,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
+	// The bytes of records that the partition holds on the broker that answers, in their stored form:
+	// 0 where it has no replica.
+	SizeBytes int64 `protobuf:"varint,7,opt,name=size_bytes,json=sizeBytes,proto3" json:"size_bytes,omitempty"`
+	// The replicas that there are now, by broker. While the partition moves, they are not yet those
+	// of `replica_broker_ids`. Empty when no leader answers within half a second.
+	Replicas      []*ReplicaInfo `protobuf:"bytes,8,rep,name=replicas,proto3" json:"replicas,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PartitionInfo) Reset() {
 	*x = PartitionInfo{}
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[2]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -241,7 +337,7 @@ func (x *PartitionInfo) String() string {
 func (*PartitionInfo) ProtoMessage() {}
 
 func (x *PartitionInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[2]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -254,7 +350,7 @@ func (x *PartitionInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartitionInfo.ProtoReflect.Descriptor instead.
 func (*PartitionInfo) Descriptor() ([]byte, []int) {
-	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{2}
+	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *PartitionInfo) GetPartition() int32 {
@@ -306,6 +402,13 @@ func (x *PartitionInfo) GetSizeBytes() int64 {
 	return 0
 }
 
+func (x *PartitionInfo) GetReplicas() []*ReplicaInfo {
+	if x != nil {
+		return x.Replicas
+	}
+	return nil
+}
+
 // A topic to create.
 type CreateTopicRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -315,14 +418,17 @@ type CreateTopicRequest struct {
 	// `topics.default_partitions`, 1.
 	PartitionCount int32 `protobuf:"varint,2,opt,name=partition_count,json=partitionCount,proto3" json:"partition_count,omitempty"`
 	// The settings. Left out: the defaults.
-	Settings      *TopicSettings `protobuf:"bytes,3,opt,name=settings,proto3" json:"settings,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Settings *TopicSettings `protobuf:"bytes,3,opt,name=settings,proto3" json:"settings,omitempty"`
+	// The number of replicas of each partition, each on a broker of its own: 1, 3 or 5. Left out: 3
+	// in a cluster of at least three brokers that are not draining, else 1.
+	ReplicationFactor int32 `protobuf:"varint,4,opt,name=replication_factor,json=replicationFactor,proto3" json:"replication_factor,omitempty"`
+	unknownFields     protoimpl.UnknownFields
+	sizeCache         protoimpl.SizeCache
 }
 
 func (x *CreateTopicRequest) Reset() {
 	*x = CreateTopicRequest{}
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[3]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -334,7 +440,7 @@ func (x *CreateTopicRequest) String() string {
 func (*CreateTopicRequest) ProtoMessage() {}
 
 func (x *CreateTopicRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[3]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -347,7 +453,7 @@ func (x *CreateTopicRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTopicRequest.ProtoReflect.Descriptor instead.
 func (*CreateTopicRequest) Descriptor() ([]byte, []int) {
-	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{3}
+	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *CreateTopicRequest) GetName() string {
@@ -371,6 +477,13 @@ func (x *CreateTopicRequest) GetSettings() *TopicSettings {
 	return nil
 }
 
+func (x *CreateTopicRequest) GetReplicationFactor() int32 {
+	if x != nil {
+		return x.ReplicationFactor
+	}
+	return 0
+}
+
 // The topic was created.
 type CreateTopicResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -382,7 +495,7 @@ type CreateTopicResponse struct {
 
 func (x *CreateTopicResponse) Reset() {
 	*x = CreateTopicResponse{}
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[4]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -394,7 +507,7 @@ func (x *CreateTopicResponse) String() string {
 func (*CreateTopicResponse) ProtoMessage() {}
 
 func (x *CreateTopicResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[4]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -407,7 +520,7 @@ func (x *CreateTopicResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTopicResponse.ProtoReflect.Descriptor instead.
 func (*CreateTopicResponse) Descriptor() ([]byte, []int) {
-	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{4}
+	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *CreateTopicResponse) GetTopic() *Topic {
@@ -428,7 +541,7 @@ type GetTopicRequest struct {
 
 func (x *GetTopicRequest) Reset() {
 	*x = GetTopicRequest{}
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[5]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -440,7 +553,7 @@ func (x *GetTopicRequest) String() string {
 func (*GetTopicRequest) ProtoMessage() {}
 
 func (x *GetTopicRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[5]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -453,7 +566,7 @@ func (x *GetTopicRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTopicRequest.ProtoReflect.Descriptor instead.
 func (*GetTopicRequest) Descriptor() ([]byte, []int) {
-	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{5}
+	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GetTopicRequest) GetName() string {
@@ -476,7 +589,7 @@ type GetTopicResponse struct {
 
 func (x *GetTopicResponse) Reset() {
 	*x = GetTopicResponse{}
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[6]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -488,7 +601,7 @@ func (x *GetTopicResponse) String() string {
 func (*GetTopicResponse) ProtoMessage() {}
 
 func (x *GetTopicResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[6]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -501,7 +614,7 @@ func (x *GetTopicResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTopicResponse.ProtoReflect.Descriptor instead.
 func (*GetTopicResponse) Descriptor() ([]byte, []int) {
-	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{6}
+	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GetTopicResponse) GetTopic() *Topic {
@@ -533,7 +646,7 @@ type ListTopicsRequest struct {
 
 func (x *ListTopicsRequest) Reset() {
 	*x = ListTopicsRequest{}
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[7]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -545,7 +658,7 @@ func (x *ListTopicsRequest) String() string {
 func (*ListTopicsRequest) ProtoMessage() {}
 
 func (x *ListTopicsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[7]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -558,7 +671,7 @@ func (x *ListTopicsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTopicsRequest.ProtoReflect.Descriptor instead.
 func (*ListTopicsRequest) Descriptor() ([]byte, []int) {
-	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{7}
+	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListTopicsRequest) GetPageSize() int32 {
@@ -595,7 +708,7 @@ type ListTopicsResponse struct {
 
 func (x *ListTopicsResponse) Reset() {
 	*x = ListTopicsResponse{}
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[8]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -607,7 +720,7 @@ func (x *ListTopicsResponse) String() string {
 func (*ListTopicsResponse) ProtoMessage() {}
 
 func (x *ListTopicsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[8]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -620,7 +733,7 @@ func (x *ListTopicsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTopicsResponse.ProtoReflect.Descriptor instead.
 func (*ListTopicsResponse) Descriptor() ([]byte, []int) {
-	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{8}
+	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListTopicsResponse) GetTopics() []*Topic {
@@ -642,8 +755,9 @@ type UpdateTopicRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The topic, found by `name`, with the values to set.
 	Topic *Topic `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
-	// What to set: `partition_count`, `settings`, or one setting as `settings.retention`. A setting
-	// that the mask names and `topic` leaves out goes back to its default. It must name something.
+	// What to set: `partition_count`, `replication_factor`, `settings`, or one setting as
+	// `settings.retention`. A setting that the mask names and `topic` leaves out goes back to its
+	// default. It must name something.
 	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -651,7 +765,7 @@ type UpdateTopicRequest struct {
 
 func (x *UpdateTopicRequest) Reset() {
 	*x = UpdateTopicRequest{}
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[9]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -663,7 +777,7 @@ func (x *UpdateTopicRequest) String() string {
 func (*UpdateTopicRequest) ProtoMessage() {}
 
 func (x *UpdateTopicRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[9]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -676,7 +790,7 @@ func (x *UpdateTopicRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateTopicRequest.ProtoReflect.Descriptor instead.
 func (*UpdateTopicRequest) Descriptor() ([]byte, []int) {
-	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{9}
+	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *UpdateTopicRequest) GetTopic() *Topic {
@@ -704,7 +818,7 @@ type UpdateTopicResponse struct {
 
 func (x *UpdateTopicResponse) Reset() {
 	*x = UpdateTopicResponse{}
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[10]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -716,7 +830,7 @@ func (x *UpdateTopicResponse) String() string {
 func (*UpdateTopicResponse) ProtoMessage() {}
 
 func (x *UpdateTopicResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[10]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -729,7 +843,7 @@ func (x *UpdateTopicResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateTopicResponse.ProtoReflect.Descriptor instead.
 func (*UpdateTopicResponse) Descriptor() ([]byte, []int) {
-	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{10}
+	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *UpdateTopicResponse) GetTopic() *Topic {
@@ -750,7 +864,7 @@ type DeleteTopicRequest struct {
 
 func (x *DeleteTopicRequest) Reset() {
 	*x = DeleteTopicRequest{}
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[11]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -762,7 +876,7 @@ func (x *DeleteTopicRequest) String() string {
 func (*DeleteTopicRequest) ProtoMessage() {}
 
 func (x *DeleteTopicRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[11]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -775,7 +889,7 @@ func (x *DeleteTopicRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteTopicRequest.ProtoReflect.Descriptor instead.
 func (*DeleteTopicRequest) Descriptor() ([]byte, []int) {
-	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{11}
+	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *DeleteTopicRequest) GetName() string {
@@ -794,7 +908,7 @@ type DeleteTopicResponse struct {
 
 func (x *DeleteTopicResponse) Reset() {
 	*x = DeleteTopicResponse{}
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[12]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -806,7 +920,7 @@ func (x *DeleteTopicResponse) String() string {
 func (*DeleteTopicResponse) ProtoMessage() {}
 
 func (x *DeleteTopicResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[12]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -819,7 +933,7 @@ func (x *DeleteTopicResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteTopicResponse.ProtoReflect.Descriptor instead.
 func (*DeleteTopicResponse) Descriptor() ([]byte, []int) {
-	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{12}
+	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{13}
 }
 
 // Where a partition's log is to start.
@@ -836,7 +950,7 @@ type DeleteRecordsTarget struct {
 
 func (x *DeleteRecordsTarget) Reset() {
 	*x = DeleteRecordsTarget{}
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[13]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -848,7 +962,7 @@ func (x *DeleteRecordsTarget) String() string {
 func (*DeleteRecordsTarget) ProtoMessage() {}
 
 func (x *DeleteRecordsTarget) ProtoReflect() protoreflect.Message {
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[13]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -861,7 +975,7 @@ func (x *DeleteRecordsTarget) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRecordsTarget.ProtoReflect.Descriptor instead.
 func (*DeleteRecordsTarget) Descriptor() ([]byte, []int) {
-	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{13}
+	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *DeleteRecordsTarget) GetPartition() int32 {
@@ -891,7 +1005,7 @@ type DeleteRecordsRequest struct {
 
 func (x *DeleteRecordsRequest) Reset() {
 	*x = DeleteRecordsRequest{}
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[14]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -903,7 +1017,7 @@ func (x *DeleteRecordsRequest) String() string {
 func (*DeleteRecordsRequest) ProtoMessage() {}
 
 func (x *DeleteRecordsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[14]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -916,7 +1030,7 @@ func (x *DeleteRecordsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRecordsRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRecordsRequest) Descriptor() ([]byte, []int) {
-	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{14}
+	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *DeleteRecordsRequest) GetTopic() string {
@@ -946,7 +1060,7 @@ type DeletedRecords struct {
 
 func (x *DeletedRecords) Reset() {
 	*x = DeletedRecords{}
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[15]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -958,7 +1072,7 @@ func (x *DeletedRecords) String() string {
 func (*DeletedRecords) ProtoMessage() {}
 
 func (x *DeletedRecords) ProtoReflect() protoreflect.Message {
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[15]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -971,7 +1085,7 @@ func (x *DeletedRecords) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeletedRecords.ProtoReflect.Descriptor instead.
 func (*DeletedRecords) Descriptor() ([]byte, []int) {
-	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{15}
+	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *DeletedRecords) GetPartition() int32 {
@@ -999,7 +1113,7 @@ type DeleteRecordsResponse struct {
 
 func (x *DeleteRecordsResponse) Reset() {
 	*x = DeleteRecordsResponse{}
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[16]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1011,7 +1125,7 @@ func (x *DeleteRecordsResponse) String() string {
 func (*DeleteRecordsResponse) ProtoMessage() {}
 
 func (x *DeleteRecordsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[16]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1024,7 +1138,7 @@ func (x *DeleteRecordsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRecordsResponse.ProtoReflect.Descriptor instead.
 func (*DeleteRecordsResponse) Descriptor() ([]byte, []int) {
-	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{16}
+	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *DeleteRecordsResponse) GetPartitions() []*DeletedRecords {
@@ -1043,7 +1157,7 @@ type GetClusterRequest struct {
 
 func (x *GetClusterRequest) Reset() {
 	*x = GetClusterRequest{}
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[17]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1055,7 +1169,7 @@ func (x *GetClusterRequest) String() string {
 func (*GetClusterRequest) ProtoMessage() {}
 
 func (x *GetClusterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[17]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1068,7 +1182,7 @@ func (x *GetClusterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetClusterRequest.ProtoReflect.Descriptor instead.
 func (*GetClusterRequest) Descriptor() ([]byte, []int) {
-	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{17}
+	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{18}
 }
 
 // A broker of the cluster.
@@ -1083,14 +1197,29 @@ type Broker struct {
 	// The number of partitions that it leads.
 	LeaderCount int32 `protobuf:"varint,4,opt,name=leader_count,json=leaderCount,proto3" json:"leader_count,omitempty"`
 	// When it started, by its own clock.
-	StartTime     *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	StartTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=start_time,json=startTime,proto3" json:"start_time,omitempty"`
+	// The rack or zone that it stands in; empty when it has none.
+	Rack string `protobuf:"bytes,6,opt,name=rack,proto3" json:"rack,omitempty"`
+	// Whether it is to lead nothing, and to get no new replica while others can have it.
+	Draining bool `protobuf:"varint,7,opt,name=draining,proto3" json:"draining,omitempty"`
+	// Whether it can be reached from the broker that answers.
+	Alive bool `protobuf:"varint,8,opt,name=alive,proto3" json:"alive,omitempty"`
+	// The number of partitions of which it has a replica now, with a vote or without.
+	ReplicaCount int32 `protobuf:"varint,9,opt,name=replica_count,json=replicaCount,proto3" json:"replica_count,omitempty"`
+	// The number of the broker's own groups (metadata, consumer groups) that it leads.
+	SystemLeaderCount int32 `protobuf:"varint,10,opt,name=system_leader_count,json=systemLeaderCount,proto3" json:"system_leader_count,omitempty"`
+	// The number of the broker's own groups of which it has a replica now. Every broker has the
+	// metadata.
+	SystemReplicaCount int32 `protobuf:"varint,11,opt,name=system_replica_count,json=systemReplicaCount,proto3" json:"system_replica_count,omitempty"`
+	// Whether it was removed, and some of its replicas are not gone yet. It has no address any more.
+	Removed       bool `protobuf:"varint,12,opt,name=removed,proto3" json:"removed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Broker) Reset() {
 	*x = Broker{}
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[18]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1102,7 +1231,7 @@ func (x *Broker) String() string {
 func (*Broker) ProtoMessage() {}
 
 func (x *Broker) ProtoReflect() protoreflect.Message {
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[18]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1115,7 +1244,7 @@ func (x *Broker) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Broker.ProtoReflect.Descriptor instead.
 func (*Broker) Descriptor() ([]byte, []int) {
-	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{18}
+	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Broker) GetBrokerId() uint64 {
@@ -1153,6 +1282,55 @@ func (x *Broker) GetStartTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Broker) GetRack() string {
+	if x != nil {
+		return x.Rack
+	}
+	return ""
+}
+
+func (x *Broker) GetDraining() bool {
+	if x != nil {
+		return x.Draining
+	}
+	return false
+}
+
+func (x *Broker) GetAlive() bool {
+	if x != nil {
+		return x.Alive
+	}
+	return false
+}
+
+func (x *Broker) GetReplicaCount() int32 {
+	if x != nil {
+		return x.ReplicaCount
+	}
+	return 0
+}
+
+func (x *Broker) GetSystemLeaderCount() int32 {
+	if x != nil {
+		return x.SystemLeaderCount
+	}
+	return 0
+}
+
+func (x *Broker) GetSystemReplicaCount() int32 {
+	if x != nil {
+		return x.SystemReplicaCount
+	}
+	return 0
+}
+
+func (x *Broker) GetRemoved() bool {
+	if x != nil {
+		return x.Removed
+	}
+	return false
+}
+
 // Bounds that no setting moves.
 type Limits struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1176,7 +1354,7 @@ type Limits struct {
 
 func (x *Limits) Reset() {
 	*x = Limits{}
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[19]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1188,7 +1366,7 @@ func (x *Limits) String() string {
 func (*Limits) ProtoMessage() {}
 
 func (x *Limits) ProtoReflect() protoreflect.Message {
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[19]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1201,7 +1379,7 @@ func (x *Limits) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Limits.ProtoReflect.Descriptor instead.
 func (*Limits) Descriptor() ([]byte, []int) {
-	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{19}
+	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Limits) GetMaxRecordBytes() int32 {
@@ -1267,14 +1445,19 @@ type GetClusterResponse struct {
 	// The number of partitions of all topics.
 	PartitionCount int32 `protobuf:"varint,5,opt,name=partition_count,json=partitionCount,proto3" json:"partition_count,omitempty"`
 	// Bounds that no setting moves.
-	Limits        *Limits `protobuf:"bytes,6,opt,name=limits,proto3" json:"limits,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Limits *Limits `protobuf:"bytes,6,opt,name=limits,proto3" json:"limits,omitempty"`
+	// The number of partitions that have fewer replicas in sync than they are to have. Those without
+	// a leader count.
+	UnderReplicatedPartitionCount int32 `protobuf:"varint,7,opt,name=under_replicated_partition_count,json=underReplicatedPartitionCount,proto3" json:"under_replicated_partition_count,omitempty"`
+	// The number of partitions for which no leader answered within half a second.
+	LeaderlessPartitionCount int32 `protobuf:"varint,8,opt,name=leaderless_partition_count,json=leaderlessPartitionCount,proto3" json:"leaderless_partition_count,omitempty"`
+	unknownFields            protoimpl.UnknownFields
+	sizeCache                protoimpl.SizeCache
 }
 
 func (x *GetClusterResponse) Reset() {
 	*x = GetClusterResponse{}
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[20]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1286,7 +1469,7 @@ func (x *GetClusterResponse) String() string {
 func (*GetClusterResponse) ProtoMessage() {}
 
 func (x *GetClusterResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[20]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1299,7 +1482,7 @@ func (x *GetClusterResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetClusterResponse.ProtoReflect.Descriptor instead.
 func (*GetClusterResponse) Descriptor() ([]byte, []int) {
-	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{20}
+	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *GetClusterResponse) GetClusterId() string {
@@ -1344,6 +1527,693 @@ func (x *GetClusterResponse) GetLimits() *Limits {
 	return nil
 }
 
+func (x *GetClusterResponse) GetUnderReplicatedPartitionCount() int32 {
+	if x != nil {
+		return x.UnderReplicatedPartitionCount
+	}
+	return 0
+}
+
+func (x *GetClusterResponse) GetLeaderlessPartitionCount() int32 {
+	if x != nil {
+		return x.LeaderlessPartitionCount
+	}
+	return 0
+}
+
+// Which topics to watch.
+type WatchTopicsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only topics whose name begins with this. Left out: all.
+	NamePrefix    string `protobuf:"bytes,1,opt,name=name_prefix,json=namePrefix,proto3" json:"name_prefix,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchTopicsRequest) Reset() {
+	*x = WatchTopicsRequest{}
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchTopicsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchTopicsRequest) ProtoMessage() {}
+
+func (x *WatchTopicsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchTopicsRequest.ProtoReflect.Descriptor instead.
+func (*WatchTopicsRequest) Descriptor() ([]byte, []int) {
+	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *WatchTopicsRequest) GetNamePrefix() string {
+	if x != nil {
+		return x.NamePrefix
+	}
+	return ""
+}
+
+// All topics that there were when the stream was opened have been told.
+type TopicsSynced struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Their number.
+	TopicCount    int32 `protobuf:"varint,1,opt,name=topic_count,json=topicCount,proto3" json:"topic_count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TopicsSynced) Reset() {
+	*x = TopicsSynced{}
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TopicsSynced) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TopicsSynced) ProtoMessage() {}
+
+func (x *TopicsSynced) ProtoReflect() protoreflect.Message {
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TopicsSynced.ProtoReflect.Descriptor instead.
+func (*TopicsSynced) Descriptor() ([]byte, []int) {
+	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *TopicsSynced) GetTopicCount() int32 {
+	if x != nil {
+		return x.TopicCount
+	}
+	return 0
+}
+
+// A topic, or what became of it.
+type WatchTopicsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What is told.
+	//
+	// Types that are valid to be assigned to Event:
+	//
+	//	*WatchTopicsResponse_Present
+	//	*WatchTopicsResponse_Synced
+	//	*WatchTopicsResponse_Created
+	//	*WatchTopicsResponse_Changed
+	//	*WatchTopicsResponse_Deleted
+	Event         isWatchTopicsResponse_Event `protobuf_oneof:"event"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchTopicsResponse) Reset() {
+	*x = WatchTopicsResponse{}
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchTopicsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchTopicsResponse) ProtoMessage() {}
+
+func (x *WatchTopicsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchTopicsResponse.ProtoReflect.Descriptor instead.
+func (*WatchTopicsResponse) Descriptor() ([]byte, []int) {
+	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *WatchTopicsResponse) GetEvent() isWatchTopicsResponse_Event {
+	if x != nil {
+		return x.Event
+	}
+	return nil
+}
+
+func (x *WatchTopicsResponse) GetPresent() *Topic {
+	if x != nil {
+		if x, ok := x.Event.(*WatchTopicsResponse_Present); ok {
+			return x.Present
+		}
+	}
+	return nil
+}
+
+func (x *WatchTopicsResponse) GetSynced() *TopicsSynced {
+	if x != nil {
+		if x, ok := x.Event.(*WatchTopicsResponse_Synced); ok {
+			return x.Synced
+		}
+	}
+	return nil
+}
+
+func (x *WatchTopicsResponse) GetCreated() *Topic {
+	if x != nil {
+		if x, ok := x.Event.(*WatchTopicsResponse_Created); ok {
+			return x.Created
+		}
+	}
+	return nil
+}
+
+func (x *WatchTopicsResponse) GetChanged() *Topic {
+	if x != nil {
+		if x, ok := x.Event.(*WatchTopicsResponse_Changed); ok {
+			return x.Changed
+		}
+	}
+	return nil
+}
+
+func (x *WatchTopicsResponse) GetDeleted() *Topic {
+	if x != nil {
+		if x, ok := x.Event.(*WatchTopicsResponse_Deleted); ok {
+			return x.Deleted
+		}
+	}
+	return nil
+}
+
+type isWatchTopicsResponse_Event interface {
+	isWatchTopicsResponse_Event()
+}
+
+type WatchTopicsResponse_Present struct {
+	// A topic that was there when the stream was opened. They come by name.
+	Present *Topic `protobuf:"bytes,1,opt,name=present,proto3,oneof"`
+}
+
+type WatchTopicsResponse_Synced struct {
+	// The end of that state: what comes from here on are changes.
+	Synced *TopicsSynced `protobuf:"bytes,2,opt,name=synced,proto3,oneof"`
+}
+
+type WatchTopicsResponse_Created struct {
+	// A topic was created.
+	Created *Topic `protobuf:"bytes,3,opt,name=created,proto3,oneof"`
+}
+
+type WatchTopicsResponse_Changed struct {
+	// A topic was changed: its settings, its partitions, or where their replicas are to be. As it
+	// is now.
+	Changed *Topic `protobuf:"bytes,4,opt,name=changed,proto3,oneof"`
+}
+
+type WatchTopicsResponse_Deleted struct {
+	// A topic was deleted. As it was last. One with the same name that comes after it is another.
+	Deleted *Topic `protobuf:"bytes,5,opt,name=deleted,proto3,oneof"`
+}
+
+func (*WatchTopicsResponse_Present) isWatchTopicsResponse_Event() {}
+
+func (*WatchTopicsResponse_Synced) isWatchTopicsResponse_Event() {}
+
+func (*WatchTopicsResponse_Created) isWatchTopicsResponse_Event() {}
+
+func (*WatchTopicsResponse_Changed) isWatchTopicsResponse_Event() {}
+
+func (*WatchTopicsResponse_Deleted) isWatchTopicsResponse_Event() {}
+
+// A change to a broker.
+type UpdateBrokerRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The broker, found by `broker_id`, with the values to set.
+	Broker *Broker `protobuf:"bytes,1,opt,name=broker,proto3" json:"broker,omitempty"`
+	// What to set: `draining`. It must name something.
+	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateBrokerRequest) Reset() {
+	*x = UpdateBrokerRequest{}
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateBrokerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateBrokerRequest) ProtoMessage() {}
+
+func (x *UpdateBrokerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateBrokerRequest.ProtoReflect.Descriptor instead.
+func (*UpdateBrokerRequest) Descriptor() ([]byte, []int) {
+	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *UpdateBrokerRequest) GetBroker() *Broker {
+	if x != nil {
+		return x.Broker
+	}
+	return nil
+}
+
+func (x *UpdateBrokerRequest) GetUpdateMask() *fieldmaskpb.FieldMask {
+	if x != nil {
+		return x.UpdateMask
+	}
+	return nil
+}
+
+// The broker was changed.
+type UpdateBrokerResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The broker as it is now.
+	Broker        *Broker `protobuf:"bytes,1,opt,name=broker,proto3" json:"broker,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateBrokerResponse) Reset() {
+	*x = UpdateBrokerResponse{}
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateBrokerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateBrokerResponse) ProtoMessage() {}
+
+func (x *UpdateBrokerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateBrokerResponse.ProtoReflect.Descriptor instead.
+func (*UpdateBrokerResponse) Descriptor() ([]byte, []int) {
+	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *UpdateBrokerResponse) GetBroker() *Broker {
+	if x != nil {
+		return x.Broker
+	}
+	return nil
+}
+
+// A broker to take out of the cluster.
+type RemoveBrokerRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The broker's id.
+	BrokerId      uint64 `protobuf:"varint,1,opt,name=broker_id,json=brokerId,proto3" json:"broker_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveBrokerRequest) Reset() {
+	*x = RemoveBrokerRequest{}
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveBrokerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveBrokerRequest) ProtoMessage() {}
+
+func (x *RemoveBrokerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveBrokerRequest.ProtoReflect.Descriptor instead.
+func (*RemoveBrokerRequest) Descriptor() ([]byte, []int) {
+	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *RemoveBrokerRequest) GetBrokerId() uint64 {
+	if x != nil {
+		return x.BrokerId
+	}
+	return 0
+}
+
+// The broker is no part of the cluster any more.
+type RemoveBrokerResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveBrokerResponse) Reset() {
+	*x = RemoveBrokerResponse{}
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveBrokerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveBrokerResponse) ProtoMessage() {}
+
+func (x *RemoveBrokerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveBrokerResponse.ProtoReflect.Descriptor instead.
+func (*RemoveBrokerResponse) Descriptor() ([]byte, []int) {
+	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{28}
+}
+
+// Where a partition is to be.
+type PartitionAssignment struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The topic's name.
+	Topic string `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	// The partition, from 0.
+	Partition int32 `protobuf:"varint,2,opt,name=partition,proto3" json:"partition,omitempty"`
+	// The brokers that are to have a replica, as many as the topic's replication factor, each once.
+	// The first is the preferred leader.
+	BrokerIds     []uint64 `protobuf:"varint,3,rep,packed,name=broker_ids,json=brokerIds,proto3" json:"broker_ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PartitionAssignment) Reset() {
+	*x = PartitionAssignment{}
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PartitionAssignment) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PartitionAssignment) ProtoMessage() {}
+
+func (x *PartitionAssignment) ProtoReflect() protoreflect.Message {
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PartitionAssignment.ProtoReflect.Descriptor instead.
+func (*PartitionAssignment) Descriptor() ([]byte, []int) {
+	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *PartitionAssignment) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *PartitionAssignment) GetPartition() int32 {
+	if x != nil {
+		return x.Partition
+	}
+	return 0
+}
+
+func (x *PartitionAssignment) GetBrokerIds() []uint64 {
+	if x != nil {
+		return x.BrokerIds
+	}
+	return nil
+}
+
+// Where partitions are to be.
+type ReassignPartitionsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The partitions: 1 to 10,000, each once.
+	Assignments   []*PartitionAssignment `protobuf:"bytes,1,rep,name=assignments,proto3" json:"assignments,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReassignPartitionsRequest) Reset() {
+	*x = ReassignPartitionsRequest{}
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReassignPartitionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReassignPartitionsRequest) ProtoMessage() {}
+
+func (x *ReassignPartitionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReassignPartitionsRequest.ProtoReflect.Descriptor instead.
+func (*ReassignPartitionsRequest) Descriptor() ([]byte, []int) {
+	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *ReassignPartitionsRequest) GetAssignments() []*PartitionAssignment {
+	if x != nil {
+		return x.Assignments
+	}
+	return nil
+}
+
+// The partitions are on their way.
+type ReassignPartitionsResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReassignPartitionsResponse) Reset() {
+	*x = ReassignPartitionsResponse{}
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReassignPartitionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReassignPartitionsResponse) ProtoMessage() {}
+
+func (x *ReassignPartitionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReassignPartitionsResponse.ProtoReflect.Descriptor instead.
+func (*ReassignPartitionsResponse) Descriptor() ([]byte, []int) {
+	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{31}
+}
+
+// A partition, and who is to lead it.
+type TransferLeadershipRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The topic's name.
+	Topic string `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	// The partition, from 0.
+	Partition int32 `protobuf:"varint,2,opt,name=partition,proto3" json:"partition,omitempty"`
+	// The broker, one that has a replica. Left out: the preferred leader.
+	BrokerId      uint64 `protobuf:"varint,3,opt,name=broker_id,json=brokerId,proto3" json:"broker_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TransferLeadershipRequest) Reset() {
+	*x = TransferLeadershipRequest{}
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TransferLeadershipRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TransferLeadershipRequest) ProtoMessage() {}
+
+func (x *TransferLeadershipRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TransferLeadershipRequest.ProtoReflect.Descriptor instead.
+func (*TransferLeadershipRequest) Descriptor() ([]byte, []int) {
+	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *TransferLeadershipRequest) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *TransferLeadershipRequest) GetPartition() int32 {
+	if x != nil {
+		return x.Partition
+	}
+	return 0
+}
+
+func (x *TransferLeadershipRequest) GetBrokerId() uint64 {
+	if x != nil {
+		return x.BrokerId
+	}
+	return 0
+}
+
+// Another broker leads.
+type TransferLeadershipResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The broker that leads now.
+	LeaderBrokerId uint64 `protobuf:"varint,1,opt,name=leader_broker_id,json=leaderBrokerId,proto3" json:"leader_broker_id,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *TransferLeadershipResponse) Reset() {
+	*x = TransferLeadershipResponse{}
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TransferLeadershipResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TransferLeadershipResponse) ProtoMessage() {}
+
+func (x *TransferLeadershipResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TransferLeadershipResponse.ProtoReflect.Descriptor instead.
+func (*TransferLeadershipResponse) Descriptor() ([]byte, []int) {
+	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *TransferLeadershipResponse) GetLeaderBrokerId() uint64 {
+	if x != nil {
+		return x.LeaderBrokerId
+	}
+	return 0
+}
+
 var File_ropewalk_v1_admin_proto protoreflect.FileDescriptor
 
 const file_ropewalk_v1_admin_proto_rawDesc = "" +
@@ -1359,14 +2229,21 @@ const file_ropewalk_v1_admin_proto_rawDesc = "" +
 	"\x0etimestamp_type\x18\x06 \x01(\x0e2\x1a.ropewalk.v1.TimestampTypeR\rtimestampTypeB\x12\n" +
 	"\x10_retention_bytesB\x10\n" +
 	"\x0e_segment_bytesB\x13\n" +
-	"\x11_max_record_bytes\"\xd4\x01\n" +
+	"\x11_max_record_bytes\"\x83\x02\n" +
 	"\x05Topic\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x19\n" +
 	"\btopic_id\x18\x02 \x01(\tR\atopicId\x12'\n" +
 	"\x0fpartition_count\x18\x03 \x01(\x05R\x0epartitionCount\x126\n" +
 	"\bsettings\x18\x04 \x01(\v2\x1a.ropewalk.v1.TopicSettingsR\bsettings\x12;\n" +
 	"\vcreate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"createTime\"\x98\x02\n" +
+	"createTime\x12-\n" +
+	"\x12replication_factor\x18\x06 \x01(\x05R\x11replicationFactor\"\x90\x01\n" +
+	"\vReplicaInfo\x12\x1b\n" +
+	"\tbroker_id\x18\x01 \x01(\x04R\bbrokerId\x12\x14\n" +
+	"\x05voter\x18\x02 \x01(\bR\x05voter\x12\x17\n" +
+	"\ain_sync\x18\x03 \x01(\bR\x06inSync\x12\x10\n" +
+	"\x03lag\x18\x04 \x01(\x03R\x03lag\x12#\n" +
+	"\rmatched_index\x18\x05 \x01(\x03R\fmatchedIndex\"\xce\x02\n" +
 	"\rPartitionInfo\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\x05R\tpartition\x12(\n" +
 	"\x10leader_broker_id\x18\x02 \x01(\x04R\x0eleaderBrokerId\x12!\n" +
@@ -1375,11 +2252,13 @@ const file_ropewalk_v1_admin_proto_rawDesc = "" +
 	"\x10log_start_offset\x18\x05 \x01(\x03R\x0elogStartOffset\x12%\n" +
 	"\x0ehigh_watermark\x18\x06 \x01(\x03R\rhighWatermark\x12\x1d\n" +
 	"\n" +
-	"size_bytes\x18\a \x01(\x03R\tsizeBytes\"\x89\x01\n" +
+	"size_bytes\x18\a \x01(\x03R\tsizeBytes\x124\n" +
+	"\breplicas\x18\b \x03(\v2\x18.ropewalk.v1.ReplicaInfoR\breplicas\"\xb8\x01\n" +
 	"\x12CreateTopicRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12'\n" +
 	"\x0fpartition_count\x18\x02 \x01(\x05R\x0epartitionCount\x126\n" +
-	"\bsettings\x18\x03 \x01(\v2\x1a.ropewalk.v1.TopicSettingsR\bsettings\"?\n" +
+	"\bsettings\x18\x03 \x01(\v2\x1a.ropewalk.v1.TopicSettingsR\bsettings\x12-\n" +
+	"\x12replication_factor\x18\x04 \x01(\x05R\x11replicationFactor\"?\n" +
 	"\x13CreateTopicResponse\x12(\n" +
 	"\x05topic\x18\x01 \x01(\v2\x12.ropewalk.v1.TopicR\x05topic\"%\n" +
 	"\x0fGetTopicRequest\x12\x12\n" +
@@ -1420,14 +2299,22 @@ const file_ropewalk_v1_admin_proto_rawDesc = "" +
 	"\n" +
 	"partitions\x18\x01 \x03(\v2\x1b.ropewalk.v1.DeletedRecordsR\n" +
 	"partitions\"\x13\n" +
-	"\x11GetClusterRequest\"\xb7\x01\n" +
+	"\x11GetClusterRequest\"\x9e\x03\n" +
 	"\x06Broker\x12\x1b\n" +
 	"\tbroker_id\x18\x01 \x01(\x04R\bbrokerId\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x18\n" +
 	"\aversion\x18\x03 \x01(\tR\aversion\x12!\n" +
 	"\fleader_count\x18\x04 \x01(\x05R\vleaderCount\x129\n" +
 	"\n" +
-	"start_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\"\xc6\x02\n" +
+	"start_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x12\x12\n" +
+	"\x04rack\x18\x06 \x01(\tR\x04rack\x12\x1a\n" +
+	"\bdraining\x18\a \x01(\bR\bdraining\x12\x14\n" +
+	"\x05alive\x18\b \x01(\bR\x05alive\x12#\n" +
+	"\rreplica_count\x18\t \x01(\x05R\freplicaCount\x12.\n" +
+	"\x13system_leader_count\x18\n" +
+	" \x01(\x05R\x11systemLeaderCount\x120\n" +
+	"\x14system_replica_count\x18\v \x01(\x05R\x12systemReplicaCount\x12\x18\n" +
+	"\aremoved\x18\f \x01(\bR\aremoved\"\xc6\x02\n" +
 	"\x06Limits\x12(\n" +
 	"\x10max_record_bytes\x18\x01 \x01(\x05R\x0emaxRecordBytes\x12*\n" +
 	"\x11max_message_bytes\x18\x02 \x01(\x05R\x0fmaxMessageBytes\x125\n" +
@@ -1435,7 +2322,7 @@ const file_ropewalk_v1_admin_proto_rawDesc = "" +
 	"\x12max_metadata_bytes\x18\x04 \x01(\x05R\x10maxMetadataBytes\x127\n" +
 	"\x18max_partitions_per_topic\x18\x05 \x01(\x05R\x15maxPartitionsPerTopic\x12$\n" +
 	"\x0emax_name_bytes\x18\x06 \x01(\x05R\fmaxNameBytes\x12\"\n" +
-	"\rmax_page_size\x18\a \x01(\x05R\vmaxPageSize\"\x8b\x02\n" +
+	"\rmax_page_size\x18\a \x01(\x05R\vmaxPageSize\"\x92\x03\n" +
 	"\x12GetClusterResponse\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12-\n" +
@@ -1444,7 +2331,45 @@ const file_ropewalk_v1_admin_proto_rawDesc = "" +
 	"\vtopic_count\x18\x04 \x01(\x05R\n" +
 	"topicCount\x12'\n" +
 	"\x0fpartition_count\x18\x05 \x01(\x05R\x0epartitionCount\x12+\n" +
-	"\x06limits\x18\x06 \x01(\v2\x13.ropewalk.v1.LimitsR\x06limits2\xc3\x04\n" +
+	"\x06limits\x18\x06 \x01(\v2\x13.ropewalk.v1.LimitsR\x06limits\x12G\n" +
+	" under_replicated_partition_count\x18\a \x01(\x05R\x1dunderReplicatedPartitionCount\x12<\n" +
+	"\x1aleaderless_partition_count\x18\b \x01(\x05R\x18leaderlessPartitionCount\"5\n" +
+	"\x12WatchTopicsRequest\x12\x1f\n" +
+	"\vname_prefix\x18\x01 \x01(\tR\n" +
+	"namePrefix\"/\n" +
+	"\fTopicsSynced\x12\x1f\n" +
+	"\vtopic_count\x18\x01 \x01(\x05R\n" +
+	"topicCount\"\x93\x02\n" +
+	"\x13WatchTopicsResponse\x12.\n" +
+	"\apresent\x18\x01 \x01(\v2\x12.ropewalk.v1.TopicH\x00R\apresent\x123\n" +
+	"\x06synced\x18\x02 \x01(\v2\x19.ropewalk.v1.TopicsSyncedH\x00R\x06synced\x12.\n" +
+	"\acreated\x18\x03 \x01(\v2\x12.ropewalk.v1.TopicH\x00R\acreated\x12.\n" +
+	"\achanged\x18\x04 \x01(\v2\x12.ropewalk.v1.TopicH\x00R\achanged\x12.\n" +
+	"\adeleted\x18\x05 \x01(\v2\x12.ropewalk.v1.TopicH\x00R\adeletedB\a\n" +
+	"\x05event\"\x7f\n" +
+	"\x13UpdateBrokerRequest\x12+\n" +
+	"\x06broker\x18\x01 \x01(\v2\x13.ropewalk.v1.BrokerR\x06broker\x12;\n" +
+	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskR\n" +
+	"updateMask\"C\n" +
+	"\x14UpdateBrokerResponse\x12+\n" +
+	"\x06broker\x18\x01 \x01(\v2\x13.ropewalk.v1.BrokerR\x06broker\"2\n" +
+	"\x13RemoveBrokerRequest\x12\x1b\n" +
+	"\tbroker_id\x18\x01 \x01(\x04R\bbrokerId\"\x16\n" +
+	"\x14RemoveBrokerResponse\"h\n" +
+	"\x13PartitionAssignment\x12\x14\n" +
+	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x1c\n" +
+	"\tpartition\x18\x02 \x01(\x05R\tpartition\x12\x1d\n" +
+	"\n" +
+	"broker_ids\x18\x03 \x03(\x04R\tbrokerIds\"_\n" +
+	"\x19ReassignPartitionsRequest\x12B\n" +
+	"\vassignments\x18\x01 \x03(\v2 .ropewalk.v1.PartitionAssignmentR\vassignments\"\x1c\n" +
+	"\x1aReassignPartitionsResponse\"l\n" +
+	"\x19TransferLeadershipRequest\x12\x14\n" +
+	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x1c\n" +
+	"\tpartition\x18\x02 \x01(\x05R\tpartition\x12\x1b\n" +
+	"\tbroker_id\x18\x03 \x01(\x04R\bbrokerId\"F\n" +
+	"\x1aTransferLeadershipResponse\x12(\n" +
+	"\x10leader_broker_id\x18\x01 \x01(\x04R\x0eleaderBrokerId2\x8f\b\n" +
 	"\fAdminService\x12P\n" +
 	"\vCreateTopic\x12\x1f.ropewalk.v1.CreateTopicRequest\x1a .ropewalk.v1.CreateTopicResponse\x12G\n" +
 	"\bGetTopic\x12\x1c.ropewalk.v1.GetTopicRequest\x1a\x1d.ropewalk.v1.GetTopicResponse\x12M\n" +
@@ -1452,9 +2377,14 @@ const file_ropewalk_v1_admin_proto_rawDesc = "" +
 	"ListTopics\x12\x1e.ropewalk.v1.ListTopicsRequest\x1a\x1f.ropewalk.v1.ListTopicsResponse\x12P\n" +
 	"\vUpdateTopic\x12\x1f.ropewalk.v1.UpdateTopicRequest\x1a .ropewalk.v1.UpdateTopicResponse\x12P\n" +
 	"\vDeleteTopic\x12\x1f.ropewalk.v1.DeleteTopicRequest\x1a .ropewalk.v1.DeleteTopicResponse\x12V\n" +
-	"\rDeleteRecords\x12!.ropewalk.v1.DeleteRecordsRequest\x1a\".ropewalk.v1.DeleteRecordsResponse\x12M\n" +
+	"\rDeleteRecords\x12!.ropewalk.v1.DeleteRecordsRequest\x1a\".ropewalk.v1.DeleteRecordsResponse\x12R\n" +
+	"\vWatchTopics\x12\x1f.ropewalk.v1.WatchTopicsRequest\x1a .ropewalk.v1.WatchTopicsResponse0\x01\x12M\n" +
 	"\n" +
-	"GetCluster\x12\x1e.ropewalk.v1.GetClusterRequest\x1a\x1f.ropewalk.v1.GetClusterResponseBR\n" +
+	"GetCluster\x12\x1e.ropewalk.v1.GetClusterRequest\x1a\x1f.ropewalk.v1.GetClusterResponse\x12S\n" +
+	"\fUpdateBroker\x12 .ropewalk.v1.UpdateBrokerRequest\x1a!.ropewalk.v1.UpdateBrokerResponse\x12S\n" +
+	"\fRemoveBroker\x12 .ropewalk.v1.RemoveBrokerRequest\x1a!.ropewalk.v1.RemoveBrokerResponse\x12e\n" +
+	"\x12ReassignPartitions\x12&.ropewalk.v1.ReassignPartitionsRequest\x1a'.ropewalk.v1.ReassignPartitionsResponse\x12e\n" +
+	"\x12TransferLeadership\x12&.ropewalk.v1.TransferLeadershipRequest\x1a'.ropewalk.v1.TransferLeadershipResponseBR\n" +
 	"\x0eio.ropewalk.v1P\x01Z>github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1;ropewalkv1b\x06proto3"
 
 var (
@@ -1469,72 +2399,105 @@ func file_ropewalk_v1_admin_proto_rawDescGZIP() []byte {
 	return file_ropewalk_v1_admin_proto_rawDescData
 }
 
-var file_ropewalk_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_ropewalk_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_ropewalk_v1_admin_proto_goTypes = []any{
-	(*TopicSettings)(nil),         // 0: ropewalk.v1.TopicSettings
-	(*Topic)(nil),                 // 1: ropewalk.v1.Topic
-	(*PartitionInfo)(nil),         // 2: ropewalk.v1.PartitionInfo
-	(*CreateTopicRequest)(nil),    // 3: ropewalk.v1.CreateTopicRequest
-	(*CreateTopicResponse)(nil),   // 4: ropewalk.v1.CreateTopicResponse
-	(*GetTopicRequest)(nil),       // 5: ropewalk.v1.GetTopicRequest
-	(*GetTopicResponse)(nil),      // 6: ropewalk.v1.GetTopicResponse
-	(*ListTopicsRequest)(nil),     // 7: ropewalk.v1.ListTopicsRequest
-	(*ListTopicsResponse)(nil),    // 8: ropewalk.v1.ListTopicsResponse
-	(*UpdateTopicRequest)(nil),    // 9: ropewalk.v1.UpdateTopicRequest
-	(*UpdateTopicResponse)(nil),   // 10: ropewalk.v1.UpdateTopicResponse
-	(*DeleteTopicRequest)(nil),    // 11: ropewalk.v1.DeleteTopicRequest
-	(*DeleteTopicResponse)(nil),   // 12: ropewalk.v1.DeleteTopicResponse
-	(*DeleteRecordsTarget)(nil),   // 13: ropewalk.v1.DeleteRecordsTarget
-	(*DeleteRecordsRequest)(nil),  // 14: ropewalk.v1.DeleteRecordsRequest
-	(*DeletedRecords)(nil),        // 15: ropewalk.v1.DeletedRecords
-	(*DeleteRecordsResponse)(nil), // 16: ropewalk.v1.DeleteRecordsResponse
-	(*GetClusterRequest)(nil),     // 17: ropewalk.v1.GetClusterRequest
-	(*Broker)(nil),                // 18: ropewalk.v1.Broker
-	(*Limits)(nil),                // 19: ropewalk.v1.Limits
-	(*GetClusterResponse)(nil),    // 20: ropewalk.v1.GetClusterResponse
-	(*durationpb.Duration)(nil),   // 21: google.protobuf.Duration
-	(TimestampType)(0),            // 22: ropewalk.v1.TimestampType
-	(*timestamppb.Timestamp)(nil), // 23: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil), // 24: google.protobuf.FieldMask
+	(*TopicSettings)(nil),              // 0: ropewalk.v1.TopicSettings
+	(*Topic)(nil),                      // 1: ropewalk.v1.Topic
+	(*ReplicaInfo)(nil),                // 2: ropewalk.v1.ReplicaInfo
+	(*PartitionInfo)(nil),              // 3: ropewalk.v1.PartitionInfo
+	(*CreateTopicRequest)(nil),         // 4: ropewalk.v1.CreateTopicRequest
+	(*CreateTopicResponse)(nil),        // 5: ropewalk.v1.CreateTopicResponse
+	(*GetTopicRequest)(nil),            // 6: ropewalk.v1.GetTopicRequest
+	(*GetTopicResponse)(nil),           // 7: ropewalk.v1.GetTopicResponse
+	(*ListTopicsRequest)(nil),          // 8: ropewalk.v1.ListTopicsRequest
+	(*ListTopicsResponse)(nil),         // 9: ropewalk.v1.ListTopicsResponse
+	(*UpdateTopicRequest)(nil),         // 10: ropewalk.v1.UpdateTopicRequest
+	(*UpdateTopicResponse)(nil),        // 11: ropewalk.v1.UpdateTopicResponse
+	(*DeleteTopicRequest)(nil),         // 12: ropewalk.v1.DeleteTopicRequest
+	(*DeleteTopicResponse)(nil),        // 13: ropewalk.v1.DeleteTopicResponse
+	(*DeleteRecordsTarget)(nil),        // 14: ropewalk.v1.DeleteRecordsTarget
+	(*DeleteRecordsRequest)(nil),       // 15: ropewalk.v1.DeleteRecordsRequest
+	(*DeletedRecords)(nil),             // 16: ropewalk.v1.DeletedRecords
+	(*DeleteRecordsResponse)(nil),      // 17: ropewalk.v1.DeleteRecordsResponse
+	(*GetClusterRequest)(nil),          // 18: ropewalk.v1.GetClusterRequest
+	(*Broker)(nil),                     // 19: ropewalk.v1.Broker
+	(*Limits)(nil),                     // 20: ropewalk.v1.Limits
+	(*GetClusterResponse)(nil),         // 21: ropewalk.v1.GetClusterResponse
+	(*WatchTopicsRequest)(nil),         // 22: ropewalk.v1.WatchTopicsRequest
+	(*TopicsSynced)(nil),               // 23: ropewalk.v1.TopicsSynced
+	(*WatchTopicsResponse)(nil),        // 24: ropewalk.v1.WatchTopicsResponse
+	(*UpdateBrokerRequest)(nil),        // 25: ropewalk.v1.UpdateBrokerRequest
+	(*UpdateBrokerResponse)(nil),       // 26: ropewalk.v1.UpdateBrokerResponse
+	(*RemoveBrokerRequest)(nil),        // 27: ropewalk.v1.RemoveBrokerRequest
+	(*RemoveBrokerResponse)(nil),       // 28: ropewalk.v1.RemoveBrokerResponse
+	(*PartitionAssignment)(nil),        // 29: ropewalk.v1.PartitionAssignment
+	(*ReassignPartitionsRequest)(nil),  // 30: ropewalk.v1.ReassignPartitionsRequest
+	(*ReassignPartitionsResponse)(nil), // 31: ropewalk.v1.ReassignPartitionsResponse
+	(*TransferLeadershipRequest)(nil),  // 32: ropewalk.v1.TransferLeadershipRequest
+	(*TransferLeadershipResponse)(nil), // 33: ropewalk.v1.TransferLeadershipResponse
+	(*durationpb.Duration)(nil),        // 34: google.protobuf.Duration
+	(TimestampType)(0),                 // 35: ropewalk.v1.TimestampType
+	(*timestamppb.Timestamp)(nil),      // 36: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil),      // 37: google.protobuf.FieldMask
 }
 var file_ropewalk_v1_admin_proto_depIdxs = []int32{
-	21, // 0: ropewalk.v1.TopicSettings.retention:type_name -> google.protobuf.Duration
-	21, // 1: ropewalk.v1.TopicSettings.segment_age:type_name -> google.protobuf.Duration
-	22, // 2: ropewalk.v1.TopicSettings.timestamp_type:type_name -> ropewalk.v1.TimestampType
+	34, // 0: ropewalk.v1.TopicSettings.retention:type_name -> google.protobuf.Duration
+	34, // 1: ropewalk.v1.TopicSettings.segment_age:type_name -> google.protobuf.Duration
+	35, // 2: ropewalk.v1.TopicSettings.timestamp_type:type_name -> ropewalk.v1.TimestampType
 	0,  // 3: ropewalk.v1.Topic.settings:type_name -> ropewalk.v1.TopicSettings
-	23, // 4: ropewalk.v1.Topic.create_time:type_name -> google.protobuf.Timestamp
-	0,  // 5: ropewalk.v1.CreateTopicRequest.settings:type_name -> ropewalk.v1.TopicSettings
-	1,  // 6: ropewalk.v1.CreateTopicResponse.topic:type_name -> ropewalk.v1.Topic
-	1,  // 7: ropewalk.v1.GetTopicResponse.topic:type_name -> ropewalk.v1.Topic
-	2,  // 8: ropewalk.v1.GetTopicResponse.partitions:type_name -> ropewalk.v1.PartitionInfo
-	1,  // 9: ropewalk.v1.ListTopicsResponse.topics:type_name -> ropewalk.v1.Topic
-	1,  // 10: ropewalk.v1.UpdateTopicRequest.topic:type_name -> ropewalk.v1.Topic
-	24, // 11: ropewalk.v1.UpdateTopicRequest.update_mask:type_name -> google.protobuf.FieldMask
-	1,  // 12: ropewalk.v1.UpdateTopicResponse.topic:type_name -> ropewalk.v1.Topic
-	13, // 13: ropewalk.v1.DeleteRecordsRequest.targets:type_name -> ropewalk.v1.DeleteRecordsTarget
-	15, // 14: ropewalk.v1.DeleteRecordsResponse.partitions:type_name -> ropewalk.v1.DeletedRecords
-	23, // 15: ropewalk.v1.Broker.start_time:type_name -> google.protobuf.Timestamp
-	18, // 16: ropewalk.v1.GetClusterResponse.brokers:type_name -> ropewalk.v1.Broker
-	19, // 17: ropewalk.v1.GetClusterResponse.limits:type_name -> ropewalk.v1.Limits
-	3,  // 18: ropewalk.v1.AdminService.CreateTopic:input_type -> ropewalk.v1.CreateTopicRequest
-	5,  // 19: ropewalk.v1.AdminService.GetTopic:input_type -> ropewalk.v1.GetTopicRequest
-	7,  // 20: ropewalk.v1.AdminService.ListTopics:input_type -> ropewalk.v1.ListTopicsRequest
-	9,  // 21: ropewalk.v1.AdminService.UpdateTopic:input_type -> ropewalk.v1.UpdateTopicRequest
-	11, // 22: ropewalk.v1.AdminService.DeleteTopic:input_type -> ropewalk.v1.DeleteTopicRequest
-	14, // 23: ropewalk.v1.AdminService.DeleteRecords:input_type -> ropewalk.v1.DeleteRecordsRequest
-	17, // 24: ropewalk.v1.AdminService.GetCluster:input_type -> ropewalk.v1.GetClusterRequest
-	4,  // 25: ropewalk.v1.AdminService.CreateTopic:output_type -> ropewalk.v1.CreateTopicResponse
-	6,  // 26: ropewalk.v1.AdminService.GetTopic:output_type -> ropewalk.v1.GetTopicResponse
-	8,  // 27: ropewalk.v1.AdminService.ListTopics:output_type -> ropewalk.v1.ListTopicsResponse
-	10, // 28: ropewalk.v1.AdminService.UpdateTopic:output_type -> ropewalk.v1.UpdateTopicResponse
-	12, // 29: ropewalk.v1.AdminService.DeleteTopic:output_type -> ropewalk.v1.DeleteTopicResponse
-	16, // 30: ropewalk.v1.AdminService.DeleteRecords:output_type -> ropewalk.v1.DeleteRecordsResponse
-	20, // 31: ropewalk.v1.AdminService.GetCluster:output_type -> ropewalk.v1.GetClusterResponse
-	25, // [25:32] is the sub-list for method output_type
-	18, // [18:25] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	36, // 4: ropewalk.v1.Topic.create_time:type_name -> google.protobuf.Timestamp
+	2,  // 5: ropewalk.v1.PartitionInfo.replicas:type_name -> ropewalk.v1.ReplicaInfo
+	0,  // 6: ropewalk.v1.CreateTopicRequest.settings:type_name -> ropewalk.v1.TopicSettings
+	1,  // 7: ropewalk.v1.CreateTopicResponse.topic:type_name -> ropewalk.v1.Topic
+	1,  // 8: ropewalk.v1.GetTopicResponse.topic:type_name -> ropewalk.v1.Topic
+	3,  // 9: ropewalk.v1.GetTopicResponse.partitions:type_name -> ropewalk.v1.PartitionInfo
+	1,  // 10: ropewalk.v1.ListTopicsResponse.topics:type_name -> ropewalk.v1.Topic
+	1,  // 11: ropewalk.v1.UpdateTopicRequest.topic:type_name -> ropewalk.v1.Topic
+	37, // 12: ropewalk.v1.UpdateTopicRequest.update_mask:type_name -> google.protobuf.FieldMask
+	1,  // 13: ropewalk.v1.UpdateTopicResponse.topic:type_name -> ropewalk.v1.Topic
+	14, // 14: ropewalk.v1.DeleteRecordsRequest.targets:type_name -> ropewalk.v1.DeleteRecordsTarget
+	16, // 15: ropewalk.v1.DeleteRecordsResponse.partitions:type_name -> ropewalk.v1.DeletedRecords
+	36, // 16: ropewalk.v1.Broker.start_time:type_name -> google.protobuf.Timestamp
+	19, // 17: ropewalk.v1.GetClusterResponse.brokers:type_name -> ropewalk.v1.Broker
+	20, // 18: ropewalk.v1.GetClusterResponse.limits:type_name -> ropewalk.v1.Limits
+	1,  // 19: ropewalk.v1.WatchTopicsResponse.present:type_name -> ropewalk.v1.Topic
+	23, // 20: ropewalk.v1.WatchTopicsResponse.synced:type_name -> ropewalk.v1.TopicsSynced
+	1,  // 21: ropewalk.v1.WatchTopicsResponse.created:type_name -> ropewalk.v1.Topic
+	1,  // 22: ropewalk.v1.WatchTopicsResponse.changed:type_name -> ropewalk.v1.Topic
+	1,  // 23: ropewalk.v1.WatchTopicsResponse.deleted:type_name -> ropewalk.v1.Topic
+	19, // 24: ropewalk.v1.UpdateBrokerRequest.broker:type_name -> ropewalk.v1.Broker
+	37, // 25: ropewalk.v1.UpdateBrokerRequest.update_mask:type_name -> google.protobuf.FieldMask
+	19, // 26: ropewalk.v1.UpdateBrokerResponse.broker:type_name -> ropewalk.v1.Broker
+	29, // 27: ropewalk.v1.ReassignPartitionsRequest.assignments:type_name -> ropewalk.v1.PartitionAssignment
+	4,  // 28: ropewalk.v1.AdminService.CreateTopic:input_type -> ropewalk.v1.CreateTopicRequest
+	6,  // 29: ropewalk.v1.AdminService.GetTopic:input_type -> ropewalk.v1.GetTopicRequest
+	8,  // 30: ropewalk.v1.AdminService.ListTopics:input_type -> ropewalk.v1.ListTopicsRequest
+	10, // 31: ropewalk.v1.AdminService.UpdateTopic:input_type -> ropewalk.v1.UpdateTopicRequest
+	12, // 32: ropewalk.v1.AdminService.DeleteTopic:input_type -> ropewalk.v1.DeleteTopicRequest
+	15, // 33: ropewalk.v1.AdminService.DeleteRecords:input_type -> ropewalk.v1.DeleteRecordsRequest
+	22, // 34: ropewalk.v1.AdminService.WatchTopics:input_type -> ropewalk.v1.WatchTopicsRequest
+	18, // 35: ropewalk.v1.AdminService.GetCluster:input_type -> ropewalk.v1.GetClusterRequest
+	25, // 36: ropewalk.v1.AdminService.UpdateBroker:input_type -> ropewalk.v1.UpdateBrokerRequest
+	27, // 37: ropewalk.v1.AdminService.RemoveBroker:input_type -> ropewalk.v1.RemoveBrokerRequest
+	30, // 38: ropewalk.v1.AdminService.ReassignPartitions:input_type -> ropewalk.v1.ReassignPartitionsRequest
+	32, // 39: ropewalk.v1.AdminService.TransferLeadership:input_type -> ropewalk.v1.TransferLeadershipRequest
+	5,  // 40: ropewalk.v1.AdminService.CreateTopic:output_type -> ropewalk.v1.CreateTopicResponse
+	7,  // 41: ropewalk.v1.AdminService.GetTopic:output_type -> ropewalk.v1.GetTopicResponse
+	9,  // 42: ropewalk.v1.AdminService.ListTopics:output_type -> ropewalk.v1.ListTopicsResponse
+	11, // 43: ropewalk.v1.AdminService.UpdateTopic:output_type -> ropewalk.v1.UpdateTopicResponse
+	13, // 44: ropewalk.v1.AdminService.DeleteTopic:output_type -> ropewalk.v1.DeleteTopicResponse
+	17, // 45: ropewalk.v1.AdminService.DeleteRecords:output_type -> ropewalk.v1.DeleteRecordsResponse
+	24, // 46: ropewalk.v1.AdminService.WatchTopics:output_type -> ropewalk.v1.WatchTopicsResponse
+	21, // 47: ropewalk.v1.AdminService.GetCluster:output_type -> ropewalk.v1.GetClusterResponse
+	26, // 48: ropewalk.v1.AdminService.UpdateBroker:output_type -> ropewalk.v1.UpdateBrokerResponse
+	28, // 49: ropewalk.v1.AdminService.RemoveBroker:output_type -> ropewalk.v1.RemoveBrokerResponse
+	31, // 50: ropewalk.v1.AdminService.ReassignPartitions:output_type -> ropewalk.v1.ReassignPartitionsResponse
+	33, // 51: ropewalk.v1.AdminService.TransferLeadership:output_type -> ropewalk.v1.TransferLeadershipResponse
+	40, // [40:52] is the sub-list for method output_type
+	28, // [28:40] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_ropewalk_v1_admin_proto_init() }
@@ -1544,13 +2507,20 @@ func file_ropewalk_v1_admin_proto_init() {
 	}
 	file_ropewalk_v1_record_proto_init()
 	file_ropewalk_v1_admin_proto_msgTypes[0].OneofWrappers = []any{}
+	file_ropewalk_v1_admin_proto_msgTypes[24].OneofWrappers = []any{
+		(*WatchTopicsResponse_Present)(nil),
+		(*WatchTopicsResponse_Synced)(nil),
+		(*WatchTopicsResponse_Created)(nil),
+		(*WatchTopicsResponse_Changed)(nil),
+		(*WatchTopicsResponse_Deleted)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ropewalk_v1_admin_proto_rawDesc), len(file_ropewalk_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   21,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -21,13 +21,18 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	AdminService_CreateTopic_FullMethodName   = "/ropewalk.v1.AdminService/CreateTopic"
-	AdminService_GetTopic_FullMethodName      = "/ropewalk.v1.AdminService/GetTopic"
-	AdminService_ListTopics_FullMethodName    = "/ropewalk.v1.AdminService/ListTopics"
-	AdminService_UpdateTopic_FullMethodName   = "/ropewalk.v1.AdminService/UpdateTopic"
-	AdminService_DeleteTopic_FullMethodName   = "/ropewalk.v1.AdminService/DeleteTopic"
-	AdminService_DeleteRecords_FullMethodName = "/ropewalk.v1.AdminService/DeleteRecords"
-	AdminService_GetCluster_FullMethodName    = "/ropewalk.v1.AdminService/GetCluster"
+	AdminService_CreateTopic_FullMethodName        = "/ropewalk.v1.AdminService/CreateTopic"
+	AdminService_GetTopic_FullMethodName           = "/ropewalk.v1.AdminService/GetTopic"
+	AdminService_ListTopics_FullMethodName         = "/ropewalk.v1.AdminService/ListTopics"
+	AdminService_UpdateTopic_FullMethodName        = "/ropewalk.v1.AdminService/UpdateTopic"
+	AdminService_DeleteTopic_FullMethodName        = "/ropewalk.v1.AdminService/DeleteTopic"
+	AdminService_DeleteRecords_FullMethodName      = "/ropewalk.v1.AdminService/DeleteRecords"
+	AdminService_WatchTopics_FullMethodName        = "/ropewalk.v1.AdminService/WatchTopics"
+	AdminService_GetCluster_FullMethodName         = "/ropewalk.v1.AdminService/GetCluster"
+	AdminService_UpdateBroker_FullMethodName       = "/ropewalk.v1.AdminService/UpdateBroker"
+	AdminService_RemoveBroker_FullMethodName       = "/ropewalk.v1.AdminService/RemoveBroker"
+	AdminService_ReassignPartitions_FullMethodName = "/ropewalk.v1.AdminService/ReassignPartitions"
+	AdminService_TransferLeadership_FullMethodName = "/ropewalk.v1.AdminService/TransferLeadership"
 )
 
 // AdminServiceClient is the client API for AdminService service.
@@ -45,11 +50,16 @@ const (
 // | TOPIC_EXISTS | ALREADY_EXISTS | no | topic |
 // | INVALID_TOPIC_NAME, INVALID_FIELD | INVALID_ARGUMENT | no | field |
 // | OFFSET_OUT_OF_RANGE | OUT_OF_RANGE | no | earliest, latest |
-// | NOT_LEADER, NO_LEADER, BROKER_DRAINING | UNAVAILABLE | no | - |
+// | NOT_LEADER, NO_LEADER, BROKER_DRAINING | UNAVAILABLE | no | leader_id, leader_address, leader_epoch |
 // | NO_QUORUM, LEADER_CHANGED | UNAVAILABLE | maybe | leader epoch |
 // | TIMED_OUT | DEADLINE_EXCEEDED | maybe | - |
 // | OVERLOADED, STORAGE_FULL, TOO_MANY | RESOURCE_EXHAUSTED | no | limit |
 // | INTERNAL | INTERNAL | maybe | - |
+//
+// Topics are changed by the broker that leads the cluster's metadata, and records deleted by the
+// leaders of their partitions. An answer that needed another broker carries `ropewalk-leader` in its
+// trailers, and with the metadata `ropewalk-no-forward: 1` such a call is refused with NOT_LEADER;
+// see ProducerService.
 type AdminServiceClient interface {
 	// Creates a topic. When it answers, the topic can be produced to and read through any broker.
 	// A name that is taken is refused with TOPIC_EXISTS.
@@ -67,8 +77,33 @@ type AdminServiceClient interface {
 	// Deletes the records of partitions below an offset, for good. Readers that had not read them get
 	// a `gap`.
 	DeleteRecords(ctx context.Context, in *DeleteRecordsRequest, opts ...grpc.CallOption) (*DeleteRecordsResponse, error)
-	// Describes the cluster: brokers, version, limits.
+	// Tells which topics there are, and from then on how they change. The stream gives the state of
+	// the moment first, then `synced`, then each change. Whoever reads slowly gets the changes of a
+	// topic in one. It ends with BROKER_DRAINING when the broker stops: opened again, on any broker,
+	// it begins with the state of that moment.
+	WatchTopics(ctx context.Context, in *WatchTopicsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchTopicsResponse], error)
+	// Describes the cluster: brokers, version, limits. Asks the leaders of all partitions; an answer
+	// may be a quarter of a second old.
 	GetCluster(ctx context.Context, in *GetClusterRequest, opts ...grpc.CallOption) (*GetClusterResponse, error)
+	// Drains a broker, or ends that. A broker that drains hands over what it leads, and gets no new
+	// replica while others can have it; it keeps its replicas and serves calls. The answer comes at
+	// once: `leader_count` and `system_leader_count` of GetCluster fall to 0. INVALID_FIELD for a
+	// broker that there is not.
+	UpdateBroker(ctx context.Context, in *UpdateBrokerRequest, opts ...grpc.CallOption) (*UpdateBrokerResponse, error)
+	// Takes a broker out of the cluster, for good: its replicas are placed on others, and built there
+	// before its own go. The answer comes at once: GetCluster shows the broker as `removed` until its
+	// last replica is gone, and it should run until then. It is refused (INVALID_FIELD, `broker_id`)
+	// for the last broker, and where a topic has more replicas than there would be brokers.
+	RemoveBroker(ctx context.Context, in *RemoveBrokerRequest, opts ...grpc.CallOption) (*RemoveBrokerResponse, error)
+	// Says on which brokers partitions are to be. A replica that is new gets the records first, then
+	// votes, and only then do others go. The answer comes at once: `replicas` of GetTopic show how
+	// far it has come. One assignment that is refused refuses them all.
+	ReassignPartitions(ctx context.Context, in *ReassignPartitionsRequest, opts ...grpc.CallOption) (*ReassignPartitionsResponse, error)
+	// Has another broker lead a partition. When it answers, that broker leads. The broker that is
+	// named is the preferred leader from then on. It is refused with INVALID_FIELD (`broker_id`) for
+	// a broker that has no replica or is draining, with NO_LEADER while its replica is not in sync,
+	// and with TIMED_OUT when it has not taken over in five seconds.
+	TransferLeadership(ctx context.Context, in *TransferLeadershipRequest, opts ...grpc.CallOption) (*TransferLeadershipResponse, error)
 }
 
 type adminServiceClient struct {
@@ -139,10 +174,69 @@ func (c *adminServiceClient) DeleteRecords(ctx context.Context, in *DeleteRecord
 	return out, nil
 }
 
+func (c *adminServiceClient) WatchTopics(ctx context.Context, in *WatchTopicsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchTopicsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &AdminService_ServiceDesc.Streams[0], AdminService_WatchTopics_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchTopicsRequest, WatchTopicsResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AdminService_WatchTopicsClient = grpc.ServerStreamingClient[WatchTopicsResponse]
+
 func (c *adminServiceClient) GetCluster(ctx context.Context, in *GetClusterRequest, opts ...grpc.CallOption) (*GetClusterResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetClusterResponse)
 	err := c.cc.Invoke(ctx, AdminService_GetCluster_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) UpdateBroker(ctx context.Context, in *UpdateBrokerRequest, opts ...grpc.CallOption) (*UpdateBrokerResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UpdateBrokerResponse)
+	err := c.cc.Invoke(ctx, AdminService_UpdateBroker_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) RemoveBroker(ctx context.Context, in *RemoveBrokerRequest, opts ...grpc.CallOption) (*RemoveBrokerResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RemoveBrokerResponse)
+	err := c.cc.Invoke(ctx, AdminService_RemoveBroker_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) ReassignPartitions(ctx context.Context, in *ReassignPartitionsRequest, opts ...grpc.CallOption) (*ReassignPartitionsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReassignPartitionsResponse)
+	err := c.cc.Invoke(ctx, AdminService_ReassignPartitions_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *adminServiceClient) TransferLeadership(ctx context.Context, in *TransferLeadershipRequest, opts ...grpc.CallOption) (*TransferLeadershipResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(TransferLeadershipResponse)
+	err := c.cc.Invoke(ctx, AdminService_TransferLeadership_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -164,11 +258,16 @@ func (c *adminServiceClient) GetCluster(ctx context.Context, in *GetClusterReque
 // | TOPIC_EXISTS | ALREADY_EXISTS | no | topic |
 // | INVALID_TOPIC_NAME, INVALID_FIELD | INVALID_ARGUMENT | no | field |
 // | OFFSET_OUT_OF_RANGE | OUT_OF_RANGE | no | earliest, latest |
-// | NOT_LEADER, NO_LEADER, BROKER_DRAINING | UNAVAILABLE | no | - |
+// | NOT_LEADER, NO_LEADER, BROKER_DRAINING | UNAVAILABLE | no | leader_id, leader_address, leader_epoch |
 // | NO_QUORUM, LEADER_CHANGED | UNAVAILABLE | maybe | leader epoch |
 // | TIMED_OUT | DEADLINE_EXCEEDED | maybe | - |
 // | OVERLOADED, STORAGE_FULL, TOO_MANY | RESOURCE_EXHAUSTED | no | limit |
 // | INTERNAL | INTERNAL | maybe | - |
+//
+// Topics are changed by the broker that leads the cluster's metadata, and records deleted by the
+// leaders of their partitions. An answer that needed another broker carries `ropewalk-leader` in its
+// trailers, and with the metadata `ropewalk-no-forward: 1` such a call is refused with NOT_LEADER;
+// see ProducerService.
 type AdminServiceServer interface {
 	// Creates a topic. When it answers, the topic can be produced to and read through any broker.
 	// A name that is taken is refused with TOPIC_EXISTS.
@@ -186,8 +285,33 @@ type AdminServiceServer interface {
 	// Deletes the records of partitions below an offset, for good. Readers that had not read them get
 	// a `gap`.
 	DeleteRecords(context.Context, *DeleteRecordsRequest) (*DeleteRecordsResponse, error)
-	// Describes the cluster: brokers, version, limits.
+	// Tells which topics there are, and from then on how they change. The stream gives the state of
+	// the moment first, then `synced`, then each change. Whoever reads slowly gets the changes of a
+	// topic in one. It ends with BROKER_DRAINING when the broker stops: opened again, on any broker,
+	// it begins with the state of that moment.
+	WatchTopics(*WatchTopicsRequest, grpc.ServerStreamingServer[WatchTopicsResponse]) error
+	// Describes the cluster: brokers, version, limits. Asks the leaders of all partitions; an answer
+	// may be a quarter of a second old.
 	GetCluster(context.Context, *GetClusterRequest) (*GetClusterResponse, error)
+	// Drains a broker, or ends that. A broker that drains hands over what it leads, and gets no new
+	// replica while others can have it; it keeps its replicas and serves calls. The answer comes at
+	// once: `leader_count` and `system_leader_count` of GetCluster fall to 0. INVALID_FIELD for a
+	// broker that there is not.
+	UpdateBroker(context.Context, *UpdateBrokerRequest) (*UpdateBrokerResponse, error)
+	// Takes a broker out of the cluster, for good: its replicas are placed on others, and built there
+	// before its own go. The answer comes at once: GetCluster shows the broker as `removed` until its
+	// last replica is gone, and it should run until then. It is refused (INVALID_FIELD, `broker_id`)
+	// for the last broker, and where a topic has more replicas than there would be brokers.
+	RemoveBroker(context.Context, *RemoveBrokerRequest) (*RemoveBrokerResponse, error)
+	// Says on which brokers partitions are to be. A replica that is new gets the records first, then
+	// votes, and only then do others go. The answer comes at once: `replicas` of GetTopic show how
+	// far it has come. One assignment that is refused refuses them all.
+	ReassignPartitions(context.Context, *ReassignPartitionsRequest) (*ReassignPartitionsResponse, error)
+	// Has another broker lead a partition. When it answers, that broker leads. The broker that is
+	// named is the preferred leader from then on. It is refused with INVALID_FIELD (`broker_id`) for
+	// a broker that has no replica or is draining, with NO_LEADER while its replica is not in sync,
+	// and with TIMED_OUT when it has not taken over in five seconds.
+	TransferLeadership(context.Context, *TransferLeadershipRequest) (*TransferLeadershipResponse, error)
 	mustEmbedUnimplementedAdminServiceServer()
 }
 
@@ -216,8 +340,23 @@ func (UnimplementedAdminServiceServer) DeleteTopic(context.Context, *DeleteTopic
 func (UnimplementedAdminServiceServer) DeleteRecords(context.Context, *DeleteRecordsRequest) (*DeleteRecordsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method DeleteRecords not implemented")
 }
+func (UnimplementedAdminServiceServer) WatchTopics(*WatchTopicsRequest, grpc.ServerStreamingServer[WatchTopicsResponse]) error {
+	return status.Error(codes.Unimplemented, "method WatchTopics not implemented")
+}
 func (UnimplementedAdminServiceServer) GetCluster(context.Context, *GetClusterRequest) (*GetClusterResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetCluster not implemented")
+}
+func (UnimplementedAdminServiceServer) UpdateBroker(context.Context, *UpdateBrokerRequest) (*UpdateBrokerResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateBroker not implemented")
+}
+func (UnimplementedAdminServiceServer) RemoveBroker(context.Context, *RemoveBrokerRequest) (*RemoveBrokerResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RemoveBroker not implemented")
+}
+func (UnimplementedAdminServiceServer) ReassignPartitions(context.Context, *ReassignPartitionsRequest) (*ReassignPartitionsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReassignPartitions not implemented")
+}
+func (UnimplementedAdminServiceServer) TransferLeadership(context.Context, *TransferLeadershipRequest) (*TransferLeadershipResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method TransferLeadership not implemented")
 }
 func (UnimplementedAdminServiceServer) mustEmbedUnimplementedAdminServiceServer() {}
 func (UnimplementedAdminServiceServer) testEmbeddedByValue()                      {}
@@ -348,6 +487,17 @@ func _AdminService_DeleteRecords_Handler(srv interface{}, ctx context.Context, d
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AdminService_WatchTopics_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchTopicsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(AdminServiceServer).WatchTopics(m, &grpc.GenericServerStream[WatchTopicsRequest, WatchTopicsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AdminService_WatchTopicsServer = grpc.ServerStreamingServer[WatchTopicsResponse]
+
 func _AdminService_GetCluster_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetClusterRequest)
 	if err := dec(in); err != nil {
@@ -362,6 +512,78 @@ func _AdminService_GetCluster_Handler(srv interface{}, ctx context.Context, dec 
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(AdminServiceServer).GetCluster(ctx, req.(*GetClusterRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_UpdateBroker_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateBrokerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).UpdateBroker(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_UpdateBroker_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).UpdateBroker(ctx, req.(*UpdateBrokerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_RemoveBroker_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RemoveBrokerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).RemoveBroker(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_RemoveBroker_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).RemoveBroker(ctx, req.(*RemoveBrokerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_ReassignPartitions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReassignPartitionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).ReassignPartitions(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_ReassignPartitions_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).ReassignPartitions(ctx, req.(*ReassignPartitionsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AdminService_TransferLeadership_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TransferLeadershipRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AdminServiceServer).TransferLeadership(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AdminService_TransferLeadership_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AdminServiceServer).TransferLeadership(ctx, req.(*TransferLeadershipRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -401,7 +623,29 @@ var AdminService_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "GetCluster",
 			Handler:    _AdminService_GetCluster_Handler,
 		},
+		{
+			MethodName: "UpdateBroker",
+			Handler:    _AdminService_UpdateBroker_Handler,
+		},
+		{
+			MethodName: "RemoveBroker",
+			Handler:    _AdminService_RemoveBroker_Handler,
+		},
+		{
+			MethodName: "ReassignPartitions",
+			Handler:    _AdminService_ReassignPartitions_Handler,
+		},
+		{
+			MethodName: "TransferLeadership",
+			Handler:    _AdminService_TransferLeadership_Handler,
+		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "WatchTopics",
+			Handler:       _AdminService_WatchTopics_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "ropewalk/v1/admin.proto",
 }

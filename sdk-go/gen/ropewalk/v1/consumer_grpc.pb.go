@@ -41,12 +41,17 @@ const (
 // | TOPIC_NOT_FOUND, PARTITION_NOT_FOUND | NOT_FOUND | resource |
 // | INVALID_TOPIC_NAME, INVALID_FIELD | INVALID_ARGUMENT | field |
 // | OFFSET_OUT_OF_RANGE | OUT_OF_RANGE | earliest, latest |
-// | NOT_LEADER, NO_LEADER, BROKER_DRAINING | UNAVAILABLE | - |
+// | NOT_LEADER, NO_LEADER, BROKER_DRAINING | UNAVAILABLE | leader_id, leader_address, leader_epoch |
 // | NO_QUORUM, LEADER_CHANGED | UNAVAILABLE | leader epoch |
 // | TIMED_OUT | DEADLINE_EXCEEDED | - |
 // | OVERLOADED, STORAGE_FULL, TOO_MANY | RESOURCE_EXHAUSTED | limit |
 // | CORRUPT_LOG | DATA_LOSS | file, offset |
 // | INTERNAL | INTERNAL | - |
+//
+// A broker reads what it has a replica of by itself, and asks others for the rest; committed offsets
+// are kept by a coordinator, and ListOffsets is answered by the leaders of its partitions. An answer
+// that needed another broker carries `ropewalk-leader` in its trailers, and with the metadata
+// `ropewalk-no-forward: 1` such a call is refused with NOT_LEADER; see ProducerService.
 type ConsumerServiceClient interface {
 	// Streams the records of partitions, from where the request says, as they are appended. Only
 	// records below the high watermark are delivered: those that a majority of replicas has on disk.
@@ -144,12 +149,17 @@ func (c *consumerServiceClient) ListOffsets(ctx context.Context, in *ListOffsets
 // | TOPIC_NOT_FOUND, PARTITION_NOT_FOUND | NOT_FOUND | resource |
 // | INVALID_TOPIC_NAME, INVALID_FIELD | INVALID_ARGUMENT | field |
 // | OFFSET_OUT_OF_RANGE | OUT_OF_RANGE | earliest, latest |
-// | NOT_LEADER, NO_LEADER, BROKER_DRAINING | UNAVAILABLE | - |
+// | NOT_LEADER, NO_LEADER, BROKER_DRAINING | UNAVAILABLE | leader_id, leader_address, leader_epoch |
 // | NO_QUORUM, LEADER_CHANGED | UNAVAILABLE | leader epoch |
 // | TIMED_OUT | DEADLINE_EXCEEDED | - |
 // | OVERLOADED, STORAGE_FULL, TOO_MANY | RESOURCE_EXHAUSTED | limit |
 // | CORRUPT_LOG | DATA_LOSS | file, offset |
 // | INTERNAL | INTERNAL | - |
+//
+// A broker reads what it has a replica of by itself, and asks others for the rest; committed offsets
+// are kept by a coordinator, and ListOffsets is answered by the leaders of its partitions. An answer
+// that needed another broker carries `ropewalk-leader` in its trailers, and with the metadata
+// `ropewalk-no-forward: 1` such a call is refused with NOT_LEADER; see ProducerService.
 type ConsumerServiceServer interface {
 	// Streams the records of partitions, from where the request says, as they are appended. Only
 	// records below the high watermark are delivered: those that a majority of replicas has on disk.

@@ -42,13 +42,21 @@ const (
 // | RECORD_TOO_LARGE, BATCH_TOO_LARGE | INVALID_ARGUMENT | no | field, limit, actual |
 // | CORRUPT_BATCH | INVALID_ARGUMENT | no | field |
 // | EXPECTED_OFFSET_MISMATCH | ABORTED | no | expected, current |
-// | NOT_LEADER, NO_LEADER, BROKER_DRAINING | UNAVAILABLE | no | - |
+// | NOT_LEADER, NO_LEADER, BROKER_DRAINING | UNAVAILABLE | no | leader_id, leader_address, leader_epoch |
 // | NO_QUORUM, LEADER_CHANGED | UNAVAILABLE | maybe | leader epoch |
 // | TIMED_OUT | DEADLINE_EXCEEDED | maybe | - |
 // | OVERLOADED, STORAGE_FULL, TOO_MANY | RESOURCE_EXHAUSTED | no | limit |
 // | INTERNAL | INTERNAL | maybe | - |
 //
 // A broken connection and a cancelled call are "maybe" too.
+//
+// A broker that does not lead a partition forwards its batches to the one that does, once. The trailers
+// of such an answer carry `ropewalk-leader`: the id, the address (HOST:PORT) and the epoch of the broker
+// to ask next time, with a space between; epoch 0 where it is not known. There is none where several
+// other brokers lead. With the metadata `ropewalk-no-forward: 1` a batch for a partition that another
+// broker leads is refused instead: NOT_LEADER, with `leader_id`, `leader_address` and `leader_epoch`
+// in the error's metadata; epoch 0 means that the broker named has a replica, and knows more. It is
+// NO_LEADER while nobody leads. On a ProduceStream this holds for each batch by itself.
 //
 // `field` is the path of the field in the request, with the position in brackets where it is one of
 // several: `records.records[3]`. Beside ErrorInfo there is a BadRequest where a field is wrong, a
@@ -124,13 +132,21 @@ type ProducerService_ProduceStreamClient = grpc.BidiStreamingClient[ProduceStrea
 // | RECORD_TOO_LARGE, BATCH_TOO_LARGE | INVALID_ARGUMENT | no | field, limit, actual |
 // | CORRUPT_BATCH | INVALID_ARGUMENT | no | field |
 // | EXPECTED_OFFSET_MISMATCH | ABORTED | no | expected, current |
-// | NOT_LEADER, NO_LEADER, BROKER_DRAINING | UNAVAILABLE | no | - |
+// | NOT_LEADER, NO_LEADER, BROKER_DRAINING | UNAVAILABLE | no | leader_id, leader_address, leader_epoch |
 // | NO_QUORUM, LEADER_CHANGED | UNAVAILABLE | maybe | leader epoch |
 // | TIMED_OUT | DEADLINE_EXCEEDED | maybe | - |
 // | OVERLOADED, STORAGE_FULL, TOO_MANY | RESOURCE_EXHAUSTED | no | limit |
 // | INTERNAL | INTERNAL | maybe | - |
 //
 // A broken connection and a cancelled call are "maybe" too.
+//
+// A broker that does not lead a partition forwards its batches to the one that does, once. The trailers
+// of such an answer carry `ropewalk-leader`: the id, the address (HOST:PORT) and the epoch of the broker
+// to ask next time, with a space between; epoch 0 where it is not known. There is none where several
+// other brokers lead. With the metadata `ropewalk-no-forward: 1` a batch for a partition that another
+// broker leads is refused instead: NOT_LEADER, with `leader_id`, `leader_address` and `leader_epoch`
+// in the error's metadata; epoch 0 means that the broker named has a replica, and knows more. It is
+// NO_LEADER while nobody leads. On a ProduceStream this holds for each batch by itself.
 //
 // `field` is the path of the field in the request, with the position in brackets where it is one of
 // several: `records.records[3]`. Beside ErrorInfo there is a BadRequest where a field is wrong, a

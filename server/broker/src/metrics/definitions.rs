@@ -104,14 +104,15 @@ pub(super) const PRODUCE_ERRORS: Definition = Definition::counter(
 pub(super) const DELIVERED_RECORDS: Definition = Definition::counter(
     "ropewalk_delivered_records",
     "{record}",
-    "Records sent to consumers, by where they came from: the tail kept in memory, or storage.",
+    "Records sent to consumers, by where they came from: the tail kept in memory, storage, or \
+     another broker.",
 )
 .labels(&["source"]);
 pub(super) const DELIVERED_BYTES: Definition = Definition::counter(
     "ropewalk_delivered_bytes",
     "By",
-    "Bytes of the records sent to consumers, by where they came from: the tail kept in memory, or \
-     storage.",
+    "Bytes of the records sent to consumers, by where they came from: the tail kept in memory, \
+     storage, or another broker.",
 )
 .labels(&["source"]);
 pub(super) const SUBSCRIPTIONS: Definition = Definition::gauge(

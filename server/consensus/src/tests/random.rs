@@ -12,7 +12,7 @@ enum Step {
     Produce { group: u64, records: u32, durability: Durability },
     Trim { group: u64, back: u64 },
     Persist,
-    Tick,
+    Settle,
     Crash,
 }
 
@@ -24,7 +24,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(group, records, durability)| Step::Produce { group, records, durability }),
         1 => (0..3u64, 0..4u64).prop_map(|(group, back)| Step::Trim { group, back }),
         6 => Just(Step::Persist),
-        1 => Just(Step::Tick),
+        1 => Just(Step::Settle),
         1 => Just(Step::Crash),
     ]
 }
@@ -102,7 +102,7 @@ fn run(steps: &[Step]) -> Vec<(u32, End)> {
             Step::Persist => {
                 bench.persist_one();
             }
-            Step::Tick => bench.step(Input::Tick),
+            Step::Settle => bench.step(Input::Settle),
             Step::Crash => {
                 let ends = std::mem::take(&mut bench.ends);
                 model.take(&ends);

@@ -28,6 +28,18 @@ fn a_batch_is_answered_and_seen_only_when_it_is_on_disk() {
 }
 
 #[test]
+fn raft_s_clock_costs_nothing_where_nobody_else_is() {
+    let mut bench = Bench::new();
+    bench.open(GROUP, None);
+    assert_eq!(bench.shard.ticking(), 0, "it leads at once");
+    bench.settle();
+    bench.produce(GROUP, 1, 1, QUORUM);
+    bench.settle();
+    bench.step(Input::Tick);
+    assert_eq!((bench.shard.ticking(), bench.writes.len()), (0, 0));
+}
+
+#[test]
 fn what_is_not_durable_does_not_survive_and_what_was_answered_does() {
     let mut bench = Bench::serving(GROUP);
     bench.produce(GROUP, 1, 1, QUORUM);
@@ -139,7 +151,7 @@ fn the_log_start_moves_up_and_stays_there() {
     let refused = ProposeError::OutOfRange { start: Offset(25), high_watermark: Offset(40) };
     assert_eq!(bench.ends[4..], [(10, End::Trimmed(25)), (11, End::Failed(refused))]);
     assert_eq!(bench.log(GROUP), [(20, 2), (30, 3)], "the batch that holds the start stays");
-    bench.step(Input::Tick);
+    bench.step(Input::Settle);
     bench.settle();
     let mut bench = bench.crash();
     bench.open(GROUP, None);
@@ -193,7 +205,7 @@ struct Adder {
 }
 
 impl StateMachine for Adder {
-    fn restore(&mut self, rows: Vec<(Vec<u8>, Vec<u8>)>) -> Result<(), DecodeError> {
+    fn restore(&mut self, _index: u64, rows: Vec<(Vec<u8>, Vec<u8>)>) -> Result<(), DecodeError> {
         for (_, value) in rows {
             self.sum.store(u32::from_le_bytes(value.try_into().unwrap()), Ordering::Relaxed);
         }
@@ -203,8 +215,32 @@ impl StateMachine for Adder {
     fn apply(&mut self, _index: u64, command: &[u8]) -> Applied {
         let sum = self.sum.fetch_add(u32::from(command[0]), Ordering::Relaxed);
         let sum = (sum + u32::from(command[0])).to_le_bytes().to_vec();
-        Applied { response: Box::new(sum.clone()), rows: vec![(b"sum".to_vec(), Some(sum))] }
+        Applied { response: sum.clone(), rows: vec![(b"sum".to_vec(), Some(sum))] }
     }
+
+    fn query(&self, _question: &[u8]) -> Vec<u8> {
+        self.sum.load(Ordering::Relaxed).to_le_bytes().to_vec()
+    }
+}
+
+#[test]
+fn a_question_is_answered_from_what_was_answered_before_it() {
+    let group = GroupId::METADATA;
+    let mut bench = Bench::new();
+    let sum = Arc::new(AtomicU32::new(0));
+    bench.open(group, Some(Box::new(Adder { sum })));
+    bench.propose(group, 0, ProposalKind::Query(Vec::new()));
+    assert_eq!(bench.ends, [(0, End::Failed(ProposeError::NoLeader))], "it does not serve yet");
+    bench.settle();
+    bench.propose(group, 1, ProposalKind::Command(vec![7]));
+    bench.settle();
+    bench.propose(group, 2, ProposalKind::Command(vec![9]));
+    bench.propose(group, 3, ProposalKind::Query(Vec::new()));
+    let seven = 7_u32.to_le_bytes().to_vec();
+    assert_eq!(bench.ends[2], (3, End::Applied(seven)), "alone it needs to ask nobody");
+    bench.settle();
+    bench.propose(group, 4, ProposalKind::Bounds);
+    assert_eq!(bench.ends.last(), Some(&(4, End::Bounds { start: 0, end: 0 })));
 }
 
 /// Each start appends a no-op; the log of a group without commands consists of nothing else.

@@ -27,13 +27,15 @@ pub(crate) enum Command {
     Consume(Consume),
     /// Show where partitions begin and end, or what a consumer group committed
     Offsets(Offsets),
-    /// Show the cluster: brokers, sizes, limits
-    Cluster(Common),
+    /// Show the cluster, drain and remove brokers, move partitions and their leaders
+    Cluster(Cluster),
     /// Ask the broker whether it serves; ends with 1 when it does not
     Health(Common),
     /// Look at the data directory of a broker that does not run
     #[command(subcommand)]
     Storage(Storage),
+    /// Run a cluster on this machine, for development: brokers that end with this command
+    Dev(Dev),
     /// Print the completions of a shell
     Completions {
         /// The shell, such as bash, zsh or fish
@@ -93,6 +95,17 @@ pub(crate) enum Topic {
     Update(TopicUpdate),
     /// Delete topics and their records
     Delete(TopicDelete),
+    /// Tell which topics there are, and how they change, until interrupted
+    Watch(TopicWatch),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct TopicWatch {
+    /// Only topics whose name begins with this
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(super) prefix: String,
+    #[command(flatten)]
+    pub(super) common: Common,
 }
 
 #[derive(Args, Debug)]
@@ -102,6 +115,9 @@ pub(crate) struct TopicCreate {
     /// The number of partitions [default: the broker's setting]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=10_000))]
     pub(super) partitions: Option<i32>,
+    /// The number of replicas of each partition: 1, 3 or 5 [default: 3 with 3 brokers, else 1]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=5))]
+    pub(super) replication_factor: Option<i32>,
     /// A setting, such as retention=1h, retention_bytes=1GiB, timestamp_type=append
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = assignment)]
     pub(super) set: Vec<Assignment>,
@@ -128,13 +144,16 @@ pub(crate) struct TopicDescribe {
 
 #[derive(Args, Debug)]
 #[command(group = clap::ArgGroup::new("change").required(true).multiple(true)
-    .args(["partitions", "set", "unset"]))]
+    .args(["partitions", "replication_factor", "set", "unset"]))]
 pub(crate) struct TopicUpdate {
     /// The topic
     pub(super) name: String,
     /// The number of partitions, which only grows
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=10_000))]
     pub(super) partitions: Option<i32>,
+    /// The number of replicas of each partition: 1, 3 or 5
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i32).range(1..=5))]
+    pub(super) replication_factor: Option<i32>,
     /// A setting, such as retention=1h or retention=forever
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = assignment)]
     pub(super) set: Vec<Assignment>,
@@ -244,6 +263,120 @@ pub(crate) struct Offsets {
     pub(super) common: Common,
 }
 
+/// The cluster; without more, its status.
+#[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Cluster {
+    #[command(subcommand)]
+    pub(super) action: Option<ClusterAction>,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+/// What is done with a cluster.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClusterAction {
+    /// Show brokers, what they lead and hold, and partitions that lack replicas or a leader
+    Status(Common),
+    /// Have a broker hand over all that it leads, and get no new replicas
+    Drain(OneBroker),
+    /// Have a broker lead and get replicas again
+    Undrain(Undrain),
+    /// Take a broker out for good, once its replicas are rebuilt on others
+    Remove(OneBroker),
+    /// Move a partition to other brokers
+    Reassign(Reassign),
+    /// Have another broker lead a partition
+    Transfer(Transfer),
+}
+
+/// For how long a change is waited for.
+#[derive(Args, Debug)]
+pub(crate) struct Waiting {
+    /// Do not wait until it is carried out
+    #[arg(long)]
+    pub(super) no_wait: bool,
+    /// How long to wait until it is carried out
+    #[arg(long, value_name = "TIME", default_value = "10m", value_parser = duration,
+        conflicts_with = "no_wait")]
+    pub(super) within: Duration,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct OneBroker {
+    /// The broker's id
+    #[arg(value_name = "BROKER", value_parser = broker_id())]
+    pub(super) broker: u64,
+    #[command(flatten)]
+    pub(super) waiting: Waiting,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Undrain {
+    /// The broker's id
+    #[arg(value_name = "BROKER", value_parser = broker_id())]
+    pub(super) broker: u64,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Reassign {
+    /// The topic
+    pub(super) topic: String,
+    /// The partition, from 0
+    #[arg(value_parser = clap::value_parser!(i32).range(0..))]
+    pub(super) partition: i32,
+    /// The brokers that are to have it, such as 1,2,3; the first is the preferred leader
+    #[arg(long, value_name = "BROKERS", required = true, value_delimiter = ',',
+        value_parser = broker_id())]
+    pub(super) to: Vec<u64>,
+    #[command(flatten)]
+    pub(super) waiting: Waiting,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Transfer {
+    /// The topic
+    pub(super) topic: String,
+    /// The partition, from 0
+    #[arg(value_parser = clap::value_parser!(i32).range(0..))]
+    pub(super) partition: i32,
+    /// The broker, which has a replica and is the preferred leader from then on [default: the
+    /// preferred leader]
+    #[arg(long, value_name = "BROKER", value_parser = broker_id())]
+    pub(super) to: Option<u64>,
+    #[command(flatten)]
+    pub(super) common: Common,
+}
+
+fn broker_id() -> clap::builder::RangedU64ValueParser {
+    clap::value_parser!(u64).range(1..=u64::from(u32::MAX))
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Dev {
+    /// The number of brokers
+    #[arg(long, value_name = "N", default_value_t = 3,
+        value_parser = clap::value_parser!(u16).range(1..=9))]
+    pub(crate) nodes: u16,
+    /// The client port of the first broker; the next one's is 100 higher, and so on. The peer port
+    /// of each comes after it, then the admin port
+    #[arg(long, value_name = "PORT", default_value_t = 9092,
+        value_parser = clap::value_parser!(u16).range(1..=64_000))]
+    pub(crate) base_port: u16,
+    /// Where the brokers keep their data [default: a directory that is removed at the end]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// What `ropewalk serve` is given besides, for each broker
+    #[arg(last = true, value_name = "FLAGS")]
+    pub(crate) flags: Vec<String>,
+}
+
 /// What is done with a data directory. Nothing in it is changed.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Storage {
@@ -299,6 +432,15 @@ mod tests {
             "offsets t",
             "offsets --group g",
             "cluster --timeout 5s",
+            "cluster status --format json",
+            "cluster drain 2 --within 1m",
+            "cluster undrain 2",
+            "cluster remove 2 --no-wait",
+            "cluster reassign t 0 --to 1,2,3",
+            "cluster transfer t 0",
+            "cluster transfer t 0 --to 2",
+            "topic watch --prefix a",
+            "dev --nodes 3 --base-port 19092 -- --log-level debug",
             "health",
             "storage inspect /var/lib/ropewalk",
             "storage verify data --output json",
@@ -324,6 +466,12 @@ mod tests {
             "consume t --until later",
             "offsets",
             "health --format yaml",
+            "cluster drain",
+            "cluster drain 0",
+            "cluster remove 2 --no-wait --within 1m",
+            "cluster reassign t 0",
+            "cluster reassign t 0 --to 1,two",
+            "dev --nodes 0",
             "storage",
             "storage verify",
             "completions csh",

@@ -6,6 +6,8 @@ use std::process::ExitCode;
 use ropewalk::{Error, ErrorKind};
 use ropewalk_storage::StorageError;
 
+use crate::dev::DevError;
+
 /// Why a command did not do what it was to do.
 #[derive(Debug)]
 pub(super) enum Failure {
@@ -30,6 +32,12 @@ impl From<io::Error> for Failure {
         } else {
             Failure::Other(format!("standard output: {error}"))
         }
+    }
+}
+
+impl From<DevError> for Failure {
+    fn from(error: DevError) -> Failure {
+        Failure::Other(error.to_string())
     }
 }
 

@@ -37,6 +37,24 @@ impl Progress {
         Progress(bar)
     }
 
+    /// Somebody waits for something that is told by `tell`. Hidden as in `new`.
+    pub(super) fn of_waiting() -> Progress {
+        if !std::io::stderr().is_terminal() {
+            return Progress(ProgressBar::hidden());
+        }
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(5));
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} [{elapsed}]") {
+            bar.set_style(style);
+        }
+        bar.enable_steady_tick(Duration::from_millis(200));
+        Progress(bar)
+    }
+
+    /// What is waited for.
+    pub(super) fn tell(&self, what: &str) {
+        self.0.set_message(what.to_owned());
+    }
+
     /// So much is done of so much.
     pub(super) fn set(&self, done: u64, total: u64) {
         self.0.set_length(total);

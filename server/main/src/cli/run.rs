@@ -5,9 +5,10 @@ use std::process::ExitCode;
 use clap_complete::generate;
 use ropewalk::Client;
 
-use super::args::{Command, Common, Records, Storage, Topic};
+use super::args::{Cluster, ClusterAction, Command, Common, Records, Storage, Topic};
 use super::failure::Failure;
-use super::{cluster, consume, offsets, output, produce, records, storage, topic};
+use super::{consume, offsets, operate, output, produce, records, status, storage, topic};
+use crate::dev;
 
 /// Runs a command to its end and gives its exit code. `root` is the whole command line, for
 /// completions.
@@ -29,8 +30,10 @@ async fn dispatch(command: Command, mut root: clap::Command) -> Result<ExitCode,
         Command::Produce(args) => produce::produce(args).await?,
         Command::Consume(args) => consume::consume(args).await?,
         Command::Offsets(args) => offsets::offsets(&args).await?,
-        Command::Cluster(common) => cluster::show(&common).await?,
-        Command::Health(common) => return cluster::health(&common).await,
+        Command::Topic(Topic::Watch(args)) => topic::watch(&args).await?,
+        Command::Cluster(args) => cluster(args).await?,
+        Command::Dev(args) => return Ok(dev::run(&args).await?),
+        Command::Health(common) => return status::health(&common).await,
         Command::Storage(Storage::Inspect(args)) => storage::inspect(&args)?,
         Command::Storage(Storage::Verify(args)) => return storage::verify(&args),
         Command::Completions { shell } => {
@@ -40,6 +43,18 @@ async fn dispatch(command: Command, mut root: clap::Command) -> Result<ExitCode,
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+async fn cluster(args: Cluster) -> Result<(), Failure> {
+    match args.action {
+        None => status::show(&args.common).await,
+        Some(ClusterAction::Status(common)) => status::show(&common).await,
+        Some(ClusterAction::Drain(args)) => operate::drain(&args).await,
+        Some(ClusterAction::Undrain(args)) => operate::undrain(&args).await,
+        Some(ClusterAction::Remove(args)) => operate::remove(&args).await,
+        Some(ClusterAction::Reassign(args)) => operate::reassign(&args).await,
+        Some(ClusterAction::Transfer(args)) => operate::transfer(&args).await,
+    }
 }
 
 /// Connects as a command asks.

@@ -214,12 +214,15 @@ fn print_segments(logs: &[Log]) -> std::result::Result<(), Failure> {
 
 /// What is told of a directory in either command.
 fn totals(report: &Report) -> Vec<(&'static str, String)> {
-    let identity = report.identity;
+    let identity = report.identity.as_ref();
     let journal: u64 = report.journal.files.iter().map(|file| file.bytes).sum();
     let mut totals = vec![
         ("directory", report.path.display().to_string()),
         ("node", or_none(identity.map(|identity| identity.node_id))),
-        ("cluster", or_none(identity.and_then(|identity| identity.cluster_id))),
+        (
+            "cluster",
+            or_none(identity.and_then(|identity| Some(identity.cluster.as_ref()?.cluster_id))),
+        ),
         ("number", or_none(report.directory.map(|number| format!("{number:016x}")))),
         ("journal", format!("{} files, {journal} bytes", report.journal.files.len())),
         ("acked frame", or_none(report.journal.acked)),
@@ -275,10 +278,10 @@ fn totals_json(report: &Report) -> Value {
 }
 
 fn report_json(report: &Report) -> Value {
-    let identity = report.identity.map(|identity| {
+    let identity = report.identity.as_ref().map(|identity| {
         json!({
             "node_id": identity.node_id.0,
-            "cluster_id": identity.cluster_id.map(|id| id.to_string()),
+            "cluster_id": identity.cluster.as_ref().map(|cluster| cluster.cluster_id.to_string()),
         })
     });
     let index = report.index.as_ref().map(|index| {

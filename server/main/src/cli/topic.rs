@@ -1,6 +1,8 @@
 //! `ropewalk topic`.
 
-use ropewalk::{NewTopic, Partition, Setting, Topic, TopicDescription, TopicUpdate};
+use ropewalk::{
+    NewTopic, Partition, Replica, Setting, Topic, TopicDescription, TopicEvent, TopicUpdate,
+};
 use serde_json::{Map, Value, json};
 
 use super::args::{self, Format};
@@ -15,6 +17,9 @@ pub(super) async fn create(args: &args::TopicCreate) -> Result<(), Failure> {
     let mut topic = NewTopic::named(&args.name).settings(settings(&args.set));
     if let Some(count) = args.partitions {
         topic = topic.partitions(count);
+    }
+    if let Some(replicas) = args.replication_factor {
+        topic = topic.replication_factor(replicas);
     }
     let created = connect(&args.common).await?.admin().create_topic(topic).await?;
     match args.common.format {
@@ -52,6 +57,7 @@ fn print_description(described: &TopicDescription) -> Result<(), Failure> {
     let topic = &described.topic;
     let mut about = Table::new(["name", &topic.name]);
     about.row(["id".to_owned(), topic.id.clone()]);
+    about.row(["replication_factor".to_owned(), topic.replication_factor.to_string()]);
     about.row(["created".to_owned(), topic.create_time.map(time_text).unwrap_or_default()]);
     for setting in Setting::ALL {
         if let Some(value) = value_text(&topic.settings, setting) {
@@ -60,14 +66,24 @@ fn print_description(described: &TopicDescription) -> Result<(), Failure> {
     }
     about.print()?;
     line("")?;
-    let mut partitions =
-        Table::new(["PARTITION", "LEADER", "REPLICAS", "EARLIEST", "LATEST", "BYTES"]);
+    let mut partitions = Table::new([
+        "PARTITION",
+        "LEADER",
+        "EPOCH",
+        "REPLICAS",
+        "LAG",
+        "EARLIEST",
+        "LATEST",
+        "BYTES",
+    ]);
     for partition in &described.partitions {
         let replicas: Vec<_> = partition.replicas.iter().map(u64::to_string).collect();
         partitions.row([
             partition.partition.to_string(),
             partition.leader.map_or_else(|| "none".to_owned(), |leader| leader.to_string()),
+            partition.leader_epoch.to_string(),
             replicas.join(","),
+            lag_text(&partition.members),
             partition.log_start_offset.to_string(),
             partition.high_watermark.to_string(),
             partition.size_bytes.to_string(),
@@ -76,10 +92,48 @@ fn print_description(described: &TopicDescription) -> Result<(), Failure> {
     partitions.print()
 }
 
+/// What each replica lacks, as `BROKER:ENTRIES`, and what else there is to know of it.
+fn lag_text(members: &[Replica]) -> String {
+    if members.is_empty() {
+        return "unknown".to_owned();
+    }
+    let text = |member: &Replica| {
+        let learner = if member.voter { "" } else { "(learner)" };
+        let silent = if member.in_sync { "" } else { "(out of sync)" };
+        format!("{}:{}{learner}{silent}", member.broker, member.lag)
+    };
+    members.iter().map(text).collect::<Vec<_>>().join(",")
+}
+
+pub(super) async fn watch(args: &args::TopicWatch) -> Result<(), Failure> {
+    let mut watch = connect(&args.common).await?.admin().watch_topics(&args.prefix);
+    loop {
+        let (event, topic) = match watch.next().await? {
+            TopicEvent::Started => ("started", None),
+            TopicEvent::Present(topic) => ("present", Some(topic)),
+            TopicEvent::Synced => ("synced", None),
+            TopicEvent::Created(topic) => ("created", Some(topic)),
+            TopicEvent::Changed(topic) => ("changed", Some(topic)),
+            TopicEvent::Deleted(topic) => ("deleted", Some(topic)),
+        };
+        match (args.common.format, topic) {
+            (Format::Json, topic) => {
+                let topic = topic.as_ref().map_or(Value::Null, topic_json);
+                line(&json!({ "event": event, "topic": topic }).to_string())?;
+            }
+            (Format::Text, Some(topic)) => line(&format!("{event} {}", summary(&topic)))?,
+            (Format::Text, None) => line(event)?,
+        }
+    }
+}
+
 pub(super) async fn update(args: &args::TopicUpdate) -> Result<(), Failure> {
     let mut change = TopicUpdate::of(&args.name).settings(settings(&args.set));
     if let Some(count) = args.partitions {
         change = change.partitions(count);
+    }
+    if let Some(replicas) = args.replication_factor {
+        change = change.replication_factor(replicas);
     }
     for setting in &args.unset {
         change = change.reset(*setting);
@@ -120,6 +174,7 @@ fn topic_json(topic: &Topic) -> Value {
         "name": topic.name,
         "topic_id": topic.id,
         "partition_count": topic.partition_count,
+        "replication_factor": topic.replication_factor,
         "create_time": time(topic.create_time),
         "settings": settings,
     })
@@ -140,5 +195,16 @@ fn partition_json(partition: &Partition) -> Value {
         "earliest": partition.log_start_offset,
         "latest": partition.high_watermark,
         "size_bytes": partition.size_bytes,
+        "members": partition.members.iter().map(replica_json).collect::<Vec<_>>(),
+    })
+}
+
+fn replica_json(replica: &Replica) -> Value {
+    json!({
+        "broker_id": replica.broker,
+        "voter": replica.voter,
+        "in_sync": replica.in_sync,
+        "lag": replica.lag,
+        "matched_index": replica.matched_index,
     })
 }

@@ -15,6 +15,8 @@ use super::table::{SETTINGS, Setting, find};
 const PREFIX: &str = "ROPEWALK_";
 /// Names the file where no flag does.
 const CONFIG_VARIABLE: &str = "ROPEWALK_CONFIG";
+/// Read by consensus, and only in a build for tests that are to find bugs.
+const PLANT_VARIABLE: &str = "ROPEWALK_PLANT";
 /// Variables that are not settings of a broker: the client commands' and the tests'.
 const OTHER_VARIABLES: [&str; 3] = [CONFIG_VARIABLE, "ROPEWALK_SERVER", "ROPEWALK_BIN"];
 /// How alike two names must be, of 1, for one to be taken for a slip of the other.
@@ -102,7 +104,8 @@ impl Loader {
     }
 
     fn variable(&mut self, name: &str, value: &str) {
-        if OTHER_VARIABLES.contains(&name) || is_service_link(name) {
+        let names_bug = cfg!(feature = "planted") && name == PLANT_VARIABLE;
+        if OTHER_VARIABLES.contains(&name) || is_service_link(name) || names_bug {
             return;
         }
         match SETTINGS.iter().find(|setting| setting.variable() == name) {

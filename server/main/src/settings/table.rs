@@ -3,6 +3,7 @@
 //! A row names the setting and says where its value is kept; the type of that place decides what is
 //! accepted. To add a setting: a field in `Settings`, a row here, and the code that acts on it.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -43,6 +44,16 @@ impl Setting {
 pub(super) enum Field {
     /// HOST:PORT to listen on.
     Address(Place<String>),
+    /// HOST:PORT to listen on, or nothing.
+    OptionalAddress(Place<Option<String>>),
+    /// Some of HOST:PORT to connect to, separated by commas.
+    Destinations(Place<Vec<String>>),
+    /// The id of a broker: a number, or that in the name of the machine.
+    NodeId(Place<u64>),
+    /// Ids of brokers, separated by commas.
+    NodeIds(Place<BTreeSet<u64>>),
+    /// Any text, or nothing.
+    OptionalWord(Place<Option<String>>),
     /// HOST:PORT to connect to, or nothing.
     Destination(Place<Option<String>>),
     /// The URL of a collector, or nothing.
@@ -71,8 +82,6 @@ pub(super) enum Field {
 pub(super) enum Integer {
     /// Of 32 bits.
     U32(Place<u32>),
-    /// Of 64 bits.
-    U64(Place<u64>),
     /// A count in memory, or nothing.
     OptionalUsize(Place<Option<usize>>),
     /// A count in memory.
@@ -84,6 +93,13 @@ impl Field {
     pub(super) fn set(&self, settings: &mut Settings, text: &str) -> Result<(), String> {
         match self {
             Self::Address(place) => *place(settings) = values::address(text)?,
+            Self::OptionalAddress(place) => *place(settings) = optional(text, values::address)?,
+            Self::Destinations(place) => {
+                *place(settings) = values::list(text, values::destination)?
+            }
+            Self::NodeId(place) => *place(settings) = values::node_id(text)?,
+            Self::NodeIds(place) => *place(settings) = values::list(text, values::number_of_node)?,
+            Self::OptionalWord(place) => *place(settings) = optional(text, values::word)?,
             Self::Destination(place) => *place(settings) = optional(text, values::destination)?,
             Self::Endpoint(place) => *place(settings) = optional(text, values::endpoint)?,
             Self::Path(place) => *place(settings) = PathBuf::from(values::word(text)?),
@@ -127,7 +143,13 @@ impl Field {
             Self::Address(place) | Self::Filter(place) | Self::Word(place) => {
                 quoted(place(settings))
             }
-            Self::Destination(place) | Self::Endpoint(place) => quoted(place(settings).as_ref()?),
+            Self::Destination(place)
+            | Self::Endpoint(place)
+            | Self::OptionalAddress(place)
+            | Self::OptionalWord(place) => quoted(place(settings).as_ref()?),
+            Self::Destinations(place) => listed(place(settings).iter())?,
+            Self::NodeIds(place) => listed(place(settings).iter())?,
+            Self::NodeId(place) => place(settings).to_string(),
             Self::Path(place) => quoted(&place(settings).to_string_lossy()),
             Self::Bool(place) => place(settings).to_string(),
             Self::Ratio(place) => toml::Value::from(*place(settings)).to_string(),
@@ -145,7 +167,6 @@ impl Integer {
         let fits = "the row's upper bound fits its type: a test checks the table";
         match self {
             Self::U32(place) => *place(settings) = u32::try_from(value).expect(fits),
-            Self::U64(place) => *place(settings) = value,
             Self::Usize(place) => *place(settings) = usize::try_from(value).expect(fits),
             Self::OptionalUsize(place) => {
                 *place(settings) = Some(usize::try_from(value).expect(fits));
@@ -156,11 +177,16 @@ impl Integer {
     fn get(&self, settings: &mut Settings) -> Option<String> {
         Some(match self {
             Self::U32(place) => place(settings).to_string(),
-            Self::U64(place) => place(settings).to_string(),
             Self::Usize(place) => place(settings).to_string(),
             Self::OptionalUsize(place) => place(settings).as_ref()?.to_string(),
         })
     }
+}
+
+/// A list as one text; nothing when it is empty.
+fn listed<T: ToString>(items: impl Iterator<Item = T>) -> Option<String> {
+    let items: Vec<_> = items.map(|item| item.to_string()).collect();
+    (!items.is_empty()).then(|| toml::Value::from(items.join(",")).to_string())
 }
 
 fn optional<T>(text: &str, read: fn(&str) -> Result<T, String>) -> Result<Option<T>, String> {
@@ -231,8 +257,10 @@ pub(super) static SETTINGS: &[Setting] = &[
         flag: "node-id",
         value_name: "N",
         default: "1",
-        help: "The id of this broker. A data directory belongs to the id that first used it",
-        field: Field::Integer(1, u32::MAX as u64, Integer::U64(|s| &mut s.server.node_id)),
+        help: "The id of this broker, from 1; another one on each broker of a cluster. A data \
+               directory belongs to the id that first used it. `hostname`: the number at the end \
+               of the machine's name, plus 1, so that ropewalk-0 is broker 1",
+        field: Field::NodeId(|s| &mut s.server.node_id),
     },
     Setting {
         key: "server.max_connections",
@@ -287,6 +315,53 @@ pub(super) static SETTINGS: &[Setting] = &[
         default: "",
         help: "The threads that serve calls. Unset: one a core",
         field: Field::Integer(1, 1_024, Integer::OptionalUsize(|s| &mut s.server.threads)),
+    },
+    Setting {
+        key: "cluster.peer_listen",
+        flag: "peer-listen",
+        value_name: "HOST:PORT",
+        default: "",
+        help: "Where other brokers connect, by convention at port 9093. Unset: nowhere, and this \
+               broker is a cluster of its own",
+        field: Field::OptionalAddress(|s| &mut s.cluster.peer_listen),
+    },
+    Setting {
+        key: "cluster.peer_advertise",
+        flag: "peer-advertise",
+        value_name: "HOST:PORT",
+        default: "",
+        help: "The address that other brokers are told to connect to. Unset: the host of \
+               server.advertise with the port of cluster.peer_listen",
+        field: Field::Destination(|s| &mut s.cluster.peer_advertise),
+    },
+    Setting {
+        key: "cluster.join",
+        flag: "join",
+        value_name: "HOST:PORT,...",
+        default: "",
+        help: "Peer addresses of brokers of the cluster, separated by commas, of which one that \
+               answers is enough. This broker's own may be among them. Unset: a broker without \
+               data forms a cluster of its own",
+        field: Field::Destinations(|s| &mut s.cluster.join),
+    },
+    Setting {
+        key: "cluster.bootstrap",
+        flag: "bootstrap",
+        value_name: "N,...",
+        default: "",
+        help: "The ids of the brokers that form the cluster at its first start, separated by \
+               commas, the same on all of them. It is formed once all of them are there, and the \
+               setting means nothing afterwards. Unset: this broker joins a cluster that there is",
+        field: Field::NodeIds(|s| &mut s.cluster.bootstrap),
+    },
+    Setting {
+        key: "cluster.rack",
+        flag: "rack",
+        value_name: "NAME",
+        default: "",
+        help: "The rack or zone in which this broker stands: replicas are spread over them. Unset: \
+               none",
+        field: Field::OptionalWord(|s| &mut s.cluster.rack),
     },
     Setting {
         key: "storage.engine",

@@ -122,6 +122,44 @@ pub(super) fn ratio(text: &str) -> Result<f64, String> {
     }
 }
 
+/// Values separated by commas; none when there is no text.
+pub(super) fn list<T, C: FromIterator<T>>(
+    text: &str,
+    read: fn(&str) -> Result<T, String>,
+) -> Result<C, String> {
+    let items = text.split(',').map(str::trim).filter(|_| !text.trim().is_empty());
+    let more = |expected: String| format!("{expected}; several are separated by commas");
+    items.map(|item| read(item).map_err(more)).collect()
+}
+
+/// The number of a broker.
+pub(super) fn number_of_node(text: &str) -> Result<u64, String> {
+    let number = text.parse::<u32>().ok().filter(|number| *number > 0);
+    number.map(u64::from).ok_or_else(|| format!("a whole number between 1 and {}", u32::MAX))
+}
+
+/// The number of this broker, or `hostname` for that in the name of the machine.
+pub(super) fn node_id(text: &str) -> Result<u64, String> {
+    if text != "hostname" {
+        return number_of_node(text).map_err(|expected| format!("{expected}, or `hostname`"));
+    }
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    node_id_of(name.trim()).ok_or_else(|| {
+        format!(
+            "a number here: `hostname` takes that at the end of the machine's name, and {:?} has \
+             none",
+            name.trim()
+        )
+    })
+}
+
+/// The id of the broker on a machine whose name ends with a number from 0.
+fn node_id_of(name: &str) -> Option<u64> {
+    let digits = name.len() - name.trim_end_matches(|c: char| c.is_ascii_digit()).len();
+    let number: u32 = name[name.len() - digits..].parse().ok()?;
+    u32::checked_add(number, 1).map(u64::from)
+}
+
 /// Text without control characters, and not empty.
 pub(super) fn word(text: &str) -> Result<String, String> {
     if text.is_empty() || text.chars().any(char::is_control) {
@@ -174,6 +212,19 @@ mod tests {
         assert_eq!(endpoint("http://c:4317/").as_deref(), Ok("http://c:4317"));
         assert!(endpoint("https://c:4317").is_err());
         assert!(endpoint("c:4317").is_err());
+    }
+
+    #[test]
+    fn lists_and_ids_of_brokers() {
+        assert_eq!(list("1, 2,3", number_of_node), Ok(vec![1, 2, 3]));
+        assert_eq!(list("", number_of_node), Ok(Vec::<u64>::new()));
+        for bad in ["1,,2", "0", "x", "4294967296", "1;2"] {
+            assert!(list::<_, Vec<u64>>(bad, number_of_node).is_err(), "{bad}");
+        }
+        assert_eq!(node_id_of("ropewalk-0"), Some(1));
+        assert_eq!(node_id_of("zone-a-rope-12"), Some(13));
+        assert_eq!(node_id_of("ropewalk"), None);
+        assert!(node_id("0").is_err());
     }
 
     #[test]

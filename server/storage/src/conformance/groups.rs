@@ -12,6 +12,7 @@ pub(super) const CHECKS: &[Check] = &[
     ("a new engine is empty", a_new_engine_is_empty),
     ("a created group is listed", a_created_group_is_listed),
     ("groups are listed by id", groups_are_listed_by_id),
+    ("a group may know nothing until a snapshot comes", a_group_may_wait_for_a_snapshot),
     ("raft's state is the last that was written", raft_state_is_the_last_written),
     ("rows are put, replaced, deleted and sorted", rows_are_put_replaced_deleted_and_sorted),
     ("rows are found by the beginning of their key", rows_are_found_by_prefix),
@@ -57,6 +58,32 @@ fn a_created_group_is_listed(place: &mut dyn Harness) {
     holds(engine.as_ref(), GROUP, &[]);
     let engine = reopen(place, engine);
     assert_eq!(engine.groups().unwrap(), [expected]);
+}
+
+fn a_group_may_wait_for_a_snapshot(place: &mut dyn Harness) {
+    let blank = GroupWrite {
+        hard_state: Some(hard_state(0, 0, 0)),
+        conf_state: Some(conf_state(&[], &[])),
+        start: Some(start(0, 0)),
+        ..creation(GROUP)
+    };
+    let engine = place.open();
+    write(engine.as_ref(), vec![blank]);
+    let engine = reopen(place, engine);
+    assert_eq!(state(engine.as_ref(), GROUP).start, start(0, 0));
+    // It may take part in elections that it knows nothing of before.
+    let voted = GroupWrite { hard_state: Some(hard_state(8, 0, 0)), ..GroupWrite::new(GROUP) };
+    let snapshot = GroupWrite {
+        hard_state: Some(hard_state(8, 0, 30)),
+        conf_state: Some(conf_state(&[1, 2], &[3])),
+        start: Some(start(30, 7)),
+        ..append(GROUP, entries(31..34, 8, 100))
+    };
+    write(engine.as_ref(), vec![voted, snapshot]);
+    let engine = reopen(place, engine);
+    holds(engine.as_ref(), GROUP, &entries(31..34, 8, 100));
+    assert_eq!(state(engine.as_ref(), GROUP).start, start(30, 7));
+    assert_eq!(state(engine.as_ref(), GROUP).conf_state, conf_state(&[1, 2], &[3]));
 }
 
 fn groups_are_listed_by_id(place: &mut dyn Harness) {

@@ -86,9 +86,9 @@ impl DiskFile for RealFile {
         Ok(read)
     }
 
-    /// Into memory that was not zeroed before: the allocator zeroes large pieces by giving them back
-    /// to the kernel, and each page of them is then met as a fault (a tenth of the time of a cached
-    /// read).
+    /// Into memory that was not zeroed before: the allocator zeroes large pieces by giving them
+    /// back to the kernel, and each page of them is then met as a fault (a tenth of the time of a
+    /// cached read).
     fn read(&self, bytes: usize, at: u64) -> Result<Vec<u8>> {
         let mut buffer = Vec::with_capacity(bytes);
         while buffer.len() < bytes {

@@ -13,7 +13,7 @@ use super::inspect::{self, Severity};
 use super::*;
 use crate::conformance::{GROUP, hard_state};
 use crate::conformance::{OTHER, append, conf_state, creation, deletion, rows, synced};
-use crate::directory::{ClusterId, DataDirectory};
+use crate::directory::{ClusterId, DataDirectory, Membership};
 use crate::engine::{GroupWrite, LogStart, SegmentMark};
 
 /// Its entries are large, and stand in files; its log was trimmed.
@@ -110,7 +110,9 @@ fn write(engine: &DiskEngine, groups: Vec<GroupWrite>) {
 /// What both directories have in common: logs in files and in the index, one that was trimmed, one
 /// that was deleted, and rows.
 pub(super) fn fill(dir: &Path) -> DiskEngine {
-    DataDirectory::open(dir, NodeId(3)).unwrap().0.join(CLUSTER).unwrap();
+    let founders = vec![(NodeId(3), [0x13; 16])];
+    let cluster = Membership { cluster_id: CLUSTER, founders };
+    DataDirectory::open(dir, NodeId(3)).unwrap().0.join(&cluster).unwrap();
     let engine = open(dir);
     write(&engine, [LARGE, SMALL, ROWS, GONE].map(created).to_vec());
     for from in (6..30).step_by(4) {
@@ -206,7 +208,7 @@ fn golden_directory_of_format_1_is_read() {
     let is_sound = report.worst().is_none_or(|worst| worst == Severity::Note);
     assert!(is_sound, "{:?}", report.findings);
     assert_eq!(report.directory, Some(DIRECTORY));
-    assert_eq!(report.identity.unwrap().cluster_id, Some(CLUSTER));
+    assert_eq!(report.identity.unwrap().cluster.unwrap().cluster_id, CLUSTER);
     assert_eq!(report.logs.len(), 3);
     assert!(report.logs[0].file_chunks > 0 && report.logs[1].inline_chunks > 0);
     let engine = open(dir.path());

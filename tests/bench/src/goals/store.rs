@@ -53,7 +53,7 @@ impl Store {
         let engine = open_engine(dir)?;
         let ids = (0..partitions as u64).map(|number| GroupId(GroupId::FIRST_PARTITION.0 + number));
         let (states, creations): (Vec<_>, Vec<_>) =
-            ids.map(|group| GroupLog::bootstrap(group, ReplicaId(1))).unzip();
+            ids.map(|group| GroupLog::bootstrap(group, ReplicaId(1), &[ReplicaId(1)])).unzip();
         for groups in creations.chunks(CREATED_AT_ONCE) {
             engine.write(&[WriteBatch { groups: groups.to_vec(), sync: true }])?;
         }

@@ -2,16 +2,16 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{Log, Violation};
-use crate::history::{LogRead, Place};
+use super::{Log, Read, Violation};
+use crate::history::{LogRead, Place, Sight};
 use crate::value::ValueId;
 
 /// Checks everything that concerns values and offsets without regard to who sent them when.
 pub(super) fn check(place: &Place, log: &Log<'_>, found: &mut Vec<Violation>) {
     one_value_an_offset(place, log, found);
-    for (_, _, read) in &log.reads {
-        dense(place, read, found);
-        once(place, read, found);
+    for read in &log.reads {
+        dense(place, read.log, found);
+        once(place, read.log, found);
     }
     sent(place, log, found);
     nothing_lost(place, log, found);
@@ -28,10 +28,34 @@ fn known<'a>(log: &'a Log<'_>) -> impl Iterator<Item = (u64, i64, ValueId)> + 'a
     let acked = log.appends.iter().filter_map(|append| Some((append.acked?, append.values)));
     let acked =
         acked.flat_map(|((at, base), values)| (base..).zip(values).map(move |(o, v)| (at, o, *v)));
-    let read = log.reads.iter().flat_map(move |(_, at, read)| {
-        whole(read).map(move |(offset, value)| (*at, offset, value))
+    let read = log.reads.iter().flat_map(move |read| {
+        whole(read.log).map(move |(offset, value)| (read.ended, offset, value))
     });
-    base.chain(acked).chain(read)
+    let seen = seen(log).filter_map(|(at, offset, value)| Some((at, offset, value?)));
+    base.chain(acked).chain(read).chain(seen)
+}
+
+/// What readers' streams brought.
+fn seen<'a>(log: &'a Log<'_>) -> impl Iterator<Item = (u64, i64, Option<ValueId>)> + 'a {
+    log.seen.iter().flat_map(|seen| {
+        let (base, values) = match &seen.sight {
+            Sight::Batch { base, values, .. } => (*base, values.as_slice()),
+            _ => (0, [].as_slice()),
+        };
+        (base..).zip(values).map(|(offset, value)| (seen.at, offset, *value))
+    })
+}
+
+/// The newest read through each node.
+fn last_reads<'a, 'b>(log: &'a Log<'b>) -> impl Iterator<Item = &'a Read<'b>> {
+    let mut last: BTreeMap<u64, &Read<'b>> = BTreeMap::new();
+    for read in &log.reads {
+        let newest = last.entry(read.node).or_insert(read);
+        if read.began > newest.began {
+            *newest = read;
+        }
+    }
+    last.into_values()
 }
 
 fn one_value_an_offset(place: &Place, log: &Log<'_>, found: &mut Vec<Violation>) {
@@ -81,49 +105,56 @@ fn sent(place: &Place, log: &Log<'_>, found: &mut Vec<Violation>) {
     let sent =
         log.appends.iter().flat_map(|append| append.values.iter().map(move |v| (*v, append)));
     let sent: HashMap<ValueId, _> = sent.collect();
-    for (_, read_end, read) in &log.reads {
-        for (offset, value) in &read.records {
-            let Some(value) = *value else { continue };
-            let place = place.clone();
-            let offset = *offset;
-            match (base.get(&value), sent.get(&value)) {
-                (Some(known), _) if *known == offset => {}
-                (_, Some(append)) if append.operation.failed() => {
-                    found.push(Violation::Refused { place, offset, value });
-                }
-                (_, Some(append)) if append.operation.invoked < *read_end => {}
-                _ => found.push(Violation::NeverSent { place, offset, value }),
+    let read = log.reads.iter().flat_map(|read| {
+        read.log.records.iter().map(move |(offset, value)| (read.ended, *offset, *value))
+    });
+    for (at, offset, value) in read.chain(seen(log)) {
+        // Bytes that are wrong are found elsewhere.
+        let Some(value) = value else { continue };
+        let place = place.clone();
+        match (base.get(&value), sent.get(&value)) {
+            (Some(known), _) if *known == offset => {}
+            (_, Some(append)) if append.operation.failed() => {
+                found.push(Violation::Refused { place, offset, value });
             }
+            (_, Some(append)) if append.operation.invoked < at => {}
+            _ => found.push(Violation::NeverSent { place, offset, value }),
         }
     }
 }
 
-/// The last read has everything, from its start on, that was acked or read before it.
+/// The last read through each node has everything, from its start on, that was acked, read or
+/// delivered before it, through whatever node.
 fn nothing_lost(place: &Place, log: &Log<'_>, found: &mut Vec<Violation>) {
-    let Some((began, _, last)) = log.reads.iter().max_by_key(|(began, _, _)| *began) else {
-        return;
-    };
+    for read in last_reads(log) {
+        nothing_lost_for(place, log, read, found);
+    }
+}
+
+fn nothing_lost_for(place: &Place, log: &Log<'_>, read: &Read<'_>, found: &mut Vec<Violation>) {
+    let (began, node, last) = (read.began, read.node, read.log);
     let now: HashMap<i64, Option<ValueId>> = last.records.iter().copied().collect();
     let mut must: BTreeMap<i64, ValueId> = BTreeMap::new();
-    let before = known(log).filter(|(at, offset, _)| at < began && *offset >= last.start);
+    let before = known(log).filter(|(at, offset, _)| *at < began && *offset >= last.start);
     for (_, offset, value) in before {
         must.entry(offset).or_insert(value);
     }
     for (offset, value) in must {
         if now.get(&offset).copied().flatten() != Some(value) {
-            let (start, end) = (last.start, last.end);
-            found.push(Violation::Lost { place: place.clone(), offset, value, start, end });
+            let (place, start, end) = (place.clone(), last.start, last.end);
+            found.push(Violation::Lost { place, node, offset, value, start, end });
         }
     }
     let ends = log.base.map(|base| base.end).into_iter();
-    let ends = ends.chain(log.reads.iter().filter(|read| read.1 < *began).map(|read| read.2.end));
+    let earlier = log.reads.iter().filter(|earlier| earlier.ended < began);
+    let ends = ends.chain(earlier.map(|earlier| earlier.log.end));
     if let Some(before) = ends.max().filter(|before| *before > last.end) {
         found.push(Violation::EndFell { place: place.clone(), before, now: last.end });
     }
 }
 
 fn whole_batches(place: &Place, log: &Log<'_>, found: &mut Vec<Violation>) {
-    let Some((_, _, last)) = log.reads.iter().max_by_key(|(began, _, _)| *began) else {
+    let Some(last) = log.reads.iter().max_by_key(|read| read.began).map(|read| read.log) else {
         return;
     };
     let now: HashMap<ValueId, i64> =
@@ -150,14 +181,14 @@ fn whole_batches(place: &Place, log: &Log<'_>, found: &mut Vec<Violation>) {
 fn trims(place: &Place, log: &Log<'_>, found: &mut Vec<Violation>) {
     let base = log.base.map_or(0, |base| base.start);
     let asked = log.trims.iter().map(|(before, _)| *before).max().unwrap_or(0).max(base);
-    for (began, _, read) in &log.reads {
+    for Read { began, log: read, .. } in &log.reads {
         let acked = log.trims.iter().filter_map(|(before, acked)| Some((*before, (*acked)?)));
         let acked = acked.filter(|(_, (at, _))| at < began);
         // The answer says where the log starts, which must be what was asked, or beyond.
         let trimmed = acked.map(|(before, (_, start))| before.max(start)).max().unwrap_or(0);
         let trimmed = trimmed.max(base);
-        let earlier = log.reads.iter().filter(|(_, ended, _)| ended < began);
-        let trimmed = earlier.map(|(_, _, read)| read.start).max().unwrap_or(0).max(trimmed);
+        let earlier = log.reads.iter().filter(|earlier| earlier.ended < *began);
+        let trimmed = earlier.map(|earlier| earlier.log.start).max().unwrap_or(0).max(trimmed);
         let (place, start) = (place.clone(), read.start);
         if start < trimmed {
             found.push(Violation::TrimUndone { place, start, trimmed });

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 
 use super::{Log, Violation};
-use crate::history::{Client, Place};
+use crate::history::{Client, Place, Sight};
 use crate::value::ValueId;
 
 /// Checks everything that concerns order.
 pub(super) fn check(place: &Place, log: &Log<'_>, found: &mut Vec<Violation>) {
-    for (_, _, read) in &log.reads {
-        producers(place, &read.records, found);
+    for read in &log.reads {
+        producers(place, &read.log.records, found);
     }
     let acked = log.appends.iter().filter_map(|append| Some((append.acked?, append.values)));
     let mut acked: Vec<_> =
@@ -55,7 +55,7 @@ enum Step {
 fn sweep(place: &Place, log: &Log<'_>, found: &mut Vec<Violation>) {
     let mut steps: Vec<(u64, Step)> = Vec::new();
     // The offset of an append whose outcome is unknown is known when it was read.
-    let read = log.reads.iter().flat_map(|(_, _, read)| &read.records);
+    let read = log.reads.iter().flat_map(|read| &read.log.records);
     let read: HashMap<ValueId, i64> =
         read.filter_map(|(offset, value)| Some(((*value)?, *offset))).collect();
     for append in &log.appends {
@@ -67,10 +67,25 @@ fn sweep(place: &Place, log: &Log<'_>, found: &mut Vec<Violation>) {
         steps.extend(append.acked.map(|(at, base)| (at, Step::Acked(base + count - 1))));
     }
     steps.extend(log.ends.iter().map(|(began, said)| (*began, Step::Asked(*said))));
-    for (began, ended, read) in &log.reads {
-        steps.push((*began, Step::Asked(read.end)));
-        steps.push((*ended, Step::Acked(read.end - 1)));
+    for read in &log.reads {
+        steps.push((read.began, Step::Asked(read.log.end)));
+        steps.push((read.ended, Step::Acked(read.log.end - 1)));
     }
+    // What was said or seen to be committed is as good as acked.
+    for seen in &log.seen {
+        let end = match &seen.sight {
+            Sight::Started { high_watermark, .. } | Sight::Heartbeat { high_watermark } => {
+                *high_watermark
+            }
+            Sight::Batch { base, values, .. } => {
+                base + i64::try_from(values.len()).unwrap_or(i64::MAX)
+            }
+            Sight::Gap { to, .. } => *to,
+        };
+        steps.push((seen.at, Step::Acked(end - 1)));
+    }
+    let described = log.described.iter();
+    steps.extend(described.map(|said| (said.ended, Step::Acked(said.state.high_watermark - 1))));
     steps.sort_unstable();
     let mut above = log.base.map_or(-1, |base| base.end - 1);
     for (_, step) in steps {

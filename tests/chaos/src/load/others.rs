@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ropewalk_proto::v1;
-use tonic::Status;
 
 use super::{COMMIT_GROUP, TOPICS, Worker, any_place, partition_of};
-use crate::client::{Stubs, outcome_of, within};
-use crate::history::{Answer, Call, Place, RecordedAs};
+use crate::client::{outcome_of, within};
+use crate::history::{Answer, Call, RecordedAs};
 
 const CALL_TIMEOUT: Duration = Duration::from_secs(15);
 /// The pause between two topics or two trims: they are rarer than appends.
@@ -46,44 +45,18 @@ pub(crate) async fn create_and_delete(worker: Worker) {
     }
 }
 
-/// Asks where a partition ends, and records it.
-async fn end_of(stubs: &Stubs, worker: &Worker, place: &Place) -> Option<i64> {
-    let position = Some(v1::offset_query::Position::Latest(()));
-    let topic = place.topic.to_string();
-    let query = v1::OffsetQuery { topic, partition: Some(place.partition), position };
-    let request = v1::ListOffsetsRequest { queries: vec![query] };
-    let id = worker.recorder.invoke(worker.client, Call::Latest { place: place.clone() });
-    let answer = stubs.consumer().list_offsets(within(request, CALL_TIMEOUT)).await;
-    let answer = answer.and_then(|answer| match answer.into_inner().offsets.as_slice() {
-        [end] => Ok(end.offset),
-        _ => Err(Status::internal("one partition has one end")),
-    });
-    worker.recorder.end(id, outcome_of(answer.clone().map(Answer::Latest)));
-    answer.ok()
-}
-
 /// Commits offsets, back and forth.
 pub(crate) async fn commit(mut worker: Worker) {
     let Some(stubs) = worker.connect().await else { return };
     let group: Arc<str> = COMMIT_GROUP.into();
     while worker.goes_on() {
         let place = partition_of(&mut worker.rng, TOPICS[0].0, TOPICS[0].1);
-        let Some(end) = end_of(&stubs, &worker, &place).await else { return };
+        let Some(end) = worker.caller(&stubs, CALL_TIMEOUT).latest(&place).await else { return };
         for _ in 0..5 {
             let offset = i64::try_from(worker.rng.within(0..end.unsigned_abs() + 1)).unwrap_or(0);
-            let (group, place) = (Arc::clone(&group), place.clone());
-            let committed = v1::CommittedOffset {
-                topic: place.topic.to_string(),
-                partition: place.partition,
-                offset,
-                ..Default::default()
-            };
-            let request =
-                v1::CommitOffsetRequest { group: group.to_string(), offsets: vec![committed] };
-            let id = worker.recorder.invoke(worker.client, Call::Commit { group, place, offset });
-            let answer = stubs.consumer().commit_offset(within(request, CALL_TIMEOUT)).await;
-            let outcome = outcome_of(answer.map(|_| Answer::Done));
-            if worker.recorder.end(id, outcome) == RecordedAs::Unknown || !worker.goes_on() {
+            let caller = worker.caller(&stubs, CALL_TIMEOUT);
+            let committed = caller.commit(&group, place.clone(), offset).await;
+            if committed == RecordedAs::Unknown || !worker.goes_on() {
                 return;
             }
             worker.rest().await;
@@ -97,23 +70,11 @@ pub(crate) async fn trim(mut worker: Worker) {
     while worker.goes_on() {
         let (topic, partitions, _) = TOPICS[worker.rng.index(2)];
         let place = partition_of(&mut worker.rng, topic, partitions);
-        let Some(end) = end_of(&stubs, &worker, &place).await else { return };
+        let Some(end) = worker.caller(&stubs, CALL_TIMEOUT).latest(&place).await else { return };
         let left = i64::try_from(worker.rng.within(LEFT / 2..LEFT * 2)).unwrap_or(0);
         let before = (end - left).max(0);
-        let request = v1::DeleteRecordsRequest {
-            topic: place.topic.to_string(),
-            targets: vec![v1::DeleteRecordsTarget {
-                partition: place.partition,
-                before_offset: before,
-            }],
-        };
-        let id = worker.recorder.invoke(worker.client, Call::Trim { place, before });
-        let answer = stubs.admin().delete_records(within(request, CALL_TIMEOUT)).await;
-        let answer = answer.and_then(|answer| match answer.into_inner().partitions.as_slice() {
-            [deleted] => Ok(Answer::Trimmed(deleted.log_start_offset)),
-            _ => Err(Status::internal("one partition has one start")),
-        });
-        if worker.recorder.end(id, outcome_of(answer)) == RecordedAs::Unknown {
+        let caller = worker.caller(&stubs, CALL_TIMEOUT);
+        if caller.trim(place, before).await == RecordedAs::Unknown {
             return;
         }
         tokio::time::sleep(LONG_PAUSE).await;
@@ -125,7 +86,7 @@ pub(crate) async fn ask_for_ends(mut worker: Worker) {
     let Some(stubs) = worker.connect().await else { return };
     while worker.goes_on() {
         let place = any_place(&mut worker.rng);
-        if end_of(&stubs, &worker, &place).await.is_none() {
+        if worker.caller(&stubs, CALL_TIMEOUT).latest(&place).await.is_none() {
             return;
         }
         worker.rest().await;

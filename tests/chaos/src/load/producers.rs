@@ -6,12 +6,12 @@ use std::time::Duration;
 use ropewalk_proto::v1;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Status};
-use v1::produce_request::Data;
+use tonic::Status;
 
 use super::{TOPICS, Worker, any_place, partition_of};
-use crate::client::{Stubs, outcome_of, within};
-use crate::history::{Answer, Call, OperationId, Place, RecordedAs, Recorder};
+use crate::calls::{Caller, append_request, record_append, streamed};
+use crate::client::Stubs;
+use crate::history::{Call, OperationId, Place, RecordedAs, Recorder};
 use crate::rng::Rng;
 use crate::value::{ValueId, encode};
 
@@ -31,19 +31,10 @@ fn payload(rng: &mut Rng) -> usize {
     usize::try_from(rng.within(from..to)).expect("it is small")
 }
 
-fn request(place: &Place, records: Vec<v1::Record>) -> v1::ProduceRequest {
-    v1::ProduceRequest {
-        topic: place.topic.to_string(),
-        partition: Some(place.partition),
-        data: Some(Data::Records(v1::RecordSet { records })),
-        ..Default::default()
-    }
-}
-
 /// The next values of a client, and their records.
-struct Values {
-    client: u32,
-    counter: u64,
+pub(crate) struct Values {
+    pub(crate) client: u32,
+    pub(crate) counter: u64,
 }
 
 impl Values {
@@ -53,7 +44,7 @@ impl Values {
         (id, v1::Record { value: Some(encode(id, payload)), ..Default::default() })
     }
 
-    fn batch(&mut self, rng: &mut Rng, flood: bool) -> (Vec<ValueId>, Vec<v1::Record>) {
+    pub(crate) fn batch(&mut self, rng: &mut Rng, flood: bool) -> (Vec<ValueId>, Vec<v1::Record>) {
         if flood {
             return (0..FLOOD.0).map(|_| self.next(FLOOD.1)).unzip();
         }
@@ -62,32 +53,17 @@ impl Values {
     }
 }
 
-fn appended(response: v1::ProduceResponse) -> Result<Answer, Status> {
-    let [append] = response.appends.as_slice() else {
-        return Err(Status::internal("an append to one partition has one answer"));
-    };
-    match append.achieved() {
-        v1::Durability::Quorum => Ok(Answer::Appended(append.base_offset)),
-        other => Err(Status::internal(format!("asked for a quorum, got {other:?}"))),
-    }
-}
-
 /// One append after the other, each when the one before was answered.
 pub(crate) async fn one_by_one(mut worker: Worker) {
     let Some(stubs) = worker.connect().await else { return };
-    let mut producer = stubs.producer();
     let mut values = Values { client: worker.client, counter: 0 };
     while worker.goes_on() {
         let place = any_place(&mut worker.rng);
         let (ids, records) = values.batch(&mut worker.rng, false);
-        let message = within(request(&place, records), APPEND_TIMEOUT);
-        let id = worker.recorder.invoke(worker.client, Call::Append { place, values: ids });
-        let sent = producer.produce(message).await;
-        let outcome = outcome_of(sent.and_then(|sent| appended(sent.into_inner())));
-        match worker.recorder.end(id, outcome) {
-            RecordedAs::Ok => worker.rest().await,
-            RecordedAs::Fail => tokio::time::sleep(REFUSED_PAUSE).await,
-            RecordedAs::Unknown => return,
+        match worker.caller(&stubs, APPEND_TIMEOUT).append(place, ids, records).await {
+            Ok(_) => worker.rest().await,
+            Err((RecordedAs::Fail, _)) => tokio::time::sleep(REFUSED_PAUSE).await,
+            Err(_) => return,
         }
     }
 }
@@ -112,8 +88,10 @@ pub(crate) async fn pipelined(mut worker: Worker, large: Option<u32>) {
                 false => any_place(&mut worker.rng),
             };
             let (ids, records) = values.batch(&mut worker.rng, flood);
-            let message =
-                v1::ProduceStreamRequest { correlation, request: Some(request(&place, records)) };
+            let message = v1::ProduceStreamRequest {
+                correlation,
+                request: Some(append_request(&place, records)),
+            };
             let id = worker.recorder.invoke(worker.client, Call::Append { place, values: ids });
             open.insert(correlation, id);
             correlation += 1;
@@ -130,26 +108,10 @@ pub(crate) async fn pipelined(mut worker: Worker, large: Option<u32>) {
         let answer = tokio::time::timeout(APPEND_TIMEOUT, answers.message()).await;
         let Ok(Ok(Some(answer))) = answer else { return };
         let Some(id) = open.remove(&answer.correlation) else { return };
-        if settle(&worker.recorder, id, answer) == RecordedAs::Fail {
+        if record_append(&worker.recorder, id, &streamed(answer)) == RecordedAs::Fail {
             tokio::time::sleep(REFUSED_PAUSE).await;
         }
     }
-}
-
-fn settle(recorder: &Recorder, id: OperationId, answer: v1::ProduceStreamResponse) -> RecordedAs {
-    let result = match (answer.status, answer.response) {
-        (Some(status), _) if status.code != 0 => Err(in_stream(status)),
-        (_, Some(response)) => appended(response),
-        (_, None) => Err(Status::internal("an append that went well is described")),
-    };
-    recorder.end(id, outcome_of(result))
-}
-
-/// The status within an answer of a stream, as if it were a call's.
-fn in_stream(status: ropewalk_proto::google::rpc::Status) -> Status {
-    let code = Code::from_i32(status.code);
-    let encoded = prost::Message::encode_to_vec(&status);
-    Status::with_details(code, status.message, encoded.into())
 }
 
 /// Appends one batch of records of this size, and records it.
@@ -165,15 +127,9 @@ pub async fn append_once(
 ) -> Result<i64, Status> {
     let record =
         |id: &ValueId| v1::Record { value: Some(encode(*id, payload)), ..Default::default() };
-    let message = within(request(place, ids.iter().map(record).collect()), APPEND_TIMEOUT);
+    let records = ids.iter().map(record).collect();
     let client = ids.first().map_or(0, |id| id.client);
-    let call = Call::Append { place: place.clone(), values: ids.to_vec() };
-    let id = recorder.invoke(client, call);
-    let answer = stubs.producer().produce(message).await;
-    let answer = answer.and_then(|answer| appended(answer.into_inner()));
-    recorder.end(id, outcome_of(answer.clone()));
-    match answer? {
-        Answer::Appended(base) => Ok(base),
-        other => Err(Status::internal(format!("an append was answered with {other:?}"))),
-    }
+    let caller = Caller { stubs, recorder, client, node: 0, timeout: APPEND_TIMEOUT };
+    let appended = caller.append(place.clone(), ids.to_vec(), records).await;
+    appended.map_err(|(_, status)| status)
 }

@@ -221,6 +221,7 @@ impl Disk {
             name: topic.to_owned(),
             partition_count: PARTITIONS,
             settings: Some(settings),
+            replication_factor: 1,
         };
         let id = self.recorder.invoke(0, Call::CreateTopic { topic: name, retained: false });
         let created = stubs.admin().create_topic(request).await;

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use ropewalk_chaos::{
-    ChaosError, Moment, Options, ReadSummary, Recorder, TOPICS, check, has_program, read_back,
+    ChaosError, Moment, Network, Options, ReadSummary, Recorder, TOPICS, check, has_program,
+    read_back,
 };
 use ropewalk_harness::{Broker, BrokerBuilder};
 
@@ -12,6 +13,8 @@ use crate::sandbox;
 
 /// The violations that a failed check prints.
 const SHOWN: usize = 12;
+/// Names the bug that is planted in the brokers.
+const PLANT: &str = "ROPEWALK_PLANT";
 /// The lines of a broker's log that a failed round prints.
 const LOG_LINES: usize = 30;
 
@@ -32,16 +35,36 @@ pub(crate) fn needs_mounts() -> Result<(), ChaosError> {
     Ok(())
 }
 
+/// Says why a test of a cluster cannot run here, if it cannot.
+pub(crate) fn needs_network() -> Result<(), ChaosError> {
+    needs_mounts()?;
+    if let Some(program) = Network::missing_program() {
+        return Err(ChaosError::Skipped(format!("needs root and {program}")));
+    }
+    if !sandbox::has_network() {
+        let why = "needs root and a namespace for the network (unshare --net)";
+        return Err(ChaosError::Skipped(why.to_owned()));
+    }
+    Ok(())
+}
+
 /// A broker as all tests run it: it tells its moments, and looks often for what retention lets go.
 pub(crate) fn builder(data_dir: &Path) -> BrokerBuilder {
-    Broker::builder()
-        .settings(&[
-            Moment::LOG_LEVEL,
-            ("topics.retention_check_interval", "200ms"),
-            ("topics.auto_create", "false"),
-        ])
-        .data_dir(data_dir)
-        .ready_within(Duration::from_secs(30))
+    settings().data_dir(data_dir).ready_within(Duration::from_secs(30))
+}
+
+/// The settings of a broker in all tests.
+pub(crate) fn settings() -> BrokerBuilder {
+    let builder = Broker::builder().settings(&[
+        Moment::LOG_LEVEL,
+        ("topics.retention_check_interval", "200ms"),
+        ("topics.auto_create", "false"),
+    ]);
+    // A bug that the tests are to find. Only a broker that was built for it takes that.
+    match std::env::var(PLANT) {
+        Ok(name) => builder.env(PLANT, name),
+        Err(_) => builder,
+    }
 }
 
 /// The names of the topics that loads write to.

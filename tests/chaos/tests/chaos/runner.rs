@@ -15,7 +15,7 @@ pub(crate) struct Scenario {
 }
 
 /// A test of this name. It gives a line that sums up what it did.
-pub(crate) fn scenario<F>(name: &'static str, run: fn(Options) -> F) -> Scenario
+pub(crate) fn scenario<F>(name: &'static str, run: impl Fn(Options) -> F + 'static) -> Scenario
 where
     F: Future<Output = Result<String, ChaosError>> + Send + 'static,
 {

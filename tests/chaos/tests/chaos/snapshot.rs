@@ -12,11 +12,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use ropewalk_chaos::{
-    ChaosError, Image, Load, LoadPlan, Options, Recorder, Rng, check, create_topics, read_back,
-    run as run_program,
+    ChaosError, Image, Load, LoadPlan, Options, Recorder, Rng, Stopped, check, create_topics,
+    read_back, run as run_program,
 };
-use ropewalk_harness::Broker;
-use rustix::process::{Pid, Signal, kill_process};
 use tokio::task::block_in_place;
 use tokio::time::sleep;
 
@@ -28,26 +26,6 @@ const IMAGE_BYTES: u64 = 1 << 30;
 const LOAD_AT_LEAST: Duration = Duration::from_millis(200);
 /// How many milliseconds more, before.
 const LOAD_MORE_MILLIS: u64 = 1_000;
-
-/// A process that stands still, as long as this lives.
-struct Stopped(Pid);
-
-impl Stopped {
-    fn new(broker: &Broker) -> Result<Self, ChaosError> {
-        let pid = broker.pid().and_then(|pid| i32::try_from(pid).ok()).and_then(Pid::from_raw);
-        let pid = pid.ok_or_else(|| ChaosError::broken("the broker does not run"))?;
-        let stopped = kill_process(pid, Signal::STOP);
-        stopped.map_err(|error| ChaosError::system("stopping the broker")(error.into()))?;
-        Ok(Self(pid))
-    }
-}
-
-impl Drop for Stopped {
-    fn drop(&mut self) {
-        // One that is gone needs no signal.
-        let _ = kill_process(self.0, Signal::CONT);
-    }
-}
 
 pub(crate) async fn run(options: Options) -> Result<String, ChaosError> {
     needs_mounts()?;

@@ -13,6 +13,7 @@ mod cli;
 mod crash;
 mod following;
 mod kept;
+mod leaders;
 mod process;
 mod produce;
 mod sdk;

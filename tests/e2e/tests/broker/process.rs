@@ -54,11 +54,11 @@ async fn a_data_directory_serves_one_broker_of_one_id() {
 
     let identity = data.join("identity");
     let good = std::fs::read_to_string(&identity).unwrap();
-    let newer = good.replacen("format = 1\n", "format = 97\n", 1);
+    let newer = good.replacen("format = 2\n", "format = 97\n", 1);
     assert_ne!(newer, good, "{good}");
     std::fs::write(&identity, newer).unwrap();
     let log = refusal(builder()).await;
-    assert!(log.contains("format 97") && log.contains("format 1"), "it names both: {log}");
+    assert!(log.contains("format 97") && log.contains("format 2"), "it names both: {log}");
     for damaged in ["", "garbage", "{"] {
         std::fs::write(&identity, damaged).unwrap();
         let log = refusal(builder()).await;

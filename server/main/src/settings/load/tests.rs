@@ -85,7 +85,8 @@ fn a_bad_value_is_named_with_its_source_and_what_was_expected() {
                     [::1]:9092\nFILE: server.node_id = [1]: expected a single value";
     assert_eq!(error, expected);
     let error = load(&["--drain-timeout", "10s"], &[("ROPEWALK_SERVER__NODE_ID", "0")]);
-    let expected = "ROPEWALK_SERVER__NODE_ID=0: expected between 1 and 4294967295\n\
+    let expected = "ROPEWALK_SERVER__NODE_ID=0: expected a whole number between 1 and \
+                    4294967295, or `hostname`\n\
                     --drain-timeout 10s: expected between 0s and 9s";
     assert_eq!(error.expect_err("bad"), expected);
     let error = load(&["--storage", "tape"], &[]).expect_err("bad");

@@ -100,8 +100,12 @@ impl Node {
         partition_count: i32,
         settings: v1::TopicSettings,
     ) -> v1::Topic {
-        let settings = Some(settings);
-        let request = v1::CreateTopicRequest { name: name.to_owned(), partition_count, settings };
+        let request = v1::CreateTopicRequest {
+            name: name.to_owned(),
+            partition_count,
+            settings: Some(settings),
+            ..Default::default()
+        };
         let created = self.admin().create_topic(request).await.unwrap();
         created.into_inner().topic.unwrap()
     }

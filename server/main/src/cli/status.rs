@@ -1,8 +1,8 @@
-//! `ropewalk cluster` and `ropewalk health`.
+//! `ropewalk cluster status` and `ropewalk health`.
 
 use std::process::ExitCode;
 
-use ropewalk::{Cluster, Health};
+use ropewalk::{Broker, Cluster, Health};
 use serde_json::json;
 
 use super::args::{Common, Format};
@@ -25,8 +25,15 @@ fn print_json(cluster: &Cluster) -> Result<(), Failure> {
         json!({
             "broker_id": broker.id,
             "address": broker.address,
+            "rack": broker.rack,
             "version": broker.version,
+            "alive": broker.alive,
+            "draining": broker.draining,
+            "removed": broker.removed,
             "leader_count": broker.leader_count,
+            "replica_count": broker.replica_count,
+            "system_leader_count": broker.system_leader_count,
+            "system_replica_count": broker.system_replica_count,
             "start_time": time(broker.start_time),
         })
     });
@@ -36,6 +43,8 @@ fn print_json(cluster: &Cluster) -> Result<(), Failure> {
         "controller": cluster.controller,
         "topic_count": cluster.topic_count,
         "partition_count": cluster.partition_count,
+        "under_replicated_partitions": cluster.under_replicated_partitions,
+        "leaderless_partitions": cluster.leaderless_partitions,
         "brokers": brokers.collect::<Vec<_>>(),
         "limits": {
             "max_record_bytes": limits.max_record_bytes,
@@ -55,19 +64,35 @@ fn print_text(cluster: &Cluster) -> Result<(), Failure> {
     about.row(["controller".to_owned(), controller]);
     about.row(["topics".to_owned(), cluster.topic_count.to_string()]);
     about.row(["partitions".to_owned(), cluster.partition_count.to_string()]);
+    about.row(["under-replicated".to_owned(), cluster.under_replicated_partitions.to_string()]);
+    about.row(["leaderless".to_owned(), cluster.leaderless_partitions.to_string()]);
     about.print()?;
     line("")?;
-    let mut brokers = Table::new(["BROKER", "ADDRESS", "VERSION", "LEADS", "STARTED"]);
+    let heading = ["BROKER", "ADDRESS", "RACK", "STATE", "LEADS", "REPLICAS", "VERSION", "STARTED"];
+    let mut brokers = Table::new(heading);
     for broker in &cluster.brokers {
         brokers.row([
             broker.id.to_string(),
             broker.address.clone(),
-            broker.version.clone(),
+            broker.rack.clone().unwrap_or_default(),
+            state(broker),
             broker.leader_count.to_string(),
+            broker.replica_count.to_string(),
+            broker.version.clone(),
             broker.start_time.map(time_text).unwrap_or_default(),
         ]);
     }
     brokers.print()
+}
+
+fn state(broker: &Broker) -> String {
+    let alive = match (broker.removed, broker.alive) {
+        (true, _) => return "removed, replicas leave".to_owned(),
+        (false, true) => "alive",
+        (false, false) => "unreachable",
+    };
+    let draining = if broker.draining { ", draining" } else { "" };
+    format!("{alive}{draining}")
 }
 
 pub(super) async fn health(common: &Common) -> Result<ExitCode, Failure> {

@@ -1,0 +1,344 @@
+package ropewalk
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/metadata"
+
+	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
+)
+
+const (
+	// noForward is the metadata with which a broker refuses what it would have to forward.
+	noForward = "ropewalk-no-forward"
+	// leaderTrailer names the broker to ask next time: id, address and epoch.
+	leaderTrailer = "ropewalk-leader"
+	// anyBroker stands for whichever broker answers; brokers count from 1.
+	anyBroker uint64 = 0
+
+	// relearnAfter is how often brokers, and the leaders of a topic, are asked for at most.
+	relearnAfter = time.Second
+	// A broker that could not be reached is left alone from awayFirst, doubling, up to awayLongest.
+	awayFirst   = time.Second
+	awayLongest = 30 * time.Second
+	// greetingTimeout bounds a connection to a leader with the question of which cluster it is in.
+	greetingTimeout = 5 * time.Second
+	// idleAfter is when a connection to a leader that nobody uses is closed.
+	idleAfter = time.Minute
+	// maxBrokerConns bounds the connections to leaders; what others lead is forwarded.
+	maxBrokerConns = 64
+)
+
+// brokers is what a client knows of the brokers of its cluster: where each is, and the connections
+// to those that lead something it writes or reads. While a broker cannot be reached from here, its
+// calls go through another one, which forwards them.
+type brokers struct {
+	client *Client
+
+	mu        sync.Mutex
+	cluster   string
+	known     map[uint64]*broker
+	conns     int
+	refreshed time.Time
+	asking    bool
+	closed    bool
+}
+
+// A broker is one broker of the cluster.
+type broker struct {
+	address   string
+	failures  int
+	awayUntil time.Time
+	conn      *brokerConn
+}
+
+// A brokerConn is a connection to one broker. Its fields are guarded by the lock of brokers, but for
+// those that are set before it is shared.
+type brokerConn struct {
+	id        uint64
+	conn      *grpc.ClientConn
+	producers pb.ProducerServiceClient
+	consumers pb.ConsumerServiceClient
+	// tried is closed once the broker has answered, or has not.
+	tried   chan struct{}
+	up      bool
+	users   int
+	retired bool
+	used    time.Time
+}
+
+func (b *brokers) init(c *Client) { b.client, b.known = c, map[uint64]*broker{} }
+
+// learn takes what GetCluster tells.
+func (b *brokers) learn(answer *pb.GetClusterResponse) {
+	b.mu.Lock()
+	b.cluster, b.refreshed = answer.GetClusterId(), time.Now()
+	listed := map[uint64]bool{}
+	addresses := make([]string, 0, len(answer.GetBrokers()))
+	for _, found := range answer.GetBrokers() {
+		listed[found.GetBrokerId()] = true
+		addresses = append(addresses, found.GetAddress())
+		b.noteLocked(found.GetBrokerId(), found.GetAddress())
+	}
+	for id, k := range b.known {
+		if !listed[id] {
+			b.retireLocked(k)
+			delete(b.known, id)
+		}
+	}
+	b.mu.Unlock()
+	b.client.addAddresses(addresses)
+}
+
+// note takes where a broker is, from its own hint or another's.
+func (b *brokers) note(id uint64, address string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.noteLocked(id, address)
+}
+
+func (b *brokers) noteLocked(id uint64, address string) {
+	if id == anyBroker || checkAddresses([]string{address}) != nil {
+		return
+	}
+	k := b.known[id]
+	if k != nil && k.address == address {
+		return
+	}
+	if k != nil {
+		b.retireLocked(k) // it has moved
+	}
+	b.known[id] = &broker{address: address}
+}
+
+// noteHint takes the broker that an answer's trailers name.
+func (b *brokers) noteHint(trailer metadata.MD) {
+	for _, hint := range trailer.Get(leaderTrailer) {
+		parts := strings.Split(hint, " ")
+		if len(parts) < 2 {
+			continue
+		}
+		if id, err := strconv.ParseUint(parts[0], 10, 64); err == nil {
+			b.note(id, parts[1])
+		}
+	}
+}
+
+// refresh asks for the brokers in the background, unless that was done a moment ago.
+func (b *brokers) refresh() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.asking || time.Since(b.refreshed) < relearnAfter {
+		return
+	}
+	b.asking = b.client.inBackground(func() {
+		answer, err := call(b.client.ctx, b.client, "get cluster", true,
+			func(ctx context.Context) (*pb.GetClusterResponse, error) {
+				return b.client.admins.GetCluster(ctx, &pb.GetClusterRequest{})
+			})
+		if err == nil {
+			b.learn(answer)
+		}
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.asking = false
+	})
+}
+
+// use returns a connection to a broker, which the caller releases; nil when there is none: one is then
+// being made, if the broker is known, was not found away a moment ago, and is not the only one.
+func (b *brokers) use(id uint64) *brokerConn {
+	if id == anyBroker {
+		return nil
+	}
+	b.mu.Lock()
+	k := b.known[id]
+	if k == nil {
+		b.mu.Unlock()
+		b.refresh()
+		return nil
+	}
+	defer b.mu.Unlock()
+	conn := k.conn
+	if conn != nil && conn.up && conn.conn.GetState() != connectivity.Ready {
+		// It is going away, or lost: its streams still tell what became of what was sent.
+		b.retireLocked(k)
+		conn = nil
+	}
+	if conn == nil {
+		b.connectLocked(id, k)
+		return nil
+	}
+	if !conn.up {
+		return nil
+	}
+	conn.users++
+	return conn
+}
+
+// await is as use, but waits for a connection that is being made.
+func (b *brokers) await(ctx context.Context, id uint64) *brokerConn {
+	if conn := b.use(id); conn != nil {
+		return conn
+	}
+	b.mu.Lock()
+	var conn *brokerConn
+	if k := b.known[id]; k != nil {
+		conn = k.conn
+	}
+	b.mu.Unlock()
+	if conn == nil {
+		return nil
+	}
+	select {
+	case <-conn.tried:
+		return b.use(id)
+	case <-ctx.Done():
+		return nil
+	}
+}
+
+// release gives back what use returned.
+func (b *brokers) release(conn *brokerConn) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	conn.users--
+	conn.used = time.Now()
+	b.endLocked(conn)
+	if conn.users == 0 && !conn.retired && !b.closed {
+		time.AfterFunc(idleAfter, func() { b.closeIdle(conn) })
+	}
+}
+
+func (b *brokers) closeIdle(conn *brokerConn) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	k := b.known[conn.id]
+	if k != nil && k.conn == conn && conn.users == 0 && time.Since(conn.used) >= idleAfter {
+		b.retireLocked(k)
+	}
+}
+
+// failed leaves a broker alone for a while.
+func (b *brokers) failed(id uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if k := b.known[id]; k != nil {
+		k.failures++
+		k.awayUntil = time.Now().Add(min(awayFirst<<min(k.failures-1, 10), awayLongest))
+		b.retireLocked(k)
+	}
+}
+
+// worked forgets that a broker could not be reached.
+func (b *brokers) worked(id uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if k := b.known[id]; k != nil {
+		k.failures = 0
+	}
+}
+
+// retireLocked lets go of a broker's connection, which is closed with its last user.
+func (b *brokers) retireLocked(k *broker) {
+	if k.conn == nil {
+		return
+	}
+	k.conn.retired = true
+	b.endLocked(k.conn)
+	k.conn = nil
+}
+
+func (b *brokers) endLocked(conn *brokerConn) {
+	if conn.retired && conn.users == 0 && conn.conn != nil {
+		_ = conn.conn.Close() // a second close is the only thing that can fail
+		conn.conn = nil
+		b.conns--
+	}
+}
+
+func (b *brokers) connectLocked(id uint64, k *broker) {
+	if b.closed || len(b.known) < 2 || b.conns >= maxBrokerConns || time.Now().Before(k.awayUntil) {
+		return
+	}
+	inner, err := grpc.NewClient("passthrough:///"+k.address, b.client.dialOptions()...)
+	if err != nil {
+		return
+	}
+	conn := &brokerConn{
+		id: id, conn: inner, tried: make(chan struct{}), used: time.Now(), users: 1,
+		producers: pb.NewProducerServiceClient(inner), consumers: pb.NewConsumerServiceClient(inner),
+	}
+	k.conn = conn
+	b.conns++
+	cluster := b.cluster
+	started := b.client.inBackground(func() {
+		err := b.greet(inner, cluster)
+		if err != nil {
+			b.client.log.Info("ropewalk: a broker cannot be reached, others forward to it",
+				"broker", id, "address", k.address, "error", err)
+			b.failed(id)
+		}
+		b.mu.Lock()
+		conn.up = err == nil
+		b.mu.Unlock()
+		close(conn.tried)
+		b.release(conn)
+	})
+	if !started {
+		conn.users = 0
+		b.retireLocked(k)
+	}
+}
+
+// greet makes sure that what answers belongs to the cluster: its address may mean something else
+// where this client runs.
+func (b *brokers) greet(conn *grpc.ClientConn, cluster string) error {
+	ctx, cancel := context.WithTimeout(b.client.ctx, greetingTimeout)
+	defer cancel()
+	answer, err := pb.NewAdminServiceClient(conn).GetCluster(ctx, &pb.GetClusterRequest{})
+	if err != nil {
+		return err
+	}
+	if answer.GetClusterId() != cluster {
+		return errors.New("a broker of another cluster answers there")
+	}
+	return nil
+}
+
+// close closes what nobody uses, and the rest with its last user.
+func (b *brokers) close() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
+	for _, k := range b.known {
+		b.retireLocked(k)
+	}
+}
+
+// leads reads from a refusal which broker leads instead.
+func (b *brokers) leads(e *Error) (id uint64, epoch int64) {
+	id, _ = strconv.ParseUint(e.Metadata["leader_id"], 10, 64)      // 0 where it says nothing
+	epoch, _ = strconv.ParseInt(e.Metadata["leader_epoch"], 10, 64) // 0 likewise
+	b.note(id, e.Metadata["leader_address"])
+	return id, epoch
+}
+
+// isAboutLeaders reports whether an error says that what is known of a partition's leader is wrong, or
+// may be.
+func isAboutLeaders(e *Error) bool {
+	switch e.Reason {
+	case ReasonNotLeader, ReasonNoLeader, ReasonLeaderChanged, ReasonNoQuorum, ReasonBrokerDraining,
+		ReasonDisconnected, ReasonUnreachable:
+		return true
+	}
+	return e.Reason == "" && e.code == codes.Unavailable
+}

@@ -1,0 +1,254 @@
+//! Three brokers in one process: what one of them is asked for is done wherever it belongs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use ropewalk_cluster::TopicSettings;
+use ropewalk_core::{NodeId, Offset, PartitionId, Timestamp, TopicId};
+use ropewalk_storage::memory::MemoryEngine;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::follow::{FollowEvent, Follower};
+use crate::network::Network;
+use crate::offsets::OffsetCommand;
+use crate::support::{append, config, introduction, options};
+use crate::{Broker, BrokerTasks, Inbound, Partition, PeerLinks};
+
+/// An election takes up to two seconds, and there may be a few of them.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct Cluster {
+    network: Arc<Network>,
+    founders: Vec<(NodeId, [u8; 16])>,
+    engines: Vec<MemoryEngine>,
+    brokers: Vec<Option<(Arc<Broker>, BrokerTasks)>>,
+}
+
+impl Cluster {
+    async fn start() -> Self {
+        let mut cluster = Self {
+            network: Arc::default(),
+            founders: (1..=3).map(|node| (NodeId(node), [node as u8; 16])).collect(),
+            engines: (0..3).map(|_| MemoryEngine::default()).collect(),
+            brokers: Vec::new(),
+        };
+        let brokers = timeout(PATIENCE, join_all((0..3).map(|at| cluster.launch(at))));
+        cluster.brokers = brokers.await.unwrap().into_iter().map(Some).collect();
+        cluster
+    }
+
+    async fn launch(&self, at: usize) -> (Arc<Broker>, BrokerTasks) {
+        let (node, founders) = (self.founders[at].0, self.founders.clone());
+        let inbound = Inbound::new(introduction(node, &founders));
+        let peers = self.network.join(node, &inbound);
+        let engine = Arc::new(self.engines[at].reopened());
+        let links = PeerLinks { peers, inbound };
+        Broker::start(config(engine, node, founders, links)).await.unwrap()
+    }
+
+    fn broker(&self, at: usize) -> &Arc<Broker> {
+        &self.brokers[at].as_ref().unwrap().0
+    }
+
+    /// The brokers that run.
+    fn running(&self) -> impl Iterator<Item = &Arc<Broker>> {
+        self.brokers.iter().flatten().map(|(broker, _)| broker)
+    }
+
+    /// Waits until nothing is sent for much longer than between two heartbeats.
+    async fn fall_asleep(&self) {
+        let silence = async {
+            let mut before = None;
+            while before != Some(self.network.sent()) {
+                before = Some(self.network.sent());
+                sleep(Duration::from_secs(1)).await;
+            }
+        };
+        timeout(PATIENCE, silence).await.expect("the groups fall asleep");
+    }
+
+    /// The broker of this id is gone, for the others at once.
+    async fn stop(&mut self, node: NodeId) -> usize {
+        let at = self.founders.iter().position(|(founder, _)| *founder == node).unwrap();
+        self.network.leave(node);
+        let (broker, tasks) = self.brokers[at].take().unwrap();
+        drop(broker);
+        tasks.stop().await.unwrap();
+        at
+    }
+
+    async fn end(mut self) {
+        for at in 0..3 {
+            if self.brokers[at].is_some() {
+                self.stop(self.founders[at].0).await;
+            }
+        }
+    }
+}
+
+async fn create(broker: &Broker, name: &str, replicas: u32) {
+    let settings = TopicSettings::default();
+    broker.create_topic(name, Some(1), Some(replicas), settings).await.unwrap();
+}
+
+/// A topic's partition, once the broker knows of it.
+async fn partition(broker: &Broker, topic: &str) -> Arc<Partition> {
+    let mut table = broker.watch_table();
+    let known = table.wait_for(|table| table.topics.contains_key(topic));
+    let table = timeout(PATIENCE, known).await.unwrap().unwrap();
+    Arc::clone(table.topics[topic].partition(PartitionId(0)).unwrap())
+}
+
+/// Appends one record, however often that takes.
+async fn append_one(broker: &Broker, topic: &str) {
+    let partition = partition(broker, topic).await;
+    let deadline = Instant::now() + PATIENCE;
+    while !append(&partition, broker, 1, 10).await.await.unwrap() {
+        assert!(Instant::now() < deadline, "nobody takes it");
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn event(follower: &mut Follower) -> FollowEvent {
+    timeout(PATIENCE, follower.next()).await.unwrap().unwrap().1
+}
+
+/// Takes records up to an offset; what comes is without gaps.
+async fn take(follower: &mut Follower, mut next: u64, end: u64) {
+    while next < end {
+        match event(follower).await {
+            FollowEvent::Records(found) => {
+                assert_eq!(found.base_offset.0, next);
+                next += u64::from(found.record_count);
+            }
+            FollowEvent::CaughtUp(at) => assert_eq!(at.0, next),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(next, end);
+}
+
+async fn read_all(broker: &Broker, topic: &str, end: u64) {
+    let mut follower = broker.follower(options(1024));
+    follower.add(partition(broker, topic).await, Offset(0), None);
+    take(&mut follower, 0, end).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_any_broker_is_asked_for_is_done() {
+    let cluster = Cluster::start().await;
+    for (at, name) in ["a", "b", "c"].into_iter().enumerate() {
+        create(cluster.broker(at), name, 3).await;
+        assert!(cluster.broker(at).topic(name).is_ok(), "whoever creates a topic knows it");
+    }
+    for (at, broker) in cluster.running().enumerate() {
+        for name in ["a", "b", "c"] {
+            append_one(broker, name).await;
+        }
+        let latest = partition(broker, "a").await.latest_bounds().await.unwrap();
+        assert!(latest.high_watermark.0 > at as u64, "what was answered is seen");
+    }
+    for broker in cluster.running() {
+        read_all(broker, "b", 3).await;
+    }
+    let leaders: Vec<_> = cluster.running().map(|broker| broker.leads_metadata()).collect();
+    assert_eq!(leaders.iter().filter(|leads| **leads).count(), 1, "{leaders:?}");
+
+    let topic = TopicId([5; 16]);
+    let commit = OffsetCommand::Commit {
+        group: "g".to_owned(),
+        time: Timestamp(1),
+        offsets: vec![(topic, PartitionId(0), Offset(2), String::new())],
+    };
+    cluster.broker(1).commit("g", commit).await.unwrap();
+    for broker in cluster.running() {
+        let positions = broker.positions("g").await.unwrap();
+        let offsets: Vec<_> = positions.iter().map(|(_, _, at)| at.offset.0).collect();
+        assert_eq!(offsets, [2]);
+    }
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_partition_elsewhere_is_used_as_if_it_were_here() {
+    let cluster = Cluster::start().await;
+    create(cluster.broker(0), "t", 1).await;
+    let mut elsewhere = Vec::new();
+    for broker in cluster.running() {
+        let partition = partition(broker, "t").await;
+        if partition.handle().watch().is_none() {
+            elsewhere.push((broker, partition));
+        }
+    }
+    let [(broker, remote), (other, _)] = elsewhere.as_slice() else { panic!("one has it") };
+    let owner = cluster.running().find(|broker| remote.nodes() == [broker.config().node]).unwrap();
+    for _ in 0..3 {
+        append_one(broker, "t").await;
+    }
+    let mut follower = broker.follower(options(1024));
+    follower.add(Arc::clone(remote), Offset(0), None);
+    take(&mut follower, 0, 3).await;
+    // What comes later is told, whoever appends it.
+    for (end, writer) in [(4, owner), (5, other), (6, broker)] {
+        append_one(writer, "t").await;
+        take(&mut follower, end - 1, end).await;
+    }
+    let found = remote.find_time(Timestamp(0)).await.unwrap();
+    assert_eq!(found.map(|(offset, _)| offset), Some(Offset(0)));
+    assert_eq!(remote.find_time(Timestamp(i64::MAX)).await.unwrap(), None);
+
+    assert_eq!(remote.trim(Some(Offset(4))).await, Ok(Offset(4)));
+    let latest = remote.latest_bounds().await.unwrap();
+    assert_eq!((latest.start, latest.high_watermark), (Offset(4), Offset(6)));
+    let mut late = broker.follower(options(1024));
+    late.add(Arc::clone(remote), Offset(0), None);
+    assert!(matches!(event(&mut late).await, FollowEvent::Gap(Offset(0), Offset(4))));
+    take(&mut late, 4, 6).await;
+    drop((follower, late));
+    drop(elsewhere);
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_a_leader_stops_another_one_goes_on_and_it_catches_up_later() {
+    let mut cluster = Cluster::start().await;
+    create(cluster.broker(0), "t", 3).await;
+    append_one(cluster.broker(1), "t").await;
+    let leader = partition(cluster.broker(0), "t").await.leader().unwrap().node;
+    let stopped = cluster.stop(leader).await;
+    let others: Vec<_> = cluster.running().cloned().collect();
+    for broker in &others {
+        append_one(broker, "t").await;
+        assert!(!broker.alive().contains(&leader));
+        let now = partition(broker, "t").await.leader().unwrap();
+        assert_ne!(now.node, leader);
+    }
+    // The metadata and the coordinators are led again too.
+    timeout(PATIENCE, create(&others[0], "new", 1)).await.unwrap();
+    drop(others);
+
+    cluster.brokers[stopped] = Some(timeout(PATIENCE, cluster.launch(stopped)).await.unwrap());
+    let broker = cluster.broker(stopped);
+    let back = partition(broker, "t").await;
+    assert!(back.handle().watch().is_some());
+    read_all(broker, "t", 3).await;
+    partition(broker, "new").await;
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn groups_that_sleep_wake_when_a_broker_stops() {
+    let mut cluster = Cluster::start().await;
+    create(cluster.broker(0), "t", 3).await;
+    append_one(cluster.broker(0), "t").await;
+    cluster.fall_asleep().await;
+    append_one(cluster.broker(1), "t").await;
+    cluster.fall_asleep().await;
+    let leader = partition(cluster.broker(0), "t").await.leader().unwrap().node;
+    cluster.stop(leader).await;
+    let others: Vec<_> = cluster.running().cloned().collect();
+    append_one(&others[0], "t").await;
+    drop(others);
+    cluster.end().await;
+}

@@ -1,0 +1,262 @@
+//! What other brokers ask of this one.
+//!
+//! It is there before the broker is: while a cluster forms, it only answers introductions.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use ropewalk_cluster::MetadataWatch;
+use ropewalk_consensus::{MessageKind, Proposal};
+use ropewalk_core::{GroupId, NodeId, Offset};
+use ropewalk_storage::log_view::{Cursor, ReadOutcome};
+use ropewalk_storage::{Engine, StorageError};
+use tokio::sync::{Semaphore, watch};
+
+use crate::driver::Driver;
+use crate::group_watch::GroupWatch;
+use crate::lines::Lines;
+use crate::partition::find_time;
+use crate::peers::{
+    Fetch, FetchError, Fetched, Introduction, Message, PeerHandler, ProposalKind, ProposeError,
+    RemoteProposal, Reply,
+};
+use crate::pools::Pools;
+
+/// The replica groups of this broker.
+pub(crate) type Groups = Arc<RwLock<BTreeMap<GroupId, Arc<GroupWatch>>>>;
+
+/// What other brokers ask of this one.
+pub struct Inbound {
+    own: Mutex<Introduction>,
+    /// Brokers that introduced themselves, and where they say they can be reached.
+    alive: watch::Sender<BTreeSet<NodeId>>,
+    /// The same, for the shards.
+    lines: Arc<Lines>,
+    running: OnceLock<Running>,
+}
+
+/// The parts of a running broker that are asked.
+pub(crate) struct Running {
+    pub(crate) driver: Driver,
+    pub(crate) groups: Groups,
+    pub(crate) metadata: MetadataWatch,
+    pub(crate) appends: Arc<Semaphore>,
+    pub(crate) append_budget: usize,
+    pub(crate) free_space_floor: u64,
+    pub(crate) engine: Arc<dyn Engine>,
+    pub(crate) pools: Pools,
+}
+
+impl Inbound {
+    /// For a broker that introduces itself so until it knows more.
+    #[must_use]
+    pub fn new(own: Introduction) -> Arc<Self> {
+        let (alive, _) = watch::channel(BTreeSet::new());
+        let lines = Arc::default();
+        Arc::new(Self { own: Mutex::new(own), alive, lines, running: OnceLock::new() })
+    }
+
+    /// What this broker says of itself from now on.
+    pub fn set_introduction(&self, own: Introduction) {
+        *self.lock_own() = own;
+    }
+
+    /// What this broker says of itself now.
+    #[must_use]
+    pub fn introduction(&self) -> Introduction {
+        let mut own = self.lock_own().clone();
+        if let Some(running) = self.running.get() {
+            let metadata = running.metadata.borrow();
+            own.addresses.extend(
+                metadata.brokers.values().map(|broker| (broker.id, broker.peer_address.clone())),
+            );
+            let leader = watch_of(&running.groups, GroupId::METADATA);
+            own.leader = leader.and_then(|watch| watch.leader().0).map(|leader| leader.node());
+        }
+        own
+    }
+
+    pub(crate) fn begin(&self, running: Running) {
+        let _ = self.running.set(running);
+    }
+
+    /// The brokers that messages reach.
+    pub(crate) fn watch_alive(&self) -> watch::Receiver<BTreeSet<NodeId>> {
+        self.alive.subscribe()
+    }
+
+    /// The connections to other brokers.
+    pub(crate) fn lines(&self) -> Arc<Lines> {
+        Arc::clone(&self.lines)
+    }
+
+    fn lock_own(&self) -> MutexGuard<'_, Introduction> {
+        self.own.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn watch(&self, group: GroupId) -> Option<Arc<GroupWatch>> {
+        watch_of(&self.running.get()?.groups, group)
+    }
+
+    /// A group whose log can be read: others may ask for one that is only about to be taken up.
+    fn open_watch(&self, group: GroupId) -> Option<Arc<GroupWatch>> {
+        self.watch(group).filter(|watch| watch.is_open())
+    }
+}
+
+fn watch_of(groups: &Groups, group: GroupId) -> Option<Arc<GroupWatch>> {
+    groups.read().unwrap_or_else(PoisonError::into_inner).get(&group).cloned()
+}
+
+impl PeerHandler for Inbound {
+    fn receive(&self, messages: Vec<Message>) -> BoxFuture<'_, ()> {
+        async move {
+            let Some(running) = self.running.get() else { return };
+            let has_room = running.engine.has_room();
+            for message in messages {
+                // A follower whose disk is full takes no records. What it misses is sent again.
+                let brings_entries = matches!(message.kind, MessageKind::Append);
+                if brings_entries && !message.entries.is_empty() && !has_room {
+                    continue;
+                }
+                if running.driver.receive(message).await.is_err() {
+                    return;
+                }
+            }
+        }
+        .boxed()
+    }
+
+    fn silent(&self, node: NodeId) -> BoxFuture<'_, ()> {
+        async move {
+            if let Some(running) = self.running.get() {
+                // When the broker stops, nobody needs to know.
+                let _ = running.driver.silent(node).await;
+            }
+        }
+        .boxed()
+    }
+
+    fn submit(&self, proposal: RemoteProposal, reply: Reply) -> BoxFuture<'_, ()> {
+        async move {
+            let Some(running) = self.running.get() else {
+                return reply(Err(ProposeError::NoGroup));
+            };
+            let RemoteProposal { group, kind } = proposal;
+            let is_led_here = self.watch(group).is_some_and(|watch| watch.epoch().is_some());
+            if !is_led_here {
+                return reply(Err(ProposeError::NoLeader));
+            }
+            let bytes = match &kind {
+                ProposalKind::Batch { draft, .. } => {
+                    if !running.engine.has_room() {
+                        let floor = running.free_space_floor;
+                        return reply(Err(ProposeError::StorageFull { floor }));
+                    }
+                    draft.len()
+                }
+                ProposalKind::Command(command) => command.len(),
+                _ => 0,
+            };
+            let bytes = u32::try_from(bytes.min(running.append_budget)).unwrap_or(u32::MAX);
+            let reserved = Arc::clone(&running.appends).acquire_many_owned(bytes).await;
+            let Ok(reserved) = reserved else { return reply(Err(ProposeError::NoLeader)) };
+            let proposal = Proposal { kind, reply, held: Box::new(reserved) };
+            // The broker stops: the reply goes with the proposal, and nothing is known.
+            let _ = running.driver.propose(group, proposal).await;
+        }
+        .boxed()
+    }
+
+    fn await_records(
+        &self,
+        group: GroupId,
+        offset: Offset,
+        wait: Duration,
+    ) -> BoxFuture<'static, ()> {
+        let watch = self.open_watch(group);
+        async move {
+            let Some(watch) = watch else { return };
+            let signal = watch.signal();
+            let there = async {
+                while watch.reader().bounds().high_watermark <= offset {
+                    signal.raised().await;
+                }
+            };
+            let _ = tokio::time::timeout(wait, there).await;
+            watch.unfollow(&signal);
+        }
+        .boxed()
+    }
+
+    fn fetch(&self, fetch: Fetch) -> BoxFuture<'static, Result<Fetched, FetchError>> {
+        let watch = self.open_watch(fetch.group);
+        let pools = self.running.get().map(|running| running.pools.clone());
+        async move {
+            let (Some(watch), Some(pools)) = (watch, pools) else {
+                return Err(FetchError::NoGroup);
+            };
+            let bounds = watch.reader().bounds();
+            let mut fetched = Fetched {
+                start: bounds.start,
+                high_watermark: bounds.high_watermark,
+                trimmed: None,
+                batches: Vec::new(),
+                found: None,
+            };
+            if let Some(time) = fetch.since {
+                let found = find_time(&pools, watch.reader(), time).await;
+                fetched.found = found.map_err(unreadable)?;
+                return Ok(fetched);
+            }
+            if fetch.max_bytes == 0 {
+                return Ok(fetched);
+            }
+            let reader = watch.reader().clone();
+            let mut cursor = Cursor::at(fetch.offset);
+            if cursor.offset < bounds.start {
+                cursor = Cursor::at(bounds.start);
+                fetched.trimmed = Some(bounds.start);
+            }
+            let read = move || match reader.read_tail(cursor, fetch.max_bytes)? {
+                ReadOutcome::Cold => reader.read(cursor, fetch.max_bytes),
+                outcome => Ok(outcome),
+            };
+            match pools.search(read).await.map_err(unreadable)? {
+                ReadOutcome::Batches { batches, .. } => fetched.batches = batches,
+                ReadOutcome::Trimmed(start) => fetched.trimmed = Some(start),
+                ReadOutcome::End | ReadOutcome::Cold => {}
+            }
+            Ok(fetched)
+        }
+        .boxed()
+    }
+
+    fn introduce(&self, _other: Introduction) -> Introduction {
+        self.introduction()
+    }
+
+    fn unreachable(&self, node: NodeId) {
+        self.alive.send_if_modified(|alive| alive.remove(&node));
+        self.lines.lost(node);
+    }
+
+    fn reachable(&self, node: NodeId) {
+        self.alive.send_if_modified(|alive| alive.insert(node));
+        self.lines.made(node);
+    }
+}
+
+fn unreadable(error: StorageError) -> FetchError {
+    match &error {
+        StorageError::Corrupt { offset, path, .. } => FetchError::Corrupt {
+            offset: *offset,
+            file: path.display().to_string(),
+            detail: error.to_string(),
+        },
+        _ => FetchError::Storage(error.to_string()),
+    }
+}

@@ -1,0 +1,140 @@
+//! What a broker answers others, before it runs and while it does.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures::FutureExt;
+use ropewalk_cluster::TopicSettings;
+use ropewalk_consensus::{Durability, ProposalKind, ProposeError, Receipt};
+use ropewalk_core::{BatchDraft, GroupId, NodeId, Offset, Timestamp};
+use ropewalk_proto::v1::{Record, RecordSet};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use crate::Inbound;
+use crate::ingest::{Payload, prepare};
+use crate::peers::{Fetch, FetchError, PeerHandler, RemoteProposal};
+use crate::support::{SlowEngine, fill, introduction, partition, start};
+
+const SOON: Duration = Duration::from_secs(10);
+
+fn fetch(group: GroupId, offset: u64) -> Fetch {
+    let (offset, wait) = (Offset(offset), Duration::ZERO);
+    Fetch { group, offset, max_bytes: 1 << 20, wait, since: None }
+}
+
+fn draft() -> BatchDraft {
+    use prost::Message as _;
+    let record = Record { value: Some(vec![7; 10].into()), ..Record::default() };
+    let bytes = RecordSet { records: vec![record] }.encode_to_vec();
+    prepare(&Payload::Records(bytes.into()), &TopicSettings::default()).unwrap()
+}
+
+fn batch() -> ProposalKind {
+    ProposalKind::Batch { draft: draft(), expected: None, durability: Durability::Quorum }
+}
+
+async fn submit(
+    inbound: &Inbound,
+    group: GroupId,
+    kind: ProposalKind,
+) -> Result<Receipt, ProposeError> {
+    let (told, end) = oneshot::channel();
+    let reply = Box::new(move |result| told.send(result).unwrap());
+    inbound.submit(RemoteProposal { group, kind }, reply).await;
+    timeout(SOON, end).await.unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn before_it_runs_a_broker_says_who_it_is_and_no_more() {
+    let own = introduction(NodeId(1), &[(NodeId(1), [1; 16])]);
+    let inbound = Inbound::new(own.clone());
+    assert_eq!(inbound.introduce(introduction(NodeId(2), &[(NodeId(2), [2; 16])])), own);
+    let refused = submit(&inbound, GroupId::METADATA, ProposalKind::Bounds).await;
+    assert_eq!(refused, Err(ProposeError::NoGroup));
+    assert_eq!(inbound.fetch(fetch(GroupId::METADATA, 0)).await, Err(FetchError::NoGroup));
+    let waits = inbound.await_records(GroupId::METADATA, Offset(0), Duration::from_secs(60));
+    assert_eq!(waits.now_or_never(), Some(()), "nothing can come");
+    inbound.receive(Vec::new()).await;
+    inbound.silent(NodeId(2)).await;
+
+    let mut alive = inbound.watch_alive();
+    inbound.reachable(NodeId(2));
+    inbound.reachable(NodeId(2));
+    assert_eq!(alive.borrow_and_update().iter().copied().collect::<Vec<_>>(), [NodeId(2)]);
+    inbound.unreachable(NodeId(2));
+    assert!(alive.borrow_and_update().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn others_propose_within_the_budget_and_while_there_is_room() {
+    let engine = Arc::new(SlowEngine::default());
+    let (broker, tasks) = start(Arc::<SlowEngine>::clone(&engine), 0).await;
+    let partition = partition(&broker, "t").await;
+    let (group, inbound) = (partition.group, Arc::clone(&broker.config().links.inbound));
+    let unknown = submit(&inbound, GroupId(group.0 + 1), batch()).await;
+    assert_eq!(unknown, Err(ProposeError::NoLeader));
+
+    // Those of this broker and of others share the budget.
+    let all = broker.reserve(broker.config().append_budget, None).await.unwrap();
+    let mut waits = std::pin::pin!(submit(&inbound, group, batch()));
+    assert!(timeout(Duration::from_millis(50), &mut waits).await.is_err());
+    assert_eq!(partition.bounds().high_watermark, Offset(0));
+    drop(all);
+    let appended = waits.await;
+    assert!(
+        matches!(appended, Ok(Receipt::Appended { base_offset: Offset(0), record_count: 1, .. })),
+        "{appended:?}"
+    );
+
+    // What makes room is taken all the same.
+    engine.is_full.store(true, Ordering::Release);
+    let refused = submit(&inbound, group, batch()).await;
+    assert_eq!(refused, Err(ProposeError::StorageFull { floor: 0 }));
+    let trimmed = submit(&inbound, group, ProposalKind::Trim { before: None }).await;
+    assert_eq!(trimmed, Ok(Receipt::Trimmed(Offset(1))));
+
+    let own = inbound.introduction();
+    assert_eq!(own.leader, Some(NodeId(1)));
+    assert_eq!(own.addresses, [(NodeId(1), broker.config().peer_address.clone())]);
+    drop((partition, broker));
+    tasks.stop().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn others_read_what_there_is_and_wait_for_what_comes() {
+    let engine = Arc::new(SlowEngine::default());
+    let (broker, tasks) = start(Arc::<SlowEngine>::clone(&engine), 0).await;
+    let partition = partition(&broker, "t").await;
+    fill(&partition, &broker, 3, 10).await;
+    let (group, inbound) = (partition.group, Arc::clone(&broker.config().links.inbound));
+
+    let bounds = inbound.fetch(Fetch { max_bytes: 0, ..fetch(group, 0) }).await.unwrap();
+    assert_eq!((bounds.start, bounds.high_watermark), (Offset(0), Offset(3)));
+    assert!(bounds.batches.is_empty());
+    let read = inbound.fetch(fetch(group, 1)).await.unwrap();
+    let offsets: Vec<_> = read.batches.iter().map(|batch| batch.header.base_offset.0).collect();
+    assert_eq!(offsets, [1, 2]);
+    assert!(inbound.fetch(fetch(group, 3)).await.unwrap().batches.is_empty());
+    let first = Fetch { since: Some(Timestamp(0)), ..fetch(group, 0) };
+    let found = inbound.fetch(first).await.unwrap().found;
+    assert_eq!(found.map(|(offset, _)| offset), Some(Offset(0)));
+
+    inbound.await_records(group, Offset(2), SOON).now_or_never().expect("it is there");
+    let waits = inbound.await_records(group, Offset(3), SOON);
+    tokio::join!(waits, fill(&partition, &broker, 1, 10));
+    let one = inbound.fetch(fetch(group, 3)).await.unwrap();
+    assert_eq!((one.batches.len(), one.high_watermark), (1, Offset(4)));
+    let in_vain = inbound.await_records(group, Offset(4), Duration::from_millis(20));
+    timeout(SOON, in_vain).await.unwrap();
+
+    partition.trim(Some(Offset(2))).await.unwrap();
+    let trimmed = inbound.fetch(fetch(group, 0)).await.unwrap();
+    assert_eq!((trimmed.trimmed, trimmed.start), (Some(Offset(2)), Offset(2)));
+    *engine.gone.lock().unwrap() = Some(group);
+    let failed = inbound.fetch(fetch(group, 2)).await;
+    assert!(matches!(failed, Err(FetchError::Storage(_))), "{failed:?}");
+    drop((partition, broker));
+    tasks.stop().await.unwrap();
+}

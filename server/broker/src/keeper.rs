@@ -1,0 +1,339 @@
+//! Brings the members of the groups that this broker leads to what the metadata wants, one step at
+//! a time, and hands groups over to those who should lead them.
+//!
+//! What the next step is, is a pure function. A replica gets the log as a learner, votes once it
+//! has caught up, and only then does another one go: the group never has fewer copies than before.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream;
+use ropewalk_cluster::{Desired, Metadata, MetadataCommand, MetadataWatch, Topic, leader_moves};
+use ropewalk_consensus::proposal::MembershipChange;
+use ropewalk_consensus::{ProposalKind, ProposeError};
+use ropewalk_core::{GroupId, NodeId, ReplicaId};
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::broker::command_metadata;
+use crate::group_handle::{GroupHandle, Ways};
+use crate::group_watch::{GroupChanges, GroupWatch, Role};
+use crate::inbound::Groups;
+
+/// How often steps that could not be made are tried again: a learner catches up meanwhile.
+const TRY_AGAIN: Duration = Duration::from_millis(500);
+/// How often it is looked who should lead.
+const BALANCE: Duration = Duration::from_secs(5);
+/// Groups that are brought along at a time.
+const SIDE_BY_SIDE: usize = 16;
+
+/// What is to be done to a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Change(MembershipChange),
+    /// This replica leads, and is to go: first another one has to lead.
+    HandOver(ReplicaId),
+}
+
+/// The next step from the members that a group has to those that it is to have.
+fn next_step(role: &Role, desired: &Desired) -> Option<Step> {
+    let own = role.replica?;
+    let wanted = || desired.voters.iter().chain(&desired.learners);
+    if let Some(new) = wanted().find(|replica| !role.has_member(**replica)) {
+        return Some(Step::Change(MembershipChange::AddLearner(*new)));
+    }
+    if let Some(learner) = desired.voters.iter().find(|replica| !role.voters.contains(replica)) {
+        return Some(Step::Change(MembershipChange::Promote(*learner)));
+    }
+    let extra = role.voters.iter().filter(|replica| !desired.voters.contains(replica));
+    // This replica goes last: it is the one that lets the others go.
+    let (this, others): (Vec<_>, Vec<_>) = extra.copied().partition(|replica| *replica == own);
+    // One that is to go may be dead: before another one loses its vote, it goes.
+    let goes = others.iter().find(|voter| !desired.learners.contains(voter));
+    if let Some(voter) = goes.or(others.first()).copied() {
+        let change = if desired.learners.contains(&voter) {
+            MembershipChange::AddLearner(voter)
+        } else {
+            MembershipChange::Remove(voter)
+        };
+        return Some(Step::Change(change));
+    }
+    let learner = role.learners.iter().find(|learner| !desired.learners.contains(learner));
+    if let Some(learner) = learner.filter(|learner| !desired.voters.contains(learner)) {
+        return Some(Step::Change(MembershipChange::Remove(*learner)));
+    }
+    this.first()?;
+    desired.voters.first().map(|to| Step::HandOver(*to))
+}
+
+/// The groups that may be meant to be elsewhere than before. What is not new is shared by both.
+fn groups_changed(before: &Metadata, now: &Metadata) -> Vec<GroupId> {
+    let is_new = |topic: &&Arc<Topic>| {
+        !before.topic(&topic.name).is_some_and(|known| Arc::ptr_eq(known, topic))
+    };
+    let topics = now.topics.values().filter(is_new);
+    let partitions = topics.flat_map(|topic| topic.groups().map(|(_, group)| group));
+    now.system.keys().copied().chain(partitions).collect()
+}
+
+/// Keeps the groups of this broker in step with the metadata.
+pub(crate) struct Keeper {
+    pub(crate) ways: Arc<Ways>,
+    pub(crate) metadata: MetadataWatch,
+    pub(crate) groups: Groups,
+    pub(crate) changes: Arc<GroupChanges>,
+    pub(crate) alive: watch::Receiver<BTreeSet<NodeId>>,
+}
+
+impl Keeper {
+    /// Runs until the broker stops.
+    pub(crate) async fn run(mut self) {
+        let mut unsettled: BTreeSet<GroupId> = BTreeSet::new();
+        let (mut tries, mut balances) = (interval(TRY_AGAIN), interval(BALANCE));
+        // Nobody waited for them while there was nothing to try.
+        tries.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut balanced_to = None;
+        let mut seen = Arc::default();
+        loop {
+            tokio::select! {
+                changed = self.metadata.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    let now = self.metadata.borrow_and_update().clone();
+                    unsettled.extend(groups_changed(&seen, &now));
+                    seen = now;
+                    if self.must_hand_over() {
+                        balanced_to = self.balance(balanced_to).await;
+                    }
+                }
+                changed = self.changes.take() => unsettled.extend(changed),
+                _ = tries.tick(), if !unsettled.is_empty() || self.must_hand_over() => {
+                    if self.must_hand_over() {
+                        balanced_to = self.balance(balanced_to).await;
+                    }
+                }
+                _ = balances.tick() => {
+                    balanced_to = self.balance(balanced_to).await;
+                    unsettled.extend(self.damaged());
+                }
+            }
+            let groups = std::mem::take(&mut unsettled);
+            let steps = stream::iter(groups).map(|group| {
+                let keeper = &self;
+                async move { keeper.bring_along(group).await.then_some(group) }
+            });
+            let left: Vec<_> = steps.buffer_unordered(SIDE_BY_SIDE).collect().await;
+            unsettled = left.into_iter().flatten().collect();
+        }
+    }
+
+    /// Whether this broker is draining and leads something yet: that does not wait for the balance.
+    fn must_hand_over(&self) -> bool {
+        self.metadata.borrow().is_draining(self.ways.node) && !self.led().is_empty()
+    }
+
+    /// The groups that this broker leads.
+    fn led(&self) -> BTreeMap<GroupId, Arc<GroupWatch>> {
+        let groups = self.groups.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let led = groups.iter().filter(|(_, watch)| watch.epoch().is_some());
+        led.map(|(group, watch)| (*group, Arc::clone(watch))).collect()
+    }
+
+    /// Partitions whose log cannot be read here: a reader found that, and the shard does not know.
+    fn damaged(&self) -> Vec<GroupId> {
+        let groups = self.groups.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let damaged =
+            groups.iter().filter(|(group, watch)| group.is_partition() && watch.role().is_damaged);
+        damaged.map(|(group, _)| *group).collect()
+    }
+
+    fn watch(&self, group: GroupId) -> Option<Arc<GroupWatch>> {
+        let groups = self.groups.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        groups.get(&group).cloned()
+    }
+
+    /// Makes the next step of a group. Returns whether there is more to do.
+    async fn bring_along(&self, group: GroupId) -> bool {
+        if let Some(watch) = self.watch(group).filter(|watch| watch.role().is_damaged) {
+            return self.replace(group, &watch).await;
+        }
+        let Some(watch) = self.watch(group).filter(|watch| watch.epoch().is_some()) else {
+            return false;
+        };
+        let Some(desired) = self.metadata.borrow().desired(group) else { return false };
+        let Some(step) = next_step(&watch.role(), &desired) else { return false };
+        let result = match step {
+            Step::Change(change) => {
+                self.propose(group, watch, ProposalKind::Membership(change)).await
+            }
+            Step::HandOver(to) => {
+                self.propose(group, watch, ProposalKind::TransferLeadership(to)).await
+            }
+        };
+        if let Err(error) = result {
+            tracing::debug!(%group, ?step, %error, "a step of the members is made later");
+        }
+        true
+    }
+
+    /// Has this broker's replica, which is damaged, replaced by a new one that gets everything from
+    /// the others. One that leads hands over first, and one that is alone stays: it is the only one
+    /// that has something. Returns whether there is more to do.
+    async fn replace(&self, group: GroupId, watch: &Arc<GroupWatch>) -> bool {
+        if group == GroupId::METADATA {
+            tracing::error!(
+                "the metadata on this broker's disk is damaged, and the broker follows the cluster \
+                 no more: stop it, and start it with an empty data directory"
+            );
+            return false;
+        }
+        let role = watch.role();
+        let (Some(own), false) = (role.replica, watch.is_alone()) else { return false };
+        if role.epoch.is_some() {
+            let other = role.voters.iter().find(|voter| **voter != own);
+            let Some(other) = other.copied() else { return false };
+            let kind = ProposalKind::TransferLeadership(other);
+            // To one that lacks too much it is tried again.
+            let _ = self.propose(group, Arc::clone(watch), kind).await;
+            return true;
+        }
+        let Some(metadata) = self.watch(GroupId::METADATA) else { return true };
+        let voters = metadata.role().voters;
+        let metadata = GroupHandle::new(GroupId::METADATA, &self.ways, Some(metadata), &voters);
+        let command = MetadataCommand::ReplaceReplica { group, replica: own };
+        match command_metadata(&metadata, &command).await {
+            Ok(_) => {
+                tracing::warn!(%group, replica = %own, "a damaged replica is replaced");
+                false
+            }
+            Err(error) => {
+                tracing::debug!(%group, %error, "a damaged replica is replaced later");
+                true
+            }
+        }
+    }
+
+    async fn propose(
+        &self,
+        group: GroupId,
+        watch: Arc<GroupWatch>,
+        kind: ProposalKind,
+    ) -> Result<(), ProposeError> {
+        let handle = GroupHandle::new(group, &self.ways, Some(watch), &[]);
+        handle.propose_here(kind).await.map(|_| ())
+    }
+
+    /// Hands over some of the groups that others should lead. Returns the last of them.
+    async fn balance(&self, after: Option<GroupId>) -> Option<GroupId> {
+        if self.alive.borrow().is_empty() {
+            // Nobody could take over.
+            return after;
+        }
+        let led = self.led();
+        let own = |watch: &Arc<GroupWatch>| watch.role().replica;
+        let leaders: BTreeMap<_, _> =
+            led.iter().filter_map(|(group, watch)| Some((*group, own(watch)?))).collect();
+        let mut alive = self.alive.borrow().clone();
+        alive.insert(self.ways.node);
+        let metadata: Arc<Metadata> = self.metadata.borrow().clone();
+        let moves = leader_moves(&metadata, &leaders, &alive, after);
+        for (group, to) in &moves {
+            let Some(watch) = led.get(group) else { continue };
+            if watch.role().voters.contains(to) {
+                // One that lacks too much of the log is asked again later.
+                let kind = ProposalKind::TransferLeadership(*to);
+                let _ = self.propose(*group, Arc::clone(watch), kind).await;
+            }
+        }
+        moves.last().map(|(group, _)| *group)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn replica(node: u64, serial: u32) -> ReplicaId {
+        ReplicaId::new(NodeId(node), serial)
+    }
+
+    /// Makes all steps, each with success, and returns them.
+    fn steps(voters: &[ReplicaId], learners: &[ReplicaId], desired: &Desired) -> Vec<Step> {
+        let mut role = Role {
+            replica: voters.first().copied(),
+            voters: voters.to_vec(),
+            learners: learners.to_vec(),
+            ..Role::default()
+        };
+        let mut steps = Vec::new();
+        while let Some(step) = next_step(&role, desired) {
+            steps.push(step);
+            assert!(steps.len() < 20, "it does not end: {steps:?}");
+            let Step::Change(change) = step else { break };
+            match change {
+                MembershipChange::AddLearner(replica) => {
+                    role.voters.retain(|voter| *voter != replica);
+                    role.learners.push(replica);
+                }
+                MembershipChange::Promote(replica) => {
+                    role.learners.retain(|learner| *learner != replica);
+                    role.voters.push(replica);
+                }
+                MembershipChange::Remove(replica) => {
+                    role.voters.retain(|voter| *voter != replica);
+                    role.learners.retain(|learner| *learner != replica);
+                }
+            }
+        }
+        steps
+    }
+
+    #[test]
+    fn a_replica_that_lost_its_disk_is_replaced_before_it_goes() {
+        let (one, two, lost, new) = (replica(1, 0), replica(2, 0), replica(3, 0), replica(3, 9));
+        let desired = Desired { voters: vec![one, two, new], learners: Vec::new() };
+        let expected = [
+            Step::Change(MembershipChange::AddLearner(new)),
+            Step::Change(MembershipChange::Promote(new)),
+            Step::Change(MembershipChange::Remove(lost)),
+        ];
+        assert_eq!(steps(&[one, two, lost], &[], &desired), expected);
+    }
+
+    #[test]
+    fn a_leader_that_is_to_go_lets_the_others_go_and_hands_over_last() {
+        let (one, two, three, four) = (replica(1, 0), replica(2, 0), replica(3, 0), replica(4, 5));
+        let desired = Desired { voters: vec![four], learners: Vec::new() };
+        let expected = [
+            Step::Change(MembershipChange::AddLearner(four)),
+            Step::Change(MembershipChange::Promote(four)),
+            Step::Change(MembershipChange::Remove(two)),
+            Step::Change(MembershipChange::Remove(three)),
+            Step::HandOver(four),
+        ];
+        assert_eq!(steps(&[one, two, three], &[], &desired), expected);
+    }
+
+    #[test]
+    fn who_is_to_go_goes_before_another_loses_its_vote() {
+        let (one, two, dead) = (replica(1, 0), replica(2, 0), replica(3, 0));
+        let desired = Desired { voters: vec![one], learners: vec![two] };
+        let expected = [
+            Step::Change(MembershipChange::Remove(dead)),
+            Step::Change(MembershipChange::AddLearner(two)),
+        ];
+        assert_eq!(steps(&[one, two, dead], &[], &desired), expected);
+    }
+
+    #[test]
+    fn a_voter_that_is_to_listen_only_keeps_the_log() {
+        let (one, two) = (replica(1, 0), replica(2, 0));
+        let desired = Desired { voters: vec![one], learners: vec![two] };
+        let expected = [Step::Change(MembershipChange::AddLearner(two))];
+        assert_eq!(steps(&[one, two], &[], &desired), expected);
+        assert_eq!(steps(&[one], &[two], &desired), []);
+    }
+}

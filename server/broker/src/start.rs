@@ -1,0 +1,319 @@
+//! From the store to a running broker, and what runs beside it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use ropewalk_cluster::{
+    BrokerInfo, BrokerRegistration, Metadata, MetadataCommand, MetadataError, MetadataMachine,
+    MetadataWatch,
+};
+use ropewalk_consensus::shard::NewGroup;
+use ropewalk_core::{GroupId, NodeId, ReplicaId};
+use ropewalk_storage::group_log::SegmentPolicy;
+use ropewalk_storage::{GroupState, StorageError};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout};
+
+use crate::broker::{Broker, BrokerConfig, command_metadata};
+use crate::driver::{DriverConfig, Stopped, Threads};
+use crate::errors::TopicError;
+use crate::group_handle::{GroupHandle, Ways};
+use crate::group_watch::{GroupChanges, GroupWatch};
+use crate::inbound::{Groups, Running};
+use crate::keeper::Keeper;
+use crate::offsets::OffsetCommand;
+use crate::peers::Peers;
+use crate::pools::Pools;
+use crate::registration::founding_replica;
+use crate::retention;
+use crate::survey::SurveyCache;
+use crate::table::Reconciler;
+
+/// Reads of the disk at a time.
+const DISK_READS: usize = 4;
+/// The pause before the metadata group is asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(200);
+
+/// How long a broker that was removed is reached at least: a replica that is new here knows no
+/// members before it hears of the others.
+const REMOVED_FOR: Duration = Duration::from_secs(60);
+/// How often it is looked whether groups need one that was removed.
+const LOOK_AT_REMOVED: Duration = Duration::from_secs(5);
+
+/// The parts of a running broker that only its owner needs.
+pub struct BrokerTasks {
+    threads: Threads,
+    tasks: JoinSet<()>,
+}
+
+impl BrokerTasks {
+    /// Ends the broker: what was accepted is written, then the store is closed.
+    pub async fn stop(mut self) -> Result<(), StorageError> {
+        self.tasks.shutdown().await;
+        let stopped = tokio::task::spawn_blocking(move || self.threads.stop()).await;
+        stopped.expect("stopping does not panic, and is not cancelled")
+    }
+}
+
+impl Broker {
+    /// Starts a broker. When it returns, the broker is registered with its cluster, and every
+    /// partition that needs no other broker is served.
+    ///
+    /// # Errors
+    /// `Refused` when the cluster does not take the broker in; those of the store.
+    pub async fn start(config: BrokerConfig) -> Result<(Arc<Self>, BrokerTasks), StorageError> {
+        let mut stored = stored_groups(&config).await?;
+        let changes = Arc::new(GroupChanges::default());
+        let threads = Threads::start(driver_config(&config, &changes));
+        let peers = Arc::clone(&config.links.peers);
+        let ways = Ways::new(config.node, threads.driver().clone(), peers);
+
+        let (machine, metadata) = MetadataMachine::new();
+        let new = metadata_group(&config, stored.remove(&GroupId::METADATA), machine);
+        let watch = Arc::new(GroupWatch::new(new.replica));
+        let only = BTreeMap::from([(GroupId::METADATA, Arc::clone(&watch))]);
+        let groups: Groups = Arc::new(RwLock::new(only));
+        ways.driver.open(new, Arc::clone(&watch)).await.map_err(stopped)?;
+        let pools = Pools::new(DISK_READS, config.reads_budget);
+        let appends = Arc::new(Semaphore::new(config.append_budget));
+        config.links.inbound.begin(Running {
+            driver: ways.driver.clone(),
+            groups: Arc::clone(&groups),
+            metadata: metadata.clone(),
+            appends: Arc::clone(&appends),
+            append_budget: config.append_budget,
+            free_space_floor: config.free_space_floor,
+            engine: Arc::clone(&config.engine),
+            pools: pools.clone(),
+        });
+        watch.opened().await;
+        let mut tasks = JoinSet::new();
+        let (addresses, peers) = (config.addresses.clone(), Arc::clone(&ways.peers));
+        tasks.spawn(announce(metadata.clone(), addresses, peers, Arc::clone(&groups)));
+        let voters = metadata_nodes(&metadata.borrow(), &config);
+        let handle = GroupHandle::new(GroupId::METADATA, &ways, Some(watch), &voters);
+        registered(&config, &handle, &metadata).await?;
+
+        let (mut reconciler, table) = Reconciler::new(
+            Arc::clone(&ways),
+            metadata.clone(),
+            pools.clone(),
+            stored,
+            Arc::clone(&groups),
+        );
+        reconciler.first().await.map_err(stopped)?;
+        let alive = config.links.inbound.watch_alive();
+        let broker = Arc::new(Self {
+            table: table.clone(),
+            metadata_watch: metadata.clone(),
+            metadata: handle,
+            appends,
+            pools,
+            keyless: AtomicU32::new(0),
+            alive: alive.clone(),
+            survey: SurveyCache::default(),
+            config,
+        });
+        broker.register_metrics();
+        tasks.spawn(reconciler.run());
+        tasks.spawn(Keeper { ways, metadata, groups, changes, alive }.run());
+        tasks.spawn(broker.pools.clone().keep_room());
+        tasks.spawn(forget_deleted_topics(Arc::clone(&broker)));
+        let config = &broker.config;
+        let (clock, metrics) = (Arc::clone(&config.clock), Arc::clone(&config.metrics));
+        tasks.spawn(retention::run(table, config.retention_interval, clock, metrics));
+        Ok((broker, BrokerTasks { threads, tasks }))
+    }
+}
+
+fn driver_config(config: &BrokerConfig, changes: &Arc<GroupChanges>) -> DriverConfig {
+    DriverConfig {
+        engine: Arc::clone(&config.engine),
+        clock: Arc::clone(&config.clock),
+        metrics: Arc::clone(&config.metrics),
+        shards: config.shards,
+        tail_budget: config.tail_budget,
+        on_fatal: Arc::clone(&config.on_fatal),
+        peers: Arc::clone(&config.links.peers),
+        changes: Arc::clone(changes),
+        lines: config.links.inbound.lines(),
+    }
+}
+
+async fn stored_groups(
+    config: &BrokerConfig,
+) -> Result<HashMap<GroupId, GroupState>, StorageError> {
+    let engine = Arc::clone(&config.engine);
+    let states = tokio::task::spawn_blocking(move || engine.groups()).await;
+    let states = states.expect("listing the groups does not panic, and is not cancelled")?;
+    Ok(states.into_iter().map(|state| (state.group, state)).collect())
+}
+
+fn stopped(_: Stopped) -> StorageError {
+    StorageError::Refused("the broker stopped while it started".to_owned())
+}
+
+/// The metadata group as the store has it, or as it begins on this broker.
+fn metadata_group(
+    config: &BrokerConfig,
+    stored: Option<GroupState>,
+    machine: MetadataMachine,
+) -> NewGroup {
+    let replica = stored.as_ref().map_or(config.metadata_replica, |state| state.replica);
+    let founders: Vec<_> =
+        config.founders.iter().map(|(node, _)| founding_replica(*node)).collect();
+    let is_founder = replica == founding_replica(config.node) && founders.contains(&replica);
+    NewGroup {
+        group: GroupId::METADATA,
+        stored,
+        replica,
+        founders: if is_founder { founders } else { Vec::new() },
+        machine: Some(Box::new(machine)),
+        policy: SegmentPolicy::default(),
+    }
+}
+
+fn metadata_nodes(metadata: &Metadata, config: &BrokerConfig) -> Vec<ReplicaId> {
+    let known = metadata.replicas(GroupId::METADATA).map(<[_]>::to_vec);
+    let founders = || config.founders.iter().map(|(node, _)| founding_replica(*node)).collect();
+    known.unwrap_or_else(founders)
+}
+
+/// Tells the transport where the brokers are, whenever that changes. One that was removed is
+/// reached for as long as groups need it: it may have what nobody else has, or lead until others
+/// can.
+async fn announce(
+    mut metadata: MetadataWatch,
+    mut addresses: BTreeMap<NodeId, String>,
+    peers: Arc<dyn Peers>,
+    groups: Groups,
+) {
+    let mut leaving: BTreeMap<NodeId, Instant> = BTreeMap::new();
+    let mut told = None;
+    loop {
+        let known = metadata.borrow_and_update().clone();
+        let is_removed = |node: &NodeId| {
+            known.cluster_id.is_some()
+                && !known.brokers.contains_key(node)
+                && !known.awaited.contains_key(node)
+        };
+        addresses.retain(|node, _| {
+            if !is_removed(node) {
+                leaving.remove(node);
+                return true;
+            }
+            let since = leaving.entry(*node).or_insert_with(Instant::now);
+            since.elapsed() < REMOVED_FOR || has_member_on(&groups, *node)
+        });
+        leaving.retain(|node, _| addresses.contains_key(node));
+        let brokers = known.brokers.values();
+        addresses.extend(brokers.map(|broker| (broker.id, broker.peer_address.clone())));
+        if told.as_ref() != Some(&addresses) {
+            peers.announce(addresses.clone());
+            told = Some(addresses.clone());
+        }
+        let before = addresses_of(&known);
+        let moved = metadata.wait_for(|now| addresses_of(now) != before);
+        let look = if leaving.is_empty() { Duration::MAX } else { LOOK_AT_REMOVED };
+        if let Ok(Err(_)) = timeout(look, moved).await {
+            return;
+        }
+    }
+}
+
+/// Whether a group of this broker has a member on another one.
+fn has_member_on(groups: &Groups, node: NodeId) -> bool {
+    let groups = groups.read().unwrap_or_else(PoisonError::into_inner);
+    groups.values().any(|watch| {
+        let role = watch.role();
+        role.voters.iter().chain(&role.learners).any(|replica| replica.node() == node)
+    })
+}
+
+fn addresses_of(metadata: &Metadata) -> Vec<(NodeId, String)> {
+    let brokers = metadata.brokers.values();
+    brokers.map(|broker| (broker.id, broker.peer_address.clone())).collect()
+}
+
+/// Makes sure that the cluster is formed and knows this broker as it is now. A broker that it knows
+/// so already waits for nobody.
+async fn registered(
+    config: &BrokerConfig,
+    metadata: &GroupHandle,
+    watch: &MetadataWatch,
+) -> Result<(), StorageError> {
+    let registration = BrokerRegistration {
+        id: config.node,
+        directory: config.directory,
+        address: config.address.clone(),
+        peer_address: config.peer_address.clone(),
+        rack: config.rack.clone(),
+        version: config.version.clone(),
+        started: config.clock.now(),
+    };
+    let is_alone = config.founders.len() == 1 && watch.borrow().brokers.len() <= 1;
+    let known = watch.borrow().brokers.get(&config.node).cloned();
+    if !is_alone && known.is_some_and(|known| is_same(&known, &registration)) {
+        return Ok(());
+    }
+    loop {
+        if metadata.is_led_here() && watch.borrow().cluster_id.is_none() {
+            let founders = config.founders.clone();
+            let form = MetadataCommand::Form { cluster_id: config.cluster_id, founders };
+            if let Err(error) = command_metadata(metadata, &form).await {
+                tracing::debug!(%error, "the cluster could not be formed yet");
+            }
+        }
+        let register = MetadataCommand::RegisterBroker(registration.clone());
+        match command_metadata(metadata, &register).await {
+            Ok(_) => return Ok(()),
+            Err(TopicError::Metadata(MetadataError::NotFormed) | TopicError::Propose(_)) => {}
+            Err(error) => {
+                let message = format!("this broker could not be registered: {error}");
+                return Err(StorageError::Refused(message));
+            }
+        }
+        tokio::time::sleep(ASK_AGAIN).await;
+    }
+}
+
+fn is_same(known: &BrokerInfo, registration: &BrokerRegistration) -> bool {
+    known.address == registration.address
+        && known.peer_address == registration.peer_address
+        && known.rack == registration.rack
+        && known.version == registration.version
+        && known.directory == registration.directory
+}
+
+/// Removes committed offsets of topics that are gone: at start, and after each deletion. Each
+/// coordinator's leader does it.
+async fn forget_deleted_topics(broker: Arc<Broker>) {
+    let mut table = broker.watch_table();
+    loop {
+        table.mark_unchanged();
+        let coordinators = Arc::clone(&table.borrow().coordinators);
+        for coordinator in coordinators.values().filter(|found| found.handle.is_led_here()) {
+            let Some(offsets) = &coordinator.offsets else { continue };
+            let committed = offsets.lock().topics();
+            // Looked at after the commits were: a topic that has one was there before, and is gone
+            // if it is not there now. The other way round, a new topic would pass for a deleted
+            // one.
+            let metadata = Arc::clone(&broker.metadata_watch.borrow());
+            let alive: std::collections::BTreeSet<_> =
+                metadata.topics.values().map(|topic| topic.id).collect();
+            let gone: Vec<_> = committed.difference(&alive).copied().collect();
+            for topic in gone {
+                let forget = OffsetCommand::ForgetTopic(topic);
+                if let Err(error) = broker.command_offsets(&coordinator.handle, &forget).await {
+                    tracing::warn!(%topic, %error, "offsets of a deleted topic are kept for now");
+                }
+            }
+        }
+        if table.changed().await.is_err() {
+            return;
+        }
+    }
+}

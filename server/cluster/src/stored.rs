@@ -1,0 +1,126 @@
+//! The stored forms that commands, rows and answers share.
+
+use ropewalk_core::codec::{DecodeError, Reader, Writer};
+use ropewalk_core::{GroupId, NodeId, ReplicaId, Timestamp, TopicId, limits};
+
+use crate::metadata::{BrokerInfo, Placement, Topic, TopicPartition};
+use crate::settings::TopicSettings;
+
+pub(crate) fn write_text(out: &mut Writer, text: &str) {
+    out.bytes(text.as_bytes());
+}
+
+/// A length of a list that limits bound, then the list.
+pub(crate) fn write_list<T>(out: &mut Writer, list: &[T], mut write: impl FnMut(&mut Writer, &T)) {
+    out.u32(u32::try_from(list.len()).expect("limits bound every list"));
+    for item in list {
+        write(out, item);
+    }
+}
+
+pub(crate) fn read_list<'a, T>(
+    reader: &mut Reader<'a>,
+    mut read: impl FnMut(&mut Reader<'a>) -> Result<T, DecodeError>,
+) -> Result<Vec<T>, DecodeError> {
+    // The count is not believed before the items are there.
+    let count = reader.u32()?;
+    let mut list = Vec::new();
+    for _ in 0..count {
+        list.push(read(reader)?);
+    }
+    Ok(list)
+}
+
+pub(crate) fn read_bool(reader: &mut Reader<'_>) -> Result<bool, DecodeError> {
+    match reader.u8()? {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(reader.error()),
+    }
+}
+
+pub(crate) fn write_broker(out: &mut Writer, broker: &BrokerInfo) {
+    out.u64(broker.id.0);
+    write_text(out, &broker.address);
+    write_text(out, &broker.peer_address);
+    out.option(broker.rack.as_deref(), write_text);
+    out.raw(&broker.directory);
+    write_text(out, &broker.version);
+    out.i64(broker.started.0).u8(broker.is_draining.into()).u64(broker.metadata_replica.0);
+}
+
+pub(crate) fn read_broker(reader: &mut Reader<'_>) -> Result<BrokerInfo, DecodeError> {
+    Ok(BrokerInfo {
+        id: NodeId(reader.u64()?),
+        address: reader.string()?,
+        peer_address: reader.string()?,
+        rack: reader.option(Reader::string)?,
+        directory: reader.array()?,
+        version: reader.string()?,
+        started: Timestamp(reader.i64()?),
+        is_draining: read_bool(reader)?,
+        metadata_replica: ReplicaId(reader.u64()?),
+    })
+}
+
+/// One byte of count: a group has [`limits::MAX_REPLICAS`] replicas at most, or as many as there
+/// are founders.
+fn write_replicas(out: &mut Writer, replicas: &[ReplicaId]) {
+    out.u8(u8::try_from(replicas.len()).expect("limits bound the replicas of a group"));
+    for replica in replicas {
+        out.u64(replica.0);
+    }
+}
+
+fn read_replicas(reader: &mut Reader<'_>) -> Result<Vec<ReplicaId>, DecodeError> {
+    (0..reader.u8()?).map(|_| reader.u64().map(ReplicaId)).collect()
+}
+
+/// The replicas, and the founders where they are others: mostly they are not.
+pub(crate) fn write_placement(out: &mut Writer, replicas: &[ReplicaId], founders: &[ReplicaId]) {
+    write_replicas(out, replicas);
+    out.option((founders != replicas).then_some(founders), write_replicas);
+}
+
+pub(crate) fn read_placement(reader: &mut Reader<'_>) -> Result<Placement, DecodeError> {
+    let replicas = read_replicas(reader)?;
+    let founders = reader.option(read_replicas)?.unwrap_or_else(|| replicas.clone());
+    Ok(Placement { replicas, founders })
+}
+
+pub(crate) fn write_partition(out: &mut Writer, partition: &TopicPartition) {
+    out.u64(partition.group.0);
+    write_placement(out, &partition.replicas, &partition.founders);
+}
+
+pub(crate) fn read_partition(reader: &mut Reader<'_>) -> Result<TopicPartition, DecodeError> {
+    let group = GroupId(reader.u64()?);
+    let Placement { replicas, founders } = read_placement(reader)?;
+    Ok(TopicPartition { group, replicas, founders })
+}
+
+/// A topic but for its partitions, of which only the number is written.
+pub(crate) fn write_topic_head(out: &mut Writer, topic: &Topic) {
+    out.raw(&topic.id.0);
+    write_text(out, &topic.name);
+    out.i64(topic.created.0).u32(topic.replication_factor);
+    topic.settings.write(out);
+    out.u32(topic.partition_count());
+}
+
+/// A topic without partitions, and how many it has.
+pub(crate) fn read_topic_head(reader: &mut Reader<'_>) -> Result<(Topic, u32), DecodeError> {
+    let topic = Topic {
+        id: TopicId(reader.array()?),
+        name: reader.string()?,
+        created: Timestamp(reader.i64()?),
+        replication_factor: reader.u32()?,
+        settings: TopicSettings::read(reader)?,
+        partitions: Vec::new(),
+    };
+    let count = reader.u32()?;
+    if count > limits::MAX_PARTITIONS_PER_TOPIC {
+        return Err(reader.error());
+    }
+    Ok((topic, count))
+}

@@ -1,0 +1,208 @@
+//! Stored forms: those of the golden file, their size, and that answers travel.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ropewalk_consensus::machine::StateMachine;
+use ropewalk_core::codec::DecodeError;
+use ropewalk_core::{GroupId, NodeId, PartitionId, TimestampType};
+
+use super::{
+    Cluster, create, create_with, delete, drain, form, partition_count, reassign, register,
+    register_in, register_with, remove, replica, replication_factor, update,
+};
+use crate::answer::{decode, decode_applied, encode};
+use crate::settings::OutOfRange;
+use crate::{MetadataAnswer, MetadataCommand, MetadataError, MetadataMachine, TopicUpdate};
+
+/// Storage keeps values of up to 4,000 bytes.
+#[test]
+fn the_rows_of_the_largest_topic_stay_small() {
+    let mut cluster = Cluster::of(5);
+    cluster.apply(&create_with(1, &"n".repeat(249), 9_000, Some(5))).unwrap();
+    // Founders that differ from the replicas take room of their own.
+    for id in 1..=5 {
+        cluster.apply(&register_with([0xd0 + u8::try_from(id).unwrap(); 16], id)).unwrap();
+    }
+    let mut steps = 0;
+    for count in (9_100..=10_000).step_by(100) {
+        // Groups of another topic come between.
+        cluster.apply(&create(2, "other", 1)).unwrap();
+        cluster.apply(&delete(2)).unwrap();
+        cluster.apply(&update(1, partition_count(count))).unwrap();
+        steps += 1;
+    }
+    assert_eq!(steps, 10);
+    let bytes = |(key, value): (&Vec<u8>, &Vec<u8>)| key.len() + value.len();
+    let longest = cluster.rows.iter().map(bytes).max().unwrap();
+    assert!(longest < 3_000, "{longest}");
+    let count = cluster.rows.len();
+    assert!(count < 400, "{count}");
+    assert_eq!(cluster.restored(), cluster.state);
+
+    // A partition that moves changes its own row, and the topic's.
+    let command = reassign(1, 5_000, &[5, 4, 3, 2, 1]).encode();
+    let (_, rows) = cluster.state.apply(cluster.index + 1, &command);
+    assert_eq!(rows.len(), 2);
+    let more = cluster.apply(&update(1, partition_count(10_001))).unwrap_err();
+    assert_eq!(more.to_string(), "`partition_count` must be 1 to 10000, not 10001");
+}
+
+#[test]
+fn bytes_that_are_no_command_change_nothing() {
+    let mut cluster = Cluster::of(1);
+    cluster.apply(&create(1, "logs", 1)).unwrap();
+    let before = cluster.metadata().topics.clone();
+    let cut = create(2, "x", 1).encode();
+    for damaged in [&[][..], &[9], &[2, 99], &[1, 4], &cut[..20]] {
+        let (answer, rows) = cluster.state.apply(9, damaged);
+        assert!(matches!(answer, Err(MetadataError::Malformed(_))) && rows.is_empty());
+    }
+    assert_eq!(cluster.metadata().topics, before);
+}
+
+#[test]
+fn rows_that_are_not_whole_are_refused_and_leave_the_state_as_it_was() {
+    let mut cluster = Cluster::of(1);
+    cluster.apply(&create(1, "logs", 40)).unwrap();
+    let (partitions, topic): (Vec<_>, Vec<_>) =
+        cluster.rows.clone().into_iter().partition(|(key, _)| key[0] == b'p');
+    assert_eq!(partitions.len(), 2);
+    let before = cluster.state.clone();
+    assert!(cluster.state.restore(9, topic).is_err());
+    assert!(cluster.state.restore(9, partitions).is_err());
+    assert_eq!(cluster.state, before);
+}
+
+/// What a snapshot holds replaces everything, and is seen by all who look.
+#[test]
+fn a_machine_that_is_restored_publishes_what_it_became() {
+    let (mut machine, watch) = MetadataMachine::new();
+    for (index, command) in (6..).zip([form(1), register(1), create(1, "old", 1)]) {
+        machine.apply(index, &command.encode());
+    }
+    assert_eq!(watch.borrow().index, 8);
+    let mut other = Cluster::of(1);
+    other.apply(&create(1, "new", 1)).unwrap();
+    machine.restore(70, other.rows.into_iter().collect()).unwrap();
+    let metadata = Arc::clone(&watch.borrow());
+    assert_eq!(metadata.index, 70);
+    assert!(metadata.topics.keys().eq(["new"]));
+    let answer = machine.apply(71, &create(2, "new", 1).encode()).response;
+    let taken = MetadataError::TopicExists("new".to_owned());
+    assert_eq!(decode_applied(&answer), Ok((71, Err(taken))));
+}
+
+fn errors() -> Vec<MetadataError> {
+    use MetadataError as E;
+    let (topic, broker, partition) = ("logs".to_owned(), NodeId(7), PartitionId(3));
+    vec![
+        E::TopicExists(topic.clone()),
+        E::TopicNotFound,
+        E::PartitionsShrink { current: 5 },
+        E::TooManyPartitions { limit: 6 },
+        E::TooManyReplicas { broker, limit: 8 },
+        E::TooFewBrokers { replication_factor: 3, brokers: 2 },
+        E::PartitionNotFound { topic: topic.clone(), partition },
+        E::InvalidReplicas { topic: topic.clone(), partition, problem: "why".to_owned() },
+        E::BrokerNotFound(broker),
+        E::BrokerRemoved(broker),
+        E::DirectoryTaken(broker),
+        E::LastBroker(broker),
+        E::BrokerNeeded { broker, brokers: 2, topic, replication_factor: 3 },
+        E::TooManyBrokers { limit: 9 },
+        E::NotFormed,
+        E::Exhausted,
+        E::OutOfRange(OutOfRange {
+            setting: "retention".to_owned(),
+            expected: "at least 1 s".to_owned(),
+            actual: "0 s".to_owned(),
+        }),
+        E::Malformed(DecodeError("metadata command")),
+    ]
+}
+
+#[test]
+fn answers_travel_to_proposers_on_other_brokers() {
+    let mut cluster = Cluster::of(3);
+    let mut answers: Vec<MetadataAnswer> = errors().into_iter().map(Err).collect();
+    answers.push(cluster.apply(&create(1, "logs", 100)));
+    answers.push(cluster.apply(&register_in("a", 4)));
+    answers.push(cluster.apply(&form(1)));
+    for answer in &answers {
+        let bytes = encode(answer);
+        assert_eq!(decode(&bytes).as_ref(), Ok(answer));
+        assert!((0..bytes.len()).all(|end| decode(&bytes[..end]).is_err()));
+    }
+}
+
+fn all_settings() -> TopicUpdate {
+    TopicUpdate {
+        partition_count: Some(4),
+        replication_factor: Some(3),
+        retention: Some(Some(Duration::new(3, 5))),
+        retention_bytes: Some(Some(1 << 40)),
+        segment_bytes: Some(1 << 20),
+        segment_age: Some(Duration::from_secs(60)),
+        max_record_bytes: Some(1000),
+        timestamp_type: Some(TimestampType::Append),
+    }
+}
+
+fn golden_commands() -> Vec<(&'static str, MetadataCommand)> {
+    vec![
+        ("form", form(2)),
+        ("register founder", register(1)),
+        ("register in a rack", register_in("a", 3)),
+        ("register another", register(4)),
+        ("create topic", create_with(1, "logs", 2, Some(1))),
+        ("update topic", update(1, all_settings())),
+        ("update nothing", update(1, TopicUpdate::default())),
+        ("create another", create(2, "x", 1)),
+        ("reassign", reassign(2, 0, &[4, 1, 3])),
+        ("delete topic", delete(2)),
+        ("register a wiped one", register_with([0xd3; 16], 3)),
+        ("drain", drain(4, true)),
+        ("end the drain", drain(4, false)),
+        ("register one more", register(5)),
+        ("remove", remove(5)),
+        ("one replica less", update(1, replication_factor(1))),
+        (
+            "replace one that is gone",
+            MetadataCommand::ReplaceReplica { group: GroupId(9_999), replica: replica(2, 7) },
+        ),
+    ]
+}
+
+/// The stored forms must stay readable for ever: new ones get a new version and a new file.
+#[test]
+fn stored_forms_are_those_of_the_golden_file() {
+    let mut cluster = Cluster::default();
+    let mut text = String::new();
+    for (name, command) in golden_commands() {
+        let answer = cluster.apply(&command);
+        assert!(answer.is_ok(), "{name}: {answer:?}");
+        let encoded = command.encode();
+        assert_eq!(MetadataCommand::decode(&encoded).unwrap(), command);
+        writeln!(text, "command {name} = {}", hex(&encoded)).unwrap();
+    }
+    for (key, value) in &cluster.rows {
+        writeln!(text, "row {} = {}", hex(key), hex(value)).unwrap();
+    }
+    for error in errors() {
+        writeln!(text, "answer {error:?} = {}", hex(&encode(&Err(error.clone())))).unwrap();
+    }
+    let reply = cluster.apply(&register(1));
+    writeln!(text, "answer broker = {}", hex(&encode(&reply))).unwrap();
+    let reply = cluster.apply(&update(1, TopicUpdate::default()));
+    writeln!(text, "answer topic = {}", hex(&encode(&reply))).unwrap();
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors/metadata-v2.txt");
+    assert_eq!(text, std::fs::read_to_string(file).unwrap());
+    assert_eq!(cluster.restored(), cluster.state);
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,129 @@
+//! The connections that carry raft messages to one broker.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ropewalk_broker::peers::Message;
+use ropewalk_consensus::MessageKind;
+use ropewalk_core::limits;
+use ropewalk_proto::internal as pb;
+use ropewalk_proto::internal::peer_service_client::PeerServiceClient;
+use tonic::{Request, Status, Streaming};
+
+use super::connection::Channel;
+use super::hail::Hail;
+use super::link::{Lane, LaneKind};
+use super::queue::{Queue, Refused};
+use super::raft_wire;
+
+/// What is counted, of all brokers together.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) sent: AtomicU64,
+    pub(super) dropped_bulk: AtomicU64,
+    pub(super) dropped_control: AtomicU64,
+    pub(super) received: AtomicU64,
+}
+
+impl Counters {
+    fn dropped(&self, kind: LaneKind, count: usize) {
+        let counter = match kind {
+            LaneKind::Bulk => &self.dropped_bulk,
+            _ => &self.dropped_control,
+        };
+        counter.fetch_add(count as u64, Ordering::Relaxed);
+    }
+}
+
+/// The queue of raft messages of one kind to one broker, and the stream that it feeds.
+pub(super) struct RaftLane {
+    kind: LaneKind,
+    queue: Arc<Queue<Message>>,
+    counters: Arc<Counters>,
+}
+
+impl RaftLane {
+    pub(super) fn new(kind: LaneKind, counters: Arc<Counters>) -> Self {
+        let limit = match kind {
+            LaneKind::Bulk => limits::PEER_BULK_BYTES,
+            _ => limits::PEER_CONTROL_BYTES,
+        };
+        Self { kind, queue: Arc::new(Queue::new(limit)), counters }
+    }
+
+    /// Which one a message belongs to. An append without entries stays behind those with some: one
+    /// that came first would be refused, and raft would begin anew from what is known to match.
+    pub(super) fn of(message: &Message) -> LaneKind {
+        match message.kind {
+            MessageKind::Append | MessageKind::Snapshot => LaneKind::Bulk,
+            _ => LaneKind::Control,
+        }
+    }
+
+    /// Queues a message; `false` when it was dropped.
+    pub(super) fn send(&self, message: Message) -> bool {
+        let size = message.size();
+        if size > limits::MAX_PEER_MESSAGE_BYTES {
+            tracing::error!(
+                group = message.group.0,
+                size,
+                limit = limits::MAX_PEER_MESSAGE_BYTES,
+                "a message to another broker is larger than any may be"
+            );
+            self.counters.dropped(self.kind, 1);
+            return false;
+        }
+        match self.queue.push(message, size) {
+            Ok(()) => {
+                self.counters.sent.fetch_add(1, Ordering::Relaxed);
+                true
+            }
+            Err(Refused::Closed | Refused::Full) => {
+                self.counters.dropped(self.kind, 1);
+                false
+            }
+        }
+    }
+}
+
+impl Lane for RaftLane {
+    type Answers = Streaming<pb::ExchangeResponse>;
+
+    fn kind(&self) -> LaneKind {
+        self.kind
+    }
+
+    async fn open(
+        &self,
+        mut client: PeerServiceClient<Channel>,
+        hail: Hail,
+    ) -> Result<Self::Answers, Status> {
+        let (queue, session) = (Arc::clone(&self.queue), self.queue.begin());
+        let frames = futures::stream::unfold(queue, move |queue| async move {
+            let messages = queue.take(session, limits::PEER_FRAME_BYTES).await?;
+            Some((raft_wire::frame(messages), queue))
+        });
+        let mut request = Request::new(frames);
+        hail.write(request.metadata_mut());
+        Ok(client.exchange(request).await?.into_inner())
+    }
+
+    fn begin(&self) {
+        self.queue.open();
+    }
+
+    async fn listen(&self, mut answers: Self::Answers) -> Status {
+        loop {
+            match answers.message().await {
+                Ok(Some(pb::ExchangeResponse {})) => {}
+                Ok(None) => return Status::unavailable("the broker has ended the stream"),
+                Err(status) => return status,
+            }
+        }
+    }
+
+    fn end(&self, _why: &str) {
+        let left = self.queue.close();
+        self.counters.dropped(self.kind, left);
+    }
+}

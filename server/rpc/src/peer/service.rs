@@ -1,0 +1,244 @@
+//! What other brokers call: streams are admitted, their messages checked and handed to the broker.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::{self, BoxStream, StreamExt};
+use prost::Message as _;
+use ropewalk_broker::peers::{Fetch, PeerHandler};
+use ropewalk_core::{NodeId, limits};
+use ropewalk_proto::internal as pb;
+use ropewalk_proto::internal::call_request::Call;
+use ropewalk_proto::internal::call_response::Outcome;
+use ropewalk_proto::internal::peer_service_server::PeerService;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::task::JoinSet;
+use tonic::metadata::MetadataMap;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::hail::{Hail, HailError, check_protocol};
+use super::rarely::Rarely;
+use super::transport::PeerTransport;
+use super::{call_wire, fetch_wire, raft_wire};
+
+/// How often a refused stream is told of.
+const TELL_EVERY: Duration = Duration::from_secs(60);
+
+/// The service of the peer port.
+#[derive(Clone)]
+pub(super) struct Peering {
+    transport: Arc<PeerTransport>,
+    told: Arc<Rarely>,
+}
+
+impl Peering {
+    pub(super) fn new(transport: Arc<PeerTransport>) -> Self {
+        Self { transport, told: Arc::new(Rarely::new(TELL_EVERY)) }
+    }
+
+    /// The broker whose stream this is.
+    fn admit(&self, metadata: &MetadataMap) -> Result<NodeId, Status> {
+        let cluster = self.transport.cluster();
+        let admitted = Hail::read(metadata, self.transport.node(), cluster);
+        admitted.map_err(|error| {
+            if error != HailError::NoCluster {
+                self.tell(&error);
+            }
+            error.into()
+        })
+    }
+
+    fn handler(&self) -> Result<Arc<dyn PeerHandler>, Status> {
+        self.transport.handler().ok_or_else(|| Status::unavailable("the broker is not running"))
+    }
+
+    /// Tells the operator, now and then, what is refused.
+    fn tell(&self, error: &dyn std::fmt::Display) {
+        if let Some(held_back) = self.told.ask() {
+            tracing::warn!(held_back, "a stream of another broker was refused: {error}");
+        }
+    }
+
+    /// Hands over frames until the stream ends or has one that is malformed, and then that it has.
+    async fn receive(
+        &self,
+        from: NodeId,
+        frames: Streaming<pb::ExchangeRequest>,
+    ) -> Result<(), Status> {
+        let ended = self.hand_over(from, frames).await;
+        if let Some(handler) = self.transport.handler() {
+            handler.silent(from).await;
+        }
+        ended
+    }
+
+    async fn hand_over(
+        &self,
+        from: NodeId,
+        mut frames: Streaming<pb::ExchangeRequest>,
+    ) -> Result<(), Status> {
+        while let Some(frame) = frames.message().await? {
+            let messages =
+                raft_wire::messages(frame, from, self.transport.node()).map_err(|error| {
+                    self.tell(&error);
+                    Status::from(error)
+                })?;
+            self.transport.received(messages.len());
+            self.handler()?.receive(messages).await;
+        }
+        Ok(())
+    }
+
+    /// Begins calls until the stream ends or has one that is malformed. Fetches end with it.
+    async fn begin_calls(
+        &self,
+        mut calls: Streaming<pb::CallRequest>,
+        answers: &mpsc::Sender<Sent>,
+    ) -> Result<(), Status> {
+        let slots = Arc::new(Semaphore::new(limits::MAX_PEER_CALLS));
+        let room = Arc::new(Semaphore::new(limits::PEER_FETCH_BUDGET));
+        let mut fetches = JoinSet::new();
+        while let Some(request) = calls.message().await? {
+            while fetches.try_join_next().is_some() {}
+            let slot = Arc::clone(&slots).acquire_owned().await;
+            let slot = slot.map_err(|_| Status::internal("the slots of calls were closed"))?;
+            let ticket = Ticket { id: request.id, answers: answers.clone(), slot: Some(slot) };
+            let malformed = |error| {
+                self.tell(&error);
+                Status::from(error)
+            };
+            match request.call {
+                Some(Call::Proposal(proposal)) => {
+                    let proposal = call_wire::proposal_from_wire(proposal).map_err(malformed)?;
+                    let reply = Box::new(move |result| {
+                        let outcome = match result {
+                            Ok(receipt) => Outcome::Receipt(call_wire::receipt_to_wire(receipt)),
+                            Err(error) => {
+                                Outcome::ProposeError(call_wire::propose_error_to_wire(error))
+                            }
+                        };
+                        ticket.answer(outcome, None);
+                    });
+                    self.handler()?.submit(proposal, reply).await;
+                }
+                Some(Call::Fetch(fetch)) => {
+                    let fetch = fetch_wire::fetch_from_wire(&fetch).map_err(malformed)?;
+                    fetches.spawn(answer_fetch(self.handler()?, fetch, ticket, Arc::clone(&room)));
+                }
+                None => return Err(malformed(super::wire::WireError::Missing("the call"))),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Waits for records without memory for them, and then reads with as much as they may take.
+async fn answer_fetch(
+    handler: Arc<dyn PeerHandler>,
+    fetch: Fetch,
+    ticket: Ticket,
+    room: Arc<Semaphore>,
+) {
+    if !fetch.wait.is_zero() {
+        handler.await_records(fetch.group, fetch.offset, fetch.wait).await;
+    }
+    let bytes = u32::try_from(fetch.max_bytes).unwrap_or(u32::MAX);
+    // Closed by nobody; without it the ticket says that there is no answer.
+    let Ok(room) = room.acquire_many_owned(bytes).await else { return };
+    let outcome = match handler.fetch(Fetch { wait: Duration::ZERO, ..fetch }).await {
+        Ok(fetched) => Outcome::Fetched(fetch_wire::fetched_to_wire(fetched)),
+        Err(error) => Outcome::FetchError(fetch_wire::fetch_error_to_wire(error)),
+    };
+    ticket.answer(outcome, Some(room));
+}
+
+/// An answer on its way, with the room that it takes. The channel of answers has a place for each
+/// slot of a call.
+type Sent = Result<(pb::CallResponse, [Option<OwnedSemaphorePermit>; 2]), Status>;
+
+/// The duty to answer a call.
+struct Ticket {
+    id: u64,
+    answers: mpsc::Sender<Sent>,
+    slot: Option<OwnedSemaphorePermit>,
+}
+
+impl Ticket {
+    fn answer(mut self, outcome: Outcome, room: Option<OwnedSemaphorePermit>) {
+        self.send(outcome, room);
+    }
+
+    fn send(&mut self, outcome: Outcome, room: Option<OwnedSemaphorePermit>) {
+        let Some(slot) = self.slot.take() else { return };
+        let mut response = pb::CallResponse { id: self.id, outcome: Some(outcome) };
+        let (bytes, limit) = (response.encoded_len(), limits::MAX_PEER_MESSAGE_BYTES);
+        if bytes > limit {
+            tracing::error!(bytes, limit, "an answer to another broker is larger than any may be");
+            response.outcome = Some(Outcome::Unanswered(pb::Unanswered {}));
+        }
+        // The stream may have ended. It is never full: a slot is held for each answer.
+        let _ = self.answers.try_send(Ok((response, [Some(slot), room])));
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        self.send(Outcome::Unanswered(pb::Unanswered {}), None);
+    }
+}
+
+#[tonic::async_trait]
+impl PeerService for Peering {
+    type ExchangeStream = BoxStream<'static, Result<pb::ExchangeResponse, Status>>;
+    type CallStream = BoxStream<'static, Result<pb::CallResponse, Status>>;
+
+    async fn exchange(
+        &self,
+        request: Request<Streaming<pb::ExchangeRequest>>,
+    ) -> Result<Response<Self::ExchangeStream>, Status> {
+        let from = self.admit(request.metadata())?;
+        let peering = self.clone();
+        let (end, ended) = oneshot::channel();
+        // A task of its own: what comes in does not wait for what goes out.
+        tokio::spawn(async move {
+            let result = peering.receive(from, request.into_inner()).await;
+            let _ = end.send(result);
+        });
+        let answer = stream::once(ended).filter_map(|ended| async {
+            match ended {
+                Ok(Ok(())) | Err(_) => None,
+                Ok(Err(status)) => Some(Err(status)),
+            }
+        });
+        Ok(Response::new(answer.boxed()))
+    }
+
+    async fn call(
+        &self,
+        request: Request<Streaming<pb::CallRequest>>,
+    ) -> Result<Response<Self::CallStream>, Status> {
+        self.admit(request.metadata())?;
+        let peering = self.clone();
+        // One more than there are slots: why the stream ends.
+        let (answers, mut sent) = mpsc::channel::<Sent>(limits::MAX_PEER_CALLS + 1);
+        tokio::spawn(async move {
+            if let Err(status) = peering.begin_calls(request.into_inner(), &answers).await {
+                let _ = answers.try_send(Err(status));
+            }
+        });
+        let sent = stream::poll_fn(move |context| sent.poll_recv(context));
+        let answers = sent.map(|sent| sent.map(|(response, _room)| response));
+        Ok(Response::new(answers.boxed()))
+    }
+
+    async fn introduce(
+        &self,
+        request: Request<pb::IntroduceRequest>,
+    ) -> Result<Response<pb::IntroduceResponse>, Status> {
+        check_protocol(request.metadata())?;
+        let other = fetch_wire::introduction_from_wire(request.into_inner().introduction)?;
+        let own = self.handler()?.introduce(other);
+        let introduction = Some(fetch_wire::introduction_to_wire(own));
+        Ok(Response::new(pb::IntroduceResponse { introduction }))
+    }
+}

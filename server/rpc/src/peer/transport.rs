@@ -1,0 +1,258 @@
+//! The ways to the other brokers: connections to those that are announced, and the seam in front.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, Weak};
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::{BoxFuture, ready};
+use ropewalk_broker::peers::{
+    Fetch, Fetched, Introduction, Message, PeerHandler, Peers, Receipt, RemoteError, RemoteProposal,
+};
+use ropewalk_core::{NodeId, limits};
+use ropewalk_proto::internal as pb;
+use ropewalk_proto::internal::call_request::Call;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tonic::{Code, Request};
+
+use super::calls::{Answer, CallLane};
+use super::connection::{Ends, KeepAlive, dial};
+use super::hail::{ClusterId, write_protocol};
+use super::lane::{Counters, RaftLane};
+use super::link::{LaneKind, Link, keep};
+use super::{call_wire, fetch_wire};
+
+/// How long an introduction may take, from the first packet on.
+const INTRODUCTION_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// What the transport has done so far, of all brokers together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PeerStats {
+    /// Raft messages that were queued.
+    pub sent: u64,
+    /// Appends and snapshots that were dropped: the lane was full, or there was no connection.
+    pub dropped_bulk: u64,
+    /// Heartbeats, votes and answers that were dropped.
+    pub dropped_control: u64,
+    /// Raft messages that came in.
+    pub received: u64,
+}
+
+/// The connections to the other brokers of the cluster. Everything ends when it is dropped.
+pub struct PeerTransport {
+    node: NodeId,
+    runtime: Handle,
+    cluster: watch::Sender<Option<ClusterId>>,
+    handler: OnceLock<Weak<dyn PeerHandler>>,
+    counters: Arc<Counters>,
+    peers: RwLock<BTreeMap<NodeId, Peer>>,
+}
+
+/// Another broker.
+struct Peer {
+    address: watch::Sender<String>,
+    bulk: Arc<RaftLane>,
+    control: Arc<RaftLane>,
+    proposals: Arc<CallLane>,
+    fetches: Arc<CallLane>,
+    _tasks: [Ends; 4],
+}
+
+impl PeerTransport {
+    /// A transport of broker `node`, which connects to nobody before [`PeerTransport::attend`] and
+    /// [`PeerTransport::join`].
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    #[must_use]
+    pub fn new(node: NodeId) -> Arc<Self> {
+        let (cluster, _) = watch::channel(None);
+        Arc::new(Self {
+            node,
+            runtime: Handle::current(),
+            cluster,
+            handler: OnceLock::new(),
+            counters: Arc::default(),
+            peers: RwLock::default(),
+        })
+    }
+
+    /// Says who takes what comes in. Only the first one counts, and it is not kept alive. Before
+    /// it, other brokers are refused, and brokers cannot be announced.
+    pub fn attend(&self, handler: &Arc<dyn PeerHandler>) {
+        let _ = self.handler.set(Arc::downgrade(handler));
+    }
+
+    /// Says to which cluster this broker belongs. Before it, streams of others are refused and none
+    /// is opened; introductions work.
+    pub fn join(&self, cluster: ClusterId) {
+        self.cluster.send_replace(Some(cluster));
+    }
+
+    /// What was done so far.
+    #[must_use]
+    pub fn stats(&self) -> PeerStats {
+        let Counters { sent, dropped_bulk, dropped_control, received } = &*self.counters;
+        PeerStats {
+            sent: sent.load(Ordering::Relaxed),
+            dropped_bulk: dropped_bulk.load(Ordering::Relaxed),
+            dropped_control: dropped_control.load(Ordering::Relaxed),
+            received: received.load(Ordering::Relaxed),
+        }
+    }
+
+    pub(super) fn node(&self) -> NodeId {
+        self.node
+    }
+
+    pub(super) fn cluster(&self) -> Option<ClusterId> {
+        *self.cluster.borrow()
+    }
+
+    pub(super) fn handler(&self) -> Option<Arc<dyn PeerHandler>> {
+        self.handler.get()?.upgrade()
+    }
+
+    pub(super) fn received(&self, count: usize) {
+        self.counters.received.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    fn peers(&self) -> RwLockReadGuard<'_, BTreeMap<NodeId, Peer>> {
+        self.peers.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn connect(&self, node: NodeId, address: String, handler: Weak<dyn PeerHandler>) -> Peer {
+        let (address, told) = watch::channel(address);
+        let link = Link::new((self.node, node), told, self.cluster.subscribe(), handler);
+        let link = Arc::new(link);
+        let raft = |kind| Arc::new(RaftLane::new(kind, Arc::clone(&self.counters)));
+        let (bulk, control) = (raft(LaneKind::Bulk), raft(LaneKind::Control));
+        let calls = |kind, limit| Arc::new(CallLane::new(kind, node, limit));
+        let proposals = calls(LaneKind::Proposals, limits::PEER_PROPOSAL_BYTES);
+        // Their number bounds the fetches: what is asked for is small.
+        let fetches = calls(LaneKind::Fetches, usize::MAX);
+        let tasks = [
+            self.runtime.spawn(keep(Arc::clone(&link), Arc::clone(&bulk))),
+            self.runtime.spawn(keep(Arc::clone(&link), Arc::clone(&control))),
+            self.runtime.spawn(keep(Arc::clone(&link), Arc::clone(&proposals))),
+            self.runtime.spawn(keep(link, Arc::clone(&fetches))),
+        ];
+        let _tasks = tasks.map(|task| Ends::with_this(task.abort_handle()));
+        Peer { address, bulk, control, proposals, fetches, _tasks }
+    }
+
+    /// Makes a call on a lane of a broker.
+    fn call(
+        &self,
+        node: NodeId,
+        lane: impl FnOnce(&Peer) -> &CallLane,
+        call: Call,
+        bytes: usize,
+    ) -> BoxFuture<'static, Result<Answer, RemoteError>> {
+        match self.peers().get(&node) {
+            Some(peer) => lane(peer).call(call, bytes),
+            None => {
+                let why = "its address is not known".into();
+                ready(Err(RemoteError::Unreachable { to: node.to_string(), why })).boxed()
+            }
+        }
+    }
+}
+
+impl Peers for PeerTransport {
+    fn send(&self, message: Message) -> bool {
+        let peers = self.peers();
+        let Some(peer) = peers.get(&message.to.node()) else { return false };
+        match RaftLane::of(&message) {
+            LaneKind::Bulk => peer.bulk.send(message),
+            _ => peer.control.send(message),
+        }
+    }
+
+    fn announce(&self, addresses: BTreeMap<NodeId, String>) {
+        let Some(handler) = self.handler.get() else { return };
+        let mut peers = self.peers.write().unwrap_or_else(PoisonError::into_inner);
+        peers.retain(|node, _| addresses.contains_key(node));
+        for (node, address) in addresses {
+            if node == self.node {
+                continue;
+            }
+            if let Some(peer) = peers.get(&node) {
+                peer.address.send_if_modified(|current| {
+                    let is_new = *current != address;
+                    *current = address;
+                    is_new
+                });
+            } else {
+                let peer = self.connect(node, address, Weak::clone(handler));
+                peers.insert(node, peer);
+            }
+        }
+    }
+
+    fn propose(
+        &self,
+        node: NodeId,
+        proposal: RemoteProposal,
+    ) -> BoxFuture<'static, Result<Receipt, RemoteError>> {
+        let bytes = proposal.size();
+        let call = Call::Proposal(call_wire::proposal_to_wire(proposal));
+        let answer = self.call(node, |peer| &peer.proposals, call, bytes);
+        async move {
+            match answer.await? {
+                Answer::Receipt(receipt) => Ok(receipt),
+                Answer::Fetched(_) => Err(RemoteError::Lost { to: node.to_string() }),
+            }
+        }
+        .boxed()
+    }
+
+    fn fetch(
+        &self,
+        node: NodeId,
+        fetch: Fetch,
+    ) -> BoxFuture<'static, Result<Fetched, RemoteError>> {
+        let call = Call::Fetch(fetch_wire::fetch_to_wire(&fetch));
+        let answer = self.call(node, |peer| &peer.fetches, call, 0);
+        async move {
+            match answer.await? {
+                Answer::Fetched(fetched) => Ok(fetched),
+                Answer::Receipt(_) => Err(RemoteError::Lost { to: node.to_string() }),
+            }
+        }
+        .boxed()
+    }
+
+    fn introduce(
+        &self,
+        address: &str,
+        own: Introduction,
+    ) -> BoxFuture<'static, Result<Introduction, RemoteError>> {
+        let address = address.to_owned();
+        async move {
+            let met = timeout(INTRODUCTION_TIMEOUT, introduce(&address, own)).await;
+            met.unwrap_or_else(|_| Err("it does not answer".into()))
+                .map_err(|why| RemoteError::Unreachable { to: address, why: why.into() })
+        }
+        .boxed()
+    }
+}
+
+/// Introductions change nothing: whatever goes wrong, they can be tried again.
+async fn introduce(address: &str, own: Introduction) -> Result<Introduction, String> {
+    let keepalive = KeepAlive { interval: INTRODUCTION_TIMEOUT, timeout: INTRODUCTION_TIMEOUT };
+    let told = |status: tonic::Status| status.message().to_owned();
+    let (mut client, _connection) = dial(address, keepalive).await.map_err(told)?;
+    let introduction = Some(fetch_wire::introduction_to_wire(own));
+    let mut request = Request::new(pb::IntroduceRequest { introduction });
+    write_protocol(request.metadata_mut());
+    let response = client.introduce(request).await.map_err(|status| match status.code() {
+        Code::Unimplemented => "something else than a broker's peer port answers".to_owned(),
+        _ => told(status),
+    })?;
+    let introduction = response.into_inner().introduction;
+    fetch_wire::introduction_from_wire(introduction).map_err(|error| error.to_string())
+}

@@ -1,0 +1,33 @@
+//! Rows that a group keeps for itself, beside those of its state machine: their keys begin with a
+//! zero byte.
+
+use ropewalk_core::codec::{DecodeError, Reader, Writer};
+
+/// A row of a group: a value to put, or nothing to delete.
+pub type Row = (Vec<u8>, Option<Vec<u8>>);
+
+/// The key of the row that says up to which command the rows of the state machine stand.
+pub const APPLIED_KEY: &[u8] = b"\0applied";
+
+/// Whether a row is the group's own, and none of its state machine.
+#[must_use]
+pub fn is_own(key: &[u8]) -> bool {
+    key.first() == Some(&0)
+}
+
+/// The row that says up to which index the rows stand.
+#[must_use]
+pub fn applied_row(index: u64) -> Row {
+    (APPLIED_KEY.to_vec(), Some(Writer::versioned(1).u64(index).finish()))
+}
+
+/// The index up to which a group's rows stand, if they say so.
+pub fn applied_index(rows: &[(Vec<u8>, Vec<u8>)]) -> Result<Option<u64>, DecodeError> {
+    let Some((_, value)) = rows.iter().find(|(key, _)| key == APPLIED_KEY) else {
+        return Ok(None);
+    };
+    let mut reader = Reader::versioned(value, 1, "applied index")?;
+    let index = reader.u64()?;
+    reader.finish()?;
+    Ok(Some(index))
+}

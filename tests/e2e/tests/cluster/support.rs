@@ -1,0 +1,109 @@
+//! Three brokers that form a cluster, and the command line.
+
+use std::future::Future;
+use std::net::{Ipv4Addr, TcpListener};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use futures::future::join_all;
+use ropewalk_harness::{Broker, ropewalk_binary};
+use serde_json::Value;
+use tokio::task::block_in_place;
+
+/// How long anything may take that should happen at once; a machine that is busy makes it wait.
+pub(crate) const SOON: Duration = Duration::from_secs(30);
+
+/// Runs a future to its end, or fails the test.
+pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(SOON, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("waited {SOON:?} in vain: {what}"),
+    }
+}
+
+/// Brokers 1, 2 and 3.
+pub(crate) struct Three {
+    brokers: Vec<Broker>,
+}
+
+impl Three {
+    pub(crate) async fn start() -> Self {
+        // All are held until all are chosen, so that they differ.
+        let listeners: Vec<_> =
+            (0..3).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()).collect();
+        let peers: Vec<_> =
+            listeners.iter().map(|listener| listener.local_addr().unwrap().to_string()).collect();
+        drop(listeners);
+        let join = peers.join(",");
+        let brokers = peers.iter().enumerate().map(|(at, peer)| {
+            let node = (at + 1).to_string();
+            Broker::builder()
+                .args(["--node-id", &node, "--peer-listen", peer])
+                .args(["--join", &join, "--bootstrap", "1,2,3", "--journal-size", "64MiB"])
+                .start()
+        });
+        let brokers = join_all(brokers).await.into_iter().collect::<Result<_, _>>().unwrap();
+        Self { brokers }
+    }
+
+    pub(crate) fn address(&self, node: usize) -> &str {
+        self.brokers[node - 1].address()
+    }
+
+    pub(crate) fn addresses(&self) -> String {
+        self.brokers.iter().map(Broker::address).collect::<Vec<_>>().join(",")
+    }
+
+    /// Ends a broker with SIGTERM. Returns how long it took.
+    pub(crate) async fn stop(&mut self, node: usize) -> Duration {
+        self.brokers[node - 1].terminate().await.unwrap().took
+    }
+
+    /// Runs a command that must succeed, by whichever broker answers; returns what it prints.
+    pub(crate) fn cli(&self, args: &[&str]) -> String {
+        cli(&self.addresses(), args)
+    }
+
+    pub(crate) fn try_cli(&self, args: &[&str]) -> (i32, String, String) {
+        try_cli(&self.addresses(), args)
+    }
+
+    /// What the cluster's status says of a broker.
+    pub(crate) fn broker(&self, node: u64) -> Value {
+        let status = json(&self.cli(&["cluster", "status", "--format", "json"]));
+        let brokers = status["brokers"].as_array().unwrap().clone();
+        brokers.into_iter().find(|broker| broker["broker_id"] == node).unwrap()
+    }
+}
+
+pub(crate) fn cli(server: &str, args: &[&str]) -> String {
+    let (code, out, errors) = try_cli(server, args);
+    assert_eq!(code, 0, "{args:?}: {errors}");
+    out
+}
+
+fn try_cli(server: &str, args: &[&str]) -> (i32, String, String) {
+    let mut command = Command::new(ropewalk_binary().unwrap());
+    command.args(args).env("ROPEWALK_SERVER", server).stdin(Stdio::null());
+    let Output { status, stdout, stderr } = block_in_place(|| command.output()).unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (status.code().unwrap(), text(stdout), text(stderr))
+}
+
+pub(crate) fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
+}
+
+/// A port such that it, the two after it, and those 100 and 200 higher are free.
+pub(crate) fn free_base_port() -> u16 {
+    let is_free = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+    let begin = 20_000 + u16::try_from(std::process::id() % 10_000).unwrap();
+    let all = |base: &u16| (0..3).all(|node| (0..3).all(|at| is_free(base + node * 100 + at)));
+    (begin..begin + 10_000).step_by(7).find(all).unwrap()
+}
+
+/// Sends SIGTERM to a process that this test started.
+pub(crate) fn terminate(pid: u32) {
+    let sent = Command::new("kill").args(["-TERM", &pid.to_string()]).status().unwrap();
+    assert!(sent.success());
+}
