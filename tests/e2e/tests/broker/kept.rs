@@ -161,8 +161,10 @@ async fn retention_by_time_takes_segments_whose_newest_record_is_old() {
     assert_eq!(node.bounds("kept", 0).await, (0, 40));
     let before = node.bounds("old", 0).await;
     node.restart().await;
-    assert_eq!(node.bounds("old", 0).await, before);
-    assert_eq!(read_all(&node, "old").await[0].offset, before.0);
+    // The segment of the last old records may go meanwhile; nothing comes back.
+    let first = read_all(&node, "old").await[0].offset;
+    assert!((before.0..=40).contains(&first), "{first}");
+    assert_eq!(node.bounds("old", 0).await.1, before.1);
 }
 
 /// Everything that clients can see, before and after.
