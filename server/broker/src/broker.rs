@@ -13,7 +13,7 @@ use ropewalk_cluster::{
     ClusterId, DirectoryId, Metadata, MetadataCommand, MetadataError, MetadataReply, MetadataWatch,
     Topic, TopicSettings, TopicUpdate,
 };
-use ropewalk_consensus::{ProposalKind, ProposeError, Receipt};
+use ropewalk_consensus::{ProposalKind, ProposeError};
 use ropewalk_core::{Clock, GroupId, NodeId, PartitionId, ReplicaId, TopicId, limits, names};
 use ropewalk_storage::Engine;
 use tokio::sync::Semaphore;
@@ -360,11 +360,7 @@ impl Broker {
     /// # Errors
     /// `NoLeader` while this broker does not know the coordinators yet.
     pub fn coordinator_of(&self, group: &str) -> Result<GroupHandle, ProposeError> {
-        self.coordinator(coordinator_of(group))
-    }
-
-    fn coordinator(&self, at: usize) -> Result<GroupHandle, ProposeError> {
-        let group = GroupId::COORDINATORS[at];
+        let group = GroupId::COORDINATORS[coordinator_of(group)];
         let table = self.table.borrow();
         let coordinator = table.coordinators.get(&group).ok_or(ProposeError::NoLeader)?;
         Ok(coordinator.handle.clone())
@@ -374,14 +370,9 @@ impl Broker {
     pub async fn positions(&self, group: &str) -> Result<Vec<Position>, ProposeError> {
         let coordinator = self.coordinator_of(group)?;
         let question = || ProposalKind::Query(group.as_bytes().to_vec());
-        match coordinator.propose(question, None).await? {
-            // What cannot be read comes from a broker of another version: somebody else may lead
-            // next.
-            Receipt::Applied(answer) => {
-                decode_positions(&answer).map_err(|_| ProposeError::NoLeader)
-            }
-            _ => unreachable!("a question is answered with an answer"),
-        }
+        let answer = coordinator.ask(question, None).await?;
+        // What cannot be read comes from a broker of another version: somebody else may lead next.
+        decode_positions(&answer).map_err(|_| ProposeError::NoLeader)
     }
 
     /// Keeps positions of a consumer group. When it returns, they are on disk.
@@ -399,14 +390,10 @@ impl Broker {
         let command = command.encode();
         let reserved = self.reserve(command.len(), Some(RESERVE_TIMEOUT)).await?;
         let kind = || ProposalKind::Command(command.clone());
-        match coordinator.propose(kind, Some(Box::new(reserved))).await? {
-            Receipt::Applied(answer) => match decode_answer(&answer) {
-                Ok(answer) => Ok(answer?),
-                // A broker of another version has carried it out, perhaps.
-                Err(_) => Err(ProposeError::LeaderChanged { epoch: 0 }.into()),
-            },
-            _ => unreachable!("a command is answered as a command"),
-        }
+        let answer = coordinator.ask(kind, Some(Box::new(reserved))).await?;
+        // A broker of another version has carried it out, perhaps.
+        let unread = |_| ProposeError::LeaderChanged { epoch: 0 };
+        Ok(decode_answer(&answer).map_err(unread)??)
     }
 }
 
@@ -416,12 +403,9 @@ pub(crate) async fn command_metadata(
     command: &MetadataCommand,
 ) -> Result<(u64, MetadataReply), TopicError> {
     let kind = || ProposalKind::Command(command.encode());
-    match metadata.propose(kind, None).await? {
-        Receipt::Applied(answer) => match decode_applied(&answer) {
-            Ok((index, answer)) => Ok((index, answer?)),
-            // A broker of another version has carried it out, perhaps.
-            Err(_) => Err(ProposeError::LeaderChanged { epoch: 0 }.into()),
-        },
-        _ => unreachable!("a command is answered as a command"),
-    }
+    let answer = metadata.ask(kind, None).await?;
+    // A broker of another version has carried it out, perhaps.
+    let unread = |_| ProposeError::LeaderChanged { epoch: 0 };
+    let (index, answer) = decode_applied(&answer).map_err(unread)?;
+    Ok((index, answer?))
 }

@@ -69,6 +69,39 @@ impl FollowSignal {
     }
 }
 
+/// Who is told when there is more of one log to read.
+#[derive(Debug, Default)]
+pub(crate) struct Followers(Vec<(Arc<FollowSignal>, usize)>);
+
+impl Followers {
+    /// Raises `slot` of the signal from now on.
+    pub(crate) fn add(&mut self, signal: &Arc<FollowSignal>, slot: usize) {
+        self.0.push((Arc::clone(signal), slot));
+    }
+
+    /// Raises one slot of the signal no more.
+    pub(crate) fn leave_slot(&mut self, signal: &Arc<FollowSignal>, slot: usize) {
+        self.0.retain(|(follower, of)| !Arc::ptr_eq(follower, signal) || *of != slot);
+    }
+
+    /// Raises no slot of the signal any more.
+    pub(crate) fn leave(&mut self, signal: &Arc<FollowSignal>) {
+        self.0.retain(|(follower, _)| !Arc::ptr_eq(follower, signal));
+    }
+
+    /// Tells them all.
+    pub(crate) fn raise(&self) {
+        for (signal, slot) in &self.0 {
+            signal.raise(*slot);
+        }
+    }
+
+    /// Whether there is nobody.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 /// What happened to a slot.
 #[derive(Debug)]
 pub enum FollowEvent {

@@ -161,6 +161,18 @@ impl GroupHandle {
         }
     }
 
+    /// The same for what a state machine answers in its own encoding: commands and questions.
+    pub(crate) async fn ask(
+        &self,
+        kind: impl Fn() -> ProposalKind,
+        held: Option<Box<dyn Any + Send>>,
+    ) -> Result<Vec<u8>, ProposeError> {
+        match self.propose(kind, held).await? {
+            Receipt::Applied(answer) => Ok(answer),
+            _ => unreachable!("a state machine answers in its own encoding"),
+        }
+    }
+
     /// Hands a batch to whoever leads. Batches that are handed over one after the other to one
     /// leader are appended in that order; `reply` is told how it ended, on a thread that must not
     /// be kept waiting.
@@ -170,11 +182,12 @@ impl GroupHandle {
         held: Box<dyn Any + Send>,
         reply: Reply,
     ) -> Result<(), Stopped> {
-        if self.is_led_here() {
-            return self.ways.driver.propose(self.group, Proposal { kind, reply, held }).await;
-        }
-        let deadline = Instant::now() + APPEND_LEADER_TIMEOUT;
-        match self.await_leader(deadline, 0).await {
+        let leader = if self.is_led_here() {
+            Some(self.ways.node)
+        } else {
+            self.await_leader(Instant::now() + APPEND_LEADER_TIMEOUT, 0).await
+        };
+        match leader {
             None => reply(Err(ProposeError::NoLeader)),
             Some(node) if node == self.ways.node => {
                 return self.ways.driver.propose(self.group, Proposal { kind, reply, held }).await;

@@ -10,7 +10,7 @@ use ropewalk_core::{GroupId, ReplicaId};
 use ropewalk_storage::log_view::LogReader;
 use tokio::sync::{Notify, watch};
 
-use crate::follow::FollowSignal;
+use crate::follow::{FollowSignal, Followers};
 
 /// What is known of a group's members.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,7 +44,7 @@ impl Role {
 pub struct GroupWatch {
     reader: OnceLock<LogReader>,
     role: watch::Sender<Role>,
-    followers: Mutex<Vec<(Arc<FollowSignal>, usize)>>,
+    followers: Mutex<Followers>,
 }
 
 impl GroupWatch {
@@ -90,6 +90,12 @@ impl GroupWatch {
         matches!(role.voters.as_slice(), [only] if Some(*only) == role.replica)
     }
 
+    /// Whether another replica is to take the place of this one.
+    #[must_use]
+    pub fn is_damaged(&self) -> bool {
+        self.role.borrow().is_damaged
+    }
+
     /// Where changes of it are seen.
     #[must_use]
     pub fn watch_role(&self) -> watch::Receiver<Role> {
@@ -124,23 +130,20 @@ impl GroupWatch {
 
     /// Raises `slot` of the signal whenever there is more to read.
     pub(crate) fn follow(&self, signal: &Arc<FollowSignal>, slot: usize) {
-        self.lock_followers().push((Arc::clone(signal), slot));
+        self.lock_followers().add(signal, slot);
     }
 
     /// Raises one slot of the signal no more.
     pub(crate) fn unfollow_slot(&self, signal: &Arc<FollowSignal>, slot: usize) {
-        self.lock_followers()
-            .retain(|(follower, of)| !Arc::ptr_eq(follower, signal) || *of != slot);
+        self.lock_followers().leave_slot(signal, slot);
     }
 
     pub(crate) fn unfollow(&self, signal: &Arc<FollowSignal>) {
-        self.lock_followers().retain(|(follower, _)| !Arc::ptr_eq(follower, signal));
+        self.lock_followers().leave(signal);
     }
 
     pub(crate) fn progress(&self) {
-        for (signal, slot) in self.lock_followers().iter() {
-            signal.raise(*slot);
-        }
+        self.lock_followers().raise();
     }
 
     pub(crate) fn open(&self, reader: LogReader) {
@@ -164,7 +167,7 @@ impl GroupWatch {
         self.role.send_modify(|role| role.is_damaged = true);
     }
 
-    fn lock_followers(&self) -> MutexGuard<'_, Vec<(Arc<FollowSignal>, usize)>> {
+    fn lock_followers(&self) -> MutexGuard<'_, Followers> {
         self.followers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! It is there before the broker is: while a cluster forms, it only answers introductions.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -17,6 +17,7 @@ use tokio::sync::{Semaphore, watch};
 
 use crate::driver::Driver;
 use crate::group_watch::GroupWatch;
+use crate::groups::Groups;
 use crate::lines::Lines;
 use crate::partition::find_time;
 use crate::peers::{
@@ -24,9 +25,6 @@ use crate::peers::{
     RemoteProposal, Reply,
 };
 use crate::pools::Pools;
-
-/// The replica groups of this broker.
-pub(crate) type Groups = Arc<RwLock<BTreeMap<GroupId, Arc<GroupWatch>>>>;
 
 /// What other brokers ask of this one.
 pub struct Inbound {
@@ -41,7 +39,7 @@ pub struct Inbound {
 /// The parts of a running broker that are asked.
 pub(crate) struct Running {
     pub(crate) driver: Driver,
-    pub(crate) groups: Groups,
+    pub(crate) groups: Arc<Groups>,
     pub(crate) metadata: MetadataWatch,
     pub(crate) appends: Arc<Semaphore>,
     pub(crate) append_budget: usize,
@@ -73,7 +71,7 @@ impl Inbound {
             own.addresses.extend(
                 metadata.brokers.values().map(|broker| (broker.id, broker.peer_address.clone())),
             );
-            let leader = watch_of(&running.groups, GroupId::METADATA);
+            let leader = running.groups.get(GroupId::METADATA);
             own.leader = leader.and_then(|watch| watch.leader().0).map(|leader| leader.node());
         }
         own
@@ -98,17 +96,13 @@ impl Inbound {
     }
 
     fn watch(&self, group: GroupId) -> Option<Arc<GroupWatch>> {
-        watch_of(&self.running.get()?.groups, group)
+        self.running.get()?.groups.get(group)
     }
 
     /// A group whose log can be read: others may ask for one that is only about to be taken up.
     fn open_watch(&self, group: GroupId) -> Option<Arc<GroupWatch>> {
         self.watch(group).filter(|watch| watch.is_open())
     }
-}
-
-fn watch_of(groups: &Groups, group: GroupId) -> Option<Arc<GroupWatch>> {
-    groups.read().unwrap_or_else(PoisonError::into_inner).get(&group).cloned()
 }
 
 impl PeerHandler for Inbound {

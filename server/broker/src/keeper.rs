@@ -20,7 +20,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::broker::command_metadata;
 use crate::group_handle::{GroupHandle, Ways};
 use crate::group_watch::{GroupChanges, GroupWatch, Role};
-use crate::inbound::Groups;
+use crate::groups::Groups;
 
 /// How often steps that could not be made are tried again: a learner catches up meanwhile.
 const TRY_AGAIN: Duration = Duration::from_millis(500);
@@ -82,7 +82,7 @@ fn groups_changed(before: &Metadata, now: &Metadata) -> Vec<GroupId> {
 pub(crate) struct Keeper {
     pub(crate) ways: Arc<Ways>,
     pub(crate) metadata: MetadataWatch,
-    pub(crate) groups: Groups,
+    pub(crate) groups: Arc<Groups>,
     pub(crate) changes: Arc<GroupChanges>,
     pub(crate) alive: watch::Receiver<BTreeSet<NodeId>>,
 }
@@ -97,7 +97,7 @@ impl Keeper {
         let mut balanced_to = None;
         let mut seen = Arc::default();
         loop {
-            tokio::select! {
+            let is_balanced = tokio::select! {
                 changed = self.metadata.changed() => {
                     if changed.is_err() {
                         return;
@@ -105,20 +105,22 @@ impl Keeper {
                     let now = self.metadata.borrow_and_update().clone();
                     unsettled.extend(groups_changed(&seen, &now));
                     seen = now;
-                    if self.must_hand_over() {
-                        balanced_to = self.balance(balanced_to).await;
-                    }
+                    self.must_hand_over()
                 }
-                changed = self.changes.take() => unsettled.extend(changed),
+                changed = self.changes.take() => {
+                    unsettled.extend(changed);
+                    false
+                }
                 _ = tries.tick(), if !unsettled.is_empty() || self.must_hand_over() => {
-                    if self.must_hand_over() {
-                        balanced_to = self.balance(balanced_to).await;
-                    }
+                    self.must_hand_over()
                 }
                 _ = balances.tick() => {
-                    balanced_to = self.balance(balanced_to).await;
                     unsettled.extend(self.damaged());
+                    true
                 }
+            };
+            if is_balanced {
+                balanced_to = self.balance(balanced_to).await;
             }
             let groups = std::mem::take(&mut unsettled);
             let steps = stream::iter(groups).map(|group| {
@@ -137,43 +139,32 @@ impl Keeper {
 
     /// The groups that this broker leads.
     fn led(&self) -> BTreeMap<GroupId, Arc<GroupWatch>> {
-        let groups = self.groups.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let led = groups.iter().filter(|(_, watch)| watch.epoch().is_some());
-        led.map(|(group, watch)| (*group, Arc::clone(watch))).collect()
+        self.groups.filtered(|_, watch| watch.epoch().is_some())
     }
 
     /// Partitions whose log cannot be read here: a reader found that, and the shard does not know.
-    fn damaged(&self) -> Vec<GroupId> {
-        let groups = self.groups.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let damaged =
-            groups.iter().filter(|(group, watch)| group.is_partition() && watch.role().is_damaged);
-        damaged.map(|(group, _)| *group).collect()
-    }
-
-    fn watch(&self, group: GroupId) -> Option<Arc<GroupWatch>> {
-        let groups = self.groups.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        groups.get(&group).cloned()
+    fn damaged(&self) -> impl Iterator<Item = GroupId> {
+        let is_damaged =
+            |group: GroupId, watch: &GroupWatch| group.is_partition() && watch.is_damaged();
+        self.groups.filtered(is_damaged).into_keys()
     }
 
     /// Makes the next step of a group. Returns whether there is more to do.
     async fn bring_along(&self, group: GroupId) -> bool {
-        if let Some(watch) = self.watch(group).filter(|watch| watch.role().is_damaged) {
+        let Some(watch) = self.groups.get(group) else { return false };
+        if watch.is_damaged() {
             return self.replace(group, &watch).await;
         }
-        let Some(watch) = self.watch(group).filter(|watch| watch.epoch().is_some()) else {
+        if watch.epoch().is_none() {
             return false;
-        };
+        }
         let Some(desired) = self.metadata.borrow().desired(group) else { return false };
         let Some(step) = next_step(&watch.role(), &desired) else { return false };
-        let result = match step {
-            Step::Change(change) => {
-                self.propose(group, watch, ProposalKind::Membership(change)).await
-            }
-            Step::HandOver(to) => {
-                self.propose(group, watch, ProposalKind::TransferLeadership(to)).await
-            }
+        let kind = match step {
+            Step::Change(change) => ProposalKind::Membership(change),
+            Step::HandOver(to) => ProposalKind::TransferLeadership(to),
         };
-        if let Err(error) = result {
+        if let Err(error) = self.propose(group, watch, kind).await {
             tracing::debug!(%group, ?step, %error, "a step of the members is made later");
         }
         true
@@ -200,7 +191,7 @@ impl Keeper {
             let _ = self.propose(group, Arc::clone(watch), kind).await;
             return true;
         }
-        let Some(metadata) = self.watch(GroupId::METADATA) else { return true };
+        let Some(metadata) = self.groups.get(GroupId::METADATA) else { return true };
         let voters = metadata.role().voters;
         let metadata = GroupHandle::new(GroupId::METADATA, &self.ways, Some(metadata), &voters);
         let command = MetadataCommand::ReplaceReplica { group, replica: own };

@@ -23,6 +23,7 @@ pub mod group_handle;
 #[cfg(test)]
 mod group_handle_tests;
 pub mod group_watch;
+mod groups;
 mod holding;
 pub mod inbound;
 #[cfg(test)]

@@ -12,7 +12,7 @@ use ropewalk_core::{NodeId, Offset, Timestamp};
 use ropewalk_storage::log_view::LogBounds;
 use tokio::task::AbortHandle;
 
-use crate::follow::FollowSignal;
+use crate::follow::{FollowSignal, Followers};
 use crate::group_handle::GroupHandle;
 use crate::peers::{Fetch, FetchError, Fetched, RemoteError};
 
@@ -32,7 +32,7 @@ pub(crate) struct RemoteLog {
 #[derive(Default)]
 struct Seen {
     bounds: LogBounds,
-    followers: Vec<(Arc<FollowSignal>, usize)>,
+    followers: Followers,
     /// Who asks for the end of the log, while somebody follows it.
     asking: Option<AbortHandle>,
 }
@@ -56,7 +56,7 @@ impl RemoteLog {
     /// Raises `slot` of the signal whenever there is more to read.
     pub(crate) fn follow(&self, signal: &Arc<FollowSignal>, slot: usize) {
         let mut seen = lock(&self.seen);
-        seen.followers.push((Arc::clone(signal), slot));
+        seen.followers.add(signal, slot);
         if seen.asking.is_none() {
             let task = tokio::spawn(ask(self.handle.clone(), Arc::clone(&self.seen)));
             seen.asking = Some(task.abort_handle());
@@ -65,16 +65,17 @@ impl RemoteLog {
 
     /// Raises one slot of the signal no more.
     pub(crate) fn unfollow_slot(&self, signal: &Arc<FollowSignal>, slot: usize) {
-        self.keep_followers(|(follower, of)| !Arc::ptr_eq(follower, signal) || *of != slot);
+        self.forget(|followers| followers.leave_slot(signal, slot));
     }
 
     pub(crate) fn unfollow(&self, signal: &Arc<FollowSignal>) {
-        self.keep_followers(|(follower, _)| !Arc::ptr_eq(follower, signal));
+        self.forget(|followers| followers.leave(signal));
     }
 
-    fn keep_followers(&self, keeps: impl FnMut(&(Arc<FollowSignal>, usize)) -> bool) {
+    /// Asks for the end of the log no more once nobody is left.
+    fn forget(&self, leave: impl FnOnce(&mut Followers)) {
         let mut seen = lock(&self.seen);
-        seen.followers.retain(keeps);
+        leave(&mut seen.followers);
         if seen.followers.is_empty()
             && let Some(task) = seen.asking.take()
         {
@@ -129,9 +130,7 @@ async fn ask(handle: GroupHandle, seen: Arc<Mutex<Seen>>) {
                 let bounds = LogBounds { start: fetched.start, high_watermark: offset };
                 if seen.bounds != bounds {
                     seen.bounds = bounds;
-                    for (signal, slot) in &seen.followers {
-                        signal.raise(*slot);
-                    }
+                    seen.followers.raise();
                 }
             }
             Err(_) => tokio::time::sleep(RETRY_PAUSE).await,

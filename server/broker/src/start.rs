@@ -1,8 +1,8 @@
 //! From the store to a running broker, and what runs beside it.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
-use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use ropewalk_cluster::{
@@ -22,7 +22,8 @@ use crate::driver::{DriverConfig, Stopped, Threads};
 use crate::errors::TopicError;
 use crate::group_handle::{GroupHandle, Ways};
 use crate::group_watch::{GroupChanges, GroupWatch};
-use crate::inbound::{Groups, Running};
+use crate::groups::Groups;
+use crate::inbound::Running;
 use crate::keeper::Keeper;
 use crate::offsets::OffsetCommand;
 use crate::peers::Peers;
@@ -74,8 +75,8 @@ impl Broker {
         let (machine, metadata) = MetadataMachine::new();
         let new = metadata_group(&config, stored.remove(&GroupId::METADATA), machine);
         let watch = Arc::new(GroupWatch::new(new.replica));
-        let only = BTreeMap::from([(GroupId::METADATA, Arc::clone(&watch))]);
-        let groups: Groups = Arc::new(RwLock::new(only));
+        let groups = Arc::new(Groups::default());
+        groups.insert(GroupId::METADATA, Arc::clone(&watch));
         ways.driver.open(new, Arc::clone(&watch)).await.map_err(stopped)?;
         let pools = Pools::new(DISK_READS, config.reads_budget);
         let appends = Arc::new(Semaphore::new(config.append_budget));
@@ -189,7 +190,7 @@ async fn announce(
     mut metadata: MetadataWatch,
     mut addresses: BTreeMap<NodeId, String>,
     peers: Arc<dyn Peers>,
-    groups: Groups,
+    groups: Arc<Groups>,
 ) {
     let mut leaving: BTreeMap<NodeId, Instant> = BTreeMap::new();
     let mut told = None;
@@ -226,11 +227,11 @@ async fn announce(
 
 /// Whether a group of this broker has a member on another one.
 fn has_member_on(groups: &Groups, node: NodeId) -> bool {
-    let groups = groups.read().unwrap_or_else(PoisonError::into_inner);
-    groups.values().any(|watch| {
+    let has_one = |_, watch: &GroupWatch| {
         let role = watch.role();
         role.voters.iter().chain(&role.learners).any(|replica| replica.node() == node)
-    })
+    };
+    !groups.filtered(has_one).is_empty()
 }
 
 fn addresses_of(metadata: &Metadata) -> Vec<(NodeId, String)> {

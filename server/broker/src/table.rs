@@ -4,8 +4,8 @@
 //! replicas of this broker until they are those that the metadata wants; everybody else sees
 //! immutable snapshots of it.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, PoisonError, RwLockWriteGuard};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use ropewalk_cluster::{Metadata, MetadataWatch, Topic, TopicPartition, TopicSettings};
 use ropewalk_consensus::shard::NewGroup;
@@ -19,7 +19,7 @@ use tokio::time::{Duration, interval};
 use crate::driver::Stopped;
 use crate::group_handle::{GroupHandle, Ways};
 use crate::group_watch::GroupWatch;
-use crate::inbound::Groups;
+use crate::groups::Groups;
 use crate::offsets::{OffsetMachine, SharedOffsets};
 use crate::partition::Partition;
 use crate::peers::RemoteProposal;
@@ -90,7 +90,9 @@ pub(crate) struct Reconciler {
     /// The replicas of this broker that were taken up, but for that of the metadata.
     held: BTreeMap<GroupId, Held>,
     /// Where other brokers' messages find them.
-    groups: Groups,
+    groups: Arc<Groups>,
+    /// Groups whose replica here is not wanted any more, and has not left yet.
+    leaving: BTreeSet<GroupId>,
 }
 
 impl Reconciler {
@@ -100,11 +102,11 @@ impl Reconciler {
         metadata: MetadataWatch,
         pools: Pools,
         stored: HashMap<GroupId, GroupState>,
-        groups: Groups,
+        groups: Arc<Groups>,
     ) -> (Self, TableWatch) {
         let (table, watch) = watch::channel(TableSnapshot::default());
-        let held = BTreeMap::new();
-        (Self { ways, metadata, table, pools, stored, held, groups }, watch)
+        let (held, leaving) = (BTreeMap::new(), BTreeSet::new());
+        (Self { ways, metadata, table, pools, stored, held, groups, leaving }, watch)
     }
 
     /// Makes the table say what the metadata says now. Groups whose only voter is this broker are
@@ -210,12 +212,9 @@ impl Reconciler {
     async fn remove(&mut self, group: GroupId) -> Result<(), Stopped> {
         self.stored.remove(&group);
         self.held.remove(&group);
-        self.watches().remove(&group);
+        self.leaving.remove(&group);
+        self.groups.remove(group);
         self.ways.driver.remove(group).await
-    }
-
-    fn watches(&self) -> RwLockWriteGuard<'_, BTreeMap<GroupId, Arc<GroupWatch>>> {
-        self.groups.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes up the replica that this broker is to have of a group. Returns the one that it has,
@@ -228,10 +227,11 @@ impl Reconciler {
         policy: SegmentPolicy,
         opened: &mut Vec<Arc<GroupWatch>>,
     ) -> Result<Option<Held>, Stopped> {
-        if let Some(held) = self.held.get(&group) {
+        if let Some(held) = self.held.get(&group).cloned() {
             if own.is_none_or(|own| own == held.replica) {
+                self.note_leaving(group, own);
                 self.ways.driver.set_policy(group, policy).await?;
-                return Ok(Some(held.clone()));
+                return Ok(Some(held));
             }
             // Another replica takes its place: what this one was told and has said is void.
             self.remove(group).await?;
@@ -253,13 +253,23 @@ impl Reconciler {
             offsets.clone().map(|shared| Box::new(OffsetMachine(shared)) as Box<dyn StateMachine>);
         let watch = Arc::new(GroupWatch::new(replica));
         // Before it is taken up: whoever hears what becomes of it finds it.
-        self.watches().insert(group, Arc::clone(&watch));
+        self.groups.insert(group, Arc::clone(&watch));
         let new = NewGroup { group, stored, replica, founders, machine, policy };
         self.ways.driver.open(new, Arc::clone(&watch)).await?;
         opened.push(Arc::clone(&watch));
+        self.note_leaving(group, own);
         let held = Held { replica, watch, offsets };
         self.held.insert(group, held.clone());
         Ok(Some(held))
+    }
+
+    /// Notes whether the replica here is wanted.
+    fn note_leaving(&mut self, group: GroupId, own: Option<ReplicaId>) {
+        if own.is_some() {
+            self.leaving.remove(&group);
+        } else {
+            self.leaving.insert(group);
+        }
     }
 
     /// Takes up the partitions that are new, and changes the others.
@@ -309,11 +319,9 @@ impl Reconciler {
     async fn let_leave(&mut self) -> Result<(), Stopped> {
         let metadata = self.metadata.borrow().clone();
         let mut left = Vec::new();
-        for (group, held) in &self.held {
+        for group in &self.leaving {
+            let Some(held) = self.held.get(group) else { continue };
             let Some(replicas) = metadata.replicas(*group) else { continue };
-            if replicas.contains(&held.replica) {
-                continue;
-            }
             if held.watch.epoch().is_none() && self.has_left(*group, held.replica, replicas).await {
                 left.push(*group);
             }

@@ -184,21 +184,23 @@ impl Metadata {
     /// The replicas that a group is to have as voters, the preferred leader first.
     #[must_use]
     pub fn replicas(&self, group: GroupId) -> Option<&[ReplicaId]> {
-        if let Some(placement) = self.system.get(&group) {
-            return Some(&placement.replicas);
-        }
-        let (topic, id) = self.partition(group)?;
-        Some(&topic.partition(id)?.replicas)
+        self.placed(group).map(|(replicas, _)| replicas)
     }
 
     /// The voters with which a group begins.
     #[must_use]
     pub fn founders(&self, group: GroupId) -> Option<&[ReplicaId]> {
-        if let Some(placement) = self.system.get(&group) {
-            return Some(&placement.founders);
+        self.placed(group).map(|(_, founders)| founders)
+    }
+
+    /// The replicas and the founders of a group.
+    fn placed(&self, group: GroupId) -> Option<(&[ReplicaId], &[ReplicaId])> {
+        if let Some(Placement { replicas, founders }) = self.system.get(&group) {
+            return Some((replicas, founders));
         }
         let (topic, id) = self.partition(group)?;
-        Some(&topic.partition(id)?.founders)
+        let TopicPartition { replicas, founders, .. } = topic.partition(id)?;
+        Some((replicas, founders))
     }
 
     /// The members that a group is to have; `None` when there is no such group, or no longer.

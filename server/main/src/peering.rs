@@ -137,9 +137,10 @@ impl Peering {
         }
         let addresses = met.addresses.clone();
         let is_founder = cluster.founders.contains(&(own.node, own.directory));
-        let has_metadata =
-            store.engine.groups()?.iter().any(|state| state.group == GroupId::METADATA);
-        let metadata_replica = if is_founder || has_metadata {
+        // The groups are looked through only where that decides something: there may be thousands.
+        let is_member = is_founder
+            || store.engine.groups()?.iter().any(|state| state.group == GroupId::METADATA);
+        let metadata_replica = if is_member {
             founding_replica(own.node)
         } else {
             let registration = BrokerRegistration {

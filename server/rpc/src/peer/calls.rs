@@ -116,19 +116,6 @@ impl CallLane {
     fn unreachable(&self, why: Arc<str>) -> RemoteError {
         RemoteError::Unreachable { to: self.to.to_string(), why }
     }
-
-    /// Hands an answer to who waits for it.
-    fn answered(&self, response: pb::CallResponse) {
-        let answer = match outcome(response.outcome) {
-            Ok(Some(answer)) => answer,
-            Ok(None) => Err(lost(self.to)),
-            Err(error) => {
-                tracing::warn!(broker = self.to.0, %error, "an answer cannot be read");
-                Err(lost(self.to))
-            }
-        };
-        lock(&self.waiting).settle(response.id, answer);
-    }
 }
 
 fn lost(to: NodeId) -> RemoteError {
@@ -162,7 +149,7 @@ async fn next_sent(
 }
 
 impl Lane for CallLane {
-    type Answers = Streaming<pb::CallResponse>;
+    type Answer = pb::CallResponse;
 
     fn kind(&self) -> LaneKind {
         self.kind
@@ -172,7 +159,7 @@ impl Lane for CallLane {
         &self,
         mut client: PeerServiceClient<Channel>,
         hail: Hail,
-    ) -> Result<Self::Answers, Status> {
+    ) -> Result<Streaming<Self::Answer>, Status> {
         let session = self.queue.begin();
         let source = (Arc::clone(&self.queue), Arc::clone(&self.waiting));
         let calls = futures::stream::unfold(source, move |(queue, waiting)| async move {
@@ -188,14 +175,17 @@ impl Lane for CallLane {
         self.queue.open();
     }
 
-    async fn listen(&self, mut answers: Self::Answers) -> Status {
-        loop {
-            match answers.message().await {
-                Ok(Some(response)) => self.answered(response),
-                Ok(None) => return Status::unavailable("the broker has ended the stream"),
-                Err(status) => return status,
+    /// Hands an answer to who waits for it.
+    fn answered(&self, response: pb::CallResponse) {
+        let answer = match outcome(response.outcome) {
+            Ok(Some(answer)) => answer,
+            Ok(None) => Err(lost(self.to)),
+            Err(error) => {
+                tracing::warn!(broker = self.to.0, %error, "an answer cannot be read");
+                Err(lost(self.to))
             }
-        }
+        };
+        lock(&self.waiting).settle(response.id, answer);
     }
 
     fn end(&self, why: &str) {

@@ -87,7 +87,7 @@ impl RaftLane {
 }
 
 impl Lane for RaftLane {
-    type Answers = Streaming<pb::ExchangeResponse>;
+    type Answer = pb::ExchangeResponse;
 
     fn kind(&self) -> LaneKind {
         self.kind
@@ -97,7 +97,7 @@ impl Lane for RaftLane {
         &self,
         mut client: PeerServiceClient<Channel>,
         hail: Hail,
-    ) -> Result<Self::Answers, Status> {
+    ) -> Result<Streaming<Self::Answer>, Status> {
         let (queue, session) = (Arc::clone(&self.queue), self.queue.begin());
         let frames = futures::stream::unfold(queue, move |queue| async move {
             let messages = queue.take(session, limits::PEER_FRAME_BYTES).await?;
@@ -112,15 +112,7 @@ impl Lane for RaftLane {
         self.queue.open();
     }
 
-    async fn listen(&self, mut answers: Self::Answers) -> Status {
-        loop {
-            match answers.message().await {
-                Ok(Some(pb::ExchangeResponse {})) => {}
-                Ok(None) => return Status::unavailable("the broker has ended the stream"),
-                Err(status) => return status,
-            }
-        }
-    }
+    fn answered(&self, pb::ExchangeResponse {}: pb::ExchangeResponse) {}
 
     fn end(&self, _why: &str) {
         let left = self.queue.close();

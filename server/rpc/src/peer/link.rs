@@ -9,7 +9,7 @@ use ropewalk_core::NodeId;
 use ropewalk_proto::internal::peer_service_client::PeerServiceClient;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
-use tonic::Status;
+use tonic::{Status, Streaming};
 
 use super::connection::{Channel, KeepAlive, dial};
 use super::hail::{ClusterId, Hail};
@@ -56,7 +56,7 @@ impl LaneKind {
 /// What speaks on one connection.
 pub(super) trait Lane: Send + Sync + 'static {
     /// What comes back on the stream.
-    type Answers: Send;
+    type Answer: Send;
 
     /// Which one it is.
     fn kind(&self) -> LaneKind;
@@ -66,16 +66,27 @@ pub(super) trait Lane: Send + Sync + 'static {
         &self,
         client: PeerServiceClient<Channel>,
         hail: Hail,
-    ) -> impl Future<Output = Result<Self::Answers, Status>> + Send;
+    ) -> impl Future<Output = Result<Streaming<Self::Answer>, Status>> + Send;
 
     /// The stream is accepted: takes what is to be sent from now on.
     fn begin(&self);
 
-    /// Hears what comes back, until the stream ends, and tells why it did.
-    fn listen(&self, answers: Self::Answers) -> impl Future<Output = Status> + Send;
+    /// Takes something that came back.
+    fn answered(&self, answer: Self::Answer);
 
     /// There is no stream, or no more: takes nothing until the next begins.
     fn end(&self, why: &str);
+}
+
+/// Hears what comes back, until the stream ends, and tells why it did.
+async fn listen<L: Lane>(lane: &L, mut answers: Streaming<L::Answer>) -> Status {
+    loop {
+        match answers.message().await {
+            Ok(Some(answer)) => lane.answered(answer),
+            Ok(None) => return Status::unavailable("the broker has ended the stream"),
+            Err(status) => return status,
+        }
+    }
 }
 
 /// What the connections to one broker share.
@@ -196,7 +207,7 @@ async fn session<L: Lane>(
     };
     let _open = Open::new(link, lane);
     tokio::select! {
-        status = lane.listen(answers) => status.message().to_owned(),
+        status = listen(lane, answers) => status.message().to_owned(),
         _ = address.changed() => MOVED.to_owned(),
         _ = lost.changed(), if lane.kind() != LaneKind::Control => {
             "the broker no longer answers pings".to_owned()

@@ -253,9 +253,8 @@ fn read_frame(
     at: u64,
     length: u64,
 ) -> Result<std::result::Result<(Head, Vec<u8>), NoFrame>> {
-    let mut bytes = vec![0; BLOCK];
-    let read = file.read_at(&mut bytes, at)?;
-    bytes.truncate(read);
+    let mut bytes = file.read(BLOCK, at)?;
+    let read = bytes.len();
     let claimed = match frame::claimed_bytes(&bytes) {
         Ok(claimed) if claimed as u64 > length.saturating_sub(at) => {
             return Ok(Err(NoFrame::Short));

@@ -344,7 +344,6 @@ fn read_chunk(
         Ok(_) => return Ok(Err(NoChunk::Foreign)),
         Err(error) => return Ok(Err(error)),
     };
-    let mut bytes = vec![0; usize::try_from(head.bytes).unwrap_or(0)];
-    let read = file.read_at(&mut bytes, at)?;
-    Ok(chunk::check(&bytes[..read]).map(|head| (head, bytes)))
+    let bytes = file.read(usize::try_from(head.bytes).unwrap_or(0), at)?;
+    Ok(chunk::check(&bytes).map(|head| (head, bytes)))
 }

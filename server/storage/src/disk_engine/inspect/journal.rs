@@ -144,8 +144,8 @@ impl Look<'_> {
             let Some(file) = scanned.iter().find(|file| file.number == found.file) else {
                 continue;
             };
-            let mut bytes = vec![0; usize::try_from(found.bytes).unwrap_or(0)];
-            self.disk.open(&file.path, Mode::Read)?.read_at(&mut bytes, found.at)?;
+            let length = usize::try_from(found.bytes).unwrap_or(0);
+            let bytes = self.disk.open(&file.path, Mode::Read)?.read(length, found.at)?;
             let Ok((_, payload)) = frame::decode(&bytes) else { continue };
             if let Err(why) = apply(state, &Bytes::from(bytes).slice(payload)) {
                 let what = format!("the frame is whole, and makes no sense: {why}");

@@ -170,9 +170,8 @@ impl Look<'_> {
                 self.advance(length - at);
                 break;
             };
-            let mut bytes = vec![0; usize::try_from(head.bytes).unwrap_or(0)];
-            let read = file.read_at(&mut bytes, at)?;
-            if let Err(why) = chunk::check(&bytes[..read]) {
+            let bytes = file.read(usize::try_from(head.bytes).unwrap_or(0), at)?;
+            if let Err(why) = chunk::check(&bytes) {
                 self.find(Severity::Damage, path, Some(at), why.to_string());
             }
             at += head.bytes;

@@ -183,9 +183,8 @@ fn sound_frame(file: &dyn DiskFile, header: &[u8], at: u64, claimed: u64) -> Res
     if header.len() >= length {
         return Ok(frame::decode(&header[..length]).ok().map(|(head, _)| head));
     }
-    let mut whole = vec![0; length];
-    let read = file.read_at(&mut whole, at)?;
-    Ok(frame::decode(&whole[..read]).ok().map(|(head, _)| head))
+    let whole = file.read(length, at)?;
+    Ok(frame::decode(&whole).ok().map(|(head, _)| head))
 }
 
 fn other_version(path: &Path, version: u8) -> StorageError {
@@ -329,9 +328,8 @@ fn replay_all(
             _ => disk.open(&slot_path(dir, found.file), Mode::Read)?,
         };
         let length = usize::try_from(found.bytes).expect("a frame fits in memory");
-        let mut whole = vec![0; length];
-        let read = file.read_at(&mut whole, found.at)?;
-        let (head, payload) = frame::decode(&whole[..read]).map_err(|error| {
+        let whole = file.read(length, found.at)?;
+        let (head, payload) = frame::decode(&whole).map_err(|error| {
             let detail = format!("at byte {}: {error}", found.at);
             let path = slot_path(dir, found.file);
             StorageError::Corrupt { offset: None, what: "journal frame".to_owned(), path, detail }
