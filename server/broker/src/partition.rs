@@ -145,13 +145,13 @@ impl Partition {
     /// Where the log starts and ends, to be shown: as this broker knows it, or, where it has no
     /// replica, as another one does that answers in time.
     pub async fn shown_bounds(&self) -> LogBounds {
-        match &self.log {
-            PartitionLog::Here(watch, _) => watch.reader().bounds(),
-            PartitionLog::Elsewhere(log) => {
-                let asked = tokio::time::timeout(SHOWN_WITHIN, log.ask()).await;
-                asked.ok().and_then(Result::ok).unwrap_or_else(|| log.bounds())
+        if let PartitionLog::Elsewhere(log) = &self.log {
+            let asked = tokio::time::timeout(SHOWN_WITHIN, log.ask()).await;
+            if let Ok(Ok(bounds)) = asked {
+                self.note(bounds);
             }
         }
+        self.bounds()
     }
 
     /// The epoch in which this broker leads it.
