@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use ropewalk_cluster::answer::decode_applied;
+use ropewalk_cluster::answer::{decode_applied, decode_index};
 use ropewalk_cluster::{
     ClusterId, DirectoryId, Metadata, MetadataCommand, MetadataError, MetadataReply, MetadataWatch,
     Topic, TopicSettings, TopicUpdate,
@@ -157,16 +157,33 @@ impl Broker {
         found.ok_or_else(|| Missing::Topic(name.to_owned()))
     }
 
+    /// A topic, also one that was created through another broker a moment ago.
+    pub async fn find_topic(&self, name: &str) -> Result<ServedTopic, TopicError> {
+        if let Ok(found) = self.topic(name) {
+            return Ok(found);
+        }
+        // That it is missing is known only to who leads the metadata.
+        let index = if self.metadata.watch().is_some_and(|watch| watch.is_alone()) {
+            self.metadata().index
+        } else {
+            let question = || ProposalKind::Query(Vec::new());
+            let answer = self.metadata.ask(question, None).await?;
+            // What cannot be read comes from a broker of another version.
+            decode_index(&answer).map_err(|_| ProposeError::NoLeader)?
+        };
+        self.knows(|table| table.settled >= index).await;
+        Ok(self.topic(name)?)
+    }
+
     /// A topic, created with default settings where that is allowed.
     pub async fn topic_for_use(&self, name: &str) -> Result<ServedTopic, TopicError> {
-        match self.topic(name) {
-            Ok(topic) => Ok(topic),
-            Err(missing) if !self.config.auto_create => {
+        match self.find_topic(name).await {
+            Err(TopicError::Missing(missing)) if !self.config.auto_create => {
                 // What is wrong with a name does not hang on this setting.
                 names::check_topic(name)?;
                 Err(missing.into())
             }
-            Err(missing) => {
+            Err(TopicError::Missing(missing)) => {
                 match self.create_topic(name, None, None, TopicSettings::default()).await {
                     Ok(_) => {}
                     // Somebody else was faster; this broker may not know the topic yet.
@@ -177,6 +194,7 @@ impl Broker {
                 }
                 self.topic(name).map_err(|_| missing.into())
             }
+            found => found,
         }
     }
 
@@ -273,7 +291,7 @@ impl Broker {
         name: &str,
         update: TopicUpdate,
     ) -> Result<Arc<Topic>, TopicError> {
-        let id = self.topic(name)?.topic.id;
+        let id = self.find_topic(name).await?.topic.id;
         let limit = limits::MAX_PARTITIONS_PER_TOPIC;
         if let Some(count) = update.partition_count.filter(|count| *count > limit) {
             return Err(TopicError::PartitionCount { limit, actual: i64::from(count) });
@@ -289,7 +307,7 @@ impl Broker {
     /// Deletes a topic. When it returns, nobody can use it any more through this broker; its space
     /// comes back later.
     pub async fn delete_topic(&self, name: &str) -> Result<(), TopicError> {
-        let id = self.topic(name)?.topic.id;
+        let id = self.find_topic(name).await?.topic.id;
         self.change_topic(MetadataCommand::DeleteTopic { id }, name).await.map(|_| ())
     }
 

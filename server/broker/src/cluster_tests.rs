@@ -141,6 +141,9 @@ async fn what_any_broker_is_asked_for_is_done() {
     for (at, name) in ["a", "b", "c"].into_iter().enumerate() {
         create(cluster.broker(at), name, 3).await;
         assert!(cluster.broker(at).topic(name).is_ok(), "whoever creates a topic knows it");
+        for other in cluster.running() {
+            assert!(other.find_topic(name).await.is_ok(), "and any other does when it is asked");
+        }
     }
     for (at, broker) in cluster.running().enumerate() {
         for name in ["a", "b", "c"] {

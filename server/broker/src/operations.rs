@@ -89,13 +89,13 @@ impl Broker {
 
     /// Places partitions by hand. Their replicas move from then on. All are placed, or none.
     pub async fn reassign(&self, assignments: &[Assignment]) -> Result<(), TopicError> {
-        let of = |assignment: &Assignment| {
-            let served = self.topic(&assignment.topic)?;
+        let mut moves = Vec::with_capacity(assignments.len());
+        for assignment in assignments {
+            let served = self.find_topic(&assignment.topic).await?;
             let partition = self.partition(&served, assignment.partition)?.id;
             let (topic, brokers) = (served.topic.id, assignment.brokers.clone());
-            Ok::<_, Missing>(PartitionMove { topic, partition, brokers })
-        };
-        let moves = assignments.iter().map(of).collect::<Result<Vec<_>, _>>()?;
+            moves.push(PartitionMove { topic, partition, brokers });
+        }
         let command = MetadataCommand::ReassignPartitions { moves };
         self.change_metadata(&command).await.map(|_| ())
     }
@@ -109,7 +109,7 @@ impl Broker {
         partition: i64,
         to: Option<NodeId>,
     ) -> Result<NodeId, TransferError> {
-        let served = self.topic(topic)?;
+        let served = self.find_topic(topic).await?;
         let partition = self.partition(&served, partition)?;
         let target = self.target(served.topic.id, partition.handle(), topic, to)?;
         let Target { handle, to: replica, .. } = &target;

@@ -49,9 +49,23 @@ pub fn encode(answer: &MetadataAnswer) -> Vec<u8> {
 /// can wait until its own broker has that command too.
 #[must_use]
 pub fn encode_applied(index: u64, answer: &MetadataAnswer) -> Vec<u8> {
-    let mut out = index.to_le_bytes().to_vec();
+    let mut out = encode_index(index);
     out.extend(encode(answer));
     out
+}
+
+/// The form in which an index travels.
+#[must_use]
+pub fn encode_index(index: u64) -> Vec<u8> {
+    index.to_le_bytes().to_vec()
+}
+
+/// Reads an index.
+pub fn decode_index(bytes: &[u8]) -> Result<u64, DecodeError> {
+    let mut reader = Reader::new(bytes, "metadata index");
+    let index = reader.u64()?;
+    reader.finish()?;
+    Ok(index)
 }
 
 /// Reads an answer and the index of its command. Errors as those of [`decode`].

@@ -47,9 +47,10 @@ impl StateMachine for MetadataMachine {
         Applied { response: answer::encode_applied(index, &answer), rows }
     }
 
-    /// There are no questions: every broker has the metadata and reads it from its watch. Whoever
-    /// must see what was answered before waits for that index there. The answer is empty.
+    /// There is one question, and it is empty: up to which index the metadata stands
+    /// ([`answer::decode_index`]). Every broker has the metadata and reads it from its watch; whoever
+    /// must see what was answered before waits for that index there.
     fn query(&self, _question: &[u8]) -> Vec<u8> {
-        Vec::new()
+        answer::encode_index(self.state.metadata().index)
     }
 }

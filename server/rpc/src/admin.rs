@@ -48,7 +48,8 @@ impl AdminService for Admin {
         &self,
         request: Request<pb::GetTopicRequest>,
     ) -> Result<Response<pb::GetTopicResponse>, Status> {
-        let served = self.broker.topic(&request.into_inner().name).map_err(Failure::from)?;
+        let name = request.into_inner().name;
+        let served = self.broker.find_topic(&name).await.map_err(Failure::from)?;
         let partitions = cluster::describe_partitions(&served).await;
         let topic = Some(convert::topic(&served.topic));
         Ok(Response::new(pb::GetTopicResponse { topic, partitions }))
@@ -187,7 +188,7 @@ impl Admin {
         topic: &str,
         targets: &[pb::DeleteRecordsTarget],
     ) -> Result<Vec<Target>, Failure> {
-        let served = self.broker.topic(topic)?;
+        let served = self.broker.find_topic(topic).await?;
         if targets.is_empty() {
             return Err(Failure::field("targets", "`targets` must name at least one partition"));
         }

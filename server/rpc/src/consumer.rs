@@ -53,7 +53,7 @@ impl ConsumerService for Consumer {
         let mut offsets = Vec::with_capacity(request.offsets.len());
         let mut seen = BTreeSet::new();
         for committed in request.offsets {
-            let topic = self.broker.topic(&committed.topic).map_err(Failure::from)?;
+            let topic = self.broker.find_topic(&committed.topic).await.map_err(Failure::from)?;
             let partition = self.broker.partition(&topic, committed.partition.into());
             let partition = partition.map_err(Failure::from)?;
             if !seen.insert(partition.group) {
@@ -92,7 +92,7 @@ impl ConsumerService for Consumer {
         }
         let mut wanted: BTreeMap<_, BTreeSet<u32>> = BTreeMap::new();
         for topic in request.topics {
-            let served = self.broker.topic(&topic.topic).map_err(Failure::from)?;
+            let served = self.broker.find_topic(&topic.topic).await.map_err(Failure::from)?;
             let ids = wanted.entry(served.topic.id).or_default();
             for id in topic.partitions {
                 let partition = self.broker.partition(&served, id.into()).map_err(Failure::from)?;
@@ -129,7 +129,7 @@ impl ConsumerService for Consumer {
         check_count("queries", queries.len())?;
         let mut offsets = Vec::with_capacity(queries.len());
         for query in queries {
-            let topic = self.broker.topic(&query.topic).map_err(Failure::from)?;
+            let topic = self.broker.find_topic(&query.topic).await.map_err(Failure::from)?;
             let partitions = match query.partition {
                 Some(id) => {
                     vec![self.broker.partition(&topic, id.into()).map_err(Failure::from)?]

@@ -86,8 +86,8 @@ impl CallRoute {
     }
 
     /// The call may create a topic by its first use, which the leader of the metadata does.
-    pub(crate) fn uses_topic(&self, name: &str) -> Result<(), Failure> {
-        if self.broker.config().auto_create && self.broker.topic(name).is_err() {
+    pub(crate) async fn uses_topic(&self, name: &str) -> Result<(), Failure> {
+        if self.broker.config().auto_create && self.broker.find_topic(name).await.is_err() {
             self.asks(self.broker.metadata_group())?;
         }
         Ok(())

@@ -112,7 +112,7 @@ impl Append {
         let payload = read_payload(request.data, request.compression, request.record_count)?;
         // Before a topic is created for it: that would take of the reserve.
         broker.check_room()?;
-        route.uses_topic(&request.topic)?;
+        route.uses_topic(&request.topic).await?;
         let topic = broker.topic_for_use(&request.topic).await.map_err(AppendError::Create)?;
         let settings = &topic.topic.settings;
         // Before the payload is copied: what waits for memory has none of its own.

@@ -13,7 +13,7 @@ use super::{
     Cluster, create, create_with, delete, drain, form, partition_count, reassign, register,
     register_in, register_with, remove, replica, replication_factor, update,
 };
-use crate::answer::{decode, decode_applied, encode};
+use crate::answer::{decode, decode_applied, decode_index, encode};
 use crate::settings::OutOfRange;
 use crate::{MetadataAnswer, MetadataCommand, MetadataError, MetadataMachine, TopicUpdate};
 
@@ -93,6 +93,7 @@ fn a_machine_that_is_restored_publishes_what_it_became() {
     let answer = machine.apply(71, &create(2, "new", 1).encode()).response;
     let taken = MetadataError::TopicExists("new".to_owned());
     assert_eq!(decode_applied(&answer), Ok((71, Err(taken))));
+    assert_eq!(decode_index(&machine.query(b"")), Ok(71));
 }
 
 fn errors() -> Vec<MetadataError> {
