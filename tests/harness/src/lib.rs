@@ -20,6 +20,7 @@
 mod binary;
 mod broker;
 mod builder;
+pub mod cluster;
 mod error;
 mod http;
 mod launch;

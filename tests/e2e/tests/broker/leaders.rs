@@ -2,12 +2,11 @@
 //! of a leader.
 
 use std::collections::{BTreeMap, HashSet};
-use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 
 use futures::future::join_all;
 use ropewalk::{Client, Delivery, NewTopic, Record, Start, Stop};
-use ropewalk_harness::Broker;
+use ropewalk_harness::{Broker, cluster};
 use ropewalk_proto::v1;
 use ropewalk_proto::v1::produce_request::Data;
 use ropewalk_proto::v1::producer_service_client::ProducerServiceClient;
@@ -18,20 +17,8 @@ use tonic_types::StatusExt;
 
 use crate::support::soon;
 
-/// Three brokers with the ids 1 to 3 that have formed a cluster.
 async fn three() -> Vec<Broker> {
-    let listeners: Vec<_> =
-        (0..3).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()).collect();
-    let peers: Vec<_> = listeners.iter().map(|l| l.local_addr().unwrap().to_string()).collect();
-    drop(listeners);
-    let join = peers.join(",");
-    let starts = peers.iter().enumerate().map(|(at, peer)| {
-        let id = (at + 1).to_string();
-        let flags =
-            ["--node-id", &id, "--peer-listen", peer, "--join", &join, "--bootstrap", "1,2,3"];
-        Broker::builder().args(flags.map(str::to_owned)).start()
-    });
-    join_all(starts).await.into_iter().map(Result::unwrap).collect()
+    cluster::three(|builder| builder).await.unwrap()
 }
 
 /// A topic with one partition on all brokers, and the place of the one that leads it.

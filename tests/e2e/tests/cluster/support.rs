@@ -5,8 +5,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use futures::future::join_all;
-use ropewalk_harness::{Broker, ropewalk_binary};
+use ropewalk_harness::{Broker, BrokerBuilder, cluster, ropewalk_binary};
 use serde_json::Value;
 use tokio::task::block_in_place;
 
@@ -28,21 +27,8 @@ pub(crate) struct Three {
 
 impl Three {
     pub(crate) async fn start() -> Self {
-        // All are held until all are chosen, so that they differ.
-        let listeners: Vec<_> =
-            (0..3).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()).collect();
-        let peers: Vec<_> =
-            listeners.iter().map(|listener| listener.local_addr().unwrap().to_string()).collect();
-        drop(listeners);
-        let join = peers.join(",");
-        let brokers = peers.iter().enumerate().map(|(at, peer)| {
-            let node = (at + 1).to_string();
-            Broker::builder()
-                .args(["--node-id", &node, "--peer-listen", peer])
-                .args(["--join", &join, "--bootstrap", "1,2,3", "--journal-size", "64MiB"])
-                .start()
-        });
-        let brokers = join_all(brokers).await.into_iter().collect::<Result<_, _>>().unwrap();
+        let small = |builder: BrokerBuilder| builder.args(["--journal-size", "64MiB"]);
+        let brokers = cluster::three(small).await.unwrap();
         Self { brokers }
     }
 

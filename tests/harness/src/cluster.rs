@@ -1,0 +1,43 @@
+//! Several brokers that form a cluster.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU16, Ordering};
+
+use futures::future::try_join_all;
+
+use crate::{Broker, BrokerBuilder, HarnessError};
+
+/// The first peer port. Its host is this process's own.
+const FIRST_PORT: u16 = 10_000;
+
+/// Starts three brokers, with the ids 1 to 3, that form a cluster.
+///
+/// Peer ports must be known before any broker runs, so the system cannot choose them; and a port
+/// that was free a moment ago may be another test's by now. Loopback has more than one address:
+/// each process takes one that no port of the system's choice is on, and counts its ports itself.
+///
+/// # Errors
+/// When one of them does not start, or does not get ready.
+pub async fn three(
+    builder: impl Fn(BrokerBuilder) -> BrokerBuilder,
+) -> Result<Vec<Broker>, HarnessError> {
+    static PORTS: AtomicU16 = AtomicU16::new(FIRST_PORT);
+    let host = own_host(std::process::id());
+    let first = PORTS.fetch_add(3, Ordering::Relaxed);
+    let peers: Vec<_> =
+        (first..first + 3).map(|port| SocketAddr::from((host, port)).to_string()).collect();
+    let join = peers.join(",");
+    let brokers = (1..).zip(&peers).map(|(id, peer): (u64, _)| {
+        let own = ["--node-id", &id.to_string(), "--peer-listen", peer, "--peer-advertise", peer]
+            .map(str::to_owned);
+        let shared = ["--join", &join, "--bootstrap", "1,2,3"].map(str::to_owned);
+        builder(Broker::builder()).args(own).args(shared).start()
+    });
+    try_join_all(brokers).await
+}
+
+/// An address of loopback for a process, of 22 bits at most, in the upper half of 127.0.0.0/8.
+fn own_host(process: u32) -> Ipv4Addr {
+    let [_, high, middle, low] = process.to_be_bytes();
+    Ipv4Addr::new(127, 128 | high, middle, low)
+}
