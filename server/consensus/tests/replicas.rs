@@ -330,7 +330,7 @@ fn whatever_happens_what_was_answered_stays() {
     assert!(failed.is_empty(), "failed seeds: {failed:?}");
     let lives = seeds().count() as u64;
     assert!(answers > 20 * lives, "the brokers got nothing done: {answers} answers");
-    assert!(marks > 4 * lives, "the groups hardly ever slept: {marks} marks");
+    assert!(marks > 3 * lives, "the groups hardly ever slept: {marks} marks");
 }
 
 /// A leader stands still while another one is elected and answers; then it is asked where the log

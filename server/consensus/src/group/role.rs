@@ -76,15 +76,14 @@ impl<T> ReplicaGroup<T> {
             || raft.term > ropewalk_storage::group_log::BOOTSTRAP_TERM
     }
 
-    /// How long this replica waits for a leader before it stands for election. Raft-rs draws it at
-    /// random whenever its role changes; here it follows from the group, the replica and the term,
-    /// so that the same inputs lead to the same outputs. Two that choose the same meet in one term
-    /// only.
+    /// Raft-rs draws the election timeout at random whenever a replica's role changes; here it
+    /// follows from the group, the replica's place among the members and the term, so that the same
+    /// inputs lead to the same outputs.
     pub(super) fn set_timeout(&mut self) {
         let raft = &self.node.raft;
-        let parts = [self.id().0, raft.id, raft.term];
-        let hash = parts.into_iter().fold(0, |hash, part| mix(hash ^ part));
-        let ticks = ELECTION_TICKS + (hash % ELECTION_TICKS as u64) as usize;
+        let members = raft.prs().iter().count();
+        let before = raft.prs().iter().filter(|(id, _)| **id < raft.id).count();
+        let ticks = timeout_ticks(self.id().0, raft.term, before, members);
         self.node.raft.set_randomized_election_timeout(ticks);
     }
 
@@ -126,10 +125,60 @@ impl<T> ReplicaGroup<T> {
     }
 }
 
+/// How long a replica waits for a leader before it stands for election, in ticks: between
+/// [`ELECTION_TICKS`] and twice as many.
+///
+/// All members heard of their leader last at about the same time. Drawn one by one, two of three
+/// would choose the same tick in one group of ten, and where votes take long, as they do when a
+/// thousand groups ask for them at once, each would vote for itself and wait once more. So a hash
+/// says where the first stands on the round of ticks, and the others stand evenly around it.
+fn timeout_ticks(group: u64, term: u64, place: usize, members: usize) -> usize {
+    let first = (mix(mix(group) ^ term) % ELECTION_TICKS as u64) as usize;
+    let apart = place * ELECTION_TICKS / members.max(1);
+    ELECTION_TICKS + (first + apart) % ELECTION_TICKS
+}
+
 /// The finalizer of splitmix64 (Steele, Lea and Flood, 2014).
 fn mix(number: u64) -> u64 {
     let mut mixed = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     mixed ^ (mixed >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::{ELECTION_TICKS, timeout_ticks};
+
+    /// The ticks at which the members of a group stand for election.
+    fn choices(group: u64, term: u64, members: usize) -> BTreeSet<usize> {
+        (0..members).map(|place| timeout_ticks(group, term, place, members)).collect()
+    }
+
+    #[test]
+    fn members_stand_for_election_at_times_of_their_own() {
+        let cases = (0..200_u64).flat_map(|group| (5..15_u64).map(move |term| (group, term)));
+        for (group, term) in cases {
+            for members in [1, 2, 3, 5, 7] {
+                let ticks = choices(group, term, members);
+                assert_eq!(ticks.len(), members, "group {group}, term {term}");
+                assert!(ticks.iter().all(|t| (ELECTION_TICKS..2 * ELECTION_TICKS).contains(t)));
+            }
+            // Whoever leads: of three, one that is left does not wait longer than 1.6 timeouts.
+            let ticks: Vec<usize> = choices(group, term, 3).into_iter().collect();
+            let apart = ticks.windows(2).map(|pair| pair[1] - pair[0]).min();
+            assert!(apart >= Some(3), "{ticks:?}");
+            assert!(ticks[1] <= ELECTION_TICKS * 8 / 5, "{ticks:?}");
+        }
+    }
+
+    #[test]
+    fn no_member_is_always_the_first() {
+        let firsts: BTreeSet<usize> = (0..50)
+            .filter_map(|group| (0..3).min_by_key(|place| timeout_ticks(group, 5, *place, 3)))
+            .collect();
+        assert_eq!(firsts.len(), 3);
+    }
 }
