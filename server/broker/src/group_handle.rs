@@ -32,7 +32,7 @@ pub(crate) struct Ways {
     pub(crate) driver: Driver,
     pub(crate) peers: Arc<dyn Peers>,
     /// Who was last found to lead a group that has no replica here.
-    found: Mutex<BTreeMap<GroupId, NodeId>>,
+    found: Mutex<BTreeMap<GroupId, GroupLeader>>,
 }
 
 impl Ways {
@@ -40,7 +40,7 @@ impl Ways {
         Arc::new(Self { node, driver, peers, found: Mutex::default() })
     }
 
-    fn found(&self) -> std::sync::MutexGuard<'_, BTreeMap<GroupId, NodeId>> {
+    fn found(&self) -> std::sync::MutexGuard<'_, BTreeMap<GroupId, GroupLeader>> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -110,7 +110,7 @@ impl GroupHandle {
         let found = self.ways.found().get(&self.group).copied();
         // Of one replica nobody has to ask.
         let only = || (self.nodes.len() == 1).then(|| self.nodes[0]);
-        found.or_else(only).map(|node| GroupLeader { node, epoch: None })
+        found.or_else(|| only().map(|node| GroupLeader { node, epoch: None }))
     }
 
     /// Whether this broker leads and serves the group.
@@ -242,12 +242,17 @@ impl GroupHandle {
         match result {
             Err(ProposeError::NoLeader | ProposeError::NoGroup) => {
                 let mut found = self.ways.found();
-                if found.get(&self.group) == Some(&node) {
+                if found.get(&self.group).is_some_and(|leader| leader.node == node) {
                     found.remove(&self.group);
                 }
             }
-            _ => {
-                self.ways.found().insert(self.group, node);
+            result => {
+                let told = result.as_ref().ok().and_then(Receipt::leader_epoch);
+                let mut found = self.ways.found();
+                let known = found.get(&self.group).filter(|leader| leader.node == node);
+                // An answer that came late tells of an epoch that is over.
+                let epoch = told.max(known.and_then(|leader| leader.epoch));
+                found.insert(self.group, GroupLeader { node, epoch });
             }
         }
     }
@@ -263,7 +268,8 @@ impl GroupHandle {
             }
             let found = self.ways.found().get(&self.group).copied();
             let others: Vec<_> = self.nodes.iter().filter(|node| **node != own).collect();
-            return found.or_else(|| others.get(tries % others.len().max(1)).map(|node| **node));
+            let next = || others.get(tries % others.len().max(1)).map(|node| **node);
+            return found.map(|leader| leader.node).or_else(next);
         };
         let leader = |role: &Role| match role.leader {
             Some(leader) if leader.node() == own => role.epoch.map(|_| own),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ropewalk_consensus::{ProposalKind, ProposeError, Receipt};
-use ropewalk_core::{GroupId, NodeId, ReplicaId};
+use ropewalk_core::{GroupId, NodeId, Offset, ReplicaId};
 use tokio::time::Instant;
 
 use crate::driver::Driver;
@@ -62,6 +62,29 @@ async fn whoever_leads_a_group_elsewhere_is_looked_for_and_remembered() {
     assert_eq!(handle.leader().map(|leader| leader.node), Some(NodeId(2)));
     handle.ways().forget(handle.group);
     assert_eq!(handle.leader(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_epoch_of_a_leader_elsewhere_is_the_one_that_it_answered_in() {
+    let peers = Arc::new(FakePeers::default());
+    let handle = handle(&peers, None);
+    let bounds = |leader_epoch| Receipt::Bounds {
+        start: Offset(0),
+        high_watermark: Offset(0),
+        leader_epoch,
+    };
+    // An answer that came late, and one that tells no epoch, take nothing back.
+    for (answer, known) in [(bounds(6), 6), (bounds(8), 8), (bounds(6), 8), (Receipt::Done, 8)] {
+        peers.answer(2, Ok(answer));
+        handle.propose(|| ProposalKind::Bounds, None).await.unwrap();
+        assert_eq!(handle.leader(), Some(GroupLeader { node: NodeId(2), epoch: Some(known) }));
+    }
+    // What is known of one leader is not known of the next.
+    peers.answer(2, refused(ProposeError::NoLeader));
+    peers.answer(2, refused(ProposeError::NoLeader));
+    peers.answer(3, done());
+    handle.propose(command, None).await.unwrap();
+    assert_eq!(handle.leader(), Some(GroupLeader { node: NodeId(3), epoch: None }));
 }
 
 #[tokio::test(start_paused = true)]

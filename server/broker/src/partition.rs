@@ -133,7 +133,7 @@ impl Partition {
             return Ok(self.bounds());
         }
         match self.handle.propose(|| ProposalKind::Bounds, None).await? {
-            Receipt::Bounds { start, high_watermark } => {
+            Receipt::Bounds { start, high_watermark, .. } => {
                 let bounds = LogBounds { start, high_watermark };
                 self.note(bounds);
                 Ok(bounds)

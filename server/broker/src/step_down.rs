@@ -57,7 +57,8 @@ impl Broker {
 
     /// Hands over to the best of the others. Returns whether it, or somebody else, leads now.
     async fn hand_over_to_any(&self, handle: &GroupHandle) -> bool {
-        let Ok(Receipt::Progress(members)) = handle.propose_here(ProposalKind::Progress).await
+        let Ok(Receipt::Progress { members, .. }) =
+            handle.propose_here(ProposalKind::Progress).await
         else {
             return !handle.is_led_here();
         };

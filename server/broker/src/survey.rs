@@ -94,7 +94,7 @@ impl GroupHandle {
             return None;
         }
         let asked = self.propose(|| ProposalKind::Progress, None);
-        let Ok(Ok(Receipt::Progress(members))) = timeout(ANSWER_WITHIN, asked).await else {
+        let Ok(Ok(Receipt::Progress { members, .. })) = timeout(ANSWER_WITHIN, asked).await else {
             return None;
         };
         Some(GroupReplicas { leader: self.leader()?.node, members })

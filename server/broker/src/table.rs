@@ -307,7 +307,9 @@ impl Reconciler {
     async fn has_left(&self, group: GroupId, replica: ReplicaId, others: &[ReplicaId]) -> bool {
         for node in others.iter().map(|other| other.node()) {
             let proposal = RemoteProposal { group, kind: ProposalKind::Progress };
-            if let Ok(Receipt::Progress(members)) = self.ways.peers.propose(node, proposal).await {
+            if let Ok(Receipt::Progress { members, .. }) =
+                self.ways.peers.propose(node, proposal).await
+            {
                 return members.iter().all(|member| member.replica != replica);
             }
         }

@@ -233,10 +233,12 @@ impl<T> ReplicaGroup<T> {
             ProposalKind::Bounds if Plant::StaleBounds.is_planted() => {
                 let bounds = self.log().reader().bounds();
                 let (start, high_watermark) = (bounds.start, bounds.high_watermark);
-                Ok(Receipt::Bounds { start, high_watermark })
+                Ok(Receipt::Bounds { start, high_watermark, leader_epoch: term })
             }
             ProposalKind::Bounds => return self.reads.push(Question::Bounds, reply, held, out),
-            ProposalKind::Progress => Ok(Receipt::Progress(self.progress())),
+            ProposalKind::Progress => {
+                Ok(Receipt::Progress { members: self.progress(), leader_epoch: term })
+            }
             ProposalKind::TransferLeadership(to) => self.transfer(to).map(|()| Receipt::Done),
             kind => return self.append(kind, term, now, (reply, held), out),
         };

@@ -128,14 +128,32 @@ pub enum Receipt {
         start: Offset,
         /// The offset after the last record that can be read.
         high_watermark: Offset,
+        /// The leader's epoch.
+        leader_epoch: u64,
     },
     /// The membership step is in force, or the transfer was begun.
     Done,
-    /// How far each member has the log, by id.
-    Progress(Vec<MemberProgress>),
+    /// How far each member has the log.
+    Progress {
+        /// The members, by id.
+        members: Vec<MemberProgress>,
+        /// The leader's epoch.
+        leader_epoch: u64,
+    },
 }
 
 impl Receipt {
+    /// The epoch of the leader that gave it, where it tells.
+    #[must_use]
+    pub fn leader_epoch(&self) -> Option<u64> {
+        match self {
+            Self::Appended { leader_epoch, .. }
+            | Self::Bounds { leader_epoch, .. }
+            | Self::Progress { leader_epoch, .. } => Some(*leader_epoch),
+            Self::Trimmed(_) | Self::Applied(_) | Self::Done => None,
+        }
+    }
+
     /// The same, with what is true of a batch by now.
     #[must_use]
     pub(crate) fn achieved(mut self, durability: Durability) -> Self {
@@ -157,11 +175,11 @@ impl fmt::Debug for Receipt {
                 .finish_non_exhaustive(),
             Self::Trimmed(start) => f.debug_tuple("Trimmed").field(start).finish(),
             Self::Applied(_) => f.write_str("Applied"),
-            Self::Bounds { start, high_watermark } => {
+            Self::Bounds { start, high_watermark, .. } => {
                 f.debug_tuple("Bounds").field(start).field(high_watermark).finish()
             }
             Self::Done => f.write_str("Done"),
-            Self::Progress(members) => f.debug_tuple("Progress").field(members).finish(),
+            Self::Progress { members, .. } => f.debug_tuple("Progress").field(members).finish(),
         }
     }
 }

@@ -174,11 +174,11 @@ fn end_of(result: Result<Receipt, ProposeError>) -> End {
         }
         Ok(Receipt::Trimmed(start)) => End::Trimmed(start.0),
         Ok(Receipt::Applied(response)) => End::Applied(response),
-        Ok(Receipt::Bounds { start, high_watermark }) => {
+        Ok(Receipt::Bounds { start, high_watermark, .. }) => {
             End::Bounds { start: start.0, end: high_watermark.0 }
         }
         Ok(Receipt::Done) => End::Done,
-        Ok(Receipt::Progress(members)) => End::Progress(members),
+        Ok(Receipt::Progress { members, .. }) => End::Progress(members),
         Err(error) => End::Failed(error),
     }
 }

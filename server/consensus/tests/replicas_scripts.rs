@@ -175,7 +175,7 @@ fn changes_that_the_members_do_not_allow_are_refused() {
     assert_eq!(cluster.ends[&id].as_ref().unwrap_err(), &ProposeError::Behind(stranger));
     cluster.run(25);
     let id = cluster.propose(leader, LOG, ProposalKind::Progress);
-    let Ok(Receipt::Progress(members)) = &cluster.ends[&id] else { panic!("no progress") };
+    let Ok(Receipt::Progress { members, .. }) = &cluster.ends[&id] else { panic!("no progress") };
     let lags: Vec<_> = members.iter().map(|m| (m.is_voter, m.is_active, m.lag > 0)).collect();
     let up_to_date = (true, true, false);
     assert_eq!(lags, [up_to_date, up_to_date, up_to_date, (false, false, true)]);
@@ -188,7 +188,9 @@ fn a_member_that_answers_is_active_at_every_moment_and_one_that_does_not_for_two
     let leader = cluster.leader(LOG).unwrap();
     let active = |cluster: &mut Cluster| {
         let id = cluster.propose(leader, LOG, ProposalKind::Progress);
-        let Ok(Receipt::Progress(members)) = &cluster.ends[&id] else { panic!("no progress") };
+        let Ok(Receipt::Progress { members, .. }) = &cluster.ends[&id] else {
+            panic!("no progress")
+        };
         members.iter().filter(|member| member.is_active).count()
     };
     for _ in 0..40 {
@@ -251,7 +253,9 @@ fn a_replica_that_was_away_for_long_gets_the_rows_of_a_snapshot() {
     cluster.cut.clear();
     cluster.run(60);
     let id = cluster.propose(leader, COMMANDS, ProposalKind::Progress);
-    let Ok(Receipt::Progress(members)) = &cluster.ends[&id] else { panic!("it leads no more") };
+    let Ok(Receipt::Progress { members, .. }) = &cluster.ends[&id] else {
+        panic!("it leads no more")
+    };
     assert!(members.iter().all(|member| member.lag == 0), "{members:?}");
     cluster.crash(away, 0);
     cluster.start(away);

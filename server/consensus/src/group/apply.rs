@@ -119,6 +119,7 @@ impl<T> ReplicaGroup<T> {
     /// Answers the reads whose round has ended.
     pub(super) fn answer_reads(&mut self, out: &mut Vec<Output<T>>) {
         let (machine, log) = (&self.machine, self.node.store());
+        let leader_epoch = self.node.raft.term;
         self.reads.answer(self.applied, out, |question| match question {
             Question::Machine(question) => {
                 let machine = machine.as_ref().ok_or(ProposeError::NoGroup)?;
@@ -127,7 +128,7 @@ impl<T> ReplicaGroup<T> {
             Question::Bounds => {
                 let bounds = log.reader().bounds();
                 let (start, high_watermark) = (bounds.start, bounds.high_watermark);
-                Ok(Receipt::Bounds { start, high_watermark })
+                Ok(Receipt::Bounds { start, high_watermark, leader_epoch })
             }
         });
     }

@@ -65,7 +65,7 @@ impl Checks {
                 }
             }
             Receipt::Trimmed(start) => self.known.start = self.known.start.max(start.0),
-            Receipt::Bounds { start, high_watermark } => {
+            Receipt::Bounds { start, high_watermark, .. } => {
                 let known = question.unwrap();
                 assert!(start.0 >= known.start, "a read misses a trim");
                 assert!(high_watermark.0 >= known.end, "a read misses what was answered before");
@@ -77,7 +77,7 @@ impl Checks {
                 assert!(count >= known.commands, "a read misses a command answered before");
                 self.known.commands = self.known.commands.max(count);
             }
-            Receipt::Done | Receipt::Progress(_) => {}
+            Receipt::Done | Receipt::Progress { .. } => {}
         }
     }
 

@@ -88,7 +88,8 @@ fn info(
     found: Option<GroupReplicas>,
     bounds: LogBounds,
 ) -> pb::PartitionInfo {
-    let leader = partition.leader();
+    // One that is not known to lead in some epoch is only supposed to.
+    let leader = partition.leader().filter(|leader| leader.epoch.is_some());
     let epoch = leader.and_then(|leader| leader.epoch);
     let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     let members = found.map(|found| found.members).unwrap_or_default();

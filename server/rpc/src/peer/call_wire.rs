@@ -136,11 +136,13 @@ pub(super) fn receipt_to_wire(receipt: Receipt) -> pb::Receipt {
         }
         Receipt::Trimmed(start) => Kind::Trimmed(start.0),
         Receipt::Applied(answer) => Kind::Applied(answer.into()),
-        Receipt::Bounds { start, high_watermark } => {
-            Kind::Bounds(pb::Bounds { start: start.0, high_watermark: high_watermark.0 })
-        }
+        Receipt::Bounds { start, high_watermark, leader_epoch } => Kind::Bounds(pb::Bounds {
+            start: start.0,
+            high_watermark: high_watermark.0,
+            leader_epoch,
+        }),
         Receipt::Done => Kind::Done(pb::Done {}),
-        Receipt::Progress(members) => {
+        Receipt::Progress { members, leader_epoch } => {
             let member = |member: MemberProgress| pb::MemberProgress {
                 replica_id: member.replica.0,
                 is_voter: member.is_voter,
@@ -148,7 +150,8 @@ pub(super) fn receipt_to_wire(receipt: Receipt) -> pb::Receipt {
                 matched: member.matched,
                 lag: member.lag,
             };
-            Kind::Progress(pb::Progress { members: members.into_iter().map(member).collect() })
+            let members = members.into_iter().map(member).collect();
+            Kind::Progress(pb::Progress { members, leader_epoch })
         }
     };
     pb::Receipt { kind: Some(kind) }
@@ -169,6 +172,7 @@ pub(super) fn receipt_from_wire(receipt: pb::Receipt) -> Result<Receipt> {
         Kind::Bounds(bounds) => Receipt::Bounds {
             start: Offset(bounds.start),
             high_watermark: Offset(bounds.high_watermark),
+            leader_epoch: bounds.leader_epoch,
         },
         Kind::Done(pb::Done {}) => Receipt::Done,
         Kind::Progress(progress) => {
@@ -181,7 +185,8 @@ pub(super) fn receipt_from_wire(receipt: pb::Receipt) -> Result<Receipt> {
                     lag: member.lag,
                 })
             };
-            Receipt::Progress(progress.members.into_iter().map(member).collect::<Result<_>>()?)
+            let members = progress.members.into_iter().map(member).collect::<Result<_>>()?;
+            Receipt::Progress { members, leader_epoch: progress.leader_epoch }
         }
     })
 }

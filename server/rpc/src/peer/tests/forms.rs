@@ -191,7 +191,7 @@ fn every_answer_to_a_proposal_travels() {
         },
         Receipt::Trimmed(Offset(5)),
         Receipt::Applied(b"answer".to_vec()),
-        Receipt::Bounds { start: Offset(6), high_watermark: Offset(7) },
+        Receipt::Bounds { start: Offset(6), high_watermark: Offset(7), leader_epoch: 8 },
         Receipt::Done,
     ];
     for sent in receipts {
