@@ -40,8 +40,9 @@ const HEALTHY: Duration = Duration::from_secs(8);
 struct Round {
     /// Of catching up, from the start of the process on.
     idle: f64,
-    /// The seconds until it was ready.
+    /// The seconds until it was ready, and until the first entry came.
     ready: f64,
+    first: f64,
     copied: f64,
     /// Of catching up beside the foreground.
     loaded: f64,
@@ -69,7 +70,7 @@ async fn round(context: &Context<'_>, bytes: u64) -> Result<Round, Failure> {
     let mut nodes = context.nodes(NODES).await?;
     nodes.drain(KILLED).await?;
     let missed = Missed::make(&mut nodes, bytes).await?;
-    let (idle, ready) = alone(&mut nodes, &missed).await?;
+    let (idle, ready, first) = alone(&mut nodes, &missed).await?;
     nodes.settled().await?;
     let copied = blocking(|| copy(nodes.data_dir(0), &nodes.dir().join("copy"), bytes))?;
     nodes.client().admin().delete_topic(&missed.topic.name).await?;
@@ -84,15 +85,23 @@ async fn round(context: &Context<'_>, bytes: u64) -> Result<Round, Failure> {
     let missed = Missed::make(&mut nodes, bytes).await?;
     let (meanwhile, loaded, share) = beside(context, &mut nodes, &foreground, &missed).await?;
     nodes.end().await?;
-    Ok(Round { idle, ready, copied, loaded, share, meanwhile, healthy })
+    Ok(Round { idle, ready, first, copied, loaded, share, meanwhile, healthy })
 }
 
 /// Starts the broker and lets it catch up with nothing else to do. Returns the rate, in millions of
-/// bytes a second, and the seconds until it was ready.
-async fn alone(nodes: &mut Nodes, missed: &Missed) -> Result<(f64, f64), Failure> {
+/// bytes a second, and the seconds until it was ready and until it had the first entry.
+async fn alone(nodes: &mut Nodes, missed: &Missed) -> Result<(f64, f64, f64), Failure> {
     let started = Instant::now();
     nodes.brokers()[KILLED].begin()?;
-    while missed.share(nodes).await? < 1.0 {
+    let mut first = None;
+    loop {
+        let share = missed.share(nodes).await?;
+        if share > 0.0 {
+            first.get_or_insert(started.elapsed());
+        }
+        if share >= 1.0 {
+            break;
+        }
         if started.elapsed() > WITHIN {
             return Err(format!("the broker did not catch up within {WITHIN:?}").into());
         }
@@ -101,7 +110,8 @@ async fn alone(nodes: &mut Nodes, missed: &Missed) -> Result<(f64, f64), Failure
     let took = started.elapsed();
     nodes.brokers()[KILLED].wait_ready().await?;
     let ready = nodes.broker(KILLED).ready_after().unwrap_or_default();
-    Ok((missed.bytes as f64 / 1e6 / took.as_secs_f64(), ready.as_secs_f64()))
+    let rate = missed.bytes as f64 / 1e6 / took.as_secs_f64();
+    Ok((rate, ready.as_secs_f64(), first.unwrap_or(took).as_secs_f64()))
 }
 
 /// The same beside a load, for a bounded time: what the load gets, the rate, and the share that the
@@ -270,6 +280,7 @@ fn report(context: &mut Context<'_>, bytes: u64, rounds: &[Round]) {
     let note = "from the start of the process";
     context.report.figure(idle.map(|figure| figure.goal(Goal::RatioAtLeast(0.5)).note(note)));
     context.report.figure(Figure::of("catchup", &case, "s to ready", of(|round| round.ready)));
+    context.report.figure(Figure::of("catchup", &case, "s to first", of(|round| round.first)));
 
     let case = format!("{case} beside a load");
     let rates =
