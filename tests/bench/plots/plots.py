@@ -208,10 +208,13 @@ def cluster(chosen, figures, peers):
                  [rate[key]["most"] - rate[key]["median"]]]
         left.bar(len(labels), rate[key]["median"], 0.6, yerr=error, color=color, capsize=2,
                  error_kw={"elinewidth": 0.8})
+        mark(left, len(labels), max(rate[key]["most"], rate[key]["median"]),
+             number(rate[key]["median"]))
         labels.append(label)
     for peer, sync, label in peer_kinds():
         if best(peers, peer, sync) is not None:
             left.bar(len(labels), best(peers, peer, sync), 0.6, color=shade(sync))
+            mark(left, len(labels), best(peers, peer, sync), number(best(peers, peer, sync)))
             labels.append(label)
     dress(left, labels, "MB/s of 1 KB records", "At full load, 3 replicas")
 
@@ -224,6 +227,8 @@ def cluster(chosen, figures, peers):
         if found := one_at_a_time(peers, peer, sync):
             pair(right, len(labels), found, shade(sync))
             labels.append(label + ("\nend to end" if peer == "kafka" else ""))
+    right.set_yscale("log")
+    right.set_ylim(bottom=0.1)
     dress(right, labels, "ms: p50, and p99 behind it", "One record at a time")
     save(chosen, "cluster")
 
@@ -236,6 +241,11 @@ def pair(axes, at, found, color):
     """The p50 as a bar, the p99 as a pale one behind it."""
     axes.bar(at, found[1], 0.6, color=color, alpha=0.35)
     axes.bar(at, found[0], 0.6, color=color)
+    mark(axes, at, found[1], " / ".join(map(number, found)))
+
+
+def mark(axes, at, height, text):
+    axes.annotate(text, (at, height), (0, 3), textcoords="offset points", ha="center", fontsize=7)
 
 
 def dress(axes, labels, unit, title):

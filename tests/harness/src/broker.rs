@@ -303,6 +303,29 @@ fn value_of(text: &str, series: &str) -> Option<f64> {
 mod tests {
     use super::*;
 
+    #[tokio::test]
+    async fn a_paused_process_stands_still_until_it_is_resumed() {
+        let builder = Broker::builder().binary("/bin/true").through(["sh", "-c", "exec sleep 60"]);
+        let mut broker = builder.prepare().expect("there is room");
+        assert!(broker.pause().is_err(), "it does not run yet");
+        broker.begin().expect("there is a shell");
+        let stat = format!("/proc/{}/stat", broker.pid().expect("it runs"));
+        let state = || {
+            let stat = std::fs::read_to_string(&stat).expect("it runs");
+            stat.rsplit_once(") ").and_then(|(_, fields)| fields.chars().next())
+        };
+        broker.pause().expect("it runs");
+        // The signal is delivered when it is sent, and carried out at the next look at the process.
+        while state() != Some('T') {
+            tokio::task::yield_now().await;
+        }
+        broker.resume().expect("it runs");
+        while state() == Some('T') {
+            tokio::task::yield_now().await;
+        }
+        broker.kill9().await.expect("it runs");
+    }
+
     #[test]
     fn a_series_is_found_by_its_whole_name() {
         let text = "# HELP a A.\n# TYPE a gauge\na_b 1\na 2\na{x=\"y\"} 3.5\n";

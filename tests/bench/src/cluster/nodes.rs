@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures::future::try_join_all;
-use ropewalk::{Client, NewTopic, TopicDescription};
+use ropewalk::{Client, NewTopic, Partition};
 use ropewalk_harness::{Broker, cluster};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
@@ -115,7 +115,8 @@ impl Nodes {
         loop {
             let described = self.client.admin().topic(name).await;
             let leaders = described.as_ref().ok();
-            let leaders = leaders.and_then(|topic| settled_leaders(topic, self.drained));
+            let leaders =
+                leaders.and_then(|topic| settled_leaders(&topic.partitions, self.drained));
             if let Some(leaders) = leaders {
                 return Ok(Led { name: name.to_owned(), leaders });
             }
@@ -189,8 +190,8 @@ fn data_of(dir: &Path, id: u64) -> PathBuf {
 
 /// The places of the leaders, when all partitions are led as they are to be and all replicas are in
 /// sync.
-fn settled_leaders(topic: &TopicDescription, drained: Option<usize>) -> Option<Vec<usize>> {
-    let leaders = topic.partitions.iter().map(|partition| {
+fn settled_leaders(partitions: &[Partition], drained: Option<usize>) -> Option<Vec<usize>> {
+    let leaders = partitions.iter().map(|partition| {
         let leader = partition.leader?;
         let place = usize::try_from(leader).ok()?.checked_sub(1)?;
         let in_sync = partition.members.iter().filter(|m| m.voter && m.in_sync).count();
@@ -205,4 +206,49 @@ fn settled_leaders(topic: &TopicDescription, drained: Option<usize>) -> Option<V
         is_settled.then_some(place)
     });
     leaders.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use ropewalk::Replica;
+
+    use super::*;
+
+    /// A partition on the brokers 2, 3 and 1 with this leader, of which so many are in sync.
+    fn partition(leader: Option<u64>, in_sync: usize) -> Partition {
+        let replicas = vec![2, 3, 1];
+        let member = |(at, broker): (usize, &u64)| Replica {
+            broker: *broker,
+            voter: true,
+            in_sync: at < in_sync,
+            lag: 0,
+            matched_index: 1,
+        };
+        Partition {
+            partition: 0,
+            leader,
+            leader_epoch: 1,
+            log_start_offset: 0,
+            high_watermark: 0,
+            size_bytes: 0,
+            members: replicas.iter().enumerate().map(member).collect(),
+            replicas,
+        }
+    }
+
+    #[test]
+    fn leaders_are_settled_when_the_preferred_lead_and_all_are_in_sync() {
+        let of = |leader, in_sync| settled_leaders(&[partition(leader, in_sync)], None);
+        assert_eq!(of(Some(2), 3), Some(vec![1]));
+        assert_eq!(of(Some(3), 3), None, "another one is to lead");
+        assert_eq!(of(None, 3), None, "nobody leads");
+        assert_eq!(of(Some(2), 2), None, "one is behind");
+    }
+
+    #[test]
+    fn a_drained_broker_is_to_lead_nothing() {
+        let of = |leader| settled_leaders(&[partition(Some(leader), 3)], Some(1));
+        assert_eq!(of(2), None, "it still leads");
+        assert_eq!((of(3), of(1)), (Some(vec![2]), Some(vec![0])));
+    }
 }
