@@ -174,7 +174,7 @@ impl Running {
             self.gate.closed().await;
             Ok(self.gate.opens().elapsed().as_secs_f64())
         };
-        let load = async { Ok::<_, Failure>(self.load.await??) };
+        let load = async { self.load.await? };
         let (seconds, acked) = tokio::try_join!(open, load)?;
         let latency = acked.latencies.percentiles().ok_or("nothing was acked: raise --seconds")?;
         let megabytes_per_second = acked.records as f64 * RECORD as f64 / 1e6 / seconds;

@@ -24,7 +24,7 @@ pub(crate) struct ClusterOptions {
     #[arg(long, value_name = "N")]
     seconds: Option<u64>,
     /// The most that is produced in one turn, in MiB. Each of three brokers keeps it.
-    #[arg(long, value_name = "MIB", default_value_t = 1024)]
+    #[arg(long, value_name = "MIB", default_value_t = 2048)]
     max_write: u64,
     /// What a broker misses before it catches up, in GB. The disk has to hold it four times.
     /// Default: 2, or 0.25 with --quick.

@@ -12,9 +12,9 @@ use crate::wire::Failure;
 
 /// The brokers of a cluster.
 pub(crate) const NODES: u16 = 3;
-/// What the disk may be made to hold for each byte of a record and each replica, at worst.
-const AMPLIFICATION: u64 = 2;
-/// The journals of three brokers.
+/// What the disk may be made to hold for each byte of a record: the replicas, and what is beside them.
+const AMPLIFICATION: u64 = 4;
+/// The journals of three brokers, in bytes.
 const JOURNALS: u64 = 3 << 29;
 
 /// What every part needs.
@@ -83,8 +83,7 @@ impl Context<'_> {
 
     /// Refuses to fill the disk, where so much is produced.
     pub(crate) fn check_disk(&self, bytes: u64) -> Result<(), Failure> {
-        let replicas = u64::from(NODES);
-        self.check_free(bytes.saturating_mul(replicas * AMPLIFICATION).saturating_add(JOURNALS))
+        self.check_free(bytes.saturating_mul(AMPLIFICATION).saturating_add(JOURNALS))
     }
 
     /// Refuses to fill the disk.

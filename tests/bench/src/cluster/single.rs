@@ -57,11 +57,12 @@ fn report(context: &mut Context<'_>, rounds: &[Round]) {
             context.report.figure(figure.map(|figure| figure.goal(Goal::RatioAtMost(most))));
         }
     }
-    let curves: [(&str, fn(&Round) -> &Latencies); 2] =
-        [("3 brokers", |round| &round.stream.0), ("1 broker", |round| &round.stream.1)];
-    for (name, of) in curves {
-        let mut all = Latencies::new();
-        rounds.iter().for_each(|round| all.merge(of(round)));
+    let (mut three, mut one) = (Latencies::new(), Latencies::new());
+    for round in rounds {
+        three.merge(&round.stream.0);
+        one.merge(&round.stream.1);
+    }
+    for (name, all) in [("3 brokers", three), ("1 broker", one)] {
         context.report.series("single", name, ["share", "ms"], &all.curve());
     }
 }
