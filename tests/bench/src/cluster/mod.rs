@@ -7,6 +7,7 @@
 mod catchup;
 mod failover;
 mod forward;
+mod gap;
 mod idle;
 mod nodes;
 mod options;

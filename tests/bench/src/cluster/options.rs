@@ -52,6 +52,8 @@ pub(crate) enum Part {
     Slow,
     /// A broker that missed some gigabytes, beside a copy of the files; and what it costs the others.
     Catchup,
+    /// How long a partition takes no record when its leader or a follower is killed.
+    Gap,
     /// A thousand partitions after the death of one broker, and of all.
     Failover,
     /// Three thousand partitions that do nothing.

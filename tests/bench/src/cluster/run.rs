@@ -4,7 +4,7 @@ use clap::ValueEnum;
 
 use super::nodes::Nodes;
 use super::options::{ClusterOptions, Part};
-use super::{catchup, failover, forward, idle, path, single, slow};
+use super::{catchup, failover, forward, gap, idle, path, single, slow};
 use crate::gate::Gate;
 use crate::goals::report::Report;
 use crate::machine;
@@ -12,7 +12,7 @@ use crate::wire::Failure;
 
 /// The brokers of a cluster.
 pub(crate) const NODES: u16 = 3;
-/// What the disk may be made to hold for each byte of a record: the replicas, and what is beside them.
+/// What the disk may be made to hold for each byte of a record: three, and what is beside them.
 const AMPLIFICATION: u64 = 4;
 /// The journals of three brokers, in bytes.
 const JOURNALS: u64 = 3 << 29;
@@ -64,6 +64,7 @@ async fn one(part: Part, context: &mut Context<'_>) -> Result<(), Failure> {
         Part::Forward => Box::pin(forward::run(context)).await,
         Part::Slow => Box::pin(slow::run(context)).await,
         Part::Catchup => Box::pin(catchup::run(context)).await,
+        Part::Gap => Box::pin(gap::run(context)).await,
         Part::Failover => Box::pin(failover::run(context)).await,
         Part::Idle => Box::pin(idle::run(context)).await,
     }

@@ -11,9 +11,9 @@ use crate::records::{Batch, request};
 use crate::wire::{Failure, Wire};
 
 /// How long one call may take before it is tried at another broker.
-const CALL: Duration = Duration::from_secs(1);
+pub(crate) const CALL: Duration = Duration::from_secs(1);
 /// The time between a refusal and the next try.
-const PAUSE: Duration = Duration::from_millis(10);
+pub(crate) const PAUSE: Duration = Duration::from_millis(10);
 /// What takes longer is given up.
 const WITHIN: Duration = Duration::from_secs(120);
 /// Calls of one connection at a time.
