@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draws the figures of `ropewalk-bench goals --json` and `cluster --json`, and of `peers.py --json`.
+"""Draws the figures of `ropewalk-bench goals` and `cluster`, and of `peers.py`, each with --json.
 
     pip install matplotlib
     tests/bench/plots/plots.py goals.json [--peers peers.json] [--out docs] [--tables]

@@ -108,7 +108,7 @@ impl Nodes {
         self.led(&made.name).await
     }
 
-    /// Waits until every partition of a topic is led by a broker that is to, and every replica is in
+    /// Waits until every partition of a topic is led by one that is to, and every replica is in
     /// sync.
     pub(crate) async fn led(&self, name: &str) -> Result<Led, Failure> {
         let started = Instant::now();

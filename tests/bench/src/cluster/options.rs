@@ -50,7 +50,7 @@ pub(crate) enum Part {
     Forward,
     /// One follower that is stopped half of the time, beside none.
     Slow,
-    /// A broker that missed some gigabytes, beside a copy of the files; and what it costs the others.
+    /// A broker that missed some gigabytes, beside a copy of files; and what it costs the others.
     Catchup,
     /// How long a partition takes no record when its leader or a follower is killed.
     Gap,
