@@ -1,8 +1,11 @@
-"""NATS JetStream with file storage: one server, `nats bench js`."""
+"""NATS JetStream with file storage: one server or several, `nats bench js`."""
 
 import csv
 import shutil
-import socket
+import urllib.error
+import urllib.request
+
+from loopback import free_ports
 
 SERVER = "v2.15.2"
 CLI = "v0.5.1"
@@ -11,11 +14,19 @@ MIB = 1024 * 1024
 # Of each stream: all of them together must fit the store.
 STREAM_BYTES = "4GB"
 
-CONFIG = """listen: 127.0.0.1:{port}
+CONFIG = """server_name: n{id}
+listen: 127.0.0.1:{port}
+http: 127.0.0.1:{monitor}
 jetstream {{
   store_dir: "{data}"
   max_file_store: 32GB
 {more}}}
+"""
+CLUSTER = """cluster {{
+  name: peers
+  listen: 127.0.0.1:{route}
+  routes: [{routes}]
+}}
 """
 
 # What is published, how many clients do so, and how many MiB with and without a sync for each.
@@ -28,12 +39,6 @@ CASES = [
 ]
 
 
-def free_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
-
-
 def fetch(run, server, cli):
     run.command(["go", "install", f"github.com/nats-io/nats-server/v2@{server}"])
     run.command(["go", "install", f"github.com/nats-io/natscli/nats@{cli}"])
@@ -43,41 +48,63 @@ def fetch(run, server, cli):
 def measure(run, server, cli):
     binaries = fetch(run, server, cli)
     for sync, more in [("default", ""), ("always", "  sync_interval: always\n")]:
-        one_server(run, binaries, sync, more)
+        servers(run, binaries, sync, more)
 
 
-def one_server(run, binaries, sync, more):
-    port = free_port()
-    data = run.place / f"nats-{sync}"
-    config = run.place / f"nats-{sync}.conf"
-    config.write_text(CONFIG.format(port=port, data=data, more=more))
-    with run.server([binaries / "nats-server", "-c", config], f"nats-{sync}.log") as server:
-        server.wait_for(lambda: is_listening(port))
+def servers(run, binaries, sync, more):
+    """Runs the servers, and measures them."""
+    ports = free_ports(3 * run.nodes)
+    clients, monitors, routes = (ports[at::3] for at in range(3))
+    place = run.place / f"nats-{sync}"
+    place.mkdir()
+    commands = []
+    for id, port in enumerate(clients, 1):
+        config = place / f"{id}.conf"
+        text = CONFIG.format(id=id, port=port, monitor=monitors[id - 1], data=place / f"data-{id}",
+                             more=more)
+        if run.nodes > 1:
+            all_routes = ", ".join(f'"nats://127.0.0.1:{route}"' for route in routes)
+            text += CLUSTER.format(route=routes[id - 1], routes=all_routes)
+        config.write_text(text)
+        commands.append([binaries / "nats-server", "-c", config])
+    address = ",".join(f"nats://127.0.0.1:{port}" for port in clients)
+    with run.servers(commands, f"nats-{sync}") as running:
+        running.wait_for(lambda: all(map(is_healthy, monitors)))
 
         def bench(arguments, mib, clients=1):
             out = run.place / "nats.csv"
-            run.command([binaries / "nats", "-s", f"nats://127.0.0.1:{port}", "--no-context",
-                         "bench", "js", *arguments, "--size", RECORD, "--msgs",
-                         mib * MIB // RECORD, "--clients", clients, "--no-progress",
-                         "--csv", out])
+            run.command([binaries / "nats", "-s", address, "--no-context", "bench", "js",
+                         *arguments, "--size", RECORD, "--msgs", mib * MIB // RECORD, "--clients",
+                         clients, "--no-progress", "--csv", out])
             return total(out)
 
-        for how, flags, clients, unsynced, synced in CASES:
-            mib = synced if sync == "always" else unsynced
-            mib = max(1, mib // 16) if run.quick else mib
-            # Each on a stream of its own. Latencies of a batch are not those of a record.
-            stream = f"{how}{clients}"
-            found = bench(["pub", how, f"subject.{stream}", "--create", "--stream", stream,
-                           "--maxbytes", STREAM_BYTES, *flags], mib, clients)
-            batch = ", 500 a batch" if flags else ", one at a time"
-            case = f"pub {how}{batch}, {clients} client{'s' if clients > 1 else ''}"
-            row(run, server, sync, "latency" if how == "sync" else "produce", case, found,
-                is_single=how == "sync")
-        mib = (64 if run.quick else 1024) if sync == "default" else (1 if run.quick else 24)
-        for how in (["ordered"], ["fetch", "--batch", "500"]):
-            found = bench([*how, "--stream", "async1"], min(mib, read_limit(run, sync)))
-            row(run, server, sync, "consume", f"{how[0]} from the start", found)
-    shutil.rmtree(data)
+        published(run, running, sync, bench)
+        if run.nodes == 1:
+            read(run, running, sync, bench)
+    shutil.rmtree(place)
+
+
+def published(run, running, sync, bench):
+    for how, flags, clients, unsynced, synced in CASES:
+        mib = synced if sync == "always" else unsynced
+        # What is published is kept by each of the servers.
+        mib = mib // 2 if run.nodes > 1 and mib > 64 else mib
+        mib = max(1, mib // 16) if run.quick else mib
+        # Each on a stream of its own. Latencies of a batch are not those of a record.
+        stream = f"{how}{clients}"
+        found = bench(["pub", how, f"subject.{stream}", "--create", "--stream", stream,
+                       "--replicas", run.nodes, "--maxbytes", STREAM_BYTES, *flags], mib, clients)
+        batch = ", 500 a batch" if flags else ", one at a time"
+        case = f"pub {how}{batch}, {clients} client{'s' if clients > 1 else ''}"
+        row(run, running, sync, "latency" if how == "sync" else "produce", case, found,
+            is_single=how == "sync")
+
+
+def read(run, running, sync, bench):
+    mib = (64 if run.quick else 1024) if sync == "default" else (1 if run.quick else 24)
+    for how in (["ordered"], ["fetch", "--batch", "500"]):
+        found = bench([*how, "--stream", "async1"], min(mib, read_limit(run, sync)))
+        row(run, running, sync, "consume", f"{how[0]} from the start", found)
 
 
 def read_limit(run, sync):
@@ -86,9 +113,13 @@ def read_limit(run, sync):
     return max(1, mib // 16) if run.quick else mib
 
 
-def is_listening(port):
-    with socket.socket() as sock:
-        return sock.connect_ex(("127.0.0.1", port)) == 0
+def is_healthy(port):
+    """Whether a server is up and, where there are several, knows the leader of JetStream."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5) as answer:
+            return answer.status == 200
+    except (urllib.error.URLError, OSError):
+        return False
 
 
 def total(path):
@@ -105,8 +136,8 @@ def total(path):
     return sent / longest / 1e6, slowest("P50LatencyMicroSecs"), slowest("P99LatencyMicroSecs")
 
 
-def row(run, server, sync, what, case, found, is_single=False):
+def row(run, servers, sync, what, case, found, is_single=False):
     rate, p50, p99 = found
     figures = {"p50 ms": p50, "p99 ms": p99} if is_single else {}
     run.row(**{"peer": "nats", "sync": sync, "what": what, "case": case, "MB/s": rate,
-               "max RSS MiB": server.most_memory(), **figures})
+               "max RSS MiB": servers.most_memory(), **figures})

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""Draws the figures of `ropewalk-bench goals --json` and of `peers.py --json`.
+"""Draws the figures of `ropewalk-bench goals` and `cluster`, and of `peers.py`, each with --json.
 
     pip install matplotlib
     tests/bench/plots/plots.py goals.json [--peers peers.json] [--out docs] [--tables]
+    tests/bench/plots/plots.py --cluster cluster.json [--cluster-peers peers3.json]
 
 It writes docs/performance-*.svg, one for each subject that the figures have; --tables prints the
-figures as tables for docs/performance.md.
+figures as tables for docs/performance.md. The peers of a cluster are measured with --nodes 3; when
+Ropewalk was measured beside them (--bench), the plot and the goals take its figures from there.
 """
 
 import argparse
@@ -25,8 +27,11 @@ SYNCED, DIRECT = "write+fdatasync", "O_DIRECT+O_DSYNC"
 
 def options():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("goals", nargs="+", help="documents of goals --json; later ones add parts")
+    parser.add_argument("goals", nargs="*", help="documents of goals --json; later ones add parts")
     parser.add_argument("--peers", help="the document of peers.py --json")
+    parser.add_argument("--cluster", action="append", default=[],
+                        help="documents of cluster --json; later ones add parts")
+    parser.add_argument("--cluster-peers", help="the document of peers.py --nodes 3 --json")
     parser.add_argument("--out", default="docs")
     parser.add_argument("--format", default="svg", choices=["svg", "png"])
     parser.add_argument("--tables", action="store_true")
@@ -41,6 +46,18 @@ def read(chosen):
         series += document["series"]
     peers = json.loads(Path(chosen.peers).read_text())["rows"] if chosen.peers else []
     return figures, series, peers
+
+
+def read_cluster(chosen):
+    """The figures of the cluster, those that were measured beside the peers, and the peers'."""
+    figures = []
+    for path in chosen.cluster:
+        figures += json.loads(Path(path).read_text())["figures"]
+    if not chosen.cluster_peers:
+        return figures, figures, []
+    document = json.loads(Path(chosen.cluster_peers).read_text())
+    beside = document["ropewalk"]["figures"] if document["ropewalk"] else figures
+    return figures, beside, document["rows"]
 
 
 def style():
@@ -158,6 +175,85 @@ def peer_kinds():
             ("nats", "default", "NATS\nno fsync"), ("nats", "always", "NATS\nfsync")]
 
 
+FULL_LOAD = "16 x 100, 16 in flight"
+
+
+def find(figures, part, case, what):
+    return next((figure for figure in figures
+                 if (figure["part"], figure["case"], figure["what"]) == (part, case, what)), None)
+
+
+def best(peers, peer, sync, what="produce"):
+    """The most of a peer's cases."""
+    return max((row["MB/s"] for row in peers if row["peer"] == peer and row["what"] == what
+                and sync in (None, row["sync"])), default=None)
+
+
+def one_at_a_time(peers, peer, sync):
+    """The p50 and the p99 of a peer's single records."""
+    return next(((row["p50 ms"], row["p99 ms"]) for row in peers if row["peer"] == peer
+                 and row["what"] == "latency" and row["sync"] == sync), None)
+
+
+def cluster(chosen, figures, peers):
+    """Bars: three brokers, one, and the peers; rates at full load, and one record at a time."""
+    rate = find(figures, "path", FULL_LOAD, "MB/s")
+    if not rate:
+        return
+    _, (left, right) = plt.subplots(1, 2, figsize=(9.6, 4.4))
+    own = [("value", "Ropewalk\n3 brokers", BLUE), ("control", "Ropewalk\n1 broker", GREY)]
+    labels = []
+    for key, label, color in own:
+        error = [[rate[key]["median"] - rate[key]["least"]],
+                 [rate[key]["most"] - rate[key]["median"]]]
+        left.bar(len(labels), rate[key]["median"], 0.6, yerr=error, color=color, capsize=2,
+                 error_kw={"elinewidth": 0.8})
+        mark(left, len(labels), max(rate[key]["most"], rate[key]["median"]),
+             number(rate[key]["median"]))
+        labels.append(label)
+    for peer, sync, label in peer_kinds():
+        if best(peers, peer, sync) is not None:
+            left.bar(len(labels), best(peers, peer, sync), 0.6, color=shade(sync))
+            mark(left, len(labels), best(peers, peer, sync), number(best(peers, peer, sync)))
+            labels.append(label)
+    dress(left, labels, "MB/s of 1 KB records", "At full load, 3 replicas")
+
+    labels = []
+    middle, high = (find(figures, "single", "ProduceStream", what) for what in ("p50 ms", "p99 ms"))
+    for key, label, color in own if middle and high else []:
+        pair(right, len(labels), (middle[key]["median"], high[key]["median"]), color)
+        labels.append(label)
+    for peer, sync, label in peer_kinds():
+        if found := one_at_a_time(peers, peer, sync):
+            pair(right, len(labels), found, shade(sync))
+            labels.append(label + ("\nend to end" if peer == "kafka" else ""))
+    right.set_yscale("log")
+    right.set_ylim(bottom=0.1)
+    dress(right, labels, "ms: p50, and p99 behind it", "One record at a time")
+    save(chosen, "cluster")
+
+
+def shade(sync):
+    return ORANGE if sync != "default" else "#f0c592"
+
+
+def pair(axes, at, found, color):
+    """The p50 as a bar, the p99 as a pale one behind it."""
+    axes.bar(at, found[1], 0.6, color=color, alpha=0.35)
+    axes.bar(at, found[0], 0.6, color=color)
+    mark(axes, at, found[1], " / ".join(map(number, found)))
+
+
+def mark(axes, at, height, text):
+    axes.annotate(text, (at, height), (0, 3), textcoords="offset points", ha="center", fontsize=7)
+
+
+def dress(axes, labels, unit, title):
+    axes.set_xticks(range(len(labels)), labels, fontsize=7)
+    axes.set_ylabel(unit)
+    axes.set_title(title, loc="left")
+
+
 def over_time(chosen, series, part, name, title):
     """What was seen every quarter of a second."""
     lines = [one for one in series if one["part"] == part and one["axes"][0] == "s"]
@@ -186,7 +282,7 @@ def spread(value):
     return f"{number(value['median'])} ({number(value['least'])} to {number(value['most'])})"
 
 
-def tables(figures, peers):
+def tables(figures, peers, goals):
     print("\n| part | case | | figure | control | ratio | goal | |\n|-|-|-|-|-|-|-|-|")
     for figure in figures:
         control = spread(figure.get("control"))
@@ -203,20 +299,16 @@ def tables(figures, peers):
         cells = [row["peer"], row["sync"], row["case"]]
         cells += ["" if value is None else number(value) for value in values]
         print("| " + " | ".join(cells) + " |")
-    against(figures, peers)
+    goals(figures, peers)
 
 
 def against(figures, peers):
     """The goals that are multiples of Kafka's figures."""
-    def best(what):
-        return max((row["MB/s"] for row in peers
-                    if row["peer"] == "kafka" and row["what"] == what), default=None)
-
     print("\n| goal | figure | Kafka's best | ratio | |\n|-|-|-|-|-|")
     goals = [("path", "produce", 3, lambda case: "16 in flight" in case),
              ("read", "consume", 4, lambda case: case.startswith("cached"))]
     for part, what, times, takes in goals:
-        kafka = best(what)
+        kafka = best(peers, "kafka", None, what)
         for figure in figures:
             is_one = figure["part"] == part and figure["what"] == "MB/s" and takes(figure["case"])
             if is_one and kafka:
@@ -225,6 +317,27 @@ def against(figures, peers):
                          spread(figure["value"]), number(kafka), f"{ratio:.2f}",
                          "met" if ratio >= times else "**missed**"]
                 print("| " + " | ".join(cells) + " |")
+
+
+def cluster_against(figures, peers):
+    """The cluster's goals that are multiples of the peers' figures."""
+    print("\n| goal | figure | peer | ratio | |\n|-|-|-|-|-|")
+    rows = [("path", FULL_LOAD, "MB/s", "at least 3 x Kafka's best", best(peers, "kafka", None), 3),
+            ("path", FULL_LOAD, "MB/s", "at least 4 x NATS's best, sync always",
+             best(peers, "nats", "always"), 4)]
+    nats = one_at_a_time(peers, "nats", "always")
+    for at, what in enumerate(("p50 ms", "p99 ms")):
+        rows.append(("single", "ProduceStream", what, "under half of NATS's, sync always",
+                     nats and nats[at], 0.5))
+    for part, case, what, goal, peer, times in rows:
+        figure = find(figures, part, case, what)
+        if not figure or not peer:
+            continue
+        ratio = figure["value"]["median"] / peer
+        is_met = ratio >= times if times >= 1 else ratio < times
+        cells = [f"{part}, {case}, {what}: {goal}", spread(figure["value"]), number(peer),
+                 f"{ratio:.2f}", "met" if is_met else "**missed**"]
+        print("| " + " | ".join(cells) + " |")
 
 
 def main():
@@ -237,8 +350,12 @@ def main():
     latencies(chosen, series, "tail", "tail", "End to end at the tail, 1,000 records/s")
     over_time(chosen, series, "sustained", "sustained", "The store alone, over time")
     over_time(chosen, series, "memory", "memory", "The broker's memory")
-    if chosen.tables:
-        tables(figures, peers)
+    if chosen.tables and figures:
+        tables(figures, peers, against)
+    of_cluster, beside, cluster_peers = read_cluster(chosen)
+    cluster(chosen, beside, cluster_peers)
+    if chosen.tables and (of_cluster or cluster_peers):
+        tables(of_cluster, cluster_peers, lambda _, peers: cluster_against(beside, peers))
 
 
 if __name__ == "__main__":

@@ -65,10 +65,15 @@ impl Gate {
         let taken =
             left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes));
         if taken.is_err() {
-            self.shared.is_closed.store(true, Ordering::Relaxed);
-            self.shared.closed.notify_waiters();
+            self.close();
         }
         taken.is_ok()
+    }
+
+    /// Closes before its time.
+    pub(crate) fn close(&self) {
+        self.shared.is_closed.store(true, Ordering::Relaxed);
+        self.shared.closed.notify_waiters();
     }
 
     /// Waits until it closes.

@@ -36,10 +36,22 @@ pub(crate) struct Acked {
 }
 
 impl Load {
-    /// Runs all producers until the gate closes and everything is answered.
+    /// Runs all producers at one broker until the gate closes and everything is answered.
     pub(crate) async fn run(&self, address: &str, gate: &Gate) -> Result<Acked, Failure> {
+        self.run_at(&[address], gate).await
+    }
+
+    /// The same, each producer at the address for the first of its partitions. The addresses are in
+    /// the order of the partitions, from the first again where there are fewer.
+    pub(crate) async fn run_at(
+        &self,
+        addresses: &[impl AsRef<str>],
+        gate: &Gate,
+    ) -> Result<Acked, Failure> {
         let mut producers = JoinSet::new();
         for index in 0..self.producers {
+            let first = (index % self.partitions) as usize;
+            let address = addresses[first % addresses.len()].as_ref();
             let producer = Producer::start(self.clone(), index, address, gate.clone()).await?;
             producers.spawn(producer.run());
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::cluster::ClusterOptions;
 use crate::goals::GoalOptions;
 
 /// What one producer or subscriber may use of the disk in one run, at most.
@@ -69,6 +70,9 @@ pub(crate) enum Command {
     /// Holds the store and the whole path against their goals, each beside a control that takes
     /// turns with it.
     Goals(GoalOptions),
+    /// Holds three brokers that form a cluster against their goals, each figure beside one broker
+    /// or another control that takes turns with it.
+    Cluster(ClusterOptions),
 }
 
 /// The form of the output.

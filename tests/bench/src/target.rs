@@ -108,11 +108,6 @@ impl Target {
         Ok(())
     }
 
-    fn cpu_seconds(&self) -> Result<Option<f64>, Failure> {
-        let broker = self.broker.as_ref();
-        Ok(broker.map(Broker::cpu_seconds).transpose()?)
-    }
-
     /// What the broker's process has written so far.
     pub(crate) fn io(&self) -> Result<Io, Failure> {
         let pid = self.broker.as_ref().and_then(Broker::pid).ok_or("the broker does not run")?;
@@ -121,8 +116,7 @@ impl Target {
 
     /// The broker's memory, in bytes.
     pub(crate) fn rss(&self) -> Result<Option<u64>, Failure> {
-        let broker = self.broker.as_ref();
-        Ok(broker.map(Broker::rss_bytes).transpose()?)
+        most_memory(self.broker.as_slice())
     }
 
     /// Watches what the broker and this process use while a gate is open.
@@ -136,28 +130,49 @@ impl Target {
         &self,
         done: impl Future<Output = ()>,
     ) -> Result<Usage, Failure> {
-        let started = Instant::now();
-        let (broker_before, own_before) = (self.cpu_seconds()?, own_cpu_seconds());
-        let mut rss = self.rss()?;
-        let mut samples = interval(SAMPLE);
-        tokio::pin!(done);
-        loop {
-            tokio::select! {
-                () = &mut done => break,
-                _ = samples.tick() => rss = rss.max(self.rss()?),
-            }
-        }
-        let seconds = started.elapsed().as_secs_f64();
-        let cores = |before: Option<f64>, after: Option<f64>| {
-            Some((after? - before?) / seconds.max(f64::EPSILON))
-        };
-        Ok(Usage {
-            seconds,
-            broker_cores: cores(broker_before, self.cpu_seconds()?),
-            client_cores: cores(own_before, own_cpu_seconds()),
-            rss,
-        })
+        watch(self.broker.as_slice(), done).await
     }
+}
+
+/// Watches what brokers, all together, and this process use until something is done. The memory is
+/// that of the broker that had the most.
+pub(crate) async fn watch(
+    brokers: &[Broker],
+    done: impl Future<Output = ()>,
+) -> Result<Usage, Failure> {
+    let started = Instant::now();
+    let (broker_before, own_before) = (cpu_seconds(brokers)?, own_cpu_seconds());
+    let mut rss = most_memory(brokers)?;
+    let mut samples = interval(SAMPLE);
+    tokio::pin!(done);
+    loop {
+        tokio::select! {
+            () = &mut done => break,
+            _ = samples.tick() => rss = rss.max(most_memory(brokers)?),
+        }
+    }
+    let seconds = started.elapsed().as_secs_f64();
+    let cores = |before: Option<f64>, after: Option<f64>| {
+        Some((after? - before?) / seconds.max(f64::EPSILON))
+    };
+    Ok(Usage {
+        seconds,
+        broker_cores: cores(broker_before, cpu_seconds(brokers)?),
+        client_cores: cores(own_before, own_cpu_seconds()),
+        rss,
+    })
+}
+
+/// The CPU seconds of brokers together. Nothing of none.
+fn cpu_seconds(brokers: &[Broker]) -> Result<Option<f64>, Failure> {
+    let seconds = brokers.iter().map(Broker::cpu_seconds).collect::<Result<Vec<_>, _>>()?;
+    Ok((!seconds.is_empty()).then(|| seconds.iter().sum()))
+}
+
+/// The memory of the broker that has the most. Nothing of none.
+fn most_memory(brokers: &[Broker]) -> Result<Option<u64>, Failure> {
+    let bytes = brokers.iter().map(Broker::rss_bytes).collect::<Result<Vec<_>, _>>()?;
+    Ok(bytes.into_iter().max())
 }
 
 /// A directory on the disk that is measured.

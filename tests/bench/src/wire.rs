@@ -37,13 +37,12 @@ pub(crate) struct Wire {
 
 impl Wire {
     pub(crate) async fn connect(address: &str) -> Result<Self, Failure> {
-        let endpoint = Endpoint::from_shared(format!("http://{address}"))?
-            .tcp_nodelay(true)
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .max_frame_size(FRAME);
-        let grpc = Grpc::new(endpoint.connect().await?);
-        Ok(Self { grpc })
+        Ok(Self { grpc: Grpc::new(endpoint(address)?.connect().await?) })
+    }
+
+    /// A connection that is made when it is used, and made again when it is lost.
+    pub(crate) fn lazy(address: &str) -> Result<Self, Failure> {
+        Ok(Self { grpc: Grpc::new(endpoint(address)?.connect_lazy()) })
     }
 
     pub(crate) async fn produce(
@@ -78,4 +77,12 @@ impl Wire {
         let events = self.grpc.server_streaming(Request::new(request), path, codec);
         Ok(events.await?.into_inner())
     }
+}
+
+fn endpoint(address: &str) -> Result<Endpoint, Failure> {
+    Ok(Endpoint::from_shared(format!("http://{address}"))?
+        .tcp_nodelay(true)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(FRAME))
 }

@@ -186,6 +186,23 @@ impl Broker {
         running.child.kill().await.map_err(HarnessError::system("killing the broker"))
     }
 
+    /// Stops the process, with SIGSTOP, until [`Broker::resume`]: it holds its ports and
+    /// connections, and does nothing.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn pause(&self) -> Result<(), HarnessError> {
+        send(self.pid().ok_or(HarnessError::NotRunning)?, Signal::STOP)
+    }
+
+    /// Lets a process go on that was paused.
+    ///
+    /// # Errors
+    /// When it does not run.
+    pub fn resume(&self) -> Result<(), HarnessError> {
+        send(self.pid().ok_or(HarnessError::NotRunning)?, Signal::CONT)
+    }
+
     /// Tells the process to end, with SIGTERM, and waits until it has. Of one that has ended by
     /// itself it gives the status.
     ///
@@ -198,7 +215,7 @@ impl Broker {
             return Ok(Termination { status, took: Duration::ZERO });
         }
         let started = Instant::now();
-        send_sigterm(running.pid)?;
+        send(running.pid, Signal::TERM)?;
         let waiting = "waiting for the broker";
         match timeout(TERMINATE_WITHIN, running.child.wait()).await {
             Ok(status) => {
@@ -270,11 +287,11 @@ impl Drop for Broker {
     }
 }
 
-fn send_sigterm(pid: u32) -> Result<(), HarnessError> {
+fn send(pid: u32, signal: Signal) -> Result<(), HarnessError> {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
     let pid = pid.expect("the system gives positive process ids that fit");
-    let sent = kill_process(pid, Signal::TERM);
-    sent.map_err(|error| HarnessError::system("sending SIGTERM to the broker")(error.into()))
+    let sent = kill_process(pid, signal);
+    sent.map_err(|error| HarnessError::system("sending a signal to the broker")(error.into()))
 }
 
 fn value_of(text: &str, series: &str) -> Option<f64> {
@@ -285,6 +302,29 @@ fn value_of(text: &str, series: &str) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_paused_process_stands_still_until_it_is_resumed() {
+        let builder = Broker::builder().binary("/bin/true").through(["sh", "-c", "exec sleep 60"]);
+        let mut broker = builder.prepare().expect("there is room");
+        assert!(broker.pause().is_err(), "it does not run yet");
+        broker.begin().expect("there is a shell");
+        let stat = format!("/proc/{}/stat", broker.pid().expect("it runs"));
+        let state = || {
+            let stat = std::fs::read_to_string(&stat).expect("it runs");
+            stat.rsplit_once(") ").and_then(|(_, fields)| fields.chars().next())
+        };
+        broker.pause().expect("it runs");
+        // The signal is delivered when it is sent, and carried out at the next look at the process.
+        while state() != Some('T') {
+            tokio::task::yield_now().await;
+        }
+        broker.resume().expect("it runs");
+        while state() == Some('T') {
+            tokio::task::yield_now().await;
+        }
+        broker.kill9().await.expect("it runs");
+    }
 
     #[test]
     fn a_series_is_found_by_its_whole_name() {

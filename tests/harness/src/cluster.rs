@@ -12,26 +12,39 @@ const FIRST_PORT: u16 = 10_000;
 
 /// Starts three brokers, with the ids 1 to 3, that form a cluster.
 ///
+/// # Errors
+/// As [`several`].
+pub async fn three(
+    builder: impl Fn(BrokerBuilder) -> BrokerBuilder,
+) -> Result<Vec<Broker>, HarnessError> {
+    several(3, |_, own| builder(own)).await
+}
+
+/// Starts so many brokers, with the ids from 1, that form a cluster. `builder` sets up each of them
+/// and is told its id.
+///
 /// Peer ports must be known before any broker runs, so the system cannot choose them; and a port
 /// that was free a moment ago may be another test's by now. Loopback has more than one address:
 /// each process takes one that no port of the system's choice is on, and counts its ports itself.
 ///
 /// # Errors
 /// When one of them does not start, or does not get ready.
-pub async fn three(
-    builder: impl Fn(BrokerBuilder) -> BrokerBuilder,
+pub async fn several(
+    count: u16,
+    builder: impl Fn(u64, BrokerBuilder) -> BrokerBuilder,
 ) -> Result<Vec<Broker>, HarnessError> {
     static PORTS: AtomicU16 = AtomicU16::new(FIRST_PORT);
     let host = own_host(std::process::id());
-    let first = PORTS.fetch_add(3, Ordering::Relaxed);
+    let first = PORTS.fetch_add(count, Ordering::Relaxed);
     let peers: Vec<_> =
-        (first..first + 3).map(|port| SocketAddr::from((host, port)).to_string()).collect();
+        (first..first + count).map(|port| SocketAddr::from((host, port)).to_string()).collect();
     let join = peers.join(",");
+    let ids = (1..=count).map(|id| id.to_string()).collect::<Vec<_>>().join(",");
     let brokers = (1..).zip(&peers).map(|(id, peer): (u64, _)| {
         let own = ["--node-id", &id.to_string(), "--peer-listen", peer, "--peer-advertise", peer]
             .map(str::to_owned);
-        let shared = ["--join", &join, "--bootstrap", "1,2,3"].map(str::to_owned);
-        builder(Broker::builder()).args(own).args(shared).start()
+        let shared = ["--join", &join, "--bootstrap", &ids].map(str::to_owned);
+        builder(id, Broker::builder()).args(own).args(shared).start()
     });
     try_join_all(brokers).await
 }

@@ -31,7 +31,7 @@ pub(crate) async fn run(context: &mut Context<'_>) -> Result<(), Failure> {
     let target = context.target(EngineKind::Disk, 1).await?;
     let before = target.io()?;
     let bytes = records * RECORD as u64;
-    in_stream(&target, RECORD, &Gate::for_bytes(bytes)).await?;
+    in_stream(target.address(), &target.topic, RECORD, &Gate::for_bytes(bytes)).await?;
     report(context, &target, "1 record a sync", before, bytes, None).await?;
     target.end().await
 }

@@ -41,6 +41,11 @@ fn short(value: f64) -> String {
     }
 }
 
+/// As a goal is written: a third is 0.333.
+fn thousandths(value: f64) -> f64 {
+    (value * 1000.0).round() / 1000.0
+}
+
 /// What is wanted of a figure: of its ratio to the control, or of itself.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Goal {
@@ -55,8 +60,8 @@ pub(crate) enum Goal {
 impl Goal {
     fn text(self) -> String {
         match self {
-            Self::RatioAtLeast(times) => format!(">= {times} x"),
-            Self::RatioAtMost(times) => format!("<= {times} x"),
+            Self::RatioAtLeast(times) => format!(">= {} x", thousandths(times)),
+            Self::RatioAtMost(times) => format!("<= {} x", thousandths(times)),
             Self::AtMost(value) => format!("<= {}", short(value)),
         }
     }
@@ -218,6 +223,7 @@ mod tests {
         assert_eq!(figure.clone().goal(Goal::RatioAtLeast(0.8)).is_met(), Some(false));
         assert_eq!(figure.clone().goal(Goal::RatioAtMost(0.7)).is_met(), Some(true));
         assert_eq!(figure.clone().goal(Goal::AtMost(69.0)).is_met(), Some(false));
+        assert_eq!(Goal::RatioAtLeast(1.0 / 3.0).text(), ">= 0.333 x");
         let json = figure.goal(Goal::RatioAtLeast(0.8)).json();
         assert_eq!((&json["met"], &json["goal"]), (&json!(false), &json!(">= 0.8 x")));
     }

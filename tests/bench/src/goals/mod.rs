@@ -5,8 +5,8 @@
 //! broker; every other file is a part of the command line.
 
 mod bytes;
-mod figure;
-mod groups;
+pub(crate) mod figure;
+pub(crate) mod groups;
 mod idle;
 mod memory;
 mod options;
@@ -14,8 +14,8 @@ mod path;
 mod raw;
 mod read;
 mod recovery;
-mod report;
-mod run;
+pub(crate) mod report;
+pub(crate) mod run;
 mod single;
 mod store;
 mod sustained;

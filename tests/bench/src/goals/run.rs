@@ -112,8 +112,13 @@ impl Context<'_> {
 
 /// Producers of 1 KiB records at full speed, each batch answered when it is on disk.
 pub(crate) fn full_load(target: &Target, producers: u32, records: usize, partitions: u32) -> Load {
+    load_of(&target.topic, producers, records, partitions)
+}
+
+/// The same to a topic by its name.
+pub(crate) fn load_of(topic: &str, producers: u32, records: usize, partitions: u32) -> Load {
     Load {
-        topic: target.topic.clone(),
+        topic: topic.to_owned(),
         partitions,
         batch: Batch::of(records, RECORD),
         durability: Durability::Quorum,

@@ -50,7 +50,7 @@ async fn turn(
     let target = context.target(engine, 1).await?;
     let gate = context.gate();
     let acked = if is_stream {
-        in_stream(&target, RECORD, &gate).await?
+        in_stream(target.address(), &target.topic, RECORD, &gate).await?
     } else {
         let wire = Wire::connect(target.address()).await?;
         call(wire, target.topic.clone(), 0, RECORD, gate).await?

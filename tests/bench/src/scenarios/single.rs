@@ -51,7 +51,7 @@ async fn one(context: &Context<'_>, case: Case) -> Result<Row, Failure> {
         Case::Stream(size) => {
             let target = context.target(1).await?;
             let gate = context.gate();
-            let load = in_stream(&target, size, &gate);
+            let load = in_stream(target.address(), &target.topic, size, &gate);
             let (acked, usage) = tokio::try_join!(load, target.watch(&gate))?;
             finish(target, "ProduceStream", size, 1, &acked, usage).await
         }
@@ -86,6 +86,7 @@ async fn callers(
     finish(target, name, size, partitions, &all, usage).await
 }
 
+/// One record at a time, a call each.
 pub(crate) async fn call(
     mut wire: Wire,
     topic: String,
@@ -106,10 +107,16 @@ pub(crate) async fn call(
     }
 }
 
-pub(crate) async fn in_stream(target: &Target, size: usize, gate: &Gate) -> Result<Acked, Failure> {
+/// One record at a time in one stream, to the first partition of a topic.
+pub(crate) async fn in_stream(
+    address: &str,
+    topic: &str,
+    size: usize,
+    gate: &Gate,
+) -> Result<Acked, Failure> {
     let set = Batch::of(1, size).encoded;
     let mut acked = Acked { records: 0, latencies: Latencies::new() };
-    let mut wire = Wire::connect(target.address()).await?;
+    let mut wire = Wire::connect(address).await?;
     let (requests, queue) = mpsc::channel(1);
     let mut answers = wire.produce_stream(ReceiverStream::new(queue)).await?;
     loop {
@@ -117,7 +124,7 @@ pub(crate) async fn in_stream(target: &Target, size: usize, gate: &Gate) -> Resu
         if gate.is_over(sent) || !gate.take(size as u64) {
             return Ok(acked);
         }
-        let append = request(&target.topic, 0, set.clone(), Durability::Quorum);
+        let append = request(topic, 0, set.clone(), Durability::Quorum);
         let message = ProduceStreamRequest { correlation: 0, request: Some(append) };
         requests.send(message).await?;
         let answer = answers.message().await?;
