@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::hail::{Hail, HailError, check_protocol};
+use super::hail::{Caller, Hail, HailError, check_protocol};
 use super::rarely::Rarely;
 use super::transport::PeerTransport;
 use super::{call_wire, fetch_wire, raft_wire};
@@ -40,6 +40,13 @@ impl Peering {
     fn admit(&self, metadata: &MetadataMap) -> Result<NodeId, Status> {
         let cluster = self.transport.cluster();
         let admitted = Hail::read(metadata, self.transport.node(), cluster);
+        let admitted = admitted.and_then(|Caller { node, directory }| {
+            let is_removed = directory.zip(self.transport.handler());
+            match is_removed.is_some_and(|(directory, broker)| broker.is_removed(node, directory)) {
+                true => Err(HailError::Removed(node)),
+                false => Ok(node),
+            }
+        });
         admitted.map_err(|error| {
             if error != HailError::NoCluster {
                 self.tell(&error);
