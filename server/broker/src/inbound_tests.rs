@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::FutureExt;
-use ropewalk_cluster::{MetadataCommand, MetadataMachine, TopicSettings};
+use ropewalk_cluster::{BrokerRegistration, MetadataCommand, MetadataMachine, TopicSettings};
 use ropewalk_consensus::{Durability, ProposalKind, ProposeError, Receipt, StateMachine};
 use ropewalk_core::{BatchDraft, GroupId, NodeId, Offset, ReplicaId, Timestamp};
 use ropewalk_proto::v1::{Record, RecordSet};
@@ -120,8 +120,18 @@ async fn a_broker_that_was_removed_is_refused_once_no_group_counts_on_it() {
     watch.set_members(both.clone(), Vec::new());
     let form = MetadataCommand::Form { cluster_id: [7; 16], founders: founders.to_vec() };
     machine.apply(6, &form.encode());
+    let registration = BrokerRegistration {
+        id: NodeId(1),
+        directory: [1; 16],
+        address: "broker-1:9092".to_owned(),
+        peer_address: "broker-1:9093".to_owned(),
+        rack: None,
+        version: "0".to_owned(),
+        started: Timestamp(1),
+    };
+    machine.apply(7, &MetadataCommand::RegisterBroker(registration).encode());
     assert!(!inbound.is_removed(NodeId(2), [2; 16]));
-    machine.apply(7, &MetadataCommand::RemoveBroker { id: NodeId(2) }.encode());
+    machine.apply(8, &MetadataCommand::RemoveBroker { id: NodeId(2) }.encode());
     assert!(!inbound.is_removed(NodeId(2), [2; 16]), "it has a vote yet");
     watch.set_members(both[..1].to_vec(), Vec::new());
     assert!(inbound.is_removed(NodeId(2), [2; 16]));

@@ -143,7 +143,8 @@ async fn a_damaged_chunk_is_read_from_others_and_its_replica_is_replaced() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_broker_that_was_removed_while_it_was_away_ends() {
     let mut three = Three::start().await;
-    three.cli(&["topic", "create", "t", "--partitions", "2", "--replication-factor", "2"]);
+    three.cli(&["topic", "create", "t", "--partitions", "1", "--replication-factor", "1"]);
+    three.cli(&["cluster", "reassign", "t", "0", "--to", "1", "--within", "20s"]);
     three.cli(&["produce", "t", "value"]);
     three.at(3).kill9().await.unwrap();
     let removed = three.cli(&["cluster", "remove", "3", "--within", "30s"]);
