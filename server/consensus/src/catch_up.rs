@@ -9,7 +9,8 @@
 //! memory is never held up.
 //!
 //! A fixed rate has a trap: a follower that gets less than is written never catches up. So the
-//! bound is never below what is written, and a little more.
+//! bound is never below what is written, and a little more, unless proposals have to wait for the
+//! disk already: then there is nothing to spare.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -89,6 +90,9 @@ pub(crate) struct CatchUp {
     measured_from: Timestamp,
     written: u64,
     written_before: u64,
+    /// Whether proposals had to wait since then, and in the time before.
+    is_busy: bool,
+    was_busy: bool,
 }
 
 impl CatchUp {
@@ -104,6 +108,8 @@ impl CatchUp {
             measured_from: Timestamp::MIN,
             written: 0,
             written_before: 0,
+            is_busy: false,
+            was_busy: false,
         }
     }
 
@@ -131,6 +137,12 @@ impl CatchUp {
     pub(crate) fn note_written(&mut self, now: Timestamp, bytes: u64) {
         self.measure(now);
         self.written += bytes;
+    }
+
+    /// Proposals have to wait for the disk.
+    pub(crate) fn note_busy(&mut self, now: Timestamp) {
+        self.measure(now);
+        self.is_busy = true;
     }
 
     /// Whose turn it is, if anybody waits and may be served now. `began` or [`CatchUp::wait`] must
@@ -174,8 +186,12 @@ impl CatchUp {
             && self.written.max(self.written_before) > self.bounds.bytes_per_second / QUIET_PART
     }
 
-    /// What followers that are behind get in each second now: more than is written.
+    /// What followers that are behind get in each second now: more than is written, if there is
+    /// anything to spare.
     fn rate(&self) -> u64 {
+        if self.is_busy || self.was_busy {
+            return self.bounds.bytes_per_second;
+        }
         let written = self.written.max(self.written_before);
         self.bounds.bytes_per_second.max(written.saturating_add(written / 4))
     }
@@ -193,7 +209,8 @@ impl CatchUp {
         if elapsed >= MEASURED || now < self.measured_from {
             let is_next = elapsed < 2 * MEASURED;
             self.written_before = if is_next { self.written } else { 0 };
-            self.written = 0;
+            self.was_busy = is_next && self.is_busy;
+            (self.written, self.is_busy) = (0, false);
             self.measured_from = now;
         }
     }
@@ -202,4 +219,44 @@ impl CatchUp {
 fn bytes_in(rate: u64, time: Duration) -> u64 {
     let bytes = u128::from(rate) * time.as_nanos() / 1_000_000_000;
     u64::try_from(bytes).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1024 * 1024;
+
+    /// The bytes that followers get in each second, when so many are written in each.
+    fn granted(written: u64, is_busy: bool) -> u64 {
+        let bounds = CatchUpBounds { bytes_per_second: 8 * MIB, window: 4 * MIB };
+        let mut catch_up = CatchUp::new(bounds);
+        let mut read = 0;
+        for millisecond in 0..20_000 {
+            let now = Timestamp(millisecond * 1_000_000);
+            catch_up.note_written(now, written / 1_000);
+            if is_busy && millisecond % 500 == 0 {
+                catch_up.note_busy(now);
+            }
+            catch_up.wait(GroupId::FIRST_PARTITION, 1);
+            while catch_up.next(now).is_some() {
+                catch_up.began();
+                catch_up.ended(READ_BYTES);
+                // The first seconds are not yet measured.
+                read += if millisecond >= 5_000 { READ_BYTES } else { 0 };
+            }
+        }
+        read / 15
+    }
+
+    #[test]
+    fn followers_get_more_than_is_written_unless_proposals_wait() {
+        let is_about = |bytes: u64, expected: u64| {
+            assert!((expected * 9 / 10..=expected * 11 / 10).contains(&bytes), "{bytes}");
+        };
+        is_about(granted(2 * MIB, false), 8 * MIB);
+        is_about(granted(40 * MIB, false), 50 * MIB);
+        is_about(granted(40 * MIB, true), 8 * MIB);
+        assert!(granted(MIB / 4, false) > 100 * MIB, "next to nothing is nothing");
+    }
 }

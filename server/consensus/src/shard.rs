@@ -335,6 +335,9 @@ impl<T> Shard<T> {
                 self.propose(now, group, proposal, out);
             }
         }
+        if !self.backlog.is_empty() || self.in_flight.len() == MAX_WRITES_IN_FLIGHT {
+            self.catch_up.note_busy(now);
+        }
         self.read_for_followers(now, out);
         Ok(())
     }

@@ -167,6 +167,16 @@ impl Link {
         }
     }
 
+    /// Why the other broker has refused or ended a stream. That this broker was removed is told on.
+    fn heed(&self, status: &Status) -> String {
+        if says_removed(status)
+            && let Some(handler) = self.handler.upgrade()
+        {
+            handler.removed();
+        }
+        status.message().to_owned()
+    }
+
     /// Tells the operator, now and then, that the broker is out of reach.
     fn tell(&self, why: &str) {
         if let Some(held_back) = self.told.ask() {
@@ -222,18 +232,13 @@ async fn session<L: Lane>(
     let (answers, _connection) = match opened {
         Ok(Ok(opened)) => opened,
         Ok(Err(status)) => {
-            if says_removed(&status)
-                && let Some(handler) = link.handler.upgrade()
-            {
-                handler.removed();
-            }
-            return status.message().to_owned();
+            return link.heed(&status);
         }
         Err(_) => return format!("{target} does not answer"),
     };
     let _open = Open::new(link, lane);
     tokio::select! {
-        status = listen(lane, answers) => status.message().to_owned(),
+        status = listen(lane, answers) => link.heed(&status),
         _ = address.changed() => MOVED.to_owned(),
         _ = lost.changed(), if lane.kind() != LaneKind::Control => {
             "the broker no longer answers pings".to_owned()

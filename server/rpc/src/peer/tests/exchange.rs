@@ -188,6 +188,13 @@ async fn a_broker_that_was_removed_while_it_was_away_is_told() {
     // The same broker with another directory is a new one.
     two.fake.retired.send_replace(Some([9; 16]));
     one.reaches(two.node, true).await;
+
+    // One that is removed, or needed no more, in the middle of a stream is told at its next word.
+    one.fake.removed.send_replace(false);
+    removed.mark_unchanged();
+    two.fake.retired.send_replace(Some([1; 16]));
+    assert!(one.transport.send(message(MessageKind::PreVote, 1, 2, 1)));
+    soon(removed.wait_for(|removed| *removed)).await.unwrap();
 }
 
 /// Whoever counts on the end of a stream may count on it that nothing comes after.
