@@ -72,6 +72,8 @@ pub struct BrokerConfig {
     pub append_budget: usize,
     /// The bytes of recent entries kept in memory.
     pub tail_budget: u64,
+    /// Bytes in each second that followers get which are behind, while there are writes beside it.
+    pub catch_up_rate: u64,
     /// The bytes of the log that may be on their way to readers, however many there are.
     pub reads_budget: usize,
     /// The free bytes of the disk below which no records are taken.

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::follow::{FollowEvent, Follower};
 use crate::network::Network;
 use crate::offsets::OffsetCommand;
-use crate::support::{append, config, introduction, options};
+use crate::support::{READS_BUDGET, append, config, introduction, options};
 use crate::{Broker, BrokerTasks, Inbound, Partition, PeerLinks};
 
 /// An election takes up to two seconds, and there may be a few of them.
@@ -210,6 +210,64 @@ async fn a_partition_elsewhere_is_used_as_if_it_were_here() {
     take(&mut late, 4, 6).await;
     drop((follower, late));
     drop(elsewhere);
+    cluster.end().await;
+}
+
+/// Memory is for those who ask, also where the bytes come from another broker, and where that one
+/// does not answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_of_a_partition_elsewhere_that_stops_to_ask_lets_go_of_everything() {
+    const BATCHES: u64 = 20;
+    let cluster = Cluster::start().await;
+    create(cluster.broker(0), "t", 1).await;
+    append_one(cluster.broker(0), "t").await;
+    let mut broker = cluster.broker(0);
+    for other in cluster.running() {
+        if partition(other, "t").await.handle().watch().is_none() {
+            broker = other;
+        }
+    }
+    let remote = partition(broker, "t").await;
+    for _ in 1..BATCHES {
+        assert!(append(&remote, broker, 1, 60_000).await.await.unwrap());
+    }
+    let lets_go = async || {
+        let deadline = Instant::now() + PATIENCE;
+        let is_free = || {
+            let room = broker.pools.room.available_permits();
+            (broker.pools.held_bytes(), room) == (0, READS_BUDGET)
+        };
+        while !is_free() {
+            assert!(Instant::now() < deadline, "it still holds {}", broker.pools.held_bytes());
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let mut follower = broker.follower(options(1));
+    follower.add(Arc::clone(&remote), Offset(0), None);
+    take(&mut follower, 0, 2).await;
+    assert!(broker.pools.held_bytes() > 0, "it has read ahead");
+    lets_go().await;
+    take(&mut follower, 2, BATCHES).await;
+
+    // The other broker is slow, and when it answers nobody waits for that any more.
+    let mut late = broker.follower(options(1));
+    late.add(Arc::clone(&remote), Offset(0), None);
+    cluster.network.stalls_fetches.send_replace(true);
+    assert!(timeout(Duration::from_millis(100), late.next()).await.is_err());
+    assert!(broker.pools.room.available_permits() < READS_BUDGET, "the read has room");
+    cluster.network.stalls_fetches.send_replace(false);
+    lets_go().await;
+    take(&mut late, 0, BATCHES).await;
+
+    // Nobody asks for the end of a log that nobody reads.
+    assert!(cluster.network.fetches() > 0);
+    drop((follower, late));
+    let deadline = Instant::now() + PATIENCE;
+    while cluster.network.fetches() > 0 {
+        assert!(Instant::now() < deadline, "a task goes on");
+        sleep(Duration::from_millis(20)).await;
+    }
+    drop(remote);
     cluster.end().await;
 }
 

@@ -1,5 +1,5 @@
-//! The threads under the replica groups: each shard has one, the journal has one, and one gives
-//! back space.
+//! The threads under the replica groups: each shard has one, the journal has one, one reads what
+//! followers lack that are far behind, and one gives back space.
 //!
 //! A shard's thread owns its groups; the journal's thread is the only one that writes to the
 //! engine, but for a shard that has nothing else to do and finds the journal idle: it writes a
@@ -15,9 +15,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use ropewalk_consensus::catch_up::READ_BYTES;
 use ropewalk_consensus::shard::{MAX_WRITES_IN_FLIGHT, NewGroup};
-use ropewalk_consensus::{Input, Message, Output, Proposal, Shard};
-use ropewalk_core::{Clock, GroupId, NodeId, Timestamp};
+use ropewalk_consensus::{CatchUpBounds, CatchUpRead, Input, Message, Output, Proposal, Shard};
+use ropewalk_core::{Clock, GroupId, NodeId, Timestamp, limits};
 use ropewalk_storage::group_log::SegmentPolicy;
 use ropewalk_storage::{Engine, StorageError, WriteBatch};
 use tokio::sync::mpsc;
@@ -39,6 +40,11 @@ const TICK: Duration = Duration::from_millis(100);
 /// What nobody waits for is written after so many ticks.
 const TICKS_TO_SETTLE: u32 = 5;
 const RECLAIM_PAUSE: Duration = Duration::from_millis(20);
+/// What followers that are behind were sent and have not acknowledged, over all shards: half of
+/// what waits for one of them at most, so that there is room for what is new.
+const CATCH_UP_WINDOW: u64 = limits::PEER_BULK_BYTES as u64 / 2;
+/// Reads for followers that a shard has under way at a time.
+const MAX_READS: usize = (CATCH_UP_WINDOW / READ_BYTES) as usize;
 
 /// Called when the log cannot be kept any more: it ends the process, and does not return otherwise.
 pub type OnFatal = Arc<dyn Fn(&StorageError) + Send + Sync>;
@@ -57,6 +63,22 @@ pub struct Driver {
     shards: Vec<mpsc::Sender<Command>>,
 }
 
+/// A test in the place of a shard.
+#[cfg(test)]
+pub(crate) struct FakeShard(mpsc::Receiver<Command>);
+
+#[cfg(test)]
+impl FakeShard {
+    /// The next group that is to be taken up, and its watch; other commands are passed over.
+    pub(crate) async fn opens(&mut self) -> Option<(GroupId, Arc<GroupWatch>)> {
+        loop {
+            if let Command::Open(new, watch) = self.0.recv().await? {
+                return Some((new.group, watch));
+            }
+        }
+    }
+}
+
 /// The broker is stopping, and takes nothing more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stopped;
@@ -66,6 +88,13 @@ impl Driver {
     #[cfg(test)]
     pub(crate) fn without_shards() -> Self {
         Self { shards: Vec::new() }
+    }
+
+    /// For tests of what shards are told: one whose only shard is the test.
+    #[cfg(test)]
+    pub(crate) fn with_fake_shard() -> (Self, FakeShard) {
+        let (sender, commands) = mpsc::channel(1);
+        (Self { shards: vec![sender] }, FakeShard(commands))
     }
 
     fn shard(&self, group: GroupId) -> &mpsc::Sender<Command> {
@@ -134,6 +163,9 @@ pub struct DriverConfig {
     pub shards: usize,
     /// The bytes of recent entries kept in memory, over all shards.
     pub tail_budget: u64,
+    /// Bytes in each second that followers get which are behind, over all shards, while there are
+    /// writes beside it.
+    pub catch_up_rate: u64,
     /// Ends the process.
     pub on_fatal: OnFatal,
     /// The ways to the other replicas.
@@ -149,6 +181,7 @@ pub struct Threads {
     driver: Driver,
     shards: Vec<JoinHandle<()>>,
     journal: Option<JoinHandle<()>>,
+    catch_up: Option<JoinHandle<()>>,
     housekeeping: Option<(SyncSender<()>, JoinHandle<()>)>,
     engine: Arc<dyn Engine>,
 }
@@ -182,6 +215,8 @@ impl Threads {
             on_fatal: Arc::clone(&config.on_fatal),
             queued: AtomicUsize::new(0),
         });
+        let bounds = catch_up_bounds(config.catch_up_rate, count);
+        let (catch_up, reads) = sync_channel(count * MAX_READS);
         let mut senders = Vec::new();
         let mut shards = Vec::new();
         for number in 0..count {
@@ -191,6 +226,7 @@ impl Threads {
                 shard: Shard::new(
                     Arc::clone(&config.engine),
                     config.tail_budget / count as u64,
+                    bounds,
                     ropewalk_consensus::logger::tracing_logger(),
                 ),
                 watches: BTreeMap::new(),
@@ -200,14 +236,19 @@ impl Threads {
                 lines: Arc::clone(&config.lines),
                 seen: BTreeMap::new(),
                 journal: journal.clone(),
+                catch_up: catch_up.clone(),
                 writer: Arc::clone(&writer),
                 clock: Arc::clone(&config.clock),
             };
             senders.push(sender);
             shards.push(spawn(format!("shard-{number}"), move || shard.run(commands)));
         }
-        drop(journal);
+        drop((journal, catch_up));
         let driver = Driver { shards: senders };
+        let catch_up = {
+            let (driver, engine) = (driver.clone(), Arc::clone(&config.engine));
+            spawn("catch-up".to_owned(), move || read_for_followers(&reads, &driver, &*engine))
+        };
         let journal = {
             let driver = driver.clone();
             spawn("journal".to_owned(), move || writer.run(&writes, &driver))
@@ -228,6 +269,7 @@ impl Threads {
             driver,
             shards,
             journal: Some(journal),
+            catch_up: Some(catch_up),
             housekeeping: Some(housekeeping),
             engine: config.engine,
         }
@@ -252,8 +294,8 @@ impl Threads {
         for shard in self.shards.drain(..) {
             let _ = shard.join();
         }
-        if let Some(journal) = self.journal.take() {
-            let _ = journal.join();
+        for thread in [self.journal.take(), self.catch_up.take()].into_iter().flatten() {
+            let _ = thread.join();
         }
         self.engine.close()
     }
@@ -285,6 +327,7 @@ struct ShardThread {
     /// The connections as the shard knows them.
     seen: BTreeMap<NodeId, Line>,
     journal: SyncSender<JournalWrite>,
+    catch_up: SyncSender<(usize, CatchUpRead)>,
     writer: Arc<JournalWriter>,
     clock: Arc<dyn Clock>,
 }
@@ -387,6 +430,12 @@ impl ShardThread {
                 Output::Write { number, batch } => {
                     writes.push(JournalWrite { shard: self.number, number, batch });
                 }
+                Output::Read(read) => {
+                    if let Err(TrySendError::Full(_)) = self.catch_up.try_send((self.number, read))
+                    {
+                        unreachable!("a shard has no more reads under way than the queue takes");
+                    }
+                }
                 Output::Reply { to, result } => to(result),
                 Output::Send(message) => {
                     let node = message.to.node();
@@ -419,7 +468,9 @@ impl ShardThread {
             | Output::Leader { group, .. }
             | Output::Members { group, .. }
             | Output::Damaged { group } => (*group, true),
-            Output::Write { .. } | Output::Reply { .. } | Output::Send(_) => return,
+            Output::Write { .. } | Output::Read(_) | Output::Reply { .. } | Output::Send(_) => {
+                return;
+            }
         };
         let Some(watch) = self.watches.get(&group) else { return };
         match told {
@@ -429,7 +480,7 @@ impl ShardThread {
             Output::Leader { leader, term, .. } => watch.set_leader(leader, term),
             Output::Members { voters, learners, .. } => watch.set_members(voters, learners),
             Output::Damaged { .. } => watch.set_damaged(),
-            Output::Write { .. } | Output::Reply { .. } | Output::Send(_) => {}
+            Output::Write { .. } | Output::Read(_) | Output::Reply { .. } | Output::Send(_) => {}
         }
         if changes {
             self.changes.note(group);
@@ -485,6 +536,26 @@ impl JournalWriter {
         }
         self.metrics.synced(took, bytes, records);
         Ok(())
+    }
+}
+
+/// Each shard's part of what followers that are behind may get.
+fn catch_up_bounds(rate: u64, shards: usize) -> CatchUpBounds {
+    CatchUpBounds {
+        bytes_per_second: rate / shards as u64,
+        window: CATCH_UP_WINDOW / shards as u64,
+    }
+}
+
+/// The thread that reads what followers lack, so that no shard waits for it.
+fn read_for_followers(
+    reads: &Receiver<(usize, CatchUpRead)>,
+    driver: &Driver,
+    engine: &dyn Engine,
+) {
+    while let Ok((shard, read)) = reads.recv() {
+        let caught_up = read.carry_out(engine);
+        let _ = driver.shards[shard].blocking_send(Command::Input(Input::CaughtUp(caught_up)));
     }
 }
 

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use ropewalk_core::GroupId;
+use ropewalk_core::{GroupId, NodeId};
 
 use crate::group_watch::GroupWatch;
 
@@ -27,6 +27,15 @@ impl Groups {
         let groups = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let found = groups.iter().filter(|(group, watch)| is_so(**group, watch));
         found.map(|(group, watch)| (*group, Arc::clone(watch))).collect()
+    }
+
+    /// Whether a group of this broker has a member on another one.
+    pub(crate) fn has_member_on(&self, node: NodeId) -> bool {
+        let has_one = |_, watch: &GroupWatch| {
+            let role = watch.role();
+            role.voters.iter().chain(&role.learners).any(|replica| replica.node() == node)
+        };
+        !self.filtered(has_one).is_empty()
     }
 
     pub(crate) fn insert(&self, group: GroupId, watch: Arc<GroupWatch>) {

@@ -14,6 +14,7 @@ use ropewalk_core::{GroupId, NodeId, Offset};
 use ropewalk_storage::log_view::{Cursor, ReadOutcome};
 use ropewalk_storage::{Engine, StorageError};
 use tokio::sync::{Semaphore, watch};
+use tokio::time::sleep;
 
 use crate::driver::Driver;
 use crate::group_watch::GroupWatch;
@@ -26,6 +27,9 @@ use crate::peers::{
 };
 use crate::pools::Pools;
 
+/// How often a broker that was removed looks whether others need it yet.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 /// What other brokers ask of this one.
 pub struct Inbound {
     own: Mutex<Introduction>,
@@ -33,6 +37,8 @@ pub struct Inbound {
     alive: watch::Sender<BTreeSet<NodeId>>,
     /// The same, for the shards.
     lines: Arc<Lines>,
+    /// Whether another broker says that this one was removed from the cluster.
+    removed: watch::Sender<bool>,
     running: OnceLock<Running>,
 }
 
@@ -53,8 +59,9 @@ impl Inbound {
     #[must_use]
     pub fn new(own: Introduction) -> Arc<Self> {
         let (alive, _) = watch::channel(BTreeSet::new());
-        let lines = Arc::default();
-        Arc::new(Self { own: Mutex::new(own), alive, lines, running: OnceLock::new() })
+        let (removed, _) = watch::channel(false);
+        let (own, lines, running) = (Mutex::new(own), Arc::default(), OnceLock::new());
+        Arc::new(Self { own, alive, lines, removed, running })
     }
 
     /// What this broker says of itself from now on.
@@ -75,6 +82,30 @@ impl Inbound {
             own.leader = leader.and_then(|watch| watch.leader().0).map(|leader| leader.node());
         }
         own
+    }
+
+    /// Waits until another broker has said that this one was removed from the cluster, and nobody
+    /// needs it any more.
+    pub async fn until_removed(&self) {
+        // The sender is part of self.
+        let _ = self.removed.subscribe().wait_for(|is_removed| *is_removed).await;
+        while self.is_needed() {
+            sleep(LOOK_AGAIN).await;
+        }
+    }
+
+    /// Whether groups on this broker may have something that others are yet to get: they follow a
+    /// leader elsewhere, or this broker leads them and knows of its removal, and so hands them
+    /// over. One that was removed while it was away does not know.
+    fn is_needed(&self) -> bool {
+        let Some(running) = self.running.get() else { return false };
+        let directory = self.lock_own().directory;
+        let knows = running.metadata.borrow().is_retired(directory);
+        let needed = |_, watch: &GroupWatch| {
+            let role = watch.role();
+            role.leader.is_some_and(|leader| knows || Some(leader) != role.replica)
+        };
+        !running.groups.filtered(needed).is_empty()
     }
 
     pub(crate) fn begin(&self, running: Running) {
@@ -231,6 +262,16 @@ impl PeerHandler for Inbound {
 
     fn introduce(&self, _other: Introduction) -> Introduction {
         self.introduction()
+    }
+
+    fn is_removed(&self, node: NodeId, directory: [u8; 16]) -> bool {
+        let Some(running) = self.running.get() else { return false };
+        let is_retired = running.metadata.borrow().is_retired(directory);
+        is_retired && !running.groups.has_member_on(node)
+    }
+
+    fn removed(&self) {
+        self.removed.send_if_modified(|removed| !std::mem::replace(removed, true));
     }
 
     fn unreachable(&self, node: NodeId) {

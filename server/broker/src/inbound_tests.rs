@@ -5,16 +5,22 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::FutureExt;
-use ropewalk_cluster::TopicSettings;
-use ropewalk_consensus::{Durability, ProposalKind, ProposeError, Receipt};
-use ropewalk_core::{BatchDraft, GroupId, NodeId, Offset, Timestamp};
+use ropewalk_cluster::{BrokerRegistration, MetadataCommand, MetadataMachine, TopicSettings};
+use ropewalk_consensus::{Durability, ProposalKind, ProposeError, Receipt, StateMachine};
+use ropewalk_core::{BatchDraft, GroupId, NodeId, Offset, ReplicaId, Timestamp};
 use ropewalk_proto::v1::{Record, RecordSet};
-use tokio::sync::oneshot;
+use ropewalk_storage::memory::MemoryEngine;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 
 use crate::Inbound;
+use crate::driver::Driver;
+use crate::group_watch::GroupWatch;
+use crate::groups::Groups;
+use crate::inbound::Running;
 use crate::ingest::{Payload, prepare};
 use crate::peers::{Fetch, FetchError, PeerHandler, RemoteProposal};
+use crate::pools::Pools;
 use crate::support::{SlowEngine, fill, introduction, partition, start};
 
 const SOON: Duration = Duration::from_secs(10);
@@ -65,6 +71,79 @@ async fn before_it_runs_a_broker_says_who_it_is_and_no_more() {
     assert_eq!(alive.borrow_and_update().iter().copied().collect::<Vec<_>>(), [NodeId(2)]);
     inbound.unreachable(NodeId(2));
     assert!(alive.borrow_and_update().is_empty());
+}
+
+/// Whoever knows of a new partition may ask for it before the shard has it here.
+#[tokio::test]
+async fn a_group_that_is_about_to_be_taken_up_is_not_here_yet() {
+    let own = introduction(NodeId(1), &[(NodeId(1), [1; 16])]);
+    let inbound = Inbound::new(own);
+    let group = GroupId::FIRST_PARTITION;
+    let groups = Arc::new(Groups::default());
+    groups.insert(group, Arc::new(GroupWatch::new(ReplicaId::new(NodeId(1), 0))));
+    inbound.begin(Running {
+        driver: Driver::without_shards(),
+        groups,
+        metadata: MetadataMachine::new().1,
+        appends: Arc::new(Semaphore::new(1)),
+        append_budget: 1,
+        free_space_floor: 0,
+        engine: Arc::new(MemoryEngine::new()),
+        pools: Pools::new(1, 1),
+    });
+    assert_eq!(inbound.fetch(fetch(group, 0)).await, Err(FetchError::NoGroup));
+    let waits = inbound.await_records(group, Offset(0), Duration::from_secs(60));
+    assert_eq!(waits.now_or_never(), Some(()), "who asks looks elsewhere at once");
+    assert_eq!(submit(&inbound, group, batch()).await, Err(ProposeError::NoLeader));
+}
+
+/// One that was removed may be the only one that has something: those who count on it let it in.
+#[tokio::test]
+async fn a_broker_that_was_removed_is_refused_once_no_group_counts_on_it() {
+    let founders = [(NodeId(1), [1; 16]), (NodeId(2), [2; 16])];
+    let inbound = Inbound::new(introduction(NodeId(1), &founders));
+    let (mut machine, metadata) = MetadataMachine::new();
+    let watch = Arc::new(GroupWatch::new(ReplicaId::new(NodeId(1), 0)));
+    let groups = Arc::new(Groups::default());
+    groups.insert(GroupId::METADATA, Arc::clone(&watch));
+    inbound.begin(Running {
+        driver: Driver::without_shards(),
+        groups,
+        metadata,
+        appends: Arc::new(Semaphore::new(1)),
+        append_budget: 1,
+        free_space_floor: 0,
+        engine: Arc::new(MemoryEngine::new()),
+        pools: Pools::new(1, 1),
+    });
+    let both: Vec<_> = founders.iter().map(|(node, _)| ReplicaId::new(*node, 0)).collect();
+    watch.set_members(both.clone(), Vec::new());
+    let form = MetadataCommand::Form { cluster_id: [7; 16], founders: founders.to_vec() };
+    machine.apply(6, &form.encode());
+    let registration = BrokerRegistration {
+        id: NodeId(1),
+        directory: [1; 16],
+        address: "broker-1:9092".to_owned(),
+        peer_address: "broker-1:9093".to_owned(),
+        rack: None,
+        version: "0".to_owned(),
+        started: Timestamp(1),
+    };
+    machine.apply(7, &MetadataCommand::RegisterBroker(registration).encode());
+    assert!(!inbound.is_removed(NodeId(2), [2; 16]));
+    machine.apply(8, &MetadataCommand::RemoveBroker { id: NodeId(2) }.encode());
+    assert!(!inbound.is_removed(NodeId(2), [2; 16]), "it has a vote yet");
+    watch.set_members(both[..1].to_vec(), Vec::new());
+    assert!(inbound.is_removed(NodeId(2), [2; 16]));
+    assert!(!inbound.is_removed(NodeId(2), [3; 16]), "with another directory it is a new one");
+
+    // And a broker that is told so itself ends when it follows nobody any more.
+    watch.set_leader(Some(both[1]), 9);
+    inbound.removed();
+    let mut gone = Box::pin(inbound.until_removed());
+    assert!(timeout(Duration::from_millis(50), &mut gone).await.is_err(), "it is needed");
+    watch.set_leader(None, 10);
+    timeout(SOON, gone).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

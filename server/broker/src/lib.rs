@@ -54,6 +54,8 @@ mod step_down;
 mod support;
 pub mod survey;
 pub mod table;
+#[cfg(test)]
+mod table_tests;
 
 pub use alone::Alone;
 pub use broker::{Broker, BrokerConfig};

@@ -4,6 +4,7 @@
 //! exporters: those belong to the binary.
 
 mod definitions;
+mod peers;
 mod process;
 
 use std::time::Duration;
@@ -15,6 +16,7 @@ use opentelemetry::metrics::{
 
 use definitions::*;
 pub use definitions::{DEFINITIONS, Definition, Kind};
+pub use peers::PeerLane;
 
 /// The acknowledgement that an append was given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use ropewalk_core::NodeId;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::Inbound;
 use crate::peers::{
@@ -24,6 +24,10 @@ const LANE: usize = 1024;
 pub(crate) struct Network {
     brokers: Mutex<BTreeMap<NodeId, Arc<Inbound>>>,
     sent: AtomicU64,
+    /// Fetches that were not answered yet.
+    fetches: Arc<()>,
+    /// No fetch is answered while it is set.
+    pub(crate) stalls_fetches: watch::Sender<bool>,
 }
 
 /// The ways of one broker to the others.
@@ -48,6 +52,11 @@ impl Network {
     /// How many messages were sent so far.
     pub(crate) fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
+    }
+
+    /// How many fetches are under way.
+    pub(crate) fn fetches(&self) -> usize {
+        Arc::strong_count(&self.fetches) - 1
     }
 
     /// A broker that is cut off reaches nobody either.
@@ -141,8 +150,12 @@ impl Peers for Way {
         fetch: Fetch,
     ) -> BoxFuture<'static, Result<Fetched, RemoteError>> {
         let there = self.network.reach(self.own, node);
+        let under_way = Arc::clone(&self.network.fetches);
+        let mut stalls = self.network.stalls_fetches.subscribe();
         async move {
+            let _under_way = under_way;
             let there = there?;
+            let _ = stalls.wait_for(|stalls| !*stalls).await;
             there.await_records(fetch.group, fetch.offset, fetch.wait).await;
             Ok(there.fetch(Fetch { wait: Duration::ZERO, ..fetch }).await?)
         }

@@ -84,6 +84,13 @@ pub trait PeerHandler: Send + Sync {
     /// What this broker knows of the cluster, for one that tells what it knows.
     fn introduce(&self, other: Introduction) -> Introduction;
 
+    /// Whether a broker that calls was removed from the cluster, with this data directory, and no
+    /// group here counts on it any more.
+    fn is_removed(&self, node: NodeId, directory: [u8; 16]) -> bool;
+
+    /// Another broker refuses this one as removed from the cluster. May be told more than once.
+    fn removed(&self);
+
     /// A connection to the broker was lost, and what was under way with it. May be told more than
     /// once: for each connection that carries messages or calls.
     fn unreachable(&self, node: NodeId);

@@ -137,6 +137,7 @@ fn driver_config(config: &BrokerConfig, changes: &Arc<GroupChanges>) -> DriverCo
         metrics: Arc::clone(&config.metrics),
         shards: config.shards,
         tail_budget: config.tail_budget,
+        catch_up_rate: config.catch_up_rate,
         on_fatal: Arc::clone(&config.on_fatal),
         peers: Arc::clone(&config.links.peers),
         changes: Arc::clone(changes),
@@ -207,7 +208,7 @@ async fn announce(
                 return true;
             }
             let since = leaving.entry(*node).or_insert_with(Instant::now);
-            since.elapsed() < REMOVED_FOR || has_member_on(&groups, *node)
+            since.elapsed() < REMOVED_FOR || groups.has_member_on(*node)
         });
         leaving.retain(|node, _| addresses.contains_key(node));
         let brokers = known.brokers.values();
@@ -223,15 +224,6 @@ async fn announce(
             return;
         }
     }
-}
-
-/// Whether a group of this broker has a member on another one.
-fn has_member_on(groups: &Groups, node: NodeId) -> bool {
-    let has_one = |_, watch: &GroupWatch| {
-        let role = watch.role();
-        role.voters.iter().chain(&role.learners).any(|replica| replica.node() == node)
-    };
-    !groups.filtered(has_one).is_empty()
 }
 
 fn addresses_of(metadata: &Metadata) -> Vec<(NodeId, String)> {

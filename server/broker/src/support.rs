@@ -171,6 +171,7 @@ pub(crate) fn config(
         shards: 1,
         append_budget: 8 << 20,
         tail_budget: 0,
+        catch_up_rate: u64::MAX,
         reads_budget: READS_BUDGET,
         free_space_floor: 0,
         auto_create: true,

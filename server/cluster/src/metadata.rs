@@ -136,6 +136,18 @@ pub struct Metadata {
     /// Which partitions have which groups, by the first group of a run. Shared by all pictures
     /// until topics change.
     runs: Arc<BTreeMap<GroupId, Run>>,
+    /// Data directories that must not come back: what their replicas have said is void. Shared by
+    /// all pictures until there is another one.
+    pub(crate) retired: Arc<BTreeMap<DirectoryId, Retired>>,
+}
+
+/// A data directory whose broker is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Retired {
+    /// The broker that had it.
+    pub(crate) broker: NodeId,
+    /// The command with which it lost it.
+    pub(crate) index: u64,
 }
 
 impl Default for Metadata {
@@ -149,6 +161,7 @@ impl Default for Metadata {
             system: BTreeMap::new(),
             next_group: GroupId::FIRST_PARTITION,
             runs: Arc::default(),
+            retired: Arc::default(),
         }
     }
 }
@@ -158,6 +171,12 @@ impl Metadata {
     #[must_use]
     pub fn topic(&self, name: &str) -> Option<&Arc<Topic>> {
         self.topics.get(name)
+    }
+
+    /// Whether the broker that had this data directory was removed, or came back with another one.
+    #[must_use]
+    pub fn is_retired(&self, directory: DirectoryId) -> bool {
+        self.retired.contains_key(&directory)
     }
 
     /// The topic with this id. Looks at one topic after the other.

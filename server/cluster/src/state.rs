@@ -8,35 +8,21 @@ mod rows;
 mod system;
 mod topics;
 
-use std::collections::BTreeMap;
-
 use ropewalk_consensus::machine::Row;
-use ropewalk_core::NodeId;
 use ropewalk_core::codec::DecodeError;
 
 use crate::answer::{MetadataAnswer, MetadataReply};
 use crate::command::MetadataCommand;
 use crate::error::MetadataError;
-use crate::metadata::{DirectoryId, Metadata, Topic};
+use crate::metadata::{Metadata, Topic};
 use crate::settings::check;
 
 pub use system::founder_placement;
-
-/// A data directory whose broker is gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Retired {
-    /// The broker that had it.
-    broker: NodeId,
-    /// The command with which it lost it.
-    index: u64,
-}
 
 /// The state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MetadataState {
     metadata: Metadata,
-    /// Data directories that must not come back: what their replicas have said is void.
-    retired: BTreeMap<DirectoryId, Retired>,
 }
 
 /// A command that is being carried out.

@@ -6,6 +6,7 @@
 //! applied in one place, `apply.rs`.
 
 mod apply;
+mod behind;
 mod membership;
 mod messages;
 mod reads;
@@ -26,6 +27,7 @@ use ropewalk_storage::log_view::LogReader;
 use ropewalk_storage::own_rows::{applied_index, is_own};
 use ropewalk_storage::{GroupWrite, LogEntry, StorageError};
 
+use self::behind::Behind;
 use self::reads::{Question, Reads};
 use self::sleep::Sleep;
 use self::snapshots::{RowTrail, SentSnapshots};
@@ -105,6 +107,7 @@ pub struct ReplicaGroup<T> {
     /// Messages that wait until a ready is durable, in order.
     held: VecDeque<(u64, RaftMessage)>,
     sent_snapshots: SentSnapshots,
+    behind: Behind,
     trail: RowTrail,
     /// For this many ticks it stands for election at each, as nobody has led the group yet.
     eager_ticks: u32,
@@ -179,6 +182,7 @@ impl<T> ReplicaGroup<T> {
             unconfirmed: VecDeque::new(),
             held: VecDeque::new(),
             sent_snapshots: SentSnapshots::default(),
+            behind: Behind::default(),
             trail: RowTrail::default(),
             eager_ticks: if goes_first && !is_alone { EAGER_TICKS } else { 0 },
             sleep: Sleep::default(),

@@ -11,6 +11,7 @@
 //! - [`Input::Settle`] about every 500 ms: what nobody waits for, as commit indexes, is written
 //!   then. Only what is written counts as applied after a start, and goes into a snapshot.
 //! - [`Input::Durable`] for each [`Output::Write`], in order, once it is on the disk.
+//! - [`Input::CaughtUp`] for each [`Output::Read`], off the shard's thread.
 //! - [`Output::Send`] to the broker of the receiver ([`Message::to`]), as well as it can; what it
 //!   drops, it should tell by [`Input::Lost`], so that the leader does not wait for an answer.
 //! - [`Input::Reachable`] and [`Input::Unreachable`] for the connections to the other brokers, so
@@ -20,6 +21,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod catch_up;
 pub mod group;
 pub mod logger;
 pub mod machine;
@@ -31,6 +33,7 @@ pub mod shard;
 mod tests;
 mod wire;
 
+pub use catch_up::{CatchUpBounds, CatchUpRead, CaughtUp};
 pub use machine::{Applied, StateMachine};
 pub use message::{Message, MessageEntry, MessageKind, SnapshotInfo};
 pub use proposal::{

@@ -10,10 +10,11 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use ropewalk_core::{GroupId, NodeId, Offset, ReplicaId, Timestamp};
-use ropewalk_storage::group_log::{GroupLog, SegmentPolicy};
+use ropewalk_storage::group_log::{GroupLog, SegmentPolicy, StoredRun};
 use ropewalk_storage::log_view::LogReader;
 use ropewalk_storage::{Engine, GroupState, GroupWrite, StorageError, WriteBatch};
 
+use crate::catch_up::{CatchUp, CatchUpBounds, CatchUpRead, CaughtUp};
 use crate::group::{Handed, ReplicaGroup, Start};
 use crate::machine::StateMachine;
 use crate::message::Message;
@@ -72,6 +73,8 @@ pub enum Input<T> {
     Unreachable(NodeId),
     /// Something that was to be sent to a broker was dropped.
     Lost(NodeId),
+    /// What was to be read for followers.
+    CaughtUp(CaughtUp),
     /// Raft's clock moves on: every 100 ms.
     Tick,
     /// What nobody waits for is to be written too: every half second or so.
@@ -79,7 +82,6 @@ pub enum Input<T> {
 }
 
 /// What a shard wants done.
-#[expect(clippy::large_enum_variant, reason = "most of them are messages, and none is kept")]
 pub enum Output<T> {
     /// Write this, durably if it says so, and tell by [`Input::Durable`].
     Write {
@@ -88,6 +90,9 @@ pub enum Output<T> {
         /// What to write.
         batch: WriteBatch,
     },
+    /// Read this, off the shard's thread, and give it back by [`Input::CaughtUp`]. So many are
+    /// under way at a time as the window of [`CatchUpBounds`] has room for.
+    Read(CatchUpRead),
     /// A proposal has ended.
     Reply {
         /// The proposer.
@@ -136,8 +141,10 @@ pub enum Output<T> {
         /// Those who do not, by id.
         learners: Vec<ReplicaId>,
     },
-    /// The disk of this broker has lost entries of the group that it had said to be durable. The
-    /// replica takes no further part; it must be removed and replaced by one with a new id.
+    /// The disk of this broker has lost entries of the group that it had said to be durable, or
+    /// gives them back damaged. The replica must be removed and replaced by one with a new id. One
+    /// that lacks them takes no further part; one that cannot read what a follower needs goes on
+    /// until another one leads.
     Damaged {
         /// The group.
         group: GroupId,
@@ -167,6 +174,7 @@ pub struct Shard<T> {
     in_flight: VecDeque<(u64, Vec<Handed>)>,
     next_number: u64,
     recent: Recent,
+    catch_up: CatchUp,
     /// Proposals that wait until the next write has room, oldest first. Their bytes are reserved.
     backlog: VecDeque<(GroupId, Proposal<T>)>,
     /// The bytes of the batches that were taken up for the next write.
@@ -212,7 +220,12 @@ impl Rounds {
 impl<T> Shard<T> {
     /// A shard without groups, which keeps about `tail_budget` bytes of recent entries in memory.
     #[must_use]
-    pub fn new(engine: Arc<dyn Engine>, tail_budget: u64, logger: slog::Logger) -> Self {
+    pub fn new(
+        engine: Arc<dyn Engine>,
+        tail_budget: u64,
+        bounds: CatchUpBounds,
+        logger: slog::Logger,
+    ) -> Self {
         Self {
             engine,
             logger,
@@ -227,6 +240,7 @@ impl<T> Shard<T> {
             in_flight: VecDeque::new(),
             next_number: 0,
             recent: Recent { budget: tail_budget, bytes: 0, entries: VecDeque::new() },
+            catch_up: CatchUp::new(bounds),
             backlog: VecDeque::new(),
             gathered: 0,
             settling: false,
@@ -299,6 +313,7 @@ impl<T> Shard<T> {
                 }
             }
             Input::Lost(broker) => self.with_ticking(|replica| replica.on_lost(broker)),
+            Input::CaughtUp(caught_up) => self.send_stored(caught_up, out),
             Input::Tick => self.tick(out),
             Input::Settle => {
                 self.settling = true;
@@ -320,7 +335,32 @@ impl<T> Shard<T> {
                 self.propose(now, group, proposal, out);
             }
         }
+        if !self.backlog.is_empty() || self.in_flight.len() == MAX_WRITES_IN_FLIGHT {
+            self.catch_up.note_busy(now);
+        }
+        self.read_for_followers(now, out);
         Ok(())
+    }
+
+    /// Has read what followers wait for, as far as the bounds allow.
+    fn read_for_followers(&mut self, now: Timestamp, out: &mut Vec<Output<T>>) {
+        let most = self.catch_up.read_bytes();
+        while let Some((group, place)) = self.catch_up.next(now) {
+            let read = self.groups.get_mut(&group).and_then(|found| found.read_at(place, most));
+            if let Some(read) = read {
+                self.catch_up.began();
+                out.push(Output::Read(read));
+            }
+        }
+    }
+
+    fn send_stored(&mut self, caught_up: CaughtUp, out: &mut Vec<Output<T>>) {
+        self.catch_up.ended(caught_up.run.as_ref().map_or(0, StoredRun::bytes));
+        let group = caught_up.read.group;
+        if let Some(replica) = self.groups.get_mut(&group) {
+            replica.send_stored(caught_up, out);
+            self.dirty.insert(group);
+        }
     }
 
     fn propose(
@@ -351,6 +391,10 @@ impl<T> Shard<T> {
             let Some(replica) = self.groups.get_mut(&group) else { continue };
             let mut write = GroupWrite::new(group);
             replica.collect(now, &mut write, out)?;
+            for place in replica.new_places() {
+                self.catch_up.wait(group, place);
+            }
+            self.catch_up.set_unacknowledged(group, replica.unacknowledged());
             // Whatever changes who leads or who belongs to the group comes by here.
             if replica.needs_ticks() {
                 self.ticking.insert(group);
@@ -362,7 +406,9 @@ impl<T> Shard<T> {
                 self.unsettled.insert(group);
             }
             for entry in &write.append {
-                self.recent.push(group, entry.index, entry.data.len() as u64);
+                let bytes = entry.data.len() as u64;
+                self.recent.push(group, entry.index, bytes);
+                self.catch_up.note_written(now, bytes);
             }
             if !write.is_empty() {
                 batch.groups.push(write);
@@ -446,6 +492,7 @@ impl<T> Shard<T> {
             self.dirty.remove(&group);
             self.ticking.remove(&group);
             self.unsettled.remove(&group);
+            self.catch_up.set_unacknowledged(group, 0);
         }
         self.changes.push(GroupWrite { delete: true, ..GroupWrite::new(group) });
     }

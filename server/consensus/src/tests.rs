@@ -19,8 +19,8 @@ use ropewalk_storage::{Engine, WriteBatch};
 use crate::logger::tracing_logger;
 use crate::shard::NewGroup;
 use crate::{
-    Durability, Input, MemberProgress, Output, Proposal, ProposalKind, ProposeError, Receipt,
-    Shard, StateMachine,
+    CatchUpBounds, Durability, Input, MemberProgress, Output, Proposal, ProposalKind, ProposeError,
+    Receipt, Shard, StateMachine,
 };
 
 const TAIL_BUDGET: u64 = 1 << 20;
@@ -54,7 +54,8 @@ impl Bench {
     }
 
     fn over(engine: Arc<dyn Engine>) -> Self {
-        let shard = Shard::new(Arc::clone(&engine), TAIL_BUDGET, tracing_logger());
+        let shard =
+            Shard::new(Arc::clone(&engine), TAIL_BUDGET, CatchUpBounds::NONE, tracing_logger());
         Self {
             engine,
             shard,
@@ -102,6 +103,7 @@ impl Bench {
             Output::Opened { group, reader } => self.readers.push((group, reader)),
             Output::Leadership { group, epoch: Some(_) } => self.served.push(group),
             Output::Leadership { group, epoch: None } => self.served.retain(|g| *g != group),
+            Output::Read(read) => panic!("a group of one replica has followers: {read:?}"),
             Output::Send(message) => panic!("a group of one replica sends {message:?}"),
             Output::Damaged { group } => panic!("{group} is damaged"),
             Output::Progress { .. } | Output::Leader { .. } | Output::Members { .. } => {}

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::sync::Arc;
 
+use ropewalk_broker::metrics::Metrics;
 use ropewalk_broker::peers::{ClusterIdentity, Introduction, PeerHandler, Peers};
 use ropewalk_broker::registration::{
     Joining, Met, find_cluster, founding_replica, meet, register_anew,
@@ -69,7 +70,7 @@ impl Peering {
         };
         let listener = listen("cluster.peer_listen", peer_listen).await?;
         let address = settings.cluster.advertised(listener.local_addr()?, client_address);
-        let transport = PeerTransport::new(identity.node_id);
+        let transport = PeerTransport::new(identity.node_id, identity.directory_id);
         let handler: Arc<dyn PeerHandler> = inbound.clone();
         transport.attend(&handler);
         let (end, ends) = oneshot::channel::<()>();
@@ -79,6 +80,22 @@ impl Peering {
         }));
         let peers: Arc<dyn Peers> = transport.clone();
         Ok(Self { peers, inbound, address, port: Some(Port { transport, end, serving }) })
+    }
+
+    /// Has the connections to other brokers measured.
+    pub(crate) fn register(&self, metrics: &Metrics) {
+        let Some(port) = &self.port else { return };
+        let stats = {
+            let transport = Arc::downgrade(&port.transport);
+            move || transport.upgrade().map(|transport| transport.stats()).unwrap_or_default()
+        };
+        let lanes = stats.clone();
+        metrics.register_peers(move || lanes().lanes, move || stats().received);
+    }
+
+    /// Waits until this broker was removed from its cluster, and nobody needs it any more.
+    pub(crate) async fn removed(&self) {
+        self.inbound.until_removed().await;
     }
 
     /// Where other brokers reach this one.

@@ -26,6 +26,13 @@ use crate::telemetry;
 /// The exit code of a process whose log could not be kept.
 const EXIT_STORAGE_FAILED: i32 = 74;
 
+/// What a broker ends with that learns that it was removed: etcd's "the member has been permanently
+/// removed from the cluster".
+const REMOVED: &str = "this broker was removed from its cluster, or came back with another data \
+                       directory since: it stops. The others have what it had, but for partitions \
+                       with no other replica. To have it join again, as a new broker, start it \
+                       with an empty data directory";
+
 /// How long handing over may take before the client port drains, and after it.
 const STEP_DOWN_WITHIN: Duration = Duration::from_secs(3);
 const STEP_DOWN_AGAIN_WITHIN: Duration = Duration::from_millis(500);
@@ -58,6 +65,7 @@ async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
     let descriptors = Descriptors::share_out(settings.server.max_connections);
     let store = Store::open(settings, descriptors)?;
     let peering = Peering::open(settings, &store, &address).await?;
+    peering.register(&metrics);
     let start = async {
         let entry = peering.enter(settings, &store, &address).await?;
         let config = broker_config(settings, &store, metrics, address.clone(), &peering, entry);
@@ -69,6 +77,7 @@ async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
             tracing::info!(signal, "stopped before the cluster took this broker in");
             return Ok(());
         }
+        () = peering.removed() => return Err(REMOVED.into()),
     };
 
     let (begin_drain, drain) = Drain::new();
@@ -78,8 +87,13 @@ async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
     readiness.send_replace(Readiness::Ready);
     tracing::info!(%address, admin = %admin_address, "ready");
 
+    let mut is_removed = false;
     tokio::select! {
         signal = stop.received() => tracing::info!(signal, "draining"),
+        () = peering.removed() => {
+            is_removed = true;
+            tracing::error!("{REMOVED}");
+        }
         served = &mut serving => return Err(format!("the client port failed: {served:?}").into()),
     }
     readiness.send_replace(Readiness::Draining);
@@ -97,7 +111,7 @@ async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
     let _ = end_admin.send(());
     admin.await??;
     tracing::info!("stopped");
-    Ok(())
+    if is_removed { Err(REMOVED.into()) } else { Ok(()) }
 }
 
 pub(crate) struct Store {
@@ -180,6 +194,7 @@ fn broker_config(
         shards: (cores / 2).max(1),
         append_budget: append_budget.min(tokio::sync::Semaphore::MAX_PERMITS),
         tail_budget,
+        catch_up_rate: settings.cluster.catch_up_rate,
         reads_budget: usize::try_from(reads_budget).unwrap_or(usize::MAX),
         free_space_floor: settings.storage.free_space_floor,
         auto_create: settings.topics.auto_create,

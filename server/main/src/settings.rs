@@ -78,6 +78,8 @@ pub(crate) struct ClusterSettings {
     pub(crate) bootstrap: BTreeSet<u64>,
     /// The rack or zone of this broker.
     pub(crate) rack: Option<String>,
+    /// Bytes in each second that followers get which are behind, while there are writes beside it.
+    pub(crate) catch_up_rate: u64,
 }
 
 /// `storage.*`

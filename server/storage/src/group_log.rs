@@ -4,6 +4,7 @@
 //! recent entries in memory until they are durable and until the shard's budget pushes them out. It
 //! writes nothing itself and knows no thread.
 
+mod behind;
 mod members;
 mod raft_storage;
 mod snapshots;
@@ -20,6 +21,8 @@ use crate::engine::{
     StorageError,
 };
 use crate::log_view::{LogReader, LogView, ViewState, record_facts};
+use behind::Behind;
+pub use behind::StoredRun;
 use members::MemberHistory;
 pub use snapshots::SnapshotData;
 
@@ -60,6 +63,10 @@ pub struct GroupLog {
     /// Entries up to here are durable.
     durable_index: u64,
     policy: SegmentPolicy,
+    /// What followers lack that is not in memory.
+    behind: Behind,
+    /// The index and the term of the entry before those in memory.
+    before_tail: (u64, u64),
 }
 
 impl GroupLog {
@@ -139,6 +146,8 @@ impl GroupLog {
             last,
             durable_index: last_index,
             policy: SegmentPolicy::default(),
+            behind: Behind::default(),
+            before_tail: (last_index, last.term),
         }
     }
 
@@ -238,9 +247,12 @@ impl GroupLog {
                 newest_so_far: self.last.newest_so_far.max(max_timestamp),
                 segment: self.segment_for(&entry, base_offset, max_timestamp, now),
             };
+            let mut view = self.view.lock();
+            if view.tail.first_index().is_none() {
+                self.before_tail = (view.last_index, self.last.term);
+            }
             self.last = meta;
             let entry = LogEntry { index: entry.index, meta, data: entry.data };
-            let mut view = self.view.lock();
             view.last_index = entry.index;
             match view.segments.back_mut() {
                 Some(last) if last.base_index == meta.segment.base_index => *last = meta.segment,
@@ -318,10 +330,10 @@ impl GroupLog {
         };
         write.start = Some(start);
         self.members.drop_to(start.index, &mut write.rows);
+        // Entries that are not yet written stay in memory until they are.
+        self.drop_to(start.index.min(self.durable_index));
         let mut view = self.view.lock();
         view.start = start;
-        // Entries that are not yet written stay in memory until they are.
-        view.tail.drop_to(start.index.min(self.durable_index));
         while view.segments.len() > 1 && view.segments[1].base_index <= start.index + 1 {
             view.segments.pop_front();
         }
@@ -342,7 +354,15 @@ impl GroupLog {
     /// Forgets entries up to an index in memory; they must be durable.
     pub fn evict(&mut self, index: u64) {
         debug_assert!(index <= self.durable_index, "only durable entries leave the memory");
-        self.view.lock().tail.drop_to(index);
+        self.drop_to(index);
+    }
+
+    fn drop_to(&mut self, index: u64) {
+        let mut view = self.view.lock();
+        if let Some(entry) = view.tail.get(index) {
+            self.before_tail = (index, entry.meta.term);
+        }
+        view.tail.drop_to(index);
     }
 
     /// Forgets all entries in memory: nobody reads this log any more.
@@ -367,6 +387,15 @@ impl GroupLog {
             });
         }
         Ok(entries)
+    }
+
+    fn term_in_memory(&self, index: u64) -> Option<u64> {
+        if index == self.before_tail.0 {
+            return Some(self.before_tail.1);
+        }
+        let held = self.view.lock().tail.get(index).map(|entry| entry.meta.term);
+        held.or_else(|| (index == self.last()).then_some(self.last.term))
+            .or_else(|| self.behind.term(index))
     }
 
     /// The facts of an entry that the log has.

@@ -193,6 +193,43 @@ pub(super) const TRIMMED_RECORDS: Definition = Definition::counter(
     "Records that fell before the start of their partition's log, by what caused it.",
 )
 .labels(&["cause"]);
+pub(super) const PEER_CONNECTED: Definition = Definition::gauge(
+    "ropewalk_peer_connected",
+    "{connection}",
+    "1 while there is a connection to another broker, else 0. Each broker is reached by four: bulk \
+     (appends and snapshots), control (heartbeats, votes and answers), proposals and fetches.",
+)
+.labels(&["peer", "lane"]);
+pub(super) const PEER_SENT: Definition = Definition::counter(
+    "ropewalk_peer_sent_messages",
+    "{message}",
+    "Messages and calls that were sent to another broker, by connection.",
+)
+.labels(&["peer", "lane"]);
+pub(super) const PEER_SENT_BYTES: Definition = Definition::counter(
+    "ropewalk_peer_sent_bytes",
+    "By",
+    "Bytes of the messages and calls that were sent to another broker, by connection.",
+)
+.labels(&["peer", "lane"]);
+pub(super) const PEER_DROPPED: Definition = Definition::counter(
+    "ropewalk_peer_dropped_messages",
+    "{message}",
+    "Messages and calls to another broker that were not sent: there was no connection, it ended, \
+     or too much waited already. Raft sends its messages again; a call's maker is told.",
+)
+.labels(&["peer", "lane"]);
+pub(super) const PEER_QUEUE: Definition = Definition::gauge(
+    "ropewalk_peer_queue_bytes",
+    "By",
+    "Bytes that wait to be sent to another broker, by connection.",
+)
+.labels(&["peer", "lane"]);
+pub(super) const PEER_RECEIVED: Definition = Definition::counter(
+    "ropewalk_peer_received_messages",
+    "{message}",
+    "Raft messages that came in from other brokers.",
+);
 pub(super) const BUILD_INFO: Definition =
     Definition::gauge("ropewalk_build_info", "", "Always 1; the label says which version runs.")
         .labels(&["version"]);
@@ -235,6 +272,12 @@ pub const DEFINITIONS: &[Definition] = &[
     STORAGE_SIZE,
     TRIMS,
     TRIMMED_RECORDS,
+    PEER_CONNECTED,
+    PEER_SENT,
+    PEER_SENT_BYTES,
+    PEER_DROPPED,
+    PEER_QUEUE,
+    PEER_RECEIVED,
     BUILD_INFO,
     RESIDENT_MEMORY,
     CPU_SECONDS,

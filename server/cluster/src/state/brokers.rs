@@ -1,13 +1,15 @@
 //! What commands do to brokers, and with them to the replicas that they hold.
 
+use std::sync::Arc;
+
 use ropewalk_core::{GroupId, NodeId, ReplicaId, limits};
 
-use super::{Change, Checked, Retired, check_text};
+use super::{Change, Checked, check_text};
 use crate::answer::{MetadataAnswer, MetadataReply};
 use crate::command::BrokerRegistration;
 use crate::error::MetadataError;
 use crate::evacuation::{evacuated, renumber, renumbered};
-use crate::metadata::{BrokerInfo, ClusterId, DirectoryId, Metadata, Placement, Topic};
+use crate::metadata::{BrokerInfo, ClusterId, DirectoryId, Metadata, Placement, Retired, Topic};
 use crate::placement::{Placer, are_distinct};
 use crate::settings::check;
 use crate::state::founder_placement;
@@ -164,7 +166,7 @@ impl Change {
         if let Some(rack) = &registration.rack {
             check_text("rack", rack, 1..=limits::MAX_NAME_BYTES)?;
         }
-        if let Some(retired) = self.next.retired.get(&directory) {
+        if let Some(retired) = metadata.retired.get(&directory) {
             return Err(MetadataError::BrokerRemoved(retired.broker));
         }
         if let Some(other) = metadata.owner(directory).filter(|other| *other != id) {
@@ -196,7 +198,7 @@ impl Change {
     /// Remembers that a data directory must not come back. The oldest is forgotten when there are
     /// too many.
     fn retire(&mut self, directory: DirectoryId, broker: NodeId) {
-        let retired = &mut self.next.retired;
+        let retired = Arc::make_mut(&mut self.next.metadata.retired);
         retired.insert(directory, Retired { broker, index: self.serial.into() });
         if retired.len() > limits::MAX_RETIRED_DIRECTORIES {
             let oldest = retired.iter().min_by_key(|(_, retired)| retired.index);

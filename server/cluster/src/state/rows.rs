@@ -8,8 +8,8 @@ use ropewalk_consensus::machine::Row;
 use ropewalk_core::codec::{DecodeError, Reader, Writer};
 use ropewalk_core::{GroupId, NodeId, TopicId};
 
-use super::{MetadataState, Retired};
-use crate::metadata::{Metadata, Topic, TopicPartition};
+use super::MetadataState;
+use crate::metadata::{Metadata, Retired, Topic, TopicPartition};
 use crate::stored::{
     read_broker, read_list, read_partition, read_placement, read_topic_head, write_broker,
     write_list, write_partition, write_placement, write_topic_head,
@@ -57,7 +57,7 @@ fn differences<'a, K: Ord, V: PartialEq>(
 /// The rows that lead from one state to the next.
 pub(super) fn changes(former: &MetadataState, current: &MetadataState) -> Vec<Row> {
     let mut rows = Vec::new();
-    for (directory, retired) in differences(&former.retired, &current.retired) {
+    for (directory, retired) in differences(&former.metadata.retired, &current.metadata.retired) {
         rows.push(row(Kind::Retired, directory, retired, |out, retired| {
             out.u64(retired.broker.0).u64(retired.index);
         }));
@@ -139,7 +139,7 @@ pub(super) fn read(
             }
             b'r' => {
                 let retired = Retired { broker: NodeId(value.u64()?), index: value.u64()? };
-                state.retired.insert(id.array()?, retired);
+                Arc::make_mut(&mut state.metadata.retired).insert(id.array()?, retired);
             }
             _ => read_into(&mut state.metadata, kind, &mut id, &mut value)?,
         }

@@ -71,7 +71,7 @@ impl<T> ReplicaGroup<T> {
             self.node.report_unreachable(id);
         }
         self.sent_snapshots.lose(broker, &mut self.node);
-        self.node.has_ready()
+        self.node.has_ready() || self.awaits_acknowledgement()
     }
 
     /// Whether somebody counts on entries that this replica does not have: its disk has lost what

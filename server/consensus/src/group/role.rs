@@ -33,6 +33,7 @@ impl<T> ReplicaGroup<T> {
         self.set_timeout();
         if self.leads() {
             self.sent_snapshots.tick(&mut self.node);
+            self.tick_behind();
             self.tire(reached, out);
         }
         self.node.has_ready()

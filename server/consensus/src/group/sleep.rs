@@ -214,7 +214,8 @@ impl<T> ReplicaGroup<T> {
         }
     }
 
-    fn others(&self) -> Vec<u64> {
+    /// The other members, by id.
+    pub(super) fn others(&self) -> Vec<u64> {
         let raft = &self.node.raft;
         let ids = raft.prs().iter().map(|(id, _)| *id);
         let mut others: Vec<u64> = ids.filter(|id| *id != raft.id).collect();

@@ -15,8 +15,8 @@ use links::Links;
 use machine::Digest;
 use ropewalk_consensus::logger::tracing_logger;
 use ropewalk_consensus::{
-    Durability, Input, Message, NewGroup, Output, Proposal, ProposalKind, ProposeError, Receipt,
-    Shard, StateMachine,
+    CatchUpBounds, CatchUpRead, Durability, Input, Message, NewGroup, Output, Proposal,
+    ProposalKind, ProposeError, Receipt, Shard, StateMachine,
 };
 use ropewalk_core::batch::RecordTimes;
 use ropewalk_core::{
@@ -68,6 +68,8 @@ pub(crate) struct Broker {
     shard: Option<Shard<u64>>,
     engine: Arc<MemoryEngine>,
     disk: Disk,
+    /// What is read for followers, oldest first.
+    reads: VecDeque<CatchUpRead>,
 }
 
 pub(crate) struct Cluster {
@@ -162,6 +164,7 @@ impl Cluster {
         let broker = &mut self.brokers[node.0 as usize - 1];
         match output {
             Output::Write { number, batch } => broker.disk.writes.push_back((number, batch)),
+            Output::Read(read) => broker.reads.push_back(read),
             Output::Reply { to, result } => {
                 self.checks.ended(to, &result);
                 self.ends.insert(to, result);
@@ -206,6 +209,7 @@ impl Cluster {
     fn note(&mut self, output: &Output<u64>) {
         let text = match output {
             Output::Write { number, batch } => format!("write {number} {batch:?}"),
+            Output::Read(read) => format!("read {read:?}"),
             Output::Reply { to, result } => format!("reply {to} {result:?}"),
             Output::Opened { group, .. } => format!("opened {group}"),
             Output::Progress { group, high_watermark } => format!("at {group} {high_watermark}"),
@@ -232,9 +236,14 @@ impl Cluster {
         }
     }
 
-    /// The oldest write of a broker becomes durable.
+    /// The oldest read of a broker ends, or, where there is none, its oldest write becomes durable.
     pub(crate) fn persist(&mut self, node: NodeId) -> bool {
         let broker = self.at(node);
+        if let Some(read) = broker.reads.pop_front() {
+            let caught_up = read.carry_out(broker.engine.as_ref());
+            self.step(node, vec![Input::CaughtUp(caught_up)]);
+            return true;
+        }
         let Some((number, batch)) = broker.disk.writes.pop_front() else { return false };
         broker.engine.write(std::slice::from_ref(&batch)).unwrap();
         let is_synced = batch.sync;
@@ -253,6 +262,7 @@ impl Cluster {
         self.links.end(node, &others);
         let broker = self.at(node);
         broker.shard = None;
+        broker.reads.clear();
         broker.serves.clear();
         broker.leaders.clear();
         let Disk { durable, unsynced, writes } = std::mem::take(&mut broker.disk);
@@ -279,7 +289,7 @@ impl Cluster {
             return;
         }
         let engine: Arc<dyn Engine> = Arc::clone(&broker.engine) as _;
-        broker.shard = Some(Shard::new(engine, TAIL_BUDGET, tracing_logger()));
+        broker.shard = Some(Shard::new(engine, TAIL_BUDGET, CatchUpBounds::NONE, tracing_logger()));
         for group in GROUPS {
             self.open(node, group);
         }
@@ -464,6 +474,7 @@ impl Broker {
             shard: None,
             engine: Arc::new(MemoryEngine::new()),
             disk: Disk::default(),
+            reads: VecDeque::new(),
         }
     }
 

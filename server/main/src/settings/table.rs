@@ -364,6 +364,17 @@ pub(super) static SETTINGS: &[Setting] = &[
         field: Field::OptionalWord(|s| &mut s.cluster.rack),
     },
     Setting {
+        key: "cluster.catch_up_rate",
+        flag: "catch-up-rate",
+        value_name: "BYTES",
+        default: "48MiB",
+        help: "The bytes a second that this broker sends to brokers that are behind, from what is \
+               on its disk, while it has writes of its own; and no less than these and a quarter \
+               more, so that they do catch up, unless its own wait for the disk already. Without \
+               writes, as fast as it can",
+        field: Field::Size(MIB, TIB, |s| &mut s.cluster.catch_up_rate),
+    },
+    Setting {
         key: "storage.engine",
         flag: "storage",
         value_name: "ENGINE",

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
+use prost::Message as _;
 use ropewalk_broker::peers::{Fetched, ProposeError, Receipt, RemoteError};
 use ropewalk_core::{NodeId, limits};
 use ropewalk_proto::internal as pb;
@@ -17,7 +18,7 @@ use tonic::{Request, Status, Streaming};
 use super::connection::Channel;
 use super::hail::Hail;
 use super::link::{Lane, LaneKind};
-use super::queue::{Queue, Refused};
+use super::queue::{Counts, Queue, Refused};
 use super::wire::WireError;
 use super::{call_wire, fetch_wire};
 
@@ -88,6 +89,7 @@ impl CallLane {
         if bytes > limits::MAX_PEER_CALL_BYTES {
             let limit = limits::MAX_PEER_CALL_BYTES;
             let why = format!("a call takes {limit} bytes at most, and this one has {bytes}");
+            self.queue.count_dropped();
             return ready(Err(self.unreachable(why.into()))).boxed();
         }
         let (reply, answer) = oneshot::channel();
@@ -95,6 +97,7 @@ impl CallLane {
             let mut waiting = lock(&self.waiting);
             let is_full = !waiting.calls.is_empty() && waiting.bytes + bytes > self.limit;
             if is_full || waiting.calls.len() >= limits::MAX_PEER_CALLS {
+                self.queue.count_dropped();
                 return ready(Err(ProposeError::Overloaded.into())).boxed();
             }
             let id = waiting.next_id;
@@ -104,7 +107,8 @@ impl CallLane {
             id
         };
         let request = pb::CallRequest { id, call: Some(call) };
-        if let Err(Refused::Closed | Refused::Full) = self.queue.push(request, bytes) {
+        let size = request.encoded_len();
+        if let Err(Refused::Closed | Refused::Full) = self.queue.push(request, size) {
             let mut waiting = lock(&self.waiting);
             let error = self.unreachable(Arc::clone(&waiting.why));
             waiting.settle(id, Err(error));
@@ -204,5 +208,9 @@ impl Lane for CallLane {
             };
             let _ = call.reply.send(Err(error));
         }
+    }
+
+    fn counts(&self) -> Counts {
+        self.queue.counts()
     }
 }

@@ -2,8 +2,8 @@
 
 use ropewalk_core::NodeId;
 use thiserror::Error;
-use tonic::Status;
 use tonic::metadata::{MetadataMap, MetadataValue};
+use tonic::{Code, Status};
 
 use super::wire;
 
@@ -13,9 +13,14 @@ const PROTOCOL_KEY: &str = "ropewalk-protocol";
 const CLUSTER_KEY: &str = "ropewalk-cluster";
 const FROM_KEY: &str = "ropewalk-from";
 const TO_KEY: &str = "ropewalk-to";
+const DIRECTORY_KEY: &str = "ropewalk-directory";
+/// Beside a refusal: the caller was removed, and need not come again.
+const REMOVED_KEY: &str = "ropewalk-removed";
 
 /// The id of a cluster.
 pub(super) type ClusterId = [u8; 16];
+/// The id of a data directory.
+pub(super) type DirectoryId = [u8; 16];
 
 /// Who calls whom, in which cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +28,16 @@ pub(super) struct Hail {
     pub(super) cluster: ClusterId,
     pub(super) from: NodeId,
     pub(super) to: NodeId,
+    /// The caller's data directory.
+    pub(super) directory: DirectoryId,
+}
+
+/// Who calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Caller {
+    pub(super) node: NodeId,
+    /// Its data directory, if it says so.
+    pub(super) directory: Option<DirectoryId>,
 }
 
 /// Why a stream is not for this broker.
@@ -62,6 +77,12 @@ pub(super) enum HailError {
         /// Who is here.
         own: NodeId,
     },
+    /// The other side was removed from the cluster.
+    #[error(
+        "broker {0} was removed from the cluster, or came back with another data directory since: \
+         stop it, and start it with an empty data directory if it is to join again"
+    )]
+    Removed(NodeId),
     /// The other side has no id, or this broker's.
     #[error("the caller says that it is broker {from:?}: give each broker an id of its own")]
     From {
@@ -74,9 +95,20 @@ impl From<HailError> for Status {
     fn from(error: HailError) -> Self {
         match error {
             HailError::NoCluster => Self::unavailable(error.to_string()),
+            HailError::Removed(_) => {
+                let mut metadata = MetadataMap::new();
+                metadata.insert(REMOVED_KEY, MetadataValue::from_static("1"));
+                let code = Code::FailedPrecondition;
+                Self::with_metadata(code, error.to_string(), metadata)
+            }
             _ => Self::failed_precondition(error.to_string()),
         }
     }
+}
+
+/// Whether a refusal says that the caller was removed from the cluster.
+pub(super) fn says_removed(refusal: &Status) -> bool {
+    refusal.metadata().contains_key(REMOVED_KEY)
 }
 
 pub(super) fn write_protocol(metadata: &mut MetadataMap) {
@@ -97,6 +129,7 @@ impl Hail {
             (CLUSTER_KEY, hex(&self.cluster)),
             (FROM_KEY, self.from.to_string()),
             (TO_KEY, self.to.to_string()),
+            (DIRECTORY_KEY, hex(&self.directory)),
         ];
         for (key, value) in values {
             metadata.insert(key, value.parse().expect("digits are metadata"));
@@ -108,7 +141,7 @@ impl Hail {
         metadata: &MetadataMap,
         own: NodeId,
         cluster: Option<ClusterId>,
-    ) -> Result<NodeId, HailError> {
+    ) -> Result<Caller, HailError> {
         check_protocol(metadata)?;
         let ours = hex(&cluster.ok_or(HailError::NoCluster)?);
         let theirs = text(metadata, CLUSTER_KEY);
@@ -121,7 +154,8 @@ impl Hail {
         }
         let from = text(metadata, FROM_KEY);
         let node = from.parse().ok().and_then(|id| wire::node(id).ok()).filter(|id| *id != own);
-        node.ok_or_else(|| HailError::From { from: from.to_owned() })
+        let node = node.ok_or_else(|| HailError::From { from: from.to_owned() })?;
+        Ok(Caller { node, directory: unhex(text(metadata, DIRECTORY_KEY)) })
     }
 }
 
@@ -129,8 +163,14 @@ fn text<'a>(metadata: &'a MetadataMap, key: &str) -> &'a str {
     metadata.get(key).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
-fn hex(id: &ClusterId) -> String {
+fn hex(id: &[u8; 16]) -> String {
     id.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Option<[u8; 16]> {
+    let is_whole = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let number = is_whole.then(|| u128::from_str_radix(text, 16).ok()).flatten()?;
+    Some(number.to_be_bytes())
 }
 
 #[cfg(test)]
@@ -139,11 +179,12 @@ mod tests {
 
     #[test]
     fn a_broker_knows_who_calls_it_and_whom_it_refuses() {
-        let hail = Hail { cluster: [0xab; 16], from: NodeId(1), to: NodeId(2) };
+        let hail = Hail { cluster: [0xab; 16], from: NodeId(1), to: NodeId(2), directory: [3; 16] };
         let mut metadata = MetadataMap::new();
         hail.write(&mut metadata);
         let read = |own, cluster| Hail::read(&metadata, NodeId(own), cluster);
-        assert_eq!(read(2, Some([0xab; 16])), Ok(NodeId(1)));
+        let caller = Caller { node: NodeId(1), directory: Some([3; 16]) };
+        assert_eq!(read(2, Some([0xab; 16])), Ok(caller));
         assert_eq!(read(2, None), Err(HailError::NoCluster));
         assert!(matches!(read(3, Some([0xab; 16])), Err(HailError::NotMe { .. })));
         let stranger = read(2, Some([0xac; 16])).unwrap_err();

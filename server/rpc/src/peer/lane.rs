@@ -1,7 +1,6 @@
 //! The connections that carry raft messages to one broker.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use ropewalk_broker::peers::Message;
 use ropewalk_consensus::MessageKind;
@@ -13,42 +12,22 @@ use tonic::{Request, Status, Streaming};
 use super::connection::Channel;
 use super::hail::Hail;
 use super::link::{Lane, LaneKind};
-use super::queue::{Queue, Refused};
+use super::queue::{Counts, Queue};
 use super::raft_wire;
-
-/// What is counted, of all brokers together.
-#[derive(Debug, Default)]
-pub(super) struct Counters {
-    pub(super) sent: AtomicU64,
-    pub(super) dropped_bulk: AtomicU64,
-    pub(super) dropped_control: AtomicU64,
-    pub(super) received: AtomicU64,
-}
-
-impl Counters {
-    fn dropped(&self, kind: LaneKind, count: usize) {
-        let counter = match kind {
-            LaneKind::Bulk => &self.dropped_bulk,
-            _ => &self.dropped_control,
-        };
-        counter.fetch_add(count as u64, Ordering::Relaxed);
-    }
-}
 
 /// The queue of raft messages of one kind to one broker, and the stream that it feeds.
 pub(super) struct RaftLane {
     kind: LaneKind,
     queue: Arc<Queue<Message>>,
-    counters: Arc<Counters>,
 }
 
 impl RaftLane {
-    pub(super) fn new(kind: LaneKind, counters: Arc<Counters>) -> Self {
+    pub(super) fn new(kind: LaneKind) -> Self {
         let limit = match kind {
             LaneKind::Bulk => limits::PEER_BULK_BYTES,
             _ => limits::PEER_CONTROL_BYTES,
         };
-        Self { kind, queue: Arc::new(Queue::new(limit)), counters }
+        Self { kind, queue: Arc::new(Queue::new(limit)) }
     }
 
     /// Which one a message belongs to. An append without entries stays behind those with some: one
@@ -70,19 +49,10 @@ impl RaftLane {
                 limit = limits::MAX_PEER_MESSAGE_BYTES,
                 "a message to another broker is larger than any may be"
             );
-            self.counters.dropped(self.kind, 1);
+            self.queue.count_dropped();
             return false;
         }
-        match self.queue.push(message, size) {
-            Ok(()) => {
-                self.counters.sent.fetch_add(1, Ordering::Relaxed);
-                true
-            }
-            Err(Refused::Closed | Refused::Full) => {
-                self.counters.dropped(self.kind, 1);
-                false
-            }
-        }
+        self.queue.push(message, size).is_ok()
     }
 }
 
@@ -115,7 +85,10 @@ impl Lane for RaftLane {
     fn answered(&self, pb::ExchangeResponse {}: pb::ExchangeResponse) {}
 
     fn end(&self, _why: &str) {
-        let left = self.queue.close();
-        self.counters.dropped(self.kind, left);
+        self.queue.close();
+    }
+
+    fn counts(&self) -> Counts {
+        self.queue.counts()
     }
 }

@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tonic::service::Routes;
 
 use super::connection::{
-    CONNECTION_WINDOW, FRAME_BYTES, MESSAGE_LIMIT, SEND_BUFFER, STREAM_WINDOW,
+    CONNECTION_WINDOW, FRAME_BYTES, MESSAGE_LIMIT, SEND_BUFFER, STREAM_WINDOW, tune,
 };
 use super::service::Peering;
 use super::transport::PeerTransport;
@@ -85,7 +85,7 @@ impl PeerPort {
 }
 
 async fn connection(stream: TcpStream, routes: Routes) {
-    let _ = stream.set_nodelay(true);
+    tune(&stream, KEEPALIVE_INTERVAL + KEEPALIVE_TIMEOUT);
     if !opens_http2(&stream).await {
         return;
     }

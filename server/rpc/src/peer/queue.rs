@@ -1,4 +1,5 @@
-//! What waits to be sent on one connection: bounded by bytes, gone when the connection is.
+//! What waits to be sent on one connection: bounded by bytes, gone when the connection is, and
+//! counted.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -29,12 +30,33 @@ struct State<T> {
     bytes: usize,
     session: u64,
     is_open: bool,
+    counts: Counts,
+}
+
+/// What became of the items of a queue so far, and what it holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    /// Whether there is a connection.
+    pub(super) is_open: bool,
+    /// Items that were taken to be sent, and their bytes.
+    pub(super) sent: u64,
+    pub(super) sent_bytes: u64,
+    /// Items that were not queued, or were left when their connection ended.
+    pub(super) dropped: u64,
+    /// The bytes that wait.
+    pub(super) queued_bytes: u64,
 }
 
 impl<T> Queue<T> {
     /// A closed queue of at most `limit` bytes.
     pub(super) fn new(limit: usize) -> Self {
-        let state = State { items: VecDeque::new(), bytes: 0, session: 0, is_open: false };
+        let state = State {
+            items: VecDeque::new(),
+            bytes: 0,
+            session: 0,
+            is_open: false,
+            counts: Counts::default(),
+        };
         Self { limit, state: Mutex::new(state), more: Notify::new() }
     }
 
@@ -49,26 +71,42 @@ impl<T> Queue<T> {
         self.state().is_open = true;
     }
 
-    /// Ends the session, and tells how much was left of it.
-    pub(super) fn close(&self) -> usize {
+    /// What became of the items so far.
+    pub(super) fn counts(&self) -> Counts {
+        let state = self.state();
+        Counts { is_open: state.is_open, queued_bytes: state.bytes as u64, ..state.counts }
+    }
+
+    /// Counts an item that is not even queued.
+    pub(super) fn count_dropped(&self) {
+        self.state().counts.dropped += 1;
+    }
+
+    /// Ends the session; what is left of it is dropped.
+    pub(super) fn close(&self) {
         let mut state = self.state();
         state.is_open = false;
         state.session += 1;
         state.bytes = 0;
         let left = std::mem::take(&mut state.items);
+        state.counts.dropped += left.len() as u64;
         drop(state);
         self.more.notify_one();
-        left.len()
     }
 
     /// Queues an item. One that is larger than the limit is taken when nothing else waits.
     pub(super) fn push(&self, item: T, bytes: usize) -> Result<(), Refused> {
         let mut state = self.state();
-        if !state.is_open {
-            return Err(Refused::Closed);
-        }
-        if !state.items.is_empty() && state.bytes + bytes > self.limit {
-            return Err(Refused::Full);
+        let refused = if !state.is_open {
+            Some(Refused::Closed)
+        } else if !state.items.is_empty() && state.bytes + bytes > self.limit {
+            Some(Refused::Full)
+        } else {
+            None
+        };
+        if let Some(refused) = refused {
+            state.counts.dropped += 1;
+            return Err(refused);
         }
         state.items.push_back((item, bytes));
         state.bytes += bytes;
@@ -88,6 +126,7 @@ impl<T> Queue<T> {
         let first = |state: &mut State<T>| {
             let (item, size) = state.items.pop_front()?;
             state.bytes -= size;
+            state.count_sent(1, size);
             Some(item)
         };
         self.wait(session, first).await
@@ -132,7 +171,13 @@ impl<T> State<T> {
             taken.push(item);
         }
         self.bytes -= bytes;
+        self.count_sent(taken.len(), bytes);
         taken
+    }
+
+    fn count_sent(&mut self, items: usize, bytes: usize) {
+        self.counts.sent += items as u64;
+        self.counts.sent_bytes += bytes as u64;
     }
 }
 
@@ -155,7 +200,11 @@ mod tests {
         assert_eq!(queue.push(5, 30), Err(Refused::Full));
         assert_eq!(queue.take(session, 60).await, Some(vec![2, 3]));
         assert_eq!(queue.push(5, 30), Ok(()));
+        assert_eq!(queue.counts().queued_bytes, 60);
         assert_eq!(queue.take(session, 60).await, Some(vec![4, 5]));
+        let sent =
+            Counts { is_open: true, sent: 5, sent_bytes: 1_120, dropped: 3, queued_bytes: 0 };
+        assert_eq!(queue.counts(), sent);
     }
 
     #[tokio::test]
@@ -176,7 +225,8 @@ mod tests {
         let first = queue.begin();
         queue.open();
         queue.push("old", 1).unwrap();
-        assert_eq!(queue.close(), 1);
+        queue.close();
+        assert_eq!(queue.counts().dropped, 1);
         let second = queue.begin();
         queue.open();
         queue.push("new", 1).unwrap();

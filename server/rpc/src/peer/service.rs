@@ -6,7 +6,7 @@ use std::time::Duration;
 use futures::stream::{self, BoxStream, StreamExt};
 use prost::Message as _;
 use ropewalk_broker::peers::{Fetch, PeerHandler};
-use ropewalk_core::{NodeId, limits};
+use ropewalk_core::limits;
 use ropewalk_proto::internal as pb;
 use ropewalk_proto::internal::call_request::Call;
 use ropewalk_proto::internal::call_response::Outcome;
@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::hail::{Hail, HailError, check_protocol};
+use super::hail::{Caller, Hail, HailError, check_protocol};
 use super::rarely::Rarely;
 use super::transport::PeerTransport;
 use super::{call_wire, fetch_wire, raft_wire};
@@ -37,15 +37,27 @@ impl Peering {
     }
 
     /// The broker whose stream this is.
-    fn admit(&self, metadata: &MetadataMap) -> Result<NodeId, Status> {
+    fn admit(&self, metadata: &MetadataMap) -> Result<Caller, Status> {
         let cluster = self.transport.cluster();
         let admitted = Hail::read(metadata, self.transport.node(), cluster);
-        admitted.map_err(|error| {
-            if error != HailError::NoCluster {
-                self.tell(&error);
-            }
-            error.into()
-        })
+        let admitted = admitted.and_then(|caller| self.is_member(caller).map(|()| caller));
+        admitted.map_err(|error| self.refuse(error))
+    }
+
+    /// Whether the caller was not removed from the cluster.
+    fn is_member(&self, caller: Caller) -> Result<(), HailError> {
+        let known = caller.directory.zip(self.transport.handler());
+        match known.is_some_and(|(directory, broker)| broker.is_removed(caller.node, directory)) {
+            true => Err(HailError::Removed(caller.node)),
+            false => Ok(()),
+        }
+    }
+
+    fn refuse(&self, error: HailError) -> Status {
+        if error != HailError::NoCluster {
+            self.tell(&error);
+        }
+        error.into()
     }
 
     fn handler(&self) -> Result<Arc<dyn PeerHandler>, Status> {
@@ -62,24 +74,26 @@ impl Peering {
     /// Hands over frames until the stream ends or has one that is malformed, and then that it has.
     async fn receive(
         &self,
-        from: NodeId,
+        from: Caller,
         frames: Streaming<pb::ExchangeRequest>,
     ) -> Result<(), Status> {
         let ended = self.hand_over(from, frames).await;
         if let Some(handler) = self.transport.handler() {
-            handler.silent(from).await;
+            handler.silent(from.node).await;
         }
         ended
     }
 
     async fn hand_over(
         &self,
-        from: NodeId,
+        from: Caller,
         mut frames: Streaming<pb::ExchangeRequest>,
     ) -> Result<(), Status> {
         while let Some(frame) = frames.message().await? {
+            // It may have been needed when its stream began.
+            self.is_member(from).map_err(|error| self.refuse(error))?;
             let messages =
-                raft_wire::messages(frame, from, self.transport.node()).map_err(|error| {
+                raft_wire::messages(frame, from.node, self.transport.node()).map_err(|error| {
                     self.tell(&error);
                     Status::from(error)
                 })?;

@@ -1,12 +1,13 @@
 //! The ways to the other brokers: connections to those that are announced, and the seam in front.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock, RwLockReadGuard, Weak};
 use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
+use ropewalk_broker::metrics::PeerLane;
 use ropewalk_broker::peers::{
     Fetch, Fetched, Introduction, Message, PeerHandler, Peers, Receipt, RemoteError, RemoteProposal,
 };
@@ -20,34 +21,32 @@ use tonic::{Code, Request};
 
 use super::calls::{Answer, CallLane};
 use super::connection::{Ends, KeepAlive, dial};
-use super::hail::{ClusterId, write_protocol};
-use super::lane::{Counters, RaftLane};
-use super::link::{LaneKind, Link, keep};
+use super::hail::{ClusterId, DirectoryId, write_protocol};
+use super::lane::RaftLane;
+use super::link::{Lane, LaneKind, Link, keep};
+use super::queue::Counts;
 use super::{call_wire, fetch_wire};
 
 /// How long an introduction may take, from the first packet on.
 const INTRODUCTION_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// What the transport has done so far, of all brokers together.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What the transport has done so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PeerStats {
-    /// Raft messages that were queued.
-    pub sent: u64,
-    /// Appends and snapshots that were dropped: the lane was full, or there was no connection.
-    pub dropped_bulk: u64,
-    /// Heartbeats, votes and answers that were dropped.
-    pub dropped_control: u64,
-    /// Raft messages that came in.
+    /// Raft messages that came in, from all brokers together.
     pub received: u64,
+    /// What went out by each connection to each broker that is announced, by broker.
+    pub lanes: Vec<PeerLane>,
 }
 
 /// The connections to the other brokers of the cluster. Everything ends when it is dropped.
 pub struct PeerTransport {
     node: NodeId,
+    directory: DirectoryId,
     runtime: Handle,
     cluster: watch::Sender<Option<ClusterId>>,
     handler: OnceLock<Weak<dyn PeerHandler>>,
-    counters: Arc<Counters>,
+    received: AtomicU64,
     peers: RwLock<BTreeMap<NodeId, Peer>>,
 }
 
@@ -62,20 +61,21 @@ struct Peer {
 }
 
 impl PeerTransport {
-    /// A transport of broker `node`, which connects to nobody before [`PeerTransport::attend`] and
+    /// A transport of broker `node` with the data directory of this id, which connects to nobody before [`PeerTransport::attend`] and
     /// [`PeerTransport::join`].
     ///
     /// # Panics
     /// Outside a tokio runtime.
     #[must_use]
-    pub fn new(node: NodeId) -> Arc<Self> {
+    pub fn new(node: NodeId, directory: [u8; 16]) -> Arc<Self> {
         let (cluster, _) = watch::channel(None);
         Arc::new(Self {
             node,
+            directory,
             runtime: Handle::current(),
             cluster,
             handler: OnceLock::new(),
-            counters: Arc::default(),
+            received: AtomicU64::new(0),
             peers: RwLock::default(),
         })
     }
@@ -95,13 +95,17 @@ impl PeerTransport {
     /// What was done so far.
     #[must_use]
     pub fn stats(&self) -> PeerStats {
-        let Counters { sent, dropped_bulk, dropped_control, received } = &*self.counters;
-        PeerStats {
-            sent: sent.load(Ordering::Relaxed),
-            dropped_bulk: dropped_bulk.load(Ordering::Relaxed),
-            dropped_control: dropped_control.load(Ordering::Relaxed),
-            received: received.load(Ordering::Relaxed),
-        }
+        let peers = self.peers();
+        let lanes = peers.iter().flat_map(|(node, peer)| {
+            let lanes = [
+                lane_stats(*node, &*peer.bulk),
+                lane_stats(*node, &*peer.control),
+                lane_stats(*node, &*peer.proposals),
+                lane_stats(*node, &*peer.fetches),
+            ];
+            lanes.into_iter()
+        });
+        PeerStats { received: self.received.load(Ordering::Relaxed), lanes: lanes.collect() }
     }
 
     pub(super) fn node(&self) -> NodeId {
@@ -117,7 +121,7 @@ impl PeerTransport {
     }
 
     pub(super) fn received(&self, count: usize) {
-        self.counters.received.fetch_add(count as u64, Ordering::Relaxed);
+        self.received.fetch_add(count as u64, Ordering::Relaxed);
     }
 
     fn peers(&self) -> RwLockReadGuard<'_, BTreeMap<NodeId, Peer>> {
@@ -126,9 +130,10 @@ impl PeerTransport {
 
     fn connect(&self, node: NodeId, address: String, handler: Weak<dyn PeerHandler>) -> Peer {
         let (address, told) = watch::channel(address);
-        let link = Link::new((self.node, node), told, self.cluster.subscribe(), handler);
+        let link =
+            Link::new((self.node, self.directory), node, told, self.cluster.subscribe(), handler);
         let link = Arc::new(link);
-        let raft = |kind| Arc::new(RaftLane::new(kind, Arc::clone(&self.counters)));
+        let raft = |kind| Arc::new(RaftLane::new(kind));
         let (bulk, control) = (raft(LaneKind::Bulk), raft(LaneKind::Control));
         let calls = |kind, limit| Arc::new(CallLane::new(kind, node, limit));
         let proposals = calls(LaneKind::Proposals, limits::PEER_PROPOSAL_BYTES);
@@ -239,6 +244,12 @@ impl Peers for PeerTransport {
         }
         .boxed()
     }
+}
+
+fn lane_stats(peer: NodeId, lane: &impl Lane) -> PeerLane {
+    let Counts { is_open, sent, sent_bytes, dropped, queued_bytes } = lane.counts();
+    let lane = lane.kind().name();
+    PeerLane { peer, lane, is_connected: is_open, sent, sent_bytes, dropped, queued_bytes }
 }
 
 /// Introductions change nothing: whatever goes wrong, they can be tried again.

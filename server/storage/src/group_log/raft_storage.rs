@@ -52,16 +52,15 @@ impl Storage for GroupLog {
         let tail_start = self.view.lock().tail.first_index().unwrap_or(u64::MAX);
         let mut next = low;
         if low < tail_start {
-            let stored = self.engine.entries(self.group, low..high.min(tail_start), max_bytes);
-            let stored = stored.map_err(|error| {
-                if !context.can_async() {
-                    return unavailable(error);
-                }
-                // A follower that needs what cannot be read here waits; the others go on.
-                tracing::error!(%error, "a follower cannot be sent what it lacks");
-                RaftError::Store(RaftStorageError::LogTemporarilyUnavailable)
-            });
-            for entry in stored? {
+            let stored = if context.can_async() {
+                // A follower lacks it: the shard does not wait for the disk.
+                let lent = self.behind.lent_or_wanted(low);
+                lent.ok_or(RaftError::Store(RaftStorageError::LogTemporarilyUnavailable))?
+            } else {
+                let stored = self.engine.entries(self.group, low..high.min(tail_start), max_bytes);
+                stored.map_err(unavailable)?
+            };
+            for entry in stored.into_iter().take_while(|entry| entry.index < high) {
                 if entry.index != next || !take(entry.index, &entry.meta, entry.data) {
                     return Ok(entries);
                 }
@@ -90,6 +89,15 @@ impl Storage for GroupLog {
             return Ok(start.term);
         }
         if index > self.last() {
+            return Err(RaftError::Store(RaftStorageError::Unavailable));
+        }
+        if let Some(term) = self.term_in_memory(index) {
+            return Ok(term);
+        }
+        // Only a leader asks for those before the last committed one, when it is refused the
+        // entries after it or looks for where a follower's log parts from its own: there it goes on
+        // with the place that the follower named. A shard does not wait for the disk for that.
+        if index < self.hard_state.commit {
             return Err(RaftError::Store(RaftStorageError::Unavailable));
         }
         self.meta(index).map(|meta| meta.term).map_err(unavailable)

@@ -2,7 +2,7 @@
 //! are, and the rows of the state machine. The records of a partition are no part of it.
 
 use raft::eraftpb::Snapshot;
-use raft::{Error as RaftError, Storage, StorageError as RaftStorageError};
+use raft::{Error as RaftError, StorageError as RaftStorageError};
 use ropewalk_core::codec::{DecodeError, Reader, Writer};
 use ropewalk_core::{Offset, ReplicaId, Timestamp};
 
@@ -79,8 +79,13 @@ impl GroupLog {
             if found < newest && found < start.index {
                 return Err(later());
             }
-            start.index = start.index.max(found);
-            start.term = self.term(start.index)?;
+            if found > start.index {
+                start.index = found;
+                start.term = match self.term_in_memory(found) {
+                    Some(term) => term,
+                    None => self.meta(found).map_err(unavailable)?.term,
+                };
+            }
             rows.retain(|(key, _)| !is_own(key));
         }
         if request_index > start.index {
@@ -113,6 +118,7 @@ impl GroupLog {
         self.members.replace(members, &mut write.rows);
         self.last = facts_at(&data.start);
         self.durable_index = data.start.index;
+        self.before_tail = (data.start.index, data.start.term);
         let mut view = self.view.lock();
         view.start = data.start;
         view.last_index = data.start.index;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod returning;
 mod support;
 
 use std::pin::pin;

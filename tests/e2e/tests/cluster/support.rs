@@ -27,7 +27,14 @@ pub(crate) struct Three {
 
 impl Three {
     pub(crate) async fn start() -> Self {
-        let small = |builder: BrokerBuilder| builder.args(["--journal-size", "64MiB"]);
+        Self::start_with(&[]).await
+    }
+
+    /// The same with further flags.
+    pub(crate) async fn start_with(flags: &[&str]) -> Self {
+        let small = |builder: BrokerBuilder| {
+            builder.args(["--journal-size", "64MiB"]).args(flags.iter().copied())
+        };
         let brokers = cluster::three(small).await.unwrap();
         Self { brokers }
     }
@@ -43,6 +50,10 @@ impl Three {
     /// Ends a broker with SIGTERM. Returns how long it took.
     pub(crate) async fn stop(&mut self, node: usize) -> Duration {
         self.brokers[node - 1].terminate().await.unwrap().took
+    }
+
+    pub(crate) fn at(&mut self, node: usize) -> &mut Broker {
+        &mut self.brokers[node - 1]
     }
 
     /// Runs a command that must succeed, by whichever broker answers; returns what it prints.

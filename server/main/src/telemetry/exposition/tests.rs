@@ -3,8 +3,9 @@ use std::time::Duration;
 use opentelemetry::metrics::MeterProvider;
 use opentelemetry_sdk::metrics::SdkMeterProvider;
 use ropewalk_broker::metrics::{
-    AppendDurability, DEFINITIONS, DeliverySource, Kind, Metrics, TrimCause,
+    AppendDurability, DEFINITIONS, DeliverySource, Kind, Metrics, PeerLane, TrimCause,
 };
+use ropewalk_core::NodeId;
 
 use super::*;
 use crate::telemetry::Scrape;
@@ -116,6 +117,17 @@ fn record_everything(metrics: &Metrics) {
     metrics.register_append_budget(64 << 20, || 7);
     metrics.register_partitions_led(|| 16);
     metrics.register_storage_size(|| 1 << 40);
+    let lane = |peer, lane, is_connected| PeerLane {
+        peer: NodeId(peer),
+        lane,
+        is_connected,
+        sent: 5,
+        sent_bytes: 500,
+        dropped: 2,
+        queued_bytes: 100,
+    };
+    let lanes = move || vec![lane(2, "bulk", true), lane(3, "control", false)];
+    metrics.register_peers(lanes, || 9);
 }
 
 #[test]
@@ -153,6 +165,9 @@ fn every_metric_is_there_and_well_formed() {
     assert!(text.contains("\nropewalk_produced_records_total 3\n"), "{text}");
     assert!(text.contains("\nropewalk_active_subscriptions 1\n"), "{text}");
     assert!(text.contains("\nropewalk_sync_duration_seconds_bucket{le=\"0.00025\"} 1\n"), "{text}");
+    assert!(text.contains("\nropewalk_peer_connected{lane=\"bulk\",peer=\"2\"} 1\n"), "{text}");
+    assert!(text.contains("\nropewalk_peer_connected{lane=\"control\",peer=\"3\"} 0\n"), "{text}");
+    assert!(text.contains("\nropewalk_peer_dropped_messages_total{lane=\"bulk\",peer=\"2\"} 2\n"));
     drop(subscription);
     let text = scrape.text().expect("it reads");
     assert!(text.contains("\nropewalk_active_subscriptions 0\n"), "{text}");

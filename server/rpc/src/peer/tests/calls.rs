@@ -169,7 +169,7 @@ async fn many_fetches_share_the_room_for_their_answers() {
 #[tokio::test]
 async fn brokers_introduce_themselves_before_they_have_a_cluster() {
     let two = Broker::start(2, CLUSTER).await;
-    let one = PeerTransport::new(NodeId(1));
+    let one = PeerTransport::new(NodeId(1), [1; 16]);
     let own = ropewalk_broker::peers::Introduction { cluster: None, ..introduction(NodeId(1)) };
     let met = soon(one.introduce(&two.address, own.clone())).await.unwrap();
     let expected =

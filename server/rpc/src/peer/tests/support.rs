@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
+use ropewalk_broker::metrics::PeerLane;
 use ropewalk_broker::peers::{
     ClusterIdentity, Fetch, FetchError, Fetched, Introduction, Message, PeerHandler, Peers,
     RemoteProposal, Reply,
@@ -42,6 +43,10 @@ pub(super) struct Fake {
     /// Messages that came in, and whose stream has ended after how many.
     taken: AtomicU64,
     pub(super) silent: watch::Sender<Vec<(NodeId, u64)>>,
+    /// A data directory that must not come back.
+    pub(super) retired: watch::Sender<Option<[u8; 16]>>,
+    /// Whether another broker refuses this one as removed.
+    pub(super) removed: watch::Sender<bool>,
     /// Appends are taken while there is a permit.
     pub(super) appends: Semaphore,
     /// The log: as many batches of one record.
@@ -107,6 +112,14 @@ impl PeerHandler for Fake {
         Introduction { leader: Some(other.node), ..introduction(self.node) }
     }
 
+    fn is_removed(&self, _node: NodeId, directory: [u8; 16]) -> bool {
+        *self.retired.borrow() == Some(directory)
+    }
+
+    fn removed(&self) {
+        self.removed.send_replace(true);
+    }
+
     fn unreachable(&self, node: NodeId) {
         self.reached.send_modify(|reached| {
             reached.insert(node, false);
@@ -144,10 +157,12 @@ impl Broker {
             reached: watch::channel(BTreeMap::new()).0,
             taken: AtomicU64::new(0),
             silent: watch::channel(Vec::new()).0,
+            retired: watch::channel(None).0,
+            removed: watch::channel(false).0,
             appends: Semaphore::new(1),
             log_end: watch::channel(0).0,
         });
-        let transport = PeerTransport::new(node);
+        let transport = PeerTransport::new(node, [node.0 as u8; 16]);
         let handler: Arc<dyn PeerHandler> = Arc::<Fake>::clone(&fake);
         transport.attend(&handler);
         transport.join(cluster);
@@ -178,6 +193,12 @@ impl Broker {
         let mut reached = self.fake.reached.subscribe();
         let told = reached.wait_for(|reached| reached.get(&node) == Some(&is_reached));
         soon(told).await.unwrap();
+    }
+
+    /// What has become of what was sent by one connection to the only broker that it knows.
+    pub(super) fn lane(&self, name: &str) -> PeerLane {
+        let lanes = self.transport.stats().lanes;
+        lanes.into_iter().find(|lane| lane.lane == name).unwrap()
     }
 
     pub(super) async fn message(&self) -> Message {
