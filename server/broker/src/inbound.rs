@@ -101,9 +101,15 @@ impl Inbound {
         let Some(running) = self.running.get() else { return false };
         let directory = self.lock_own().directory;
         let knows = running.metadata.borrow().is_retired(directory);
+        let alive = self.alive.borrow().clone();
         let needed = |_, watch: &GroupWatch| {
             let role = watch.role();
-            role.leader.is_some_and(|leader| knows || Some(leader) != role.replica)
+            let is_member = role.replica.is_some_and(|replica| role.has_member(replica));
+            role.leader.is_some_and(|leader| match Some(leader) == role.replica {
+                true => knows,
+                // A replica that has no vote any more does not notice that its leader is gone.
+                false => is_member && alive.contains(&leader.node()),
+            })
         };
         !running.groups.filtered(needed).is_empty()
     }

@@ -139,10 +139,11 @@ async fn a_broker_that_was_removed_is_refused_once_no_group_counts_on_it() {
 
     // And a broker that is told so itself ends when it follows nobody any more.
     watch.set_leader(Some(both[1]), 9);
+    inbound.reachable(NodeId(2));
     inbound.removed();
     let mut gone = Box::pin(inbound.until_removed());
     assert!(timeout(Duration::from_millis(50), &mut gone).await.is_err(), "it is needed");
-    watch.set_leader(None, 10);
+    inbound.unreachable(NodeId(2));
     timeout(SOON, gone).await.unwrap();
 }
 
