@@ -49,11 +49,11 @@ impl LaneKind {
         }
     }
 
-    /// A dead machine is noticed on the quiet connection, which cuts the others; a process that ends
-    /// is noticed at once. A ping is given so much time that a dozen lost packets in a row do not
-    /// pass for a death: groups in which something happens notice that by themselves, within an
-    /// election timeout, and for those that sleep there is no hurry. The other connections are given
-    /// more time, as their pings wait behind large messages where the network is slow.
+    /// A dead machine is noticed on the quiet connection, which cuts the others; a process that
+    /// ends is noticed at once. A ping is given so much time that a dozen lost packets in a row do
+    /// not pass for a death: groups in which something happens notice that by themselves, within an
+    /// election timeout, and for those that sleep there is no hurry. The other connections are
+    /// given more time, as their pings wait behind large messages where the network is slow.
     fn keepalive(self) -> KeepAlive {
         match self {
             Self::Control => {

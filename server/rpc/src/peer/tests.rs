@@ -3,4 +3,6 @@
 mod calls;
 mod exchange;
 mod forms;
+#[cfg(target_os = "linux")]
+mod sockets;
 mod support;

@@ -61,8 +61,8 @@ struct Peer {
 }
 
 impl PeerTransport {
-    /// A transport of broker `node` with the data directory of this id, which connects to nobody before [`PeerTransport::attend`] and
-    /// [`PeerTransport::join`].
+    /// A transport of broker `node` with the data directory of this id, which connects to nobody
+    /// before [`PeerTransport::attend`] and [`PeerTransport::join`].
     ///
     /// # Panics
     /// Outside a tokio runtime.
