@@ -32,14 +32,6 @@ pub struct Role {
     pub is_damaged: bool,
 }
 
-impl Role {
-    /// Whether the replica belongs to the group, with a vote or without.
-    #[must_use]
-    pub fn has_member(&self, replica: ReplicaId) -> bool {
-        self.voters.contains(&replica) || self.learners.contains(&replica)
-    }
-}
-
 /// What others see of a group.
 pub struct GroupWatch {
     reader: OnceLock<LogReader>,

@@ -24,12 +24,14 @@ pub mod group;
 pub mod logger;
 pub mod machine;
 pub mod message;
-pub mod planted;
 pub mod proposal;
 pub mod shard;
 #[cfg(test)]
 mod tests;
 mod wire;
+
+#[doc(inline)]
+pub use ropewalk_storage::planted;
 
 pub use machine::{Applied, StateMachine};
 pub use message::{Message, MessageEntry, MessageKind, SnapshotInfo};

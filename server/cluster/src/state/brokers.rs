@@ -1,5 +1,6 @@
 //! What commands do to brokers, and with them to the replicas that they hold.
 
+use ropewalk_consensus::planted::Plant;
 use ropewalk_core::{GroupId, NodeId, ReplicaId, limits};
 
 use super::{Change, Checked, Retired, check_text};
@@ -56,7 +57,10 @@ impl Change {
             (Known::Same, Some(current)) => current,
             (Known::Wiped(directory), _) => {
                 self.retire(directory, id);
-                self.wipe(id)
+                match current.filter(|_| Plant::OldIdsAfterWipe.is_planted()) {
+                    Some(current) => current,
+                    None => self.wipe(id),
+                }
             }
             _ => ReplicaId::new(id, self.serial),
         };

@@ -92,7 +92,15 @@ impl Storage for GroupLog {
         if index > self.last() {
             return Err(RaftError::Store(RaftStorageError::Unavailable));
         }
-        self.meta(index).map(|meta| meta.term).map_err(unavailable)
+        self.meta(index).map(|meta| meta.term).map_err(|error| match error {
+            // Raft panics at any other error, and would at each start again. It takes the entry
+            // for one that is not there: a follower that needs it waits, or gets a snapshot.
+            StorageError::Corrupt { .. } => {
+                tracing::error!(%error, "the term of an entry cannot be read");
+                RaftError::Store(RaftStorageError::Unavailable)
+            }
+            error => unavailable(error),
+        })
     }
 
     fn first_index(&self) -> raft::Result<u64> {
