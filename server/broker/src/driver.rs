@@ -418,7 +418,8 @@ impl ShardThread {
             Output::Leadership { group, .. }
             | Output::Leader { group, .. }
             | Output::Members { group, .. }
-            | Output::Damaged { group } => (*group, true),
+            | Output::Damaged { group }
+            | Output::Unreadable { group } => (*group, true),
             Output::Write { .. } | Output::Reply { .. } | Output::Send(_) => return,
         };
         let Some(watch) = self.watches.get(&group) else { return };
@@ -428,7 +429,7 @@ impl ShardThread {
             Output::Leadership { epoch, .. } => watch.set_epoch(epoch),
             Output::Leader { leader, term, .. } => watch.set_leader(leader, term),
             Output::Members { voters, learners, .. } => watch.set_members(voters, learners),
-            Output::Damaged { .. } => watch.set_damaged(),
+            Output::Damaged { .. } | Output::Unreadable { .. } => watch.set_damaged(),
             Output::Write { .. } | Output::Reply { .. } | Output::Send(_) => {}
         }
         if changes {

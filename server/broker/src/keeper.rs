@@ -151,11 +151,13 @@ impl Keeper {
         let role = watch.role();
         let (Some(own), false) = (role.replica, watch.is_alone()) else { return false };
         if role.epoch.is_some() {
-            let other = role.voters.iter().find(|voter| **voter != own);
-            let Some(other) = other.copied() else { return false };
-            let kind = ProposalKind::TransferLeadership(other);
-            // To one that lacks too much it is tried again.
-            let _ = self.propose(group, Arc::clone(watch), kind).await;
+            // The first of them may lack just what cannot be read here: then another takes over.
+            for other in role.voters.into_iter().filter(|voter| *voter != own) {
+                let kind = ProposalKind::TransferLeadership(other);
+                if self.propose(group, Arc::clone(watch), kind).await.is_ok() {
+                    break;
+                }
+            }
             return true;
         }
         let Some(metadata) = self.groups.get(GroupId::METADATA) else { return true };

@@ -111,6 +111,8 @@ pub struct ReplicaGroup<T> {
     sleep: Sleep,
     /// Its disk has lost what it had said to be durable: it takes no further part.
     is_damaged: bool,
+    /// It was told that a part of its log cannot be read.
+    is_told_unreadable: bool,
     /// While this replica leads: the members that it has heard of lately, and for how many ticks
     /// more that counts.
     heard: BTreeMap<u64, usize>,
@@ -183,6 +185,7 @@ impl<T> ReplicaGroup<T> {
             eager_ticks: if goes_first && !is_alone { EAGER_TICKS } else { 0 },
             sleep: Sleep::default(),
             is_damaged: false,
+            is_told_unreadable: false,
             heard: BTreeMap::new(),
             incarnation,
         };
@@ -359,6 +362,7 @@ impl<T> ReplicaGroup<T> {
         loop {
             self.reads.ask(&mut self.node);
             if !self.node.has_ready() {
+                self.tell_unreadable(out);
                 return Ok(());
             }
             let mut ready = self.node.ready();

@@ -142,6 +142,12 @@ pub enum Output<T> {
         /// The group.
         group: GroupId,
     },
+    /// Another replica could not be sent what it lacks, as a part of the log cannot be read here.
+    /// Told once. This replica goes on; one with a new id should take its place.
+    Unreadable {
+        /// The group.
+        group: GroupId,
+    },
 }
 
 /// Many replica groups, driven together by one thread.

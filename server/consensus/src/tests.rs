@@ -103,7 +103,9 @@ impl Bench {
             Output::Leadership { group, epoch: Some(_) } => self.served.push(group),
             Output::Leadership { group, epoch: None } => self.served.retain(|g| *g != group),
             Output::Send(message) => panic!("a group of one replica sends {message:?}"),
-            Output::Damaged { group } => panic!("{group} is damaged"),
+            Output::Damaged { group } | Output::Unreadable { group } => {
+                panic!("{group} is damaged")
+            }
             Output::Progress { .. } | Output::Leader { .. } | Output::Members { .. } => {}
         }
     }

@@ -8,6 +8,7 @@ mod members;
 mod raft_storage;
 mod snapshots;
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,6 +62,8 @@ pub struct GroupLog {
     /// Entries up to here are durable.
     durable_index: u64,
     policy: SegmentPolicy,
+    /// A part of it was asked for, for another replica, and cannot be read.
+    unreadable: Cell<bool>,
 }
 
 impl GroupLog {
@@ -140,7 +143,14 @@ impl GroupLog {
             last,
             durable_index: last_index,
             policy: SegmentPolicy::default(),
+            unreadable: Cell::new(false),
         }
+    }
+
+    /// Whether another replica could not be given something, as it cannot be read here.
+    #[must_use]
+    pub fn is_unreadable(&self) -> bool {
+        self.unreadable.get()
     }
 
     /// A reader of this log.

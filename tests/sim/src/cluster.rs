@@ -290,6 +290,11 @@ impl Cluster {
                 broker.members.insert(group, (voters, learners));
             }
             Output::Damaged { group } => self.damaged.push((node, group)),
+            Output::Unreadable { group } => {
+                assert!(broker.is_rotten, "group {group} of broker {node} cannot be read");
+                broker.damaged.insert(group);
+                self.moments.note(Moment::DamageMetByFollower);
+            }
         }
     }
 
@@ -321,6 +326,7 @@ impl Cluster {
                 format!("members {group} {voters:?} {learners:?}")
             }
             Output::Damaged { group } => format!("damaged {group}"),
+            Output::Unreadable { group } => format!("unreadable {group}"),
         };
         for byte in text.bytes() {
             *trace = (*trace ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);

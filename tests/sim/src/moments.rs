@@ -103,6 +103,7 @@ moments! {
     RestartFromCheckpoint: "a start from a checkpoint",
     IndexMadeAnew: "the index made anew from its redo file",
     DamageRead: "a damaged chunk found by a reader",
+    DamageMetByFollower: "a damaged chunk that a follower needs",
     DamageAtStart: "a damaged journal found at a start",
     DamagedReplaced: "a replica that cannot be read replaced",
     // Clocks.

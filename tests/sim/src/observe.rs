@@ -69,14 +69,16 @@ impl Cluster {
             | Output::Opened { .. }
             | Output::Progress { .. }
             | Output::Members { .. }
-            | Output::Damaged { .. } => {}
+            | Output::Damaged { .. }
+            | Output::Unreadable { .. } => {}
         }
     }
 
     /// Terms below this one that had candidates and no leader.
     fn observe_splits(&mut self, group: GroupId, term: u64) {
         let earlier: Vec<_> = self.seen.candidates.range((group, 0)..(group, term)).collect();
-        let split = earlier.iter().filter(|(term, of)| of.len() > 1 && !self.seen.led.contains(term));
+        let split =
+            earlier.iter().filter(|(term, of)| of.len() > 1 && !self.seen.led.contains(term));
         for _ in 0..split.count() {
             self.moments.note(Moment::VoteSplit);
         }
@@ -109,8 +111,7 @@ impl Cluster {
             }
             MessageKind::Snapshot => {
                 let is_new = self.seen.snapshots.insert(message.to);
-                let moment =
-                    if is_new { Moment::SnapshotSent } else { Moment::SnapshotSentAgain };
+                let moment = if is_new { Moment::SnapshotSent } else { Moment::SnapshotSentAgain };
                 moments.note(moment);
             }
             MessageKind::HeartbeatResponse => {

@@ -119,6 +119,14 @@ impl<T> ReplicaGroup<T> {
         out.push(Output::Damaged { group });
     }
 
+    /// Tells, once, that a follower could not be sent what it lacks.
+    pub(super) fn tell_unreadable(&mut self, out: &mut Vec<Output<T>>) {
+        if !self.is_told_unreadable && self.log().is_unreadable() {
+            self.is_told_unreadable = true;
+            out.push(Output::Unreadable { group: self.id() });
+        }
+    }
+
     /// Sends raft's messages, or keeps them until what they promise is durable.
     pub(super) fn route(
         &mut self,

@@ -50,6 +50,12 @@ impl Storage for GroupLog {
             fits
         };
         let tail_start = self.view.lock().tail.first_index().unwrap_or(u64::MAX);
+        // A follower is sent the term of the entry before along: without it, it would get one
+        // snapshot after the other, which are no use to it.
+        let is_cold = low <= tail_start && context.can_async();
+        if is_cold && self.term(low - 1).is_err() {
+            return Err(RaftError::Store(RaftStorageError::LogTemporarilyUnavailable));
+        }
         let mut next = low;
         if low < tail_start {
             let stored = self.engine.entries(self.group, low..high.min(tail_start), max_bytes);
@@ -59,6 +65,7 @@ impl Storage for GroupLog {
                 }
                 // A follower that needs what cannot be read here waits; the others go on.
                 tracing::error!(%error, "a follower cannot be sent what it lacks");
+                self.unreadable.set(true);
                 RaftError::Store(RaftStorageError::LogTemporarilyUnavailable)
             });
             for entry in stored? {
@@ -93,10 +100,10 @@ impl Storage for GroupLog {
             return Err(RaftError::Store(RaftStorageError::Unavailable));
         }
         self.meta(index).map(|meta| meta.term).map_err(|error| match error {
-            // Raft panics at any other error, and would at each start again. It takes the entry
-            // for one that is not there: a follower that needs it waits, or gets a snapshot.
+            // Raft panics at any other error, and would at each start again.
             StorageError::Corrupt { .. } => {
                 tracing::error!(%error, "the term of an entry cannot be read");
+                self.unreadable.set(true);
                 RaftError::Store(RaftStorageError::Unavailable)
             }
             error => unavailable(error),
