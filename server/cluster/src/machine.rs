@@ -48,8 +48,8 @@ impl StateMachine for MetadataMachine {
     }
 
     /// There is one question, and it is empty: up to which index the metadata stands
-    /// ([`answer::decode_index`]). Every broker has the metadata and reads it from its watch; whoever
-    /// must see what was answered before waits for that index there.
+    /// ([`answer::decode_index`]). Every broker has the metadata and reads it from its watch;
+    /// whoever must see what was answered before waits for that index there.
     fn query(&self, _question: &[u8]) -> Vec<u8> {
         answer::encode_index(self.state.metadata().index)
     }

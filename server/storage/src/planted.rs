@@ -2,8 +2,8 @@
 //!
 //! Only with the feature `planted`, which no release has: without it nothing here is ever true, and
 //! nothing is read. With it, the environment's `ROPEWALK_PLANT` names the bug of a process, and
-//! [`with`] plants one for as long as a test needs it. One list for all crates from here on, so that
-//! a name means one bug.
+//! [`with`] plants one for as long as a test needs it. One list for all crates from here on: a name
+//! means one bug.
 
 /// A bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -145,7 +145,10 @@ impl Checks {
     /// Everything that was answered was read, from the log start on; and nothing overlaps.
     pub fn finish(&self, start: u64) {
         for (base, id) in self.acked.range(start..) {
-            assert_eq!(self.log.get(base).map(|found| &found.id), Some(id), "offset {base}");
+            let found = self.log.get(base).map(|found| found.id);
+            let beside: Vec<_> =
+                self.log.range(base.saturating_sub(8)..base + 8).map(|(at, r)| (*at, *r)).collect();
+            assert_eq!(found, Some(*id), "offset {base}, in a log from {start} on: {beside:?}");
         }
         let batches: Vec<_> = self.log.iter().map(|(base, read)| (*base, read.end)).collect();
         for pair in batches.windows(2) {

@@ -25,7 +25,7 @@ const DISK_LIVES: u64 = 2;
 /// One life in so many ends with a majority that must do without the rest.
 const LIVENESS_LIVES: u64 = 4;
 /// How many things happen in a life.
-const STEPS: u64 = 3_000;
+const STEPS: u64 = 5_000;
 
 /// What a life was.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -186,6 +186,9 @@ impl Life {
     /// Nobody asks for anything, and the groups that can fall asleep. Then something happens, which
     /// the brokers hear of some ticks later, each for itself.
     fn idle(&mut self) {
+        if self.random.one_in(2) {
+            self.mend_all();
+        }
         let phases = 1 + self.random.below(3);
         for _ in 0..phases {
             let ticks = 20 + self.random.below(100);

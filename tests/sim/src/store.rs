@@ -56,11 +56,9 @@ impl Store {
     #[must_use]
     pub fn new(kind: StoreKind, seed: u64) -> Self {
         let kind = match kind {
-            StoreKind::Memory => Kind::Memory {
-                engine: Arc::default(),
-                durable: Vec::new(),
-                unsynced: Vec::new(),
-            },
+            StoreKind::Memory => {
+                Kind::Memory { engine: Arc::default(), durable: Vec::new(), unsynced: Vec::new() }
+            }
             StoreKind::Disk => Kind::Disk { machine: Box::new(Machine::new(seed)), engine: None },
         };
         Self { queue: VecDeque::new(), kind }
@@ -154,8 +152,7 @@ impl Store {
         let queue = std::mem::take(&mut self.queue);
         match &mut self.kind {
             Kind::Memory { engine, durable, unsynced } => {
-                let under_way =
-                    unsynced.drain(..).chain(queue.into_iter().map(|(_, batch)| batch));
+                let under_way = unsynced.drain(..).chain(queue.into_iter().map(|(_, batch)| batch));
                 durable.extend(under_way.take(survive));
                 *engine = rebuilt(durable);
                 None

@@ -151,8 +151,7 @@ impl Cluster {
             let broker = self.see(node);
             let Some(assigned) = broker.assigned.get(&LOG) else { continue };
             let replica = assigned.replica;
-            let is_placed =
-                metadata.replicas(LOG).is_some_and(|placed| placed.contains(&replica));
+            let is_placed = metadata.replicas(LOG).is_some_and(|placed| placed.contains(&replica));
             let is_member = voters.contains(&replica) || learners.contains(&replica);
             let is_known = metadata.index >= broker.follows_from;
             if is_known && !is_placed && !is_member && broker.readers.contains_key(&LOG) {

@@ -100,12 +100,10 @@ impl Life {
 
     /// A broker starts; the power may go meanwhile.
     fn start(&mut self, node: NodeId) {
+        let (is_cut, calls) = (self.random.one_in(3), 1 + self.random.below(8));
         let broker = self.cluster.see(node);
-        if let Some(machine) = broker.store.machine().filter(|_| !broker.is_up()) {
-            if self.random.one_in(3) {
-                machine.cut_power_at(1 + self.random.below(8));
-            }
-        }
+        let machine = broker.store.machine().filter(|_| is_cut && !broker.is_up());
+        machine.into_iter().for_each(|machine| machine.cut_power_at(calls));
         self.cluster.start(node);
     }
 
@@ -119,9 +117,7 @@ impl Life {
     fn jump(&mut self, node: NodeId) {
         let by = self.random.below(MAX_JUMP) as i64;
         let is_back = self.random.one_in(2);
-        self.cluster
-            .moments
-            .note(if is_back { Moment::ClockBack } else { Moment::ClockForward });
+        self.cluster.moments.note(if is_back { Moment::ClockBack } else { Moment::ClockForward });
         self.cluster.at(node).clock_off = if is_back { -by } else { by };
     }
 

@@ -9,7 +9,7 @@ use crate::moments::Moment;
 
 impl Life {
     /// Everything works again, from now on.
-    fn mend_all(&mut self) {
+    pub(super) fn mend_all(&mut self) {
         self.cluster.cut.clear();
         for node in self.cluster.nodes() {
             self.mend_broker(node);
