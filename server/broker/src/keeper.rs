@@ -1,8 +1,7 @@
 //! Brings the members of the groups that this broker leads to what the metadata wants, one step at
 //! a time, and hands groups over to those who should lead them.
 //!
-//! What the next step is, is a pure function. A replica gets the log as a learner, votes once it
-//! has caught up, and only then does another one go: the group never has fewer copies than before.
+//! What the next step is, is a pure function ([`Members::next_step`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -10,10 +9,11 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream;
-use ropewalk_cluster::{Desired, Metadata, MetadataCommand, MetadataWatch, Topic, leader_moves};
-use ropewalk_consensus::proposal::MembershipChange;
+use ropewalk_cluster::{
+    Desired, Members, Metadata, MetadataCommand, MetadataWatch, Step, Topic, leader_moves,
+};
 use ropewalk_consensus::{ProposalKind, ProposeError};
-use ropewalk_core::{GroupId, NodeId, ReplicaId};
+use ropewalk_core::{GroupId, NodeId};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -29,43 +29,10 @@ const BALANCE: Duration = Duration::from_secs(5);
 /// Groups that are brought along at a time.
 const SIDE_BY_SIDE: usize = 16;
 
-/// What is to be done to a group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Step {
-    Change(MembershipChange),
-    /// This replica leads, and is to go: first another one has to lead.
-    HandOver(ReplicaId),
-}
-
 /// The next step from the members that a group has to those that it is to have.
 fn next_step(role: &Role, desired: &Desired) -> Option<Step> {
-    let own = role.replica?;
-    let wanted = || desired.voters.iter().chain(&desired.learners);
-    if let Some(new) = wanted().find(|replica| !role.has_member(**replica)) {
-        return Some(Step::Change(MembershipChange::AddLearner(*new)));
-    }
-    if let Some(learner) = desired.voters.iter().find(|replica| !role.voters.contains(replica)) {
-        return Some(Step::Change(MembershipChange::Promote(*learner)));
-    }
-    let extra = role.voters.iter().filter(|replica| !desired.voters.contains(replica));
-    // This replica goes last: it is the one that lets the others go.
-    let (this, others): (Vec<_>, Vec<_>) = extra.copied().partition(|replica| *replica == own);
-    // One that is to go may be dead: before another one loses its vote, it goes.
-    let goes = others.iter().find(|voter| !desired.learners.contains(voter));
-    if let Some(voter) = goes.or(others.first()).copied() {
-        let change = if desired.learners.contains(&voter) {
-            MembershipChange::AddLearner(voter)
-        } else {
-            MembershipChange::Remove(voter)
-        };
-        return Some(Step::Change(change));
-    }
-    let learner = role.learners.iter().find(|learner| !desired.learners.contains(learner));
-    if let Some(learner) = learner.filter(|learner| !desired.voters.contains(learner)) {
-        return Some(Step::Change(MembershipChange::Remove(*learner)));
-    }
-    this.first()?;
-    desired.voters.first().map(|to| Step::HandOver(*to))
+    let members = Members { own: role.replica?, voters: &role.voters, learners: &role.learners };
+    members.next_step(desired)
 }
 
 /// The groups that may be meant to be elsewhere than before. What is not new is shared by both.
@@ -247,6 +214,9 @@ impl Keeper {
 
 #[cfg(test)]
 mod tests {
+    use ropewalk_consensus::proposal::MembershipChange;
+    use ropewalk_core::ReplicaId;
+
     use super::*;
 
     fn replica(node: u64, serial: u32) -> ReplicaId {

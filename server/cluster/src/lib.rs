@@ -17,6 +17,7 @@ pub mod metadata;
 mod placement;
 pub mod settings;
 pub mod state;
+pub mod steps;
 mod stored;
 #[cfg(test)]
 mod tests;
@@ -31,3 +32,4 @@ pub use metadata::{
 };
 pub use settings::{TopicSettings, TopicUpdate};
 pub use state::founder_placement;
+pub use steps::{Members, Step};

@@ -230,6 +230,10 @@ impl<T> ReplicaGroup<T> {
             self.wake();
         }
         let done = match kind {
+            ProposalKind::Query(question) if Plant::StaleQuery.is_planted() => {
+                let answer = self.machine.as_ref().map(|machine| machine.query(&question));
+                answer.map(Receipt::Applied).ok_or(ProposeError::NoGroup)
+            }
             ProposalKind::Query(question) => {
                 let question = Question::Machine(question);
                 return self.reads.push(question, reply, held, out);
@@ -329,7 +333,7 @@ impl<T> ReplicaGroup<T> {
             ProposalKind::Trim { before } => {
                 let bounds = self.log().reader().bounds();
                 let before = before.unwrap_or(bounds.high_watermark);
-                if before > bounds.high_watermark {
+                if before > bounds.high_watermark && !Plant::TrimBeyondCommit.is_planted() {
                     return Err(ProposeError::OutOfRange {
                         start: bounds.start,
                         high_watermark: bounds.high_watermark,
@@ -551,8 +555,9 @@ fn restore(
     log.set_rows_index(row.unwrap_or(0));
     rows.retain(|(key, _)| !is_own(key));
     let applied = row.unwrap_or(0).max(log.start().index);
+    let again = u64::from(Plant::ApplyTwice.is_planted() && applied > log.start().index);
     machine.restore(applied, rows).map_err(malformed)?;
-    Ok(applied)
+    Ok(applied - again)
 }
 
 impl From<LogEntry> for Pending {

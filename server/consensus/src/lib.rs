@@ -26,7 +26,6 @@ pub mod group;
 pub mod logger;
 pub mod machine;
 pub mod message;
-pub mod planted;
 pub mod proposal;
 pub mod shard;
 #[cfg(test)]
@@ -34,6 +33,9 @@ mod tests;
 mod wire;
 
 pub use catch_up::{CatchUpBounds, CatchUpRead, CaughtUp};
+#[doc(inline)]
+pub use ropewalk_storage::planted;
+
 pub use machine::{Applied, StateMachine};
 pub use message::{Message, MessageEntry, MessageKind, SnapshotInfo};
 pub use proposal::{

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::engine::Result;
 
 pub(crate) mod real;
-#[cfg(test)]
+#[cfg(any(test, feature = "sim"))]
 pub(crate) mod sim;
 
 /// What a file that is written directly is aligned to, in memory and on the disk.

@@ -38,6 +38,8 @@ mod options;
 mod reads;
 mod recovery;
 mod segments;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 mod snapshot;
 mod state;
 #[cfg(test)]

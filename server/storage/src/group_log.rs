@@ -21,6 +21,7 @@ use crate::engine::{
     StorageError,
 };
 use crate::log_view::{LogReader, LogView, ViewState, record_facts};
+use crate::planted::Plant;
 use behind::Behind;
 pub use behind::StoredRun;
 use members::MemberHistory;
@@ -278,13 +279,17 @@ impl GroupLog {
             let view = self.view.lock();
             (view.start, view.last_index)
         };
-        let before = before.min(self.view.lock().high_watermark);
+        let mut before = before;
+        if !Plant::TrimBeyondCommit.is_planted() {
+            before = before.min(self.view.lock().high_watermark);
+        }
         if before <= start.offset {
             return Ok(start.offset);
         }
         // The first entry that stays is the one that ends after the offset; without one, the last
         // entry stays, as its facts are what the next one continues from.
-        let range = start.index + 1..last_index.min(applied);
+        let is_planted = Plant::TrimBeyondCommit.is_planted();
+        let range = start.index + 1..if is_planted { last_index } else { last_index.min(applied) };
         if range.is_empty() {
             return self.start_after(start.index, before, write);
         }

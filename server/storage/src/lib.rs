@@ -19,11 +19,15 @@ mod log_tests;
 pub mod log_view;
 pub mod memory;
 pub mod own_rows;
+pub mod planted;
 mod queue;
 
 #[doc(hidden)]
 pub use disk_engine::fuzzing;
 pub use disk_engine::inspect;
+#[cfg(any(test, feature = "sim"))]
+#[doc(hidden)]
+pub use disk_engine::sim;
 pub use engine::{
     Engine, GroupState, GroupWrite, LogEntry, LogStart, Result, StorageError, WriteBatch,
 };

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ropewalk_consensus::planted::Plant;
 use ropewalk_core::{GroupId, NodeId, ReplicaId, limits};
 
 use super::{Change, Checked, check_text};
@@ -58,7 +59,10 @@ impl Change {
             (Known::Same, Some(current)) => current,
             (Known::Wiped(directory), _) => {
                 self.retire(directory, id);
-                self.wipe(id)
+                match current.filter(|_| Plant::OldIdsAfterWipe.is_planted()) {
+                    Some(current) => current,
+                    None => self.wipe(id),
+                }
             }
             _ => ReplicaId::new(id, self.serial),
         };

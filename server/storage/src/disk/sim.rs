@@ -6,6 +6,7 @@
 //! the file; names of one directory change in order. Knows files and names, not what they are for.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -16,6 +17,7 @@ use crate::files::io_error;
 
 mod content;
 mod names;
+#[cfg(test)]
 mod tests;
 
 use self::content::{Content, place};
@@ -55,6 +57,16 @@ impl Rng {
     }
 }
 
+/// What happens to a call that changes something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The power goes meanwhile: it does a part, or nothing, and fails, and so does every call
+    /// after it.
+    PowerCut,
+    /// The disk fails it, and works again: nobody may rely on either.
+    Failure,
+}
+
 #[derive(Clone, Debug)]
 struct Inner {
     rng: Rng,
@@ -62,8 +74,10 @@ struct Inner {
     names: Names,
     next_file: u64,
     limit: u64,
-    /// Calls until the power goes.
-    countdown: Option<u64>,
+    /// Calls until something happens to one.
+    armed: Option<(u64, Fault)>,
+    /// The calls that changed something, by what was done and to which kind of file.
+    done: BTreeMap<(&'static str, &'static str), u64>,
     is_dead: bool,
     calls: u64,
     trace: u64,
@@ -77,7 +91,7 @@ impl SimDisk {
     /// A disk with nothing but the directory [`ROOT`], durably.
     pub(crate) fn new(seed: u64) -> Self {
         let mut names = Names::default();
-        names.create_dir(Path::new(ROOT)).unwrap();
+        names.create_dir(Path::new(ROOT)).expect("a new disk has a root");
         names.sync_all(Path::new("/"));
         Self(Arc::new(Mutex::new(Inner {
             rng: Rng::new(seed),
@@ -85,7 +99,8 @@ impl SimDisk {
             names,
             next_file: 1,
             limit: 1 << 40,
-            countdown: None,
+            armed: None,
+            done: BTreeMap::new(),
             is_dead: false,
             calls: 0,
             trace: seed,
@@ -93,13 +108,24 @@ impl SimDisk {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap()
+        self.0.lock().expect("no holder of the disk panics")
     }
 
     /// The power goes in the middle of the `n`-th call from now that changes something (1 is the
-    /// next): that call does a part, or nothing, and fails, and so does every call after it.
+    /// next).
+    #[cfg(test)]
     pub(crate) fn arm(&self, n: u64) {
-        self.lock().countdown = Some(n.max(1));
+        self.arm_with(n, Fault::PowerCut);
+    }
+
+    /// Something happens to the `n`-th call from now that changes something.
+    pub(crate) fn arm_with(&self, n: u64, fault: Fault) {
+        self.lock().armed = Some((n.max(1), fault));
+    }
+
+    /// Nothing happens any more.
+    pub(crate) fn disarm(&self) {
+        self.lock().armed = None;
     }
 
     /// Cuts the power and gives back the disk as it is when the power is back. This one is dead.
@@ -108,7 +134,7 @@ impl SimDisk {
         let mut after = inner.clone();
         inner.is_dead = true;
         after.is_dead = false;
-        after.countdown = None;
+        after.armed = None;
         let rng = &mut after.rng;
         after.names.crash(rng);
         for content in after.files.values_mut() {
@@ -117,17 +143,43 @@ impl SimDisk {
         Self(Arc::new(Mutex::new(after)))
     }
 
+    /// The calls that changed something, by what was done and to which kind of file. A file of the
+    /// journal that is written from its start counts as begun.
+    pub(crate) fn done(&self) -> BTreeMap<(&'static str, &'static str), u64> {
+        self.lock().done.clone()
+    }
+
+    /// All files, by path.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        let inner = self.lock();
+        let (mut found, mut dirs) = (Vec::new(), vec![PathBuf::from(ROOT)]);
+        while let Some(dir) = dirs.pop() {
+            for path in inner.names.list(&dir).iter().map(|name| dir.join(name)) {
+                match inner.names.node(&path) {
+                    Some(Node::Dir(_)) => dirs.push(path),
+                    Some(Node::File(_)) => found.push(path),
+                    None => {}
+                }
+            }
+        }
+        found.sort_unstable();
+        found
+    }
+
     /// Another disk with all that is to be seen on this one.
+    #[cfg(test)]
     pub(crate) fn copy(&self) -> Self {
         Self(Arc::new(Mutex::new(self.lock().clone())))
     }
 
     /// From now on no file grows when all of them together have this many bytes.
+    #[cfg(test)]
     pub(crate) fn fill(&self, limit_bytes: u64) {
         self.lock().limit = limit_bytes;
     }
 
     /// How many calls changed something so far.
+    #[cfg(test)]
     pub(crate) fn calls(&self) -> u64 {
         self.lock().calls
     }
@@ -138,6 +190,7 @@ impl SimDisk {
     }
 
     /// What a file holds, or nothing when there is none.
+    #[cfg(test)]
     pub(crate) fn bytes(&self, path: &Path) -> Option<Vec<u8>> {
         let inner = self.lock();
         let file = inner.names.file(path)?;
@@ -147,8 +200,8 @@ impl SimDisk {
     /// Changes what a file holds, durably, behind everybody's back.
     pub(crate) fn damage(&self, path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
         let mut inner = self.lock();
-        let file = inner.names.file(path).unwrap();
-        let content = inner.files.get_mut(&file).unwrap();
+        let file = inner.names.file(path).expect("what is damaged is there");
+        let content = inner.content(file);
         let mut bytes = content.seen.clone();
         change(&mut bytes);
         *content = Content::of(bytes);
@@ -175,17 +228,30 @@ impl Inner {
         crc = crc32c::crc32c_append(crc, &detail.0.to_le_bytes());
         crc = crc32c::crc32c_append(crc, detail.1);
         self.trace = Rng::new(self.trace ^ u64::from(crc)).next();
-        if let Some(left) = &mut self.countdown {
-            *left -= 1;
-            if *left == 0 {
+        self.count(action, path, detail.0);
+        let Some((left, fault)) = &mut self.armed else { return change(self, false) };
+        *left -= 1;
+        if *left > 0 {
+            return change(self, false);
+        }
+        let fault = *fault;
+        self.armed = None;
+        match fault {
+            Fault::PowerCut => {
                 if self.rng.below(2) == 1 {
                     let _ = change(self, true);
                 }
                 self.is_dead = true;
-                return Err(power_cut(action, path));
+                Err(power_cut(action, path))
             }
+            Fault::Failure => Err(failed(action, path, IO)),
         }
-        change(self, false)
+    }
+
+    fn count(&mut self, action: &'static str, path: &Path, at: u64) {
+        let kind = kind(path);
+        let begins = (action, kind, at) == ("write", "journal", 0);
+        *self.done.entry((if begins { "begin" } else { action }, kind)).or_default() += 1;
     }
 
     fn content(&mut self, file: u64) -> &mut Content {
@@ -388,6 +454,20 @@ impl Disk for SimDisk {
         let inner = self.lock();
         inner.check("ask for the free space of", dir)?;
         Ok(inner.limit.saturating_sub(inner.used()))
+    }
+}
+
+/// What kind of file or directory of an engine it is.
+pub(crate) fn kind(path: &Path) -> &'static str {
+    let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+    match name {
+        "acked" => "acked",
+        "redo" => "redo",
+        "redo.new" => "redo.new",
+        "index" | "journal" | "segments" | "data" => "directory",
+        name if name.ends_with(".journal") => "journal",
+        name if name.ends_with(".segment") => "segment",
+        _ => "log",
     }
 }
 

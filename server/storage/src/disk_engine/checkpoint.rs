@@ -15,6 +15,7 @@ use super::snapshot::{Snapshot, Stored};
 use super::values::ChunkValue;
 use super::work::{Checkpoints, Sweep, Work};
 use crate::engine::Result;
+use crate::planted::Plant;
 
 /// The most keys that one step of a sweep removes.
 const SWEEP_KEYS: usize = 4_096;
@@ -33,6 +34,9 @@ impl Core {
     fn try_checkpoint(&self, checkpoints: &mut Checkpoints) -> Result<bool> {
         let Some((snapshot, mut unsynced)) = self.prepared(checkpoints)? else { return Ok(false) };
         tracing::debug!(target: super::MOMENTS, lsn = snapshot.lsn, "checkpoint begins");
+        if Plant::RecycleEarly.is_planted() {
+            self.journal.recycle(snapshot.lsn)?;
+        }
         self.files.sync(&mut unsynced)?;
         tracing::debug!(target: super::MOMENTS, lsn = snapshot.lsn, "checkpoint synced");
         self.index.checkpoint(snapshot.lsn, &snapshot.changes, &snapshot.pending())?;

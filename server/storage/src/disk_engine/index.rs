@@ -15,7 +15,7 @@ use crate::disk::Disk;
 use crate::engine::{Result, StorageError};
 
 pub(crate) mod contents;
-#[cfg(test)]
+#[cfg(any(test, feature = "sim"))]
 mod memory_store;
 mod open;
 mod redo;
@@ -26,7 +26,7 @@ mod survey;
 #[cfg(test)]
 mod tests;
 
-#[cfg(test)]
+#[cfg(any(test, feature = "sim"))]
 pub(crate) use memory_store::{Content, MemoryStores};
 pub(crate) use sled_store::SledStores;
 pub(crate) use store::{Changes, Each, Pair, Stores};

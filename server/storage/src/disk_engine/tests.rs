@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 use tempfile::TempDir;
 
+use super::sim::small;
 use super::*;
 use crate::conformance::{self, Harness, model};
 use crate::memory::MemoryEngine;
@@ -31,25 +32,6 @@ impl Place {
 impl Harness for Place {
     fn open(&mut self) -> Box<dyn Engine> {
         Box::new(DiskEngine::open(self.dir.path(), self.options).unwrap())
-    }
-}
-
-/// Small enough that everything happens often.
-fn small() -> Options {
-    Options {
-        journal_bytes: 256 * 1024,
-        memory_bytes: 64 * 1024,
-        cache_bytes: 32 * 1024,
-        free_floor: 0,
-        open_files: 8,
-        background: false,
-        chunk_bytes: 4 * 1024,
-        checkpoint_room: 0,
-        drain_bytes: 1024,
-        unbuffered_bytes: 3 * 1024,
-        first_file_bytes: 16 * 1024,
-        last_file_bytes: 64 * 1024,
-        redo_bytes: 160 * 1024,
     }
 }
 

@@ -100,7 +100,14 @@ impl Storage for GroupLog {
         if index < self.hard_state.commit {
             return Err(RaftError::Store(RaftStorageError::Unavailable));
         }
-        self.meta(index).map(|meta| meta.term).map_err(unavailable)
+        self.meta(index).map(|meta| meta.term).map_err(|error| match error {
+            // Raft panics at any other error, and would at each start again.
+            StorageError::Corrupt { .. } => {
+                tracing::error!(%error, "the term of an entry cannot be read");
+                RaftError::Store(RaftStorageError::Unavailable)
+            }
+            error => unavailable(error),
+        })
     }
 
     fn first_index(&self) -> raft::Result<u64> {

@@ -39,8 +39,14 @@ const KEPT_TO: &[(&str, &[&str])] = &[
 const OF_THE_WIRE: &[&str] = &["ropewalk-proto", "ropewalk-rpc", "ropewalk-server", "ropewalk"];
 
 /// Crates that are tests and may see everything.
-const TESTS: [&str; 5] =
-    ["ropewalk-harness", "ropewalk-e2e", "ropewalk-bench", "ropewalk-chaos", "ropewalk-fuzz"];
+const TESTS: [&str; 6] = [
+    "ropewalk-harness",
+    "ropewalk-e2e",
+    "ropewalk-bench",
+    "ropewalk-chaos",
+    "ropewalk-fuzz",
+    "ropewalk-sim",
+];
 
 /// Which crate names which, dependencies of tests left out.
 type Graph = BTreeMap<String, BTreeSet<String>>;

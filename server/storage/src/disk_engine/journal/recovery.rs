@@ -20,6 +20,7 @@ use crate::disk_engine::frame::{
 };
 use crate::disk_engine::options::Options;
 use crate::engine::{Result, StorageError};
+use crate::planted::Plant;
 
 /// How much is replayed between two lines of the log that tell of it.
 const PROGRESS_BYTES: u64 = 32 * 1024 * 1024;
@@ -213,7 +214,7 @@ pub(crate) fn run(
     let end = checkpoint + run.len() as u64;
     let newest = found.last_key_value().map_or(end, |(lsn, _)| *lsn);
     let proven = newest.max(acked.unwrap_or(0));
-    if proven > end {
+    if proven > end && !Plant::CutAtDamage.is_planted() {
         let place = missing_place(scanned, dir, run.last(), end);
         let files: Vec<String> =
             scanned.iter().map(|file| file.path.display().to_string()).collect();

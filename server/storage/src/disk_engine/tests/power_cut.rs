@@ -24,7 +24,7 @@ use super::watched::{Watch, WatchedDisk};
 use super::{DiskEngine, Options, small};
 use crate::conformance::{deletion, reclaim_all};
 use crate::disk::Disk;
-use crate::disk::sim::{ROOT, Rng, SimDisk};
+use crate::disk::sim::{ROOT, Rng, SimDisk, kind};
 use crate::disk_engine::index::{Content, MemoryStores};
 use crate::engine::{Engine, Result, StorageError, WriteBatch};
 use crate::memory::MemoryEngine;
@@ -384,20 +384,6 @@ impl<'a> Run<'a> {
             _ => {}
         }
         Some(content)
-    }
-}
-
-/// What kind of file or directory it is.
-fn kind(path: &Path) -> &'static str {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    match name.as_ref() {
-        "acked" => "acked",
-        "redo" => "redo",
-        "redo.new" => "redo.new",
-        "index" | "journal" | "segments" | "data" => "directory",
-        name if name.ends_with(".journal") => "journal",
-        name if name.ends_with(".segment") => "segment",
-        _ => "log",
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Only with the feature `planted`, which no release has: without it nothing here is ever true, and
 //! nothing is read. With it, the environment's `ROPEWALK_PLANT` names the bug of a process, and
-//! [`with`] plants one for as long as a test needs it.
+//! [`with`] plants one for as long as a test needs it. One list for all crates from here on: a name
+//! means one bug.
 
 /// A bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,11 +26,27 @@ pub enum Plant {
     ServeBeyondCommit,
     /// A broker says where a log ends by what its own replica knows.
     FollowerBounds,
+    /// A leader answers for the metadata without asking whether it still leads.
+    StaleQuery,
+    /// A start applies the last command once more.
+    ApplyTwice,
+    /// A learner that has an entry counts as a voter that has it.
+    LearnerCounts,
+    /// What is not committed is trimmed too.
+    TrimBeyondCommit,
+    /// A broker that lost its disk gets the ids back that its replicas had.
+    OldIdsAfterWipe,
+    /// A damaged frame in the middle of the journal is taken for its end.
+    CutAtDamage,
+    /// A file of the journal is written again before the index has what it holds.
+    RecycleEarly,
+    /// A chunk is given out whatever its checksum says.
+    ServeDamaged,
 }
 
 impl Plant {
     /// All of them, and their names.
-    pub const ALL: [(&'static str, Self); 9] = [
+    pub const ALL: [(&'static str, Self); 17] = [
         ("ack_before_sync", Self::AckBeforeSync),
         ("ack_at_leader", Self::AckAtLeader),
         ("serve_before_noop", Self::ServeBeforeNoop),
@@ -39,6 +56,14 @@ impl Plant {
         ("stale_bounds", Self::StaleBounds),
         ("serve_beyond_commit", Self::ServeBeyondCommit),
         ("follower_bounds", Self::FollowerBounds),
+        ("stale_query", Self::StaleQuery),
+        ("apply_twice", Self::ApplyTwice),
+        ("learner_counts", Self::LearnerCounts),
+        ("trim_beyond_commit", Self::TrimBeyondCommit),
+        ("old_ids_after_wipe", Self::OldIdsAfterWipe),
+        ("cut_at_damage", Self::CutAtDamage),
+        ("recycle_early", Self::RecycleEarly),
+        ("serve_damaged", Self::ServeDamaged),
     ];
 
     /// Whether it was planted.

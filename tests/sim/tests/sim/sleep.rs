@@ -1,14 +1,10 @@
 //! Groups in which nothing happens sleep, and wake when something does.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
-use common::{COMMANDS, Cluster, GROUPS, LOG};
 use ropewalk_consensus::{
     Durability, Input, MembershipChange, Message, MessageKind, ProposalKind, ProposeError, Receipt,
 };
 use ropewalk_core::NodeId;
+use ropewalk_sim::cluster::{COMMANDS, Cluster, GROUPS, LOG};
 
 const QUORUM: Durability = Durability::Quorum;
 

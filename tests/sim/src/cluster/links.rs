@@ -10,7 +10,7 @@ use super::Cluster;
 
 /// Pairs of brokers, of which the first is told of the second.
 #[derive(Default)]
-pub(crate) struct Links {
+pub struct Links {
     /// The connection has ended, and it was not told yet.
     ended: BTreeSet<(NodeId, NodeId)>,
     /// The connection is there, as it was told last.
@@ -28,7 +28,7 @@ impl Links {
 
 impl Cluster {
     /// Cuts the way from one broker to another. No connection between them survives that.
-    pub(crate) fn sever(&mut self, from: NodeId, to: NodeId) {
+    pub fn sever(&mut self, from: NodeId, to: NodeId) {
         if from != to {
             self.cut.insert((from, to));
             self.links.ended.extend([(from, to), (to, from)]);
@@ -36,16 +36,24 @@ impl Cluster {
     }
 
     /// Cuts a broker off from all others, both ways.
-    pub(crate) fn isolate(&mut self, node: NodeId) {
-        for other in self.nodes() {
-            self.sever(node, other);
-            self.sever(other, node);
-        }
+    pub fn isolate(&mut self, node: NodeId) {
+        self.deafen(node);
+        self.mute(node);
+    }
+
+    /// Nothing reaches a broker.
+    pub fn deafen(&mut self, node: NodeId) {
+        self.nodes().into_iter().for_each(|other| self.sever(other, node));
+    }
+
+    /// Nothing that a broker says reaches anybody.
+    pub fn mute(&mut self, node: NodeId) {
+        self.nodes().into_iter().for_each(|other| self.sever(node, other));
     }
 
     /// Tells a broker what it does not know yet of its connections.
-    pub(crate) fn tell(&mut self, node: NodeId) {
-        if !self.is_up(node) {
+    pub fn tell(&mut self, node: NodeId) {
+        if !self.is_up(node) || self.see(node).is_still {
             return;
         }
         for other in self.nodes().into_iter().filter(|other| *other != node) {
@@ -53,6 +61,7 @@ impl Cluster {
             if self.links.ended.remove(&pair) {
                 self.links.whole.remove(&pair);
                 self.network.retain(|m| (m.to.node(), m.from.node()) != pair);
+                self.observe_loss_of(node);
                 self.step(node, vec![Input::Unreachable(other)]);
             }
             let is_cut = [pair, (other, node)].iter().any(|way| self.cut.contains(way));
@@ -62,19 +71,20 @@ impl Cluster {
         }
     }
 
-    pub(crate) fn tell_all(&mut self) {
+    /// Tells all brokers.
+    pub fn tell_all(&mut self) {
         self.nodes().into_iter().for_each(|node| self.tell(node));
     }
 
     /// Whether not a message is sent for this many ticks.
-    pub(crate) fn is_silent(&mut self, ticks: usize) -> bool {
+    pub fn is_silent(&mut self, ticks: usize) -> bool {
         let before = self.sent;
         self.run(ticks);
         self.sent == before
     }
 
     /// Runs until nothing is sent any more for a while. A group that is looked at wakes meanwhile.
-    pub(crate) fn fall_asleep(&mut self) {
+    pub fn fall_asleep(&mut self) {
         assert!((0..10).any(|_| self.is_silent(50)), "the groups do not fall asleep");
     }
 }

@@ -1,15 +1,11 @@
 //! Several brokers, step by step: what is sent when, and how a group gets over what happens to its
 //! members.
 
-#![allow(clippy::unwrap_used)]
-
-mod common;
-
-use common::{COMMANDS, Cluster, LOG, trim};
 use ropewalk_consensus::{
     Durability, Input, MembershipChange, Message, MessageKind, ProposalKind, ProposeError, Receipt,
 };
 use ropewalk_core::{GroupId, NodeId, ReplicaId};
+use ropewalk_sim::cluster::{COMMANDS, Cluster, LOG, trim};
 
 const QUORUM: Durability = Durability::Quorum;
 
@@ -92,6 +88,38 @@ fn a_leader_that_is_cut_off_answers_no_read_and_loses_what_was_not_committed() {
     for node in cluster.nodes() {
         assert_eq!(cluster.log(node), [(0, kept), (1, next)], "broker {node}");
         assert_eq!(cluster.at(node).leaders[&LOG].map(ReplicaId::node), Some(new));
+    }
+}
+
+/// A leader stands still while another one is elected and answers; then it is asked where the log
+/// ends, and how far the metadata is (etcd#20418).
+#[test]
+fn a_leader_that_stood_still_answers_no_read() {
+    let mut cluster = Cluster::settled(3);
+    for group in [LOG, COMMANDS] {
+        let old = cluster.leader(group).unwrap();
+        cluster.isolate(old);
+        let others = others(&cluster, old);
+        for _ in 0..60 {
+            for node in &others {
+                cluster.step(*node, vec![Input::Tick]);
+            }
+            cluster.rest();
+        }
+        let leads = |node: &&NodeId| cluster.see(**node).serves.contains_key(&group);
+        let new = *others.iter().find(leads).expect("two of three elect a leader");
+        let (done, read) = if group == LOG {
+            (cluster.produce(new, 1, QUORUM), ProposalKind::Bounds)
+        } else {
+            (cluster.command(new), ProposalKind::Query(Vec::new()))
+        };
+        cluster.rest();
+        assert!(cluster.ends[&done].is_ok());
+        let asked = cluster.propose(old, group, read);
+        cluster.rest();
+        assert!(!cluster.ends.contains_key(&asked), "it cannot know whether it still leads");
+        cluster.cut.clear();
+        cluster.run(60);
     }
 }
 

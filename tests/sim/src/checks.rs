@@ -1,0 +1,196 @@
+//! What must hold of logs and of answers, whatever happens.
+
+use std::collections::BTreeMap;
+
+use ropewalk_cluster::answer::{decode_applied, decode_index};
+use ropewalk_consensus::{Durability, ProposalKind, Receipt};
+use ropewalk_core::{GroupId, NodeId, Offset, StoredBatch};
+use ropewalk_storage::StorageError;
+use ropewalk_storage::log_view::{Cursor, LogReader, ReadOutcome};
+
+use crate::cluster::End;
+use crate::machine::Ledger;
+
+/// What was known when a question was asked: its answer may not be older.
+#[derive(Clone, Copy, Default)]
+struct Known {
+    start: u64,
+    end: u64,
+    command: u64,
+}
+
+/// A batch as it was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Read {
+    id: u64,
+    end: u64,
+    epoch: u64,
+    index: u64,
+    time: i64,
+    sum: u32,
+}
+
+/// What is known of a log and of its leaders.
+#[derive(Default)]
+pub struct Checks {
+    leaders: BTreeMap<(GroupId, u64), NodeId>,
+    /// What was read at each base offset, by anybody.
+    log: BTreeMap<u64, Read>,
+    /// What was answered to be there for good: the base offset of each batch.
+    acked: BTreeMap<u64, u64>,
+    /// What was answered by the leader's disk alone.
+    weakly_acked: BTreeMap<u64, u64>,
+    known: Known,
+    questions: BTreeMap<u64, Known>,
+    cursors: BTreeMap<NodeId, Cursor>,
+    /// How many proposals were carried out.
+    pub answers: u64,
+}
+
+impl Checks {
+    /// A replica leads: the only one in its term.
+    pub fn leads(&mut self, group: GroupId, term: u64, node: NodeId) {
+        let known = *self.leaders.entry((group, term)).or_insert(node);
+        assert_eq!(known, node, "group {group} has two leaders in term {term}");
+    }
+
+    /// A leader that serves has everything that was answered.
+    pub fn serves(&self, reader: &LogReader) {
+        let bounds = reader.bounds();
+        assert!(bounds.high_watermark.0 >= self.known.end, "a leader lacks what was answered");
+        assert!(bounds.start.0 >= self.known.start, "a leader has undone a trim");
+    }
+
+    /// Something is proposed.
+    pub fn asked(&mut self, id: u64, kind: &ProposalKind) {
+        if matches!(kind, ProposalKind::Bounds | ProposalKind::Query(_)) {
+            self.questions.insert(id, self.known);
+        }
+    }
+
+    /// A proposal has ended.
+    pub fn ended(&mut self, id: u64, kind: &ProposalKind, end: &End, ledger: &Ledger) {
+        let question = self.questions.remove(&id);
+        let Ok(receipt) = end else { return };
+        self.answers += 1;
+        match receipt {
+            Receipt::Appended { base_offset, record_count, achieved, .. } => {
+                if *achieved == Durability::Leader {
+                    self.weakly_acked.insert(id, base_offset.0);
+                }
+                if *achieved == Durability::Quorum {
+                    let other = self.acked.insert(base_offset.0, id);
+                    assert_eq!(other, None, "offset {base_offset} was given twice");
+                    let end = base_offset.0 + u64::from(*record_count);
+                    self.known.end = self.known.end.max(end);
+                    if let Some(found) = self.log.get(&base_offset.0) {
+                        assert_eq!(found.id, id, "another batch is at offset {base_offset}");
+                    }
+                }
+            }
+            Receipt::Trimmed(start) => self.known.start = self.known.start.max(start.0),
+            Receipt::Bounds { start, high_watermark, .. } => {
+                let known = question.unwrap();
+                assert!(start.0 >= known.start, "a read misses a trim");
+                assert!(high_watermark.0 >= known.end, "a read misses what was answered before");
+                self.known.end = self.known.end.max(high_watermark.0);
+            }
+            Receipt::Applied(response) => match kind {
+                ProposalKind::Command(command) => {
+                    let (index, _) = decode_applied(response).unwrap();
+                    ledger.answered(index, command, response);
+                    self.known.command = self.known.command.max(index);
+                }
+                _ => {
+                    let index = decode_index(response).unwrap();
+                    let known = question.unwrap();
+                    assert!(index >= known.command, "a read misses a command answered before");
+                    self.known.command = self.known.command.max(ledger.last_up_to(index));
+                }
+            },
+            Receipt::Done | Receipt::Progress { .. } => {}
+        }
+    }
+
+    /// A broker begins anew: it is read from its start again.
+    pub fn forget_reads(&mut self, node: NodeId) {
+        self.cursors.remove(&node);
+    }
+
+    /// Reads what is new, and compares it with what others read.
+    ///
+    /// # Errors
+    /// Where something cannot be read.
+    pub fn read_on(&mut self, node: NodeId, reader: &LogReader) -> Result<(), StorageError> {
+        let bounds = reader.bounds();
+        let cursor = self.cursors.entry(node).or_insert(Cursor::at(bounds.start));
+        if cursor.offset < bounds.start {
+            *cursor = Cursor::at(bounds.start);
+        }
+        loop {
+            let (batches, next) = match reader.read(*cursor, 200)? {
+                ReadOutcome::Batches { batches, next } => (batches, next),
+                // As readers of a broker do: a trim took the entry before which it stood.
+                ReadOutcome::Cold if cursor.index.is_some() => {
+                    cursor.index = None;
+                    continue;
+                }
+                ReadOutcome::Cold | ReadOutcome::End | ReadOutcome::Trimmed(_) => return Ok(()),
+            };
+            *cursor = next;
+            for batch in batches {
+                let base = batch.header.base_offset.0;
+                let found = Read::of(&batch);
+                let known = *self.log.entry(base).or_insert(found);
+                assert_eq!(known, found, "offset {base} of broker {node} is another batch");
+                if let Some(acked) = self.acked.get(&base) {
+                    assert_eq!(*acked, found.id, "what was answered is not at {base} of {node}");
+                }
+            }
+        }
+    }
+
+    /// Everything that was answered was read, from the log start on; and nothing overlaps.
+    pub fn finish(&self, start: u64) {
+        for (base, id) in self.acked.range(start..) {
+            let found = self.log.get(base).map(|found| found.id);
+            let beside: Vec<_> =
+                self.log.range(base.saturating_sub(8)..base + 8).map(|(at, r)| (*at, *r)).collect();
+            assert_eq!(found, Some(*id), "offset {base}, in a log from {start} on: {beside:?}");
+        }
+        let batches: Vec<_> = self.log.iter().map(|(base, read)| (*base, read.end)).collect();
+        for pair in batches.windows(2) {
+            assert!(pair[0].1 <= pair[1].0, "batches overlap: {pair:?}");
+        }
+    }
+
+    /// Whether something is not there that the leader's disk alone had had. There is nothing wrong
+    /// with that: nobody was promised more.
+    #[must_use]
+    pub fn has_lost_weakly_acked(&self, start: u64) -> bool {
+        let mut still = self.weakly_acked.iter().filter(|(_, base)| **base >= start);
+        still.any(|(id, base)| self.log.get(base).is_some_and(|read| read.id != *id))
+    }
+
+    /// The end of the log, as somebody was told last.
+    #[must_use]
+    pub fn high_watermark(&self) -> Offset {
+        Offset(self.known.end)
+    }
+}
+
+impl Read {
+    fn of(batch: &StoredBatch) -> Self {
+        let header = &batch.header;
+        let sum = crc32c::crc32c(&batch.payload);
+        assert_eq!(sum, header.payload_crc, "a batch is damaged");
+        Self {
+            id: u64::from_le_bytes(batch.payload[..8].try_into().unwrap()),
+            end: header.end_offset().0,
+            epoch: header.leader_epoch,
+            index: header.index,
+            time: header.append_time.0,
+            sum,
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Brokers follow the metadata as they do in a process: each takes up the replicas that it is
+//! given, and the one that leads a group brings its members along, one step at a time.
+
+use ropewalk_cluster::{Members, Metadata, MetadataAnswer, MetadataCommand, Step, answer};
+use ropewalk_consensus::{ProposalKind, ProposeError, Receipt};
+use ropewalk_core::{GroupId, NodeId, ReplicaId};
+
+use super::{COMMANDS, Cluster, GROUPS, LOG};
+use crate::broker::{Assignment, Joining};
+use crate::commands;
+use crate::moments::Moment;
+
+impl Cluster {
+    /// Forms the cluster, and registers each of its brokers.
+    pub fn form(&mut self, count: u64) {
+        self.carry_out(&commands::form(count)).unwrap();
+        for node in self.nodes() {
+            self.carry_out(&commands::registration(node, 1, 0)).unwrap();
+        }
+    }
+
+    pub(super) fn create_log(&mut self, replicas: u32) {
+        let created = self.carry_out(&commands::create(0, "log", 1, Some(replicas))).unwrap();
+        let topic = created.topic.unwrap();
+        assert_eq!(topic.partitions[0].group, LOG);
+        self.log_replicas = u64::from(replicas);
+    }
+
+    /// Has a command carried out by whoever leads.
+    pub fn carry_out(&mut self, command: &MetadataCommand) -> MetadataAnswer {
+        let kind = || ProposalKind::Command(command.encode());
+        let Receipt::Applied(response) = self.insist(COMMANDS, kind) else {
+            panic!("a command has another receipt")
+        };
+        answer::decode_applied(&response).unwrap().1
+    }
+
+    /// How many replicas the partition is to have.
+    #[must_use]
+    pub fn log_replicas(&self) -> u64 {
+        self.log_replicas
+    }
+
+    /// The metadata as a broker knows it.
+    #[must_use]
+    pub fn metadata(&self, node: NodeId) -> Option<std::sync::Arc<Metadata>> {
+        Some(self.see(node).metadata.as_ref()?.borrow().clone())
+    }
+
+    /// A broker takes up the replica of the partition that its metadata gives it.
+    pub(super) fn follow(&mut self, node: NodeId) {
+        let follows = self.follows;
+        let broker = &mut self.brokers[node.0 as usize - 1];
+        let Some(watch) = broker.metadata.as_mut().filter(|_| follows) else { return };
+        if !watch.has_changed().unwrap_or(false) {
+            return;
+        }
+        let metadata = watch.borrow_and_update().clone();
+        // What it was before the cluster knew of the broker's disk is void.
+        if metadata.index < broker.follows_from {
+            return;
+        }
+        let Some(replicas) = metadata.replicas(LOG) else { return };
+        let own = replicas.iter().find(|replica| replica.node() == node).copied();
+        let is_held = broker.readers.contains_key(&LOG);
+        let Some(own) = own else {
+            // What it has stays until the group lets it go.
+            if !is_held && broker.stored.contains_key(&LOG) {
+                self.take_up(node, LOG);
+            }
+            return;
+        };
+        let founders = metadata.founders(LOG).unwrap_or_default();
+        let founders = if founders.contains(&own) { founders.to_vec() } else { Vec::new() };
+        let assignment = Assignment { replica: own, founders };
+        let current = broker.assigned.get(&LOG).map(|assigned| assigned.replica);
+        if !is_held && broker.stored.contains_key(&LOG) {
+            broker.assigned.insert(LOG, assignment);
+            self.take_up(node, LOG);
+        } else if !is_held || current != Some(own) {
+            // After a start the metadata may stand at a later index than that of its last command.
+            broker.placed_at = self.ledger.lock().unwrap().last_up_to(metadata.index);
+            self.assign(node, LOG, assignment);
+        }
+    }
+
+    /// Makes the next step of each group whose members are not yet those that they are to be, of
+    /// each broker that waits to be let in, and of each replica that cannot be read.
+    pub fn bring_along(&mut self) {
+        for node in self.nodes() {
+            self.let_in(node);
+            self.report_damage(node);
+        }
+        for group in GROUPS {
+            let Some(leader) = self.leader(group) else { continue };
+            match self.next_step(group, leader) {
+                None => {}
+                Some(Step::Change(change)) => {
+                    self.propose(leader, group, ProposalKind::Membership(change));
+                }
+                Some(Step::HandOver(to)) => {
+                    self.moments.note(Moment::HandedOverToLeave);
+                    self.propose(leader, group, ProposalKind::TransferLeadership(to));
+                }
+            }
+        }
+        self.let_leave();
+    }
+
+    fn next_step(&self, group: GroupId, leader: NodeId) -> Option<Step> {
+        let desired = self.metadata(leader)?.desired(group)?;
+        let own = self.see(leader).assigned[&group].replica;
+        let (voters, learners) = &self.see(leader).members[&group];
+        Members { own, voters, learners }.next_step(&desired)
+    }
+
+    /// Whether somebody waits to be let in, or a group is on its way to other members, or it cannot
+    /// be said: those who lead must know of the metadata up to `since`.
+    #[must_use]
+    pub fn is_changing(&self, since: u64) -> bool {
+        let placed = self.brokers.iter().map(|broker| broker.placed_at.max(broker.follows_from));
+        let since = placed.max().unwrap_or(0).max(since);
+        let waits = self.brokers.iter().any(|broker| {
+            broker.joining.is_some() || broker.is_rotten || !broker.damaged.is_empty()
+        });
+        let is_to_change = |group: &GroupId| match self.leader(*group) {
+            Some(leader) => {
+                let knows = self.metadata(leader).is_some_and(|known| known.index >= since);
+                !knows || self.next_step(*group, leader).is_some()
+            }
+            None => true,
+        };
+        waits || GROUPS.iter().any(is_to_change) || self.has_leaving()
+    }
+
+    fn has_leaving(&self) -> bool {
+        self.brokers.iter().any(|broker| {
+            let Some(metadata) = self.metadata(broker.node) else { return true };
+            let replicas = metadata.replicas(LOG).unwrap_or_default();
+            let own = replicas.iter().find(|replica| replica.node() == broker.node);
+            own.is_none() && broker.readers.contains_key(&LOG)
+        })
+    }
+
+    /// A replica that is placed nowhere any more goes when the group does not count it.
+    fn let_leave(&mut self) {
+        let Some(leader) = self.leader(LOG) else { return };
+        let Some((voters, learners)) = self.see(leader).members.get(&LOG).cloned() else { return };
+        for node in self.nodes() {
+            let Some(metadata) = self.metadata(node) else { continue };
+            let broker = self.see(node);
+            let Some(assigned) = broker.assigned.get(&LOG) else { continue };
+            let replica = assigned.replica;
+            let is_placed = metadata.replicas(LOG).is_some_and(|placed| placed.contains(&replica));
+            let is_member = voters.contains(&replica) || learners.contains(&replica);
+            let is_known = metadata.index >= broker.follows_from;
+            if is_known && !is_placed && !is_member && broker.readers.contains_key(&LOG) {
+                self.drop_replica(node, LOG);
+                self.at(node).assigned.remove(&LOG);
+                self.moments.note(Moment::ReplicaMoved);
+            }
+        }
+    }
+
+    /// A broker with an empty disk asks any member which replicas it is to have.
+    fn let_in(&mut self, node: NodeId) {
+        let ask = |cluster: &mut Self| {
+            let Some(leader) = cluster.leader(COMMANDS) else { return Joining::Wants };
+            let disk = cluster.see(node).disks;
+            let command = commands::registration(node, disk, 0).encode();
+            Joining::Asked(cluster.propose(leader, COMMANDS, ProposalKind::Command(command)))
+        };
+        match self.see(node).joining {
+            None => {}
+            Some(Joining::Wants) => {
+                let joining = ask(self);
+                self.at(node).joining = Some(joining);
+            }
+            Some(Joining::Asked(id)) => match self.ends.remove(&id) {
+                Some(Ok(Receipt::Applied(response))) => self.is_let_in(node, &response),
+                // Whom it asked has ended, or did nothing: it asks again.
+                Some(_) => self.at(node).joining = Some(Joining::Wants),
+                None if !self.asked.contains_key(&id) => {
+                    self.at(node).joining = Some(Joining::Wants);
+                }
+                None => {}
+            },
+        }
+    }
+
+    fn is_let_in(&mut self, node: NodeId, response: &[u8]) {
+        let (index, answer) = answer::decode_applied(response).unwrap();
+        let replica = answer.unwrap().broker.unwrap().metadata_replica;
+        // As a process that was told of the cluster's founders: it is one under their ids alone.
+        let is_founder = replica == ReplicaId::new(node, 0);
+        let all = self.nodes().into_iter().map(|node| ReplicaId::new(node, 0));
+        let founders = if is_founder { all.collect() } else { Vec::new() };
+        let broker = self.at(node);
+        broker.joining = None;
+        broker.follows_from = index;
+        broker.assigned.insert(COMMANDS, Assignment { replica, founders });
+        self.start(node);
+    }
+
+    /// A broker has its replica replaced that it cannot read. One that leads hands over first.
+    fn report_damage(&mut self, node: NodeId) {
+        let broker = self.see(node);
+        let Some(group) = broker.damaged.first().copied().filter(|_| broker.is_up()) else {
+            return;
+        };
+        let Some(own) = broker.assigned.get(&group).map(|assigned| assigned.replica) else {
+            return;
+        };
+        if broker.serves.contains_key(&group) {
+            let voters = broker.members[&group].0.clone();
+            let others = voters.into_iter().filter(|voter| *voter != own);
+            for other in others.collect::<Vec<_>>() {
+                let id = self.propose(node, group, ProposalKind::TransferLeadership(other));
+                let end = self.ends.get(&id);
+                if !matches!(end, Some(Err(ProposeError::Behind(_)))) {
+                    break;
+                }
+            }
+            return;
+        }
+        let Some(leader) = self.leader(COMMANDS) else { return };
+        let command = MetadataCommand::ReplaceReplica { group, replica: own };
+        self.moments.note(Moment::DamagedReplaced);
+        self.propose(leader, COMMANDS, ProposalKind::Command(command.encode()));
+    }
+}
