@@ -85,8 +85,13 @@ impl Life {
             // Nothing of it is in memory after a start: the disk is read.
             self.cluster.kill(node);
             self.cluster.start(node);
-            let broker = self.cluster.see(node);
-            if !broker.is_up() || !broker.readers.contains_key(&LOG) {
+            let broker = self.cluster.at(node);
+            if !broker.is_up() {
+                continue;
+            }
+            if !broker.readers.contains_key(&LOG) {
+                // What has turned was of a replica that is gone.
+                broker.is_rotten = false;
                 continue;
             }
             let is_whole = self.cluster.try_log(node).is_ok();
