@@ -70,22 +70,6 @@ impl Service<http::Request<Body>> for Channel {
     }
 }
 
-/// Has small messages go out at once, and lost ones again at an even pace. TCP doubles the pause
-/// before each try: with 30 % of packets lost it would be silent for 1.4 s after three of them, one
-/// time in forty, and a leader that is not heard for a second is given up. With few packets under
-/// way there is no congestion that the pauses could spare (`Documentation/networking/tcp-thin`).
-/// What is not acknowledged for as long as a ping may be is given up.
-pub(super) fn tune(stream: &TcpStream, patience: Duration) {
-    let _ = stream.set_nodelay(true);
-    #[cfg(target_os = "linux")]
-    {
-        // Without them it works all the same, with fewer packets lost.
-        let socket = socket2::SockRef::from(stream);
-        let _ = socket.set_tcp_thin_linear_timeouts(true);
-        let _ = socket.set_tcp_user_timeout(Some(patience));
-    }
-}
-
 /// Connects to `address` and gives the stubs over the connection, which ends with the second part.
 /// Names are resolved here, each time.
 pub(super) async fn dial(
@@ -97,7 +81,8 @@ pub(super) async fn dial(
     };
     let stream =
         TcpStream::connect(address).await.map_err(|error| failed("cannot connect to", &error))?;
-    tune(&stream, keepalive.interval + keepalive.timeout);
+    // Heartbeats and answers are small and must not wait for more of them.
+    let _ = stream.set_nodelay(true);
     let (channel, connection) = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .keep_alive_interval(keepalive.interval)

@@ -49,16 +49,14 @@ impl LaneKind {
         }
     }
 
-    /// A dead machine is noticed on the quiet connection, which cuts the others; a process that
-    /// ends is noticed at once. A ping is given so much time that a dozen lost packets in a row do
-    /// not pass for a death: groups in which something happens notice that by themselves, within an
-    /// election timeout, and for those that sleep there is no hurry. The other connections are
-    /// given more time, as their pings wait behind large messages where the network is slow.
+    /// A dead broker is noticed on the quiet connection, which cuts the others. They are given more
+    /// time, as their pings wait behind large messages where the network is slow.
     fn keepalive(self) -> KeepAlive {
         match self {
-            Self::Control => {
-                KeepAlive { interval: Duration::from_millis(500), timeout: Duration::from_secs(3) }
-            }
+            Self::Control => KeepAlive {
+                interval: Duration::from_millis(500),
+                timeout: Duration::from_millis(1500),
+            },
             Self::Bulk | Self::Proposals | Self::Fetches => {
                 KeepAlive { interval: Duration::from_secs(1), timeout: Duration::from_secs(10) }
             }

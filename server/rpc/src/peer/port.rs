@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use tonic::service::Routes;
 
 use super::connection::{
-    CONNECTION_WINDOW, FRAME_BYTES, MESSAGE_LIMIT, SEND_BUFFER, STREAM_WINDOW, tune,
+    CONNECTION_WINDOW, FRAME_BYTES, MESSAGE_LIMIT, SEND_BUFFER, STREAM_WINDOW,
 };
 use super::service::Peering;
 use super::transport::PeerTransport;
@@ -85,7 +85,7 @@ impl PeerPort {
 }
 
 async fn connection(stream: TcpStream, routes: Routes) {
-    tune(&stream, KEEPALIVE_INTERVAL + KEEPALIVE_TIMEOUT);
+    let _ = stream.set_nodelay(true);
     if !opens_http2(&stream).await {
         return;
     }

@@ -3,6 +3,4 @@
 mod calls;
 mod exchange;
 mod forms;
-#[cfg(target_os = "linux")]
-mod sockets;
 mod support;
