@@ -177,27 +177,29 @@ impl Broker {
         Ok(self.topic(name)?)
     }
 
-    /// A topic, created with default settings where that is allowed.
-    pub async fn topic_for_use(&self, name: &str) -> Result<ServedTopic, TopicError> {
-        match self.find_topic(name).await {
-            Err(TopicError::Missing(missing)) if !self.config.auto_create => {
-                // What is wrong with a name does not hang on this setting.
-                names::check_topic(name)?;
-                Err(missing.into())
-            }
-            Err(TopicError::Missing(missing)) => {
-                match self.create_topic(name, None, None, TopicSettings::default()).await {
-                    Ok(_) => {}
-                    // Somebody else was faster; this broker may not know the topic yet.
-                    Err(TopicError::Metadata(MetadataError::TopicExists(_))) => {
-                        self.knows(|table| table.topics.contains_key(name)).await;
-                    }
-                    Err(error) => return Err(error),
-                }
-                self.topic(name).map_err(|_| missing.into())
-            }
-            found => found,
+    /// Creates a topic that was not found with default settings, where that is allowed.
+    ///
+    /// # Errors
+    /// That it is missing, where it is not allowed; those of a creation.
+    pub async fn create_for_use(
+        &self,
+        name: &str,
+        missing: Missing,
+    ) -> Result<ServedTopic, TopicError> {
+        if !self.config.auto_create {
+            // What is wrong with a name does not hang on this setting.
+            names::check_topic(name)?;
+            return Err(missing.into());
         }
+        match self.create_topic(name, None, None, TopicSettings::default()).await {
+            Ok(_) => {}
+            // Somebody else was faster; this broker may not know the topic yet.
+            Err(TopicError::Metadata(MetadataError::TopicExists(_))) => {
+                self.knows(|table| table.topics.contains_key(name)).await;
+            }
+            Err(error) => return Err(error),
+        }
+        self.topic(name).map_err(|_| missing.into())
     }
 
     /// A partition of a topic.

@@ -133,9 +133,6 @@ pub enum ReadError {
     /// It is not there.
     #[error(transparent)]
     Missing(#[from] Missing),
-    /// The topic could not be created by its first use.
-    #[error(transparent)]
-    Create(#[from] TopicError),
     /// The offset is not between the log start and the high watermark.
     #[error("offset {offset} of `{topic}`-{partition} is out of range {earliest} to {latest}")]
     OutOfRange {

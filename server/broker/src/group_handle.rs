@@ -248,6 +248,8 @@ impl GroupHandle {
             }
             result => {
                 let told = result.as_ref().ok().and_then(Receipt::leader_epoch);
+                // A broker of an older version does not say it. Epochs begin above zero.
+                let told = told.filter(|epoch| *epoch > 0);
                 let mut found = self.ways.found();
                 let known = found.get(&self.group).filter(|leader| leader.node == node);
                 // An answer that came late tells of an epoch that is over.

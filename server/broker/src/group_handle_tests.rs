@@ -73,6 +73,10 @@ async fn the_epoch_of_a_leader_elsewhere_is_the_one_that_it_answered_in() {
         high_watermark: Offset(0),
         leader_epoch,
     };
+    // A broker of an older version tells none.
+    peers.answer(2, Ok(bounds(0)));
+    handle.propose(|| ProposalKind::Bounds, None).await.unwrap();
+    assert_eq!(handle.leader(), Some(GroupLeader { node: NodeId(2), epoch: None }));
     // An answer that came late, and one that tells no epoch, take nothing back.
     for (answer, known) in [(bounds(6), 6), (bounds(8), 8), (bounds(6), 8), (Receipt::Done, 8)] {
         peers.answer(2, Ok(answer));

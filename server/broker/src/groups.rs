@@ -29,13 +29,15 @@ impl Groups {
         found.map(|(group, watch)| (*group, Arc::clone(watch))).collect()
     }
 
-    /// Whether a group of this broker has a member on another one.
-    pub(crate) fn has_member_on(&self, node: NodeId) -> bool {
-        let has_one = |_, watch: &GroupWatch| {
+    /// Whether a group of this broker has a member on another one, or does not know its members
+    /// yet: a new replica hears of them from the leader, which may be there.
+    pub(crate) fn may_have_member_on(&self, node: NodeId) -> bool {
+        let may_have_one = |_, watch: &GroupWatch| {
             let role = watch.role();
-            role.voters.iter().chain(&role.learners).any(|replica| replica.node() == node)
+            let mut members = role.voters.iter().chain(&role.learners);
+            role.voters.is_empty() || members.any(|replica| replica.node() == node)
         };
-        !self.filtered(has_one).is_empty()
+        !self.filtered(may_have_one).is_empty()
     }
 
     pub(crate) fn insert(&self, group: GroupId, watch: Arc<GroupWatch>) {

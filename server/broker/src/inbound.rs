@@ -2,7 +2,7 @@
 //!
 //! It is there before the broker is: while a cluster forms, it only answers introductions.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -23,12 +23,16 @@ use crate::lines::Lines;
 use crate::partition::find_time;
 use crate::peers::{
     Fetch, FetchError, Fetched, Introduction, Message, PeerHandler, ProposalKind, ProposeError,
-    RemoteProposal, Reply,
+    RemoteProposal, Removal, Reply,
 };
 use crate::pools::Pools;
+use crate::removal::{Need, need};
 
 /// How often a broker that was removed looks whether others need it yet.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// So often in a row nobody may need it before it ends: members of its groups that it does not know
+/// of yet reach it meanwhile.
+const LOOKS: u32 = 3;
 
 /// What other brokers ask of this one.
 pub struct Inbound {
@@ -37,8 +41,10 @@ pub struct Inbound {
     alive: watch::Sender<BTreeSet<NodeId>>,
     /// The same, for the shards.
     lines: Arc<Lines>,
-    /// Whether another broker says that this one was removed from the cluster.
-    removed: watch::Sender<bool>,
+    /// Who refuses this broker as removed from the cluster.
+    refusals: watch::Sender<BTreeMap<NodeId, Removal>>,
+    /// Whether all groups that are on the disk were taken up.
+    is_settled: watch::Sender<bool>,
     running: OnceLock<Running>,
 }
 
@@ -59,9 +65,10 @@ impl Inbound {
     #[must_use]
     pub fn new(own: Introduction) -> Arc<Self> {
         let (alive, _) = watch::channel(BTreeSet::new());
-        let (removed, _) = watch::channel(false);
+        let (refusals, _) = watch::channel(BTreeMap::new());
+        let (is_settled, _) = watch::channel(false);
         let (own, lines, running) = (Mutex::new(own), Arc::default(), OnceLock::new());
-        Arc::new(Self { own, alive, lines, removed, running })
+        Arc::new(Self { own, alive, lines, refusals, is_settled, running })
     }
 
     /// What this broker says of itself from now on.
@@ -84,38 +91,47 @@ impl Inbound {
         own
     }
 
-    /// Waits until another broker has said that this one was removed from the cluster, and nobody
-    /// needs it any more.
+    /// Waits until other brokers have said that this one was removed from the cluster, and nobody
+    /// needs it any more. Not before it has taken up what is on its disk.
     pub async fn until_removed(&self) {
         // The sender is part of self.
-        let _ = self.removed.subscribe().wait_for(|is_removed| *is_removed).await;
-        while self.is_needed() {
+        let _ = self.is_settled.subscribe().wait_for(|is_settled| *is_settled).await;
+        let (mut told, mut looks) = (None, 0);
+        while looks < LOOKS {
+            self.refused().await;
+            let need = self.need();
+            looks = if need.is_over() { looks + 1 } else { 0 };
+            if told.as_ref() != Some(&need) {
+                need.tell();
+                told = Some(need);
+            }
             sleep(LOOK_AGAIN).await;
+            if self.refusals.borrow().is_empty() {
+                looks = 0;
+            }
         }
     }
 
-    /// Whether groups on this broker may have something that others are yet to get: they follow a
-    /// leader elsewhere, or this broker leads them and knows of its removal, and so hands them
-    /// over. One that was removed while it was away does not know.
-    fn is_needed(&self) -> bool {
-        let Some(running) = self.running.get() else { return false };
-        let directory = self.lock_own().directory;
-        let knows = running.metadata.borrow().is_retired(directory);
-        let alive = self.alive.borrow().clone();
-        let needed = |_, watch: &GroupWatch| {
-            let role = watch.role();
-            let is_member = role.replica.is_some_and(|replica| role.has_member(replica));
-            role.leader.is_some_and(|leader| match Some(leader) == role.replica {
-                true => knows,
-                // A replica that has no vote any more does not notice that its leader is gone.
-                false => is_member && alive.contains(&leader.node()),
-            })
-        };
-        !running.groups.filtered(needed).is_empty()
+    /// Waits until another broker refuses this one as removed from the cluster.
+    pub(crate) async fn refused(&self) {
+        // The sender is part of self.
+        let _ = self.refusals.subscribe().wait_for(|refusals| !refusals.is_empty()).await;
+    }
+
+    fn need(&self) -> Need {
+        let Some(running) = self.running.get() else { return Need::default() };
+        let groups = running.groups.filtered(|_, _| true);
+        let roles: Vec<_> = groups.iter().map(|(group, watch)| (*group, watch.role())).collect();
+        need(roles.iter().map(|(group, role)| (*group, role)), &self.refusals.borrow())
     }
 
     pub(crate) fn begin(&self, running: Running) {
         let _ = self.running.set(running);
+    }
+
+    /// All groups that are on the disk were taken up.
+    pub(crate) fn settle(&self) {
+        self.is_settled.send_replace(true);
     }
 
     /// The brokers that messages reach.
@@ -270,14 +286,23 @@ impl PeerHandler for Inbound {
         self.introduction()
     }
 
-    fn is_removed(&self, node: NodeId, directory: [u8; 16]) -> bool {
-        let Some(running) = self.running.get() else { return false };
-        let is_retired = running.metadata.borrow().is_retired(directory);
-        is_retired && !running.groups.has_member_on(node)
+    fn removal(&self, node: NodeId, directory: [u8; 16]) -> Option<Removal> {
+        let running = self.running.get()?;
+        let metadata = Arc::clone(&running.metadata.borrow());
+        if !metadata.is_retired(directory) {
+            return None;
+        }
+        // No broker can register with a directory that was given up: it has another one.
+        if metadata.brokers.contains_key(&node) {
+            return Some(Removal::Replaced);
+        }
+        // Groups that were not taken up yet may count on it.
+        let counts_on_it = !*self.is_settled.borrow() || running.groups.may_have_member_on(node);
+        (!counts_on_it).then_some(Removal::Removed)
     }
 
-    fn removed(&self) {
-        self.removed.send_if_modified(|removed| !std::mem::replace(removed, true));
+    fn removed(&self, by: NodeId, why: Removal) {
+        self.refusals.send_if_modified(|refusals| refusals.insert(by, why) != Some(why));
     }
 
     fn unreachable(&self, node: NodeId) {
@@ -287,6 +312,8 @@ impl PeerHandler for Inbound {
 
     fn reachable(&self, node: NodeId) {
         self.alive.send_if_modified(|alive| alive.insert(node));
+        // A group that it has got since may count on this broker.
+        self.refusals.send_if_modified(|refusals| refusals.remove(&node).is_some());
         self.lines.made(node);
     }
 }

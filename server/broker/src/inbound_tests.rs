@@ -19,7 +19,7 @@ use crate::group_watch::GroupWatch;
 use crate::groups::Groups;
 use crate::inbound::Running;
 use crate::ingest::{Payload, prepare};
-use crate::peers::{Fetch, FetchError, PeerHandler, RemoteProposal};
+use crate::peers::{Fetch, FetchError, PeerHandler, RemoteProposal, Removal};
 use crate::pools::Pools;
 use crate::support::{SlowEngine, fill, introduction, partition, start};
 
@@ -97,54 +97,121 @@ async fn a_group_that_is_about_to_be_taken_up_is_not_here_yet() {
     assert_eq!(submit(&inbound, group, batch()).await, Err(ProposeError::NoLeader));
 }
 
-/// One that was removed may be the only one that has something: those who count on it let it in.
-#[tokio::test]
-async fn a_broker_that_was_removed_is_refused_once_no_group_counts_on_it() {
-    let founders = [(NodeId(1), [1; 16]), (NodeId(2), [2; 16])];
-    let inbound = Inbound::new(introduction(NodeId(1), &founders));
-    let (mut machine, metadata) = MetadataMachine::new();
-    let watch = Arc::new(GroupWatch::new(ReplicaId::new(NodeId(1), 0)));
-    let groups = Arc::new(Groups::default());
-    groups.insert(GroupId::METADATA, Arc::clone(&watch));
-    inbound.begin(Running {
-        driver: Driver::without_shards(),
-        groups,
-        metadata,
-        appends: Arc::new(Semaphore::new(1)),
-        append_budget: 1,
-        free_space_floor: 0,
-        engine: Arc::new(MemoryEngine::new()),
-        pools: Pools::new(1, 1),
-    });
-    let both: Vec<_> = founders.iter().map(|(node, _)| ReplicaId::new(*node, 0)).collect();
-    watch.set_members(both.clone(), Vec::new());
-    let form = MetadataCommand::Form { cluster_id: [7; 16], founders: founders.to_vec() };
-    machine.apply(6, &form.encode());
-    let registration = BrokerRegistration {
-        id: NodeId(1),
-        directory: [1; 16],
-        address: "broker-1:9092".to_owned(),
-        peer_address: "broker-1:9093".to_owned(),
-        rack: None,
-        version: "0".to_owned(),
-        started: Timestamp(1),
-    };
-    machine.apply(7, &MetadataCommand::RegisterBroker(registration).encode());
-    assert!(!inbound.is_removed(NodeId(2), [2; 16]));
-    machine.apply(8, &MetadataCommand::RemoveBroker { id: NodeId(2) }.encode());
-    assert!(!inbound.is_removed(NodeId(2), [2; 16]), "it has a vote yet");
-    watch.set_members(both[..1].to_vec(), Vec::new());
-    assert!(inbound.is_removed(NodeId(2), [2; 16]));
-    assert!(!inbound.is_removed(NodeId(2), [3; 16]), "with another directory it is a new one");
+/// Broker 1 of a cluster with broker 2, on which replicas are as a test says.
+struct One {
+    inbound: Arc<Inbound>,
+    machine: MetadataMachine,
+    groups: Arc<Groups>,
+}
 
-    // And a broker that is told so itself ends when it follows nobody any more.
-    watch.set_leader(Some(both[1]), 9);
+impl One {
+    fn new() -> Self {
+        let founders = [(NodeId(1), [1; 16]), (NodeId(2), [2; 16])];
+        let inbound = Inbound::new(introduction(NodeId(1), &founders));
+        let (mut machine, metadata) = MetadataMachine::new();
+        let form = MetadataCommand::Form { cluster_id: [7; 16], founders: founders.to_vec() };
+        machine.apply(6, &form.encode());
+        let groups = Arc::new(Groups::default());
+        inbound.begin(Running {
+            driver: Driver::without_shards(),
+            groups: Arc::clone(&groups),
+            metadata,
+            appends: Arc::new(Semaphore::new(1)),
+            append_budget: 1,
+            free_space_floor: 0,
+            engine: Arc::new(MemoryEngine::new()),
+            pools: Pools::new(1, 1),
+        });
+        Self { inbound, machine, groups }
+    }
+
+    /// Its replica of a partition.
+    fn group(&self, number: u64, voters: &[ReplicaId]) -> Arc<GroupWatch> {
+        let watch = Arc::new(GroupWatch::new(replica(1)));
+        watch.set_members(voters.to_vec(), Vec::new());
+        self.groups.insert(GroupId(GroupId::FIRST_PARTITION.0 + number), Arc::clone(&watch));
+        watch
+    }
+
+    /// A broker registers with a data directory.
+    fn register(&mut self, index: u64, node: u64, directory: u8) {
+        let registration = BrokerRegistration {
+            id: NodeId(node),
+            directory: [directory; 16],
+            address: format!("broker-{node}:9092"),
+            peer_address: format!("broker-{node}:9093"),
+            rack: None,
+            version: "0".to_owned(),
+            started: Timestamp(1),
+        };
+        self.machine.apply(index, &MetadataCommand::RegisterBroker(registration).encode());
+    }
+}
+
+fn replica(node: u64) -> ReplicaId {
+    ReplicaId::new(NodeId(node), 0)
+}
+
+/// One that was removed may be the only one that has something: those who count on it let it in.
+#[test]
+fn a_broker_that_was_removed_is_refused_once_no_group_counts_on_it() {
+    let mut one = One::new();
+    let inbound = Arc::clone(&one.inbound);
+    one.register(7, 1, 1);
+    assert_eq!(inbound.removal(NodeId(2), [2; 16]), None);
+    one.machine.apply(8, &MetadataCommand::RemoveBroker { id: NodeId(2) }.encode());
+    assert_eq!(inbound.removal(NodeId(2), [2; 16]), None, "not all groups were taken up yet");
+    inbound.settle();
+    assert_eq!(inbound.removal(NodeId(2), [2; 16]), Some(Removal::Removed));
+    let watch = one.group(1, &[replica(1), replica(2)]);
+    assert_eq!(inbound.removal(NodeId(2), [2; 16]), None, "it has a vote");
+    watch.set_members(vec![replica(1)], Vec::new());
+    assert_eq!(inbound.removal(NodeId(2), [2; 16]), Some(Removal::Removed));
+    let new = one.group(2, &[]);
+    assert_eq!(inbound.removal(NodeId(2), [2; 16]), None, "it may lead what is to come here");
+    new.set_members(vec![replica(1)], Vec::new());
+    assert_eq!(inbound.removal(NodeId(2), [2; 16]), Some(Removal::Removed));
+    assert_eq!(inbound.removal(NodeId(2), [3; 16]), None, "with another directory it is a new one");
+}
+
+/// A process that was forgotten has the id of a broker that is a member everywhere.
+#[test]
+fn a_broker_is_refused_whose_id_has_another_directory_now() {
+    let mut one = One::new();
+    one.register(7, 1, 1);
+    one.register(8, 2, 2);
+    one.group(1, &[replica(1), replica(2)]);
+    one.inbound.settle();
+    assert_eq!(one.inbound.removal(NodeId(2), [2; 16]), None);
+    one.register(9, 2, 3);
+    assert_eq!(one.inbound.removal(NodeId(2), [2; 16]), Some(Removal::Replaced));
+    assert_eq!(one.inbound.removal(NodeId(2), [3; 16]), None);
+}
+
+/// What is on its disk may be all that there is, and those who refuse it first may have nothing of
+/// it.
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_was_removed_ends_when_nobody_needs_it() {
+    const LONG: Duration = Duration::from_secs(60);
+    let one = One::new();
+    let inbound = &one.inbound;
+    let mut gone = std::pin::pin!(inbound.until_removed());
+    let mut stays = async || timeout(LONG, &mut gone).await.is_err();
+    inbound.removed(NodeId(3), Removal::Removed);
+    assert!(stays().await, "its groups were not taken up yet");
+    let shared = one.group(1, &[replica(1), replica(2)]);
+    let own = one.group(2, &[replica(1)]);
+    inbound.settle();
+    assert!(stays().await);
+    inbound.removed(NodeId(2), Removal::Removed);
+    assert!(stays().await, "nobody else has what is in the second group");
+    own.set_members(vec![replica(1), replica(2)], Vec::new());
     inbound.reachable(NodeId(2));
-    inbound.removed();
-    let mut gone = Box::pin(inbound.until_removed());
-    assert!(timeout(Duration::from_millis(50), &mut gone).await.is_err(), "it is needed");
-    inbound.unreachable(NodeId(2));
-    timeout(SOON, gone).await.unwrap();
+    assert!(stays().await, "broker 2 has let it in again");
+    shared.set_members(vec![replica(2)], Vec::new());
+    assert!(stays().await);
+    inbound.removed(NodeId(2), Removal::Removed);
+    timeout(LONG, gone).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -45,6 +45,7 @@ pub mod registration;
 #[cfg(test)]
 mod registration_tests;
 mod remote_log;
+mod removal;
 mod retention;
 #[cfg(test)]
 mod slow_disk_tests;

@@ -86,10 +86,10 @@ pub trait PeerHandler: Send + Sync {
 
     /// Whether a broker that calls was removed from the cluster, with this data directory, and no
     /// group here counts on it any more.
-    fn is_removed(&self, node: NodeId, directory: [u8; 16]) -> bool;
+    fn removal(&self, node: NodeId, directory: [u8; 16]) -> Option<Removal>;
 
     /// Another broker refuses this one as removed from the cluster. May be told more than once.
-    fn removed(&self);
+    fn removed(&self, by: NodeId, why: Removal);
 
     /// A connection to the broker was lost, and what was under way with it. May be told more than
     /// once: for each connection that carries messages or calls.
@@ -97,6 +97,15 @@ pub trait PeerHandler: Send + Sync {
 
     /// All connections to the broker are there, after it was new or unreachable.
     fn reachable(&self, node: NodeId);
+}
+
+/// Why a broker is refused that was part of the cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// It was removed, and no group of the broker that refuses it counts on it any more.
+    Removed,
+    /// Its id is that of a broker with another data directory now.
+    Replaced,
 }
 
 /// A proposal on its way to the leader.

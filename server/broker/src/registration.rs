@@ -209,9 +209,11 @@ pub async fn register_anew(
             let command = MetadataCommand::RegisterBroker(registration.clone()).encode();
             let kind = ProposalKind::Command(command);
             let proposal = RemoteProposal { group: GroupId::METADATA, kind };
-            let Ok(Receipt::Applied(answer)) = peers.propose(node, proposal).await else {
-                continue;
+            let proposed = tokio::select! {
+                proposed = peers.propose(node, proposal) => proposed,
+                () = inbound.refused() => return Err(MetadataError::BrokerRemoved(own.node).into()),
             };
+            let Ok(Receipt::Applied(answer)) = proposed else { continue };
             match decode_applied(&answer) {
                 Ok((_, Ok(reply))) => {
                     if let Some(broker) = reply.broker {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use ropewalk_core::Offset;
 
 use crate::Broker;
+use crate::errors::Missing;
 use crate::follow::{FollowEvent, Follower};
 use crate::support::{SlowEngine, append, options, partition, start};
 
@@ -72,7 +73,9 @@ async fn a_stop_that_comes_with_other_work_writes_it_and_ends() {
     // While the first is written, the others and the stop queue up behind it.
     let creations = ["a", "b", "c"].map(|name| {
         let broker = Arc::clone(&broker);
-        tokio::spawn(async move { broker.topic_for_use(name).await.is_ok() })
+        tokio::spawn(async move {
+            broker.create_for_use(name, Missing::Topic(name.to_owned())).await.is_ok()
+        })
     });
     tokio::task::yield_now().await;
     tokio::time::timeout(Duration::from_secs(20), tasks.stop()).await.unwrap().unwrap();

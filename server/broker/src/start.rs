@@ -38,8 +38,8 @@ const DISK_READS: usize = 4;
 /// The pause before the metadata group is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
 
-/// How long a broker that was removed is reached at least: a replica that is new here knows no
-/// members before it hears of the others.
+/// How long a broker that was removed is reached at least: what it is to hand over to this one may
+/// not have been taken up yet.
 const REMOVED_FOR: Duration = Duration::from_secs(60);
 /// How often it is looked whether groups need one that was removed.
 const LOOK_AT_REMOVED: Duration = Duration::from_secs(5);
@@ -106,6 +106,7 @@ impl Broker {
             Arc::clone(&groups),
         );
         reconciler.first().await.map_err(stopped)?;
+        config.links.inbound.settle();
         let alive = config.links.inbound.watch_alive();
         let broker = Arc::new(Self {
             table: table.clone(),
@@ -208,7 +209,7 @@ async fn announce(
                 return true;
             }
             let since = leaving.entry(*node).or_insert_with(Instant::now);
-            since.elapsed() < REMOVED_FOR || groups.has_member_on(*node)
+            since.elapsed() < REMOVED_FOR || groups.may_have_member_on(*node)
         });
         leaving.retain(|node, _| addresses.contains_key(node));
         let brokers = known.brokers.values();
@@ -232,7 +233,8 @@ fn addresses_of(metadata: &Metadata) -> Vec<(NodeId, String)> {
 }
 
 /// Makes sure that the cluster is formed and knows this broker as it is now. A broker that it knows
-/// so already waits for nobody.
+/// so already waits for nobody. Nor does one that was removed: it may have what nobody else has, and
+/// goes on until nobody needs it.
 async fn registered(
     config: &BrokerConfig,
     metadata: &GroupHandle,
@@ -247,6 +249,9 @@ async fn registered(
         version: config.version.clone(),
         started: config.clock.now(),
     };
+    if watch.borrow().is_retired(config.directory) {
+        return Ok(());
+    }
     let is_alone = config.founders.len() == 1 && watch.borrow().brokers.len() <= 1;
     let known = watch.borrow().brokers.get(&config.node).cloned();
     if !is_alone && known.is_some_and(|known| is_same(&known, &registration)) {
@@ -261,8 +266,13 @@ async fn registered(
             }
         }
         let register = MetadataCommand::RegisterBroker(registration.clone());
-        match command_metadata(metadata, &register).await {
-            Ok(_) => return Ok(()),
+        let registers = command_metadata(metadata, &register);
+        let result = tokio::select! {
+            result = registers => result,
+            () = config.links.inbound.refused() => return Ok(()),
+        };
+        match result {
+            Ok(_) | Err(TopicError::Metadata(MetadataError::BrokerRemoved(_))) => return Ok(()),
             Err(TopicError::Metadata(MetadataError::NotFormed) | TopicError::Propose(_)) => {}
             Err(error) => {
                 let message = format!("this broker could not be registered: {error}");

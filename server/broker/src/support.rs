@@ -187,7 +187,10 @@ pub(crate) fn peer_address(node: NodeId) -> String {
 
 /// The only partition of a topic, which comes into being with this.
 pub(crate) async fn partition(broker: &Broker, topic: &str) -> Arc<Partition> {
-    let topic = broker.topic_for_use(topic).await.unwrap();
+    let topic = match broker.topic(topic) {
+        Err(missing) => broker.create_for_use(topic, missing).await.unwrap(),
+        Ok(topic) => topic,
+    };
     broker.partition(&topic, 0).unwrap()
 }
 

@@ -77,7 +77,6 @@ async fn run(settings: &Settings) -> Result<(), Box<dyn Error>> {
             tracing::info!(signal, "stopped before the cluster took this broker in");
             return Ok(());
         }
-        () = peering.removed() => return Err(REMOVED.into()),
     };
 
     let (begin_drain, drain) = Drain::new();

@@ -440,7 +440,6 @@ impl From<ReadError> for Failure {
         let message = error.to_string();
         match error {
             ReadError::Missing(missing) => missing.into(),
-            ReadError::Create(error) => AppendError::Create(error).into(),
             ReadError::Propose(error) => error.into(),
             ReadError::OutOfRange { earliest, latest, .. } => {
                 Self::new(Reason::OffsetOutOfRange, message)

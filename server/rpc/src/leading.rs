@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::{HeaderMap, HeaderValue};
+use ropewalk_broker::errors::{AppendError, TopicError};
+use ropewalk_broker::table::ServedTopic;
 use ropewalk_broker::{Broker, GroupHandle, Partition};
 use ropewalk_core::GroupId;
 
@@ -85,12 +87,18 @@ impl CallRoute {
         }
     }
 
-    /// The call may create a topic by its first use, which the leader of the metadata does.
-    pub(crate) async fn uses_topic(&self, name: &str) -> Result<(), Failure> {
-        if self.broker.config().auto_create && self.broker.find_topic(name).await.is_err() {
+    /// The topic that the call uses, created with default settings where that is allowed: the
+    /// leader of the metadata does it. Whether the topic is there is asked once.
+    pub(crate) async fn topic_for_use(&self, name: &str) -> Result<ServedTopic, Failure> {
+        let found = self.broker.find_topic(name).await;
+        if found.is_err() && self.broker.config().auto_create {
             self.asks(self.broker.metadata_group())?;
         }
-        Ok(())
+        let topic = match found {
+            Err(TopicError::Missing(missing)) => self.broker.create_for_use(name, missing).await,
+            found => found,
+        };
+        topic.map_err(|error| AppendError::Create(error).into())
     }
 
     /// Adds the hint to the trailers of an answer, where one other broker leads all that others

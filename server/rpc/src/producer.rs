@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ropewalk_broker::errors::AppendError;
 use ropewalk_broker::ingest::{self, Payload};
 use ropewalk_broker::metrics::AppendDurability;
 use ropewalk_broker::partition::Reserved;
@@ -112,8 +111,7 @@ impl Append {
         let payload = read_payload(request.data, request.compression, request.record_count)?;
         // Before a topic is created for it: that would take of the reserve.
         broker.check_room()?;
-        route.uses_topic(&request.topic).await?;
-        let topic = broker.topic_for_use(&request.topic).await.map_err(AppendError::Create)?;
+        let topic = route.topic_for_use(&request.topic).await?;
         let settings = &topic.topic.settings;
         // Before the payload is copied: what waits for memory has none of its own.
         let reserved = broker.reserve(payload.len() + HEADER_BYTES, reserve_timeout).await?;

@@ -102,8 +102,7 @@ impl SubscribePlan {
         let mut seen = BTreeSet::new();
         for selection in &self.selections {
             let Selection::Name { name, partitions } = selection else { continue };
-            route.uses_topic(name).await?;
-            let topic = broker.topic_for_use(name).await.map_err(ReadError::Create)?;
+            let topic = route.topic_for_use(name).await?;
             for (partition, start) in self.named_partitions(broker, &topic, partitions)? {
                 if !seen.insert(partition.group) {
                     return Err(twice(&partition));

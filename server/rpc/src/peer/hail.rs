@@ -1,5 +1,6 @@
 //! The metadata by which brokers know one another at the beginning of a stream.
 
+use ropewalk_broker::peers::Removal;
 use ropewalk_core::NodeId;
 use thiserror::Error;
 use tonic::metadata::{MetadataMap, MetadataValue};
@@ -16,6 +17,9 @@ const TO_KEY: &str = "ropewalk-to";
 const DIRECTORY_KEY: &str = "ropewalk-directory";
 /// Beside a refusal: the caller was removed, and need not come again.
 const REMOVED_KEY: &str = "ropewalk-removed";
+const REMOVED: &str = "1";
+/// Its id is another one's now.
+const REPLACED: &str = "replaced";
 
 /// The id of a cluster.
 pub(super) type ClusterId = [u8; 16];
@@ -79,10 +83,17 @@ pub(super) enum HailError {
     },
     /// The other side was removed from the cluster.
     #[error(
-        "broker {0} was removed from the cluster, or came back with another data directory since: \
-         stop it, and start it with an empty data directory if it is to join again"
+        "broker {0} was removed from the cluster: stop it, and start it with an empty data \
+         directory if it is to join again"
     )]
     Removed(NodeId),
+    /// Another one has its id.
+    #[error(
+        "broker {0} came back with another data directory since: stop the process that has the \
+         old one, and start it with an empty data directory and an id of its own if it is to join \
+         again"
+    )]
+    Replaced(NodeId),
     /// The other side has no id, or this broker's.
     #[error("the caller says that it is broker {from:?}: give each broker an id of its own")]
     From {
@@ -95,20 +106,23 @@ impl From<HailError> for Status {
     fn from(error: HailError) -> Self {
         match error {
             HailError::NoCluster => Self::unavailable(error.to_string()),
-            HailError::Removed(_) => {
-                let mut metadata = MetadataMap::new();
-                metadata.insert(REMOVED_KEY, MetadataValue::from_static("1"));
-                let code = Code::FailedPrecondition;
-                Self::with_metadata(code, error.to_string(), metadata)
-            }
+            HailError::Removed(_) => refused_for_ever(&error, REMOVED),
+            HailError::Replaced(_) => refused_for_ever(&error, REPLACED),
             _ => Self::failed_precondition(error.to_string()),
         }
     }
 }
 
+fn refused_for_ever(error: &HailError, why: &'static str) -> Status {
+    let mut metadata = MetadataMap::new();
+    metadata.insert(REMOVED_KEY, MetadataValue::from_static(why));
+    Status::with_metadata(Code::FailedPrecondition, error.to_string(), metadata)
+}
+
 /// Whether a refusal says that the caller was removed from the cluster.
-pub(super) fn says_removed(refusal: &Status) -> bool {
-    refusal.metadata().contains_key(REMOVED_KEY)
+pub(super) fn says_removed(refusal: &Status) -> Option<Removal> {
+    let why = refusal.metadata().get(REMOVED_KEY)?;
+    Some(if why == REPLACED { Removal::Replaced } else { Removal::Removed })
 }
 
 pub(super) fn write_protocol(metadata: &mut MetadataMap) {

@@ -167,10 +167,8 @@ impl Link {
 
     /// Why the other broker has refused or ended a stream. That this broker was removed is told on.
     fn heed(&self, status: &Status) -> String {
-        if says_removed(status)
-            && let Some(handler) = self.handler.upgrade()
-        {
-            handler.removed();
+        if let Some((why, handler)) = says_removed(status).zip(self.handler.upgrade()) {
+            handler.removed(self.node, why);
         }
         status.message().to_owned()
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::stream::{self, BoxStream, StreamExt};
 use prost::Message as _;
-use ropewalk_broker::peers::{Fetch, PeerHandler};
+use ropewalk_broker::peers::{Fetch, PeerHandler, Removal};
 use ropewalk_core::limits;
 use ropewalk_proto::internal as pb;
 use ropewalk_proto::internal::call_request::Call;
@@ -47,9 +47,10 @@ impl Peering {
     /// Whether the caller was not removed from the cluster.
     fn is_member(&self, caller: Caller) -> Result<(), HailError> {
         let known = caller.directory.zip(self.transport.handler());
-        match known.is_some_and(|(directory, broker)| broker.is_removed(caller.node, directory)) {
-            true => Err(HailError::Removed(caller.node)),
-            false => Ok(()),
+        match known.and_then(|(directory, broker)| broker.removal(caller.node, directory)) {
+            Some(Removal::Removed) => Err(HailError::Removed(caller.node)),
+            Some(Removal::Replaced) => Err(HailError::Replaced(caller.node)),
+            None => Ok(()),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ropewalk_broker::peers::Peers;
+use ropewalk_broker::peers::{Peers, Removal};
 use ropewalk_consensus::MessageKind;
 use ropewalk_core::{NodeId, limits};
 use tokio::io::copy_bidirectional;
@@ -177,24 +177,28 @@ async fn a_broker_of_another_cluster_is_refused() {
 #[tokio::test]
 async fn a_broker_that_was_removed_while_it_was_away_is_told() {
     let (one, two) = (Broker::start(1, CLUSTER).await, Broker::start(2, CLUSTER).await);
-    two.fake.retired.send_replace(Some([1; 16]));
+    two.fake.retired.send_replace(Some(([1; 16], Removal::Removed)));
     one.knows(two.node, &two.address);
     let mut removed = one.fake.removed.subscribe();
-    soon(removed.wait_for(|removed| *removed)).await.unwrap();
+    let told = *soon(removed.wait_for(Option::is_some)).await.unwrap();
+    assert_eq!(told, Some((two.node, Removal::Removed)));
     let refused = exchange(&two, HAIL, Vec::new()).await;
     assert_eq!(refused.code(), Code::FailedPrecondition);
     assert!(refused.message().contains("empty data directory"), "{refused}");
 
     // The same broker with another directory is a new one.
-    two.fake.retired.send_replace(Some([9; 16]));
+    two.fake.retired.send_replace(Some(([9; 16], Removal::Removed)));
     one.reaches(two.node, true).await;
 
-    // One that is removed, or needed no more, in the middle of a stream is told at its next word.
-    one.fake.removed.send_replace(false);
+    // One that another has replaced in the middle of a stream is told at its next word.
+    one.fake.removed.send_replace(None);
     removed.mark_unchanged();
-    two.fake.retired.send_replace(Some([1; 16]));
+    two.fake.retired.send_replace(Some(([1; 16], Removal::Replaced)));
     assert!(one.transport.send(message(MessageKind::PreVote, 1, 2, 1)));
-    soon(removed.wait_for(|removed| *removed)).await.unwrap();
+    let told = *soon(removed.wait_for(Option::is_some)).await.unwrap();
+    assert_eq!(told, Some((two.node, Removal::Replaced)));
+    let refused = exchange(&two, HAIL, Vec::new()).await;
+    assert!(refused.message().contains("an id of its own"), "{refused}");
 }
 
 /// Whoever counts on the end of a stream may count on it that nothing comes after.

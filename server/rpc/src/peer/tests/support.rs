@@ -11,7 +11,7 @@ use futures::future::{BoxFuture, ready};
 use ropewalk_broker::metrics::PeerLane;
 use ropewalk_broker::peers::{
     ClusterIdentity, Fetch, FetchError, Fetched, Introduction, Message, PeerHandler, Peers,
-    RemoteProposal, Reply,
+    RemoteProposal, Removal, Reply,
 };
 use ropewalk_consensus::{MessageEntry, MessageKind};
 use ropewalk_core::batch::RecordTimes;
@@ -44,9 +44,9 @@ pub(super) struct Fake {
     taken: AtomicU64,
     pub(super) silent: watch::Sender<Vec<(NodeId, u64)>>,
     /// A data directory that must not come back.
-    pub(super) retired: watch::Sender<Option<[u8; 16]>>,
-    /// Whether another broker refuses this one as removed.
-    pub(super) removed: watch::Sender<bool>,
+    pub(super) retired: watch::Sender<Option<([u8; 16], Removal)>>,
+    /// Who refused this broker last as removed, and why.
+    pub(super) removed: watch::Sender<Option<(NodeId, Removal)>>,
     /// Appends are taken while there is a permit.
     pub(super) appends: Semaphore,
     /// The log: as many batches of one record.
@@ -112,12 +112,13 @@ impl PeerHandler for Fake {
         Introduction { leader: Some(other.node), ..introduction(self.node) }
     }
 
-    fn is_removed(&self, _node: NodeId, directory: [u8; 16]) -> bool {
-        *self.retired.borrow() == Some(directory)
+    fn removal(&self, _node: NodeId, directory: [u8; 16]) -> Option<Removal> {
+        let retired = self.retired.borrow();
+        retired.filter(|(retired, _)| *retired == directory).map(|(_, why)| why)
     }
 
-    fn removed(&self) {
-        self.removed.send_replace(true);
+    fn removed(&self, by: NodeId, why: Removal) {
+        self.removed.send_replace(Some((by, why)));
     }
 
     fn unreachable(&self, node: NodeId) {
@@ -158,7 +159,7 @@ impl Broker {
             taken: AtomicU64::new(0),
             silent: watch::channel(Vec::new()).0,
             retired: watch::channel(None).0,
-            removed: watch::channel(false).0,
+            removed: watch::channel(None).0,
             appends: Semaphore::new(1),
             log_end: watch::channel(0).0,
         });
