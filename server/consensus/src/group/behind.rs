@@ -101,6 +101,8 @@ impl<T> ReplicaGroup<T> {
     /// Time passes. Returns whether something counts as lost from now on.
     pub(super) fn tick_behind(&mut self) -> bool {
         self.behind.pause_ticks = self.behind.pause_ticks.saturating_sub(1);
+        // What has just been acknowledged is not lost.
+        self.unacknowledged();
         let members = self.node.raft.prs();
         let mut lost = Vec::new();
         for (id, sent) in &mut self.behind.sent {
