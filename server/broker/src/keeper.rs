@@ -141,13 +141,6 @@ impl Keeper {
     /// the others. One that leads hands over first, and one that is alone stays: it is the only one
     /// that has something. Returns whether there is more to do.
     async fn replace(&self, group: GroupId, watch: &Arc<GroupWatch>) -> bool {
-        if group == GroupId::METADATA {
-            tracing::error!(
-                "the metadata on this broker's disk is damaged, and the broker follows the cluster \
-                 no more: stop it, and start it with an empty data directory"
-            );
-            return false;
-        }
         let role = watch.role();
         let (Some(own), false) = (role.replica, watch.is_alone()) else { return false };
         if role.epoch.is_some() {
@@ -159,6 +152,13 @@ impl Keeper {
                 }
             }
             return true;
+        }
+        if group == GroupId::METADATA {
+            tracing::error!(
+                "the metadata on this broker's disk is damaged, and cannot be replaced while the \
+                 broker runs: stop it, and start it with an empty data directory"
+            );
+            return false;
         }
         let Some(metadata) = self.groups.get(GroupId::METADATA) else { return true };
         let voters = metadata.role().voters;

@@ -155,7 +155,7 @@ impl<T> ReplicaGroup<T> {
             applied = restore(machine.as_mut(), &mut log, is_new)?;
         }
         if applied > begins_after {
-            log.set_high_watermark(log.meta(applied)?.end_offset());
+            log.start_at(applied)?;
         }
         let pending = log.entries_after(applied)?.into_iter().map(Pending::from).collect();
         let replica = log.replica();

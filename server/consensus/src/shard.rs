@@ -325,6 +325,7 @@ impl<T> Shard<T> {
 
     /// Gathers what the groups want written, applies what is committed, and lets old entries go.
     pub fn flush(&mut self, now: Timestamp, out: &mut Vec<Output<T>>) -> Result<(), StorageError> {
+        let takes_messages = self.in_flight.len() < MAX_WRITES_IN_FLIGHT;
         while self.in_flight.len() < MAX_WRITES_IN_FLIGHT {
             self.write_out(now, out)?;
             if self.backlog.is_empty() {
@@ -338,7 +339,10 @@ impl<T> Shard<T> {
         if !self.backlog.is_empty() || self.in_flight.len() == MAX_WRITES_IN_FLIGHT {
             self.catch_up.note_busy(now);
         }
-        self.read_for_followers(now, out);
+        // While the writes are full, no messages leave the groups: what was read would pile up.
+        if takes_messages {
+            self.read_for_followers(now, out);
+        }
         Ok(())
     }
 
@@ -359,6 +363,7 @@ impl<T> Shard<T> {
         let group = caught_up.read.group;
         if let Some(replica) = self.groups.get_mut(&group) {
             replica.send_stored(caught_up, out);
+            self.catch_up.set_unacknowledged(group, replica.unacknowledged());
             self.dirty.insert(group);
         }
     }
@@ -391,7 +396,7 @@ impl<T> Shard<T> {
             let Some(replica) = self.groups.get_mut(&group) else { continue };
             let mut write = GroupWrite::new(group);
             replica.collect(now, &mut write, out)?;
-            for place in replica.new_places() {
+            for place in replica.new_places(out) {
                 self.catch_up.wait(group, place);
             }
             self.catch_up.set_unacknowledged(group, replica.unacknowledged());

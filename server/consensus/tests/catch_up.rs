@@ -3,7 +3,10 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::io;
+use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use ropewalk_consensus::logger::tracing_logger;
@@ -15,9 +18,10 @@ use ropewalk_core::batch::RecordTimes;
 use ropewalk_core::{
     BatchDraft, Compression, GroupId, NodeId, ReplicaId, Timestamp, TimestampType,
 };
-use ropewalk_storage::Engine;
+use ropewalk_storage::engine::EntryMeta;
 use ropewalk_storage::group_log::SegmentPolicy;
 use ropewalk_storage::memory::MemoryEngine;
+use ropewalk_storage::{Engine, GroupState, LogEntry, StorageError, WriteBatch};
 
 const LOG: GroupId = GroupId::FIRST_PARTITION;
 const MIB: u64 = 1024 * 1024;
@@ -26,50 +30,73 @@ const TICK: i64 = 100_000_000;
 const TAIL: u64 = 4 * MIB;
 const BATCH: usize = 128 * 1024;
 
-/// A leader, a follower that takes everything, and one that can be out of reach. Their disks write
-/// at once, and messages take no time.
-struct Trio {
+/// Brokers with a replica of each group, all of which the first one leads. Their disks write at
+/// once, and messages take no time, but for what a test makes of it.
+struct Brokers {
+    groups: Vec<GroupId>,
     shards: Vec<(Arc<MemoryEngine>, Shard<u64>)>,
-    /// The broker that nothing reaches.
-    away: Option<NodeId>,
+    /// The brokers that nothing reaches.
+    away: BTreeSet<NodeId>,
+    /// Brokers that take so many bytes of entries yet: they have no room for more. What they drop
+    /// nobody is told of.
+    room: BTreeMap<NodeId, u64>,
+    /// Entries on their way to broker 3, where that is slow.
+    late: Option<VecDeque<Message>>,
     /// Reads of the leader, where they are kept back.
     reads: Option<VecDeque<CatchUpRead>>,
-    /// Bytes of entries that were sent to each broker since they were taken.
-    sent: [u64; 4],
+    /// Writes of the leader, where its disk hangs.
+    writes: Option<VecDeque<u64>>,
+    /// Bytes of entries that each broker got since it was asked last.
+    got: BTreeMap<NodeId, u64>,
+    /// Bytes of entries that were dropped.
+    dropped: u64,
     /// How many proposals were answered.
     answered: u64,
+    damaged: Vec<GroupId>,
     now: i64,
 }
 
-impl Trio {
-    fn new(bounds: CatchUpBounds) -> Self {
-        let founders: Vec<_> = (1..=3).map(|node| ReplicaId::new(NodeId(node), 1)).collect();
+impl Brokers {
+    /// A leader, a follower that takes everything, and one that can be out of reach.
+    fn three(bounds: CatchUpBounds) -> Self {
+        Self::new(3, 1, bounds)
+    }
+
+    fn new(brokers: u64, groups: u64, bounds: CatchUpBounds) -> Self {
+        let founders: Vec<_> = (1..=brokers).map(|node| ReplicaId::new(NodeId(node), 1)).collect();
         let shards = founders.iter().map(|_| {
             let engine = Arc::new(MemoryEngine::new());
             let store: Arc<dyn Engine> = engine.clone();
             (engine, Shard::new(store, TAIL, bounds, tracing_logger()))
         });
-        let mut trio = Self {
+        let mut brokers = Self {
+            groups: (0..groups).map(|number| GroupId(LOG.0 + number)).collect(),
             shards: shards.collect(),
-            away: None,
+            away: BTreeSet::new(),
+            room: BTreeMap::new(),
+            late: None,
             reads: None,
-            sent: [0; 4],
+            writes: None,
+            got: BTreeMap::new(),
+            dropped: 0,
             answered: 0,
+            damaged: Vec::new(),
             now: 0,
         };
-        for replica in &founders {
+        let opens = brokers.groups.iter().flat_map(|group| founders.iter().map(|to| (*group, *to)));
+        for (group, replica) in opens.collect::<Vec<_>>() {
             let new = NewGroup {
-                group: LOG,
+                group,
                 stored: None,
-                replica: *replica,
+                replica,
                 founders: founders.clone(),
                 machine: None,
                 policy: SegmentPolicy::default(),
             };
-            trio.step(replica.node(), Input::Open(Box::new(new)));
+            brokers.step(replica.node(), Input::Open(Box::new(new)));
         }
-        trio.tick(20);
-        trio
+        brokers.tick(20);
+        brokers
     }
 
     fn step(&mut self, node: NodeId, input: Input<u64>) {
@@ -77,52 +104,79 @@ impl Trio {
         while let Some((node, input)) = inputs.pop_front() {
             let now = Timestamp(self.now);
             let mut out = Vec::new();
-            let (engine, shard) = &mut self.shards[node.0 as usize - 1];
+            let (_, shard) = &mut self.shards[node.0 as usize - 1];
             shard.step(now, input, &mut out).unwrap();
             shard.flush(now, &mut out).unwrap();
             for output in out {
-                match output {
-                    Output::Write { number, batch } => {
-                        engine.write(&[batch]).unwrap();
-                        inputs.push_back((node, Input::Durable(number)));
-                    }
-                    Output::Read(read) => match &mut self.reads {
-                        Some(kept) => kept.push_back(read),
-                        None => {
-                            let caught_up = read.carry_out(engine.as_ref());
-                            inputs.push_back((node, Input::CaughtUp(caught_up)));
-                        }
-                    },
-                    Output::Send(message) => {
-                        let to = message.to.node();
-                        if ![Some(to), Some(node)].contains(&self.away) {
-                            self.sent[to.0 as usize] += bytes_of(&message);
-                            inputs.push_back((to, Input::Message(message)));
-                        }
-                    }
-                    Output::Reply { result, .. } => {
-                        result.unwrap();
-                        self.answered += 1;
-                    }
-                    Output::Damaged { group } => panic!("{group} is damaged"),
-                    Output::Opened { .. }
-                    | Output::Progress { .. }
-                    | Output::Leadership { .. }
-                    | Output::Leader { .. }
-                    | Output::Members { .. } => {}
-                }
+                inputs.extend(self.take(node, output));
             }
         }
+    }
+
+    /// What an output leads to at once.
+    fn take(&mut self, node: NodeId, output: Output<u64>) -> Option<(NodeId, Input<u64>)> {
+        let engine = &self.shards[node.0 as usize - 1].0;
+        match output {
+            Output::Write { number, batch } => {
+                engine.write(&[batch]).unwrap();
+                if let Some(kept) = self.writes.as_mut().filter(|_| node == NodeId(1)) {
+                    kept.push_back(number);
+                    return None;
+                }
+                return Some((node, Input::Durable(number)));
+            }
+            Output::Read(read) => match &mut self.reads {
+                Some(kept) => kept.push_back(read),
+                None => {
+                    let caught_up = read.carry_out(engine.as_ref());
+                    return Some((node, Input::CaughtUp(caught_up)));
+                }
+            },
+            Output::Send(message) => return self.send(node, message),
+            Output::Reply { result, .. } => {
+                result.unwrap();
+                self.answered += 1;
+            }
+            Output::Damaged { group } => self.damaged.push(group),
+            Output::Opened { .. }
+            | Output::Progress { .. }
+            | Output::Leadership { .. }
+            | Output::Leader { .. }
+            | Output::Members { .. } => {}
+        }
+        None
+    }
+
+    fn send(&mut self, from: NodeId, message: Message) -> Option<(NodeId, Input<u64>)> {
+        let to = message.to.node();
+        if [from, to].iter().any(|node| self.away.contains(node)) {
+            return None;
+        }
+        let bytes = bytes_of(&message);
+        if let Some(late) = self.late.as_mut().filter(|_| to == NodeId(3) && bytes > 0) {
+            late.push_back(message);
+            return None;
+        }
+        let room = self.room.get_mut(&to);
+        if let Some(room) = room.filter(|_| message.kind == MessageKind::Append) {
+            *room = room.saturating_sub(bytes);
+            if *room == 0 {
+                self.dropped += bytes;
+                return None;
+            }
+        }
+        *self.got.entry(to).or_default() += bytes;
+        Some((to, Input::Message(message)))
     }
 
     fn tick(&mut self, ticks: usize) {
         for _ in 0..ticks {
             self.now += TICK;
-            (1..=3).for_each(|node| self.step(NodeId(node), Input::Tick));
+            (1..=self.shards.len()).for_each(|node| self.step(NodeId(node as u64), Input::Tick));
         }
     }
 
-    fn produce(&mut self, batches: usize) {
+    fn produce_to(&mut self, group: GroupId, batches: usize) {
         for _ in 0..batches {
             let times = RecordTimes { newest: None, untimed: true };
             let (payload, kind) = (vec![7; BATCH], TimestampType::Create);
@@ -130,23 +184,41 @@ impl Trio {
             let kind =
                 ProposalKind::Batch { draft, expected: None, durability: Durability::Quorum };
             let proposal = Proposal { kind, reply: 0, held: Box::new(()) };
-            self.step(NodeId(1), Input::Propose(LOG, proposal));
+            self.step(NodeId(1), Input::Propose(group, proposal));
         }
     }
 
-    /// Broker 3 misses this much, and can be reached again.
-    fn miss(&mut self, bytes: u64) {
-        self.away = Some(NodeId(3));
-        self.step(NodeId(1), Input::Unreachable(NodeId(3)));
-        self.produce((bytes / BATCH as u64) as usize);
+    fn produce(&mut self, batches: usize) {
+        self.produce_to(LOG, batches);
+    }
+
+    /// Brokers miss this much of each group, and can be reached again.
+    fn miss(&mut self, nodes: &[u64], bytes: u64) {
+        self.away = nodes.iter().map(|node| NodeId(*node)).collect();
+        for node in self.away.clone() {
+            self.step(NodeId(1), Input::Unreachable(node));
+        }
+        for group in self.groups.clone() {
+            self.produce_to(group, (bytes / BATCH as u64) as usize);
+        }
+        if let [_, .., last] = self.groups[..] {
+            // What is missed of the others is in memory no more.
+            self.produce_to(last, (TAIL / BATCH as u64) as usize);
+        }
         self.tick(20);
-        self.away = None;
-        self.sent = [0; 4];
+        self.away.clear();
+        self.got.clear();
     }
 
     /// The bytes that a broker got since this was asked last.
-    fn sent_to(&mut self, node: usize) -> u64 {
-        std::mem::take(&mut self.sent[node])
+    fn got_by(&mut self, node: u64) -> u64 {
+        self.got.remove(&NodeId(node)).unwrap_or(0)
+    }
+
+    /// A read of the leader that was kept back ends.
+    fn end_read(&mut self, read: CatchUpRead) {
+        let caught_up = read.carry_out(self.shards[0].0.as_ref());
+        self.step(NodeId(1), Input::CaughtUp(caught_up));
     }
 }
 
@@ -160,28 +232,28 @@ const BOUNDED: CatchUpBounds = CatchUpBounds { bytes_per_second: RATE, window: 4
 
 #[test]
 fn with_nothing_else_to_do_a_follower_gets_everything_at_once() {
-    let mut trio = Trio::new(BOUNDED);
-    trio.miss(64 * MIB);
-    trio.tick(5);
-    let sent = trio.sent_to(3);
+    let mut brokers = Brokers::three(BOUNDED);
+    brokers.miss(&[3], 64 * MIB);
+    brokers.tick(5);
+    let sent = brokers.got_by(3);
     assert!(sent >= 64 * MIB, "{sent} bytes in half a second");
 }
 
 #[test]
 fn beside_writes_a_follower_gets_the_rate_and_what_is_new_goes_out_at_once() {
-    let mut trio = Trio::new(BOUNDED);
-    trio.miss(64 * MIB);
+    let mut brokers = Brokers::three(BOUNDED);
+    brokers.miss(&[3], 64 * MIB);
     // 2.5 MiB in each second, far below the rate.
-    trio.produce(2);
-    trio.sent = [0; 4];
+    brokers.produce(2);
+    brokers.got.clear();
     let mut behind = Vec::new();
     for _ in 0..30 {
-        let answered = trio.answered;
-        trio.produce(2);
-        assert_eq!(trio.answered - answered, 2, "the other follower has it");
-        assert!(trio.sent_to(2) >= 2 * BATCH as u64, "what is new waits for nothing");
-        trio.tick(1);
-        behind.push(trio.sent_to(3));
+        let answered = brokers.answered;
+        brokers.produce(2);
+        assert_eq!(brokers.answered - answered, 2, "the other follower has it");
+        assert!(brokers.got_by(2) >= 2 * BATCH as u64, "what is new waits for nothing");
+        brokers.tick(1);
+        behind.push(brokers.got_by(3));
     }
     let whole: u64 = behind.iter().sum();
     // Three seconds, and what was saved up.
@@ -194,17 +266,17 @@ fn beside_writes_a_follower_gets_the_rate_and_what_is_new_goes_out_at_once() {
 /// With a fixed bound below what is written, a follower would be behind for ever.
 #[test]
 fn a_follower_catches_up_while_more_is_written_than_the_rate() {
-    let mut trio = Trio::new(BOUNDED);
-    trio.miss(32 * MIB);
+    let mut brokers = Brokers::three(BOUNDED);
+    brokers.miss(&[3], 32 * MIB);
     let mut ticks = 0;
     loop {
         ticks += 1;
         assert!(ticks < 150, "after 15 seconds it is behind yet");
         // 20 MiB in each second.
-        trio.produce(16);
-        let tail = trio.sent_to(2);
-        let got = trio.sent_to(3);
-        trio.tick(1);
+        brokers.produce(16);
+        let tail = brokers.got_by(2);
+        let got = brokers.got_by(3);
+        brokers.tick(1);
         // What is new goes to both alike.
         if tail > 0 && got == tail {
             break;
@@ -216,21 +288,153 @@ fn a_follower_catches_up_while_more_is_written_than_the_rate() {
 /// The shard asks for the reads and goes on: it takes no part in them.
 #[test]
 fn a_slow_disk_holds_up_nobody_but_the_follower_that_needs_it() {
-    let mut trio = Trio::new(BOUNDED);
-    trio.miss(64 * MIB);
-    trio.reads = Some(VecDeque::new());
-    trio.tick(5);
-    assert_eq!(trio.sent_to(3), 0);
-    let answered = trio.answered;
-    trio.produce(10);
-    assert_eq!(trio.answered - answered, 10);
-    let reads = trio.reads.take().unwrap();
+    let mut brokers = Brokers::three(BOUNDED);
+    brokers.miss(&[3], 64 * MIB);
+    brokers.reads = Some(VecDeque::new());
+    brokers.tick(5);
+    assert_eq!(brokers.got_by(3), 0);
+    let answered = brokers.answered;
+    brokers.produce(10);
+    assert_eq!(brokers.answered - answered, 10);
+    let reads = brokers.reads.take().unwrap();
     assert!((1..=4).contains(&reads.len()), "the window bounds what is read: {}", reads.len());
     for read in reads {
-        let caught_up = read.carry_out(trio.shards[0].0.as_ref());
-        trio.step(NodeId(1), Input::CaughtUp(caught_up));
+        brokers.end_read(read);
     }
-    trio.tick(50);
-    let sent = trio.sent_to(3);
+    brokers.tick(50);
+    let sent = brokers.got_by(3);
     assert!(sent >= 64 * MIB, "{sent}");
+}
+
+/// One has no room for more, drops what comes and answers heartbeats; the other says nothing any
+/// more, as a replica that was replaced. Of neither the leader is told that anything is lost.
+#[test]
+fn a_follower_that_takes_nothing_keeps_nothing_from_the_others() {
+    for is_silent in [false, true] {
+        let mut brokers = Brokers::new(5, 1, BOUNDED);
+        brokers.miss(&[4, 5], 16 * MIB);
+        brokers.away.insert(NodeId(5));
+        brokers.room.insert(NodeId(4), 2 * MIB);
+        brokers.tick(5);
+        assert!((MIB..2 * MIB).contains(&brokers.got_by(4)));
+        assert!(brokers.dropped > BOUNDED.window / 2, "{} bytes dropped", brokers.dropped);
+        brokers.away.clear();
+        if is_silent {
+            brokers.away.insert(NodeId(4));
+        }
+        brokers.tick(60);
+        assert!(brokers.got_by(5) >= 16 * MIB, "silent: {is_silent}");
+        assert!(brokers.dropped < 2 * BOUNDED.window, "it is tried now and then");
+        brokers.away.clear();
+        brokers.room.clear();
+        brokers.tick(60);
+        assert!(brokers.got_by(4) >= 14 * MIB, "silent: {is_silent}");
+    }
+}
+
+/// Raft would send each of them the same again at each heartbeat.
+#[test]
+fn many_groups_behind_one_slow_connection_share_the_window() {
+    let mut brokers = Brokers::new(3, 32, BOUNDED);
+    brokers.miss(&[3], MIB);
+    brokers.late = Some(VecDeque::new());
+    brokers.tick(15);
+    let late = brokers.late.take().unwrap();
+    let bytes: u64 = late.iter().map(bytes_of).sum();
+    let window = BOUNDED.window - MIB..=BOUNDED.window;
+    assert!(window.contains(&bytes), "{bytes} bytes wait");
+    for message in late {
+        *brokers.got.entry(NodeId(3)).or_default() += bytes_of(&message);
+        brokers.step(NodeId(3), Input::Message(message));
+    }
+    brokers.tick(10);
+    let got = brokers.got_by(3);
+    assert!((36 * MIB..38 * MIB).contains(&got), "{got}: all of it, and next to nothing twice");
+}
+
+#[test]
+fn nothing_is_read_while_the_writes_are_full_and_no_message_can_leave() {
+    let mut brokers = Brokers::new(3, 32, BOUNDED);
+    brokers.miss(&[3], MIB);
+    brokers.reads = Some(VecDeque::new());
+    brokers.tick(5);
+    brokers.writes = Some(VecDeque::new());
+    brokers.produce(8);
+    let reads = brokers.reads.replace(VecDeque::new()).unwrap();
+    assert_eq!(reads.len() as u64, BOUNDED.window / MIB);
+    reads.into_iter().for_each(|read| brokers.end_read(read));
+    assert_eq!(brokers.reads.take(), Some(VecDeque::new()), "27 groups wait");
+    assert_eq!(brokers.got_by(3), 0);
+    for number in brokers.writes.take().unwrap() {
+        brokers.step(NodeId(1), Input::Durable(number));
+    }
+    brokers.tick(40);
+    assert!(brokers.got_by(3) >= 32 * MIB);
+}
+
+/// A disk that reads nothing.
+struct Unreadable(fn() -> StorageError);
+
+impl Engine for Unreadable {
+    fn groups(&self) -> Result<Vec<GroupState>, StorageError> {
+        Err(self.0())
+    }
+
+    fn write(&self, _: &[WriteBatch]) -> Result<(), StorageError> {
+        Err(self.0())
+    }
+
+    fn meta(&self, _: GroupId, _: u64) -> Result<Option<EntryMeta>, StorageError> {
+        Err(self.0())
+    }
+
+    fn entries(&self, _: GroupId, _: Range<u64>, _: u64) -> Result<Vec<LogEntry>, StorageError> {
+        Err(self.0())
+    }
+
+    fn rows(&self, _: GroupId, _: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StorageError> {
+        Err(self.0())
+    }
+
+    fn reclaim(&self) -> Result<bool, StorageError> {
+        Err(self.0())
+    }
+
+    fn size_bytes(&self) -> u64 {
+        0
+    }
+
+    fn close(&self) -> Result<(), StorageError> {
+        Err(self.0())
+    }
+}
+
+/// `EMFILE`: it passes.
+fn too_many_files() -> StorageError {
+    let source = io::Error::from_raw_os_error(24);
+    StorageError::Io { action: "open", path: PathBuf::new(), source }
+}
+
+fn corrupt() -> StorageError {
+    let (what, detail) = ("chunk".to_owned(), String::new());
+    StorageError::Corrupt { offset: None, what, path: PathBuf::new(), detail }
+}
+
+#[test]
+fn only_damage_costs_a_leader_its_replica_and_all_else_is_read_again() {
+    for (error, damaged) in [(too_many_files as fn() -> _, vec![]), (corrupt, vec![LOG])] {
+        let mut brokers = Brokers::three(BOUNDED);
+        brokers.miss(&[3], 16 * MIB);
+        brokers.reads = Some(VecDeque::new());
+        brokers.tick(5);
+        for read in brokers.reads.replace(VecDeque::new()).unwrap() {
+            let caught_up = read.carry_out(&Unreadable(error));
+            brokers.step(NodeId(1), Input::CaughtUp(caught_up));
+        }
+        assert_eq!(brokers.damaged, damaged);
+        brokers.tick(40);
+        assert_eq!(brokers.reads.take(), Some(VecDeque::new()), "not at once");
+        brokers.tick(20);
+        assert!(brokers.got_by(3) >= 16 * MIB, "nobody else leads");
+    }
 }

@@ -62,6 +62,12 @@ impl StorageError {
         )
     }
 
+    /// Whether something that was written cannot be had any more: no later try brings it back.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Corrupt { .. } | Self::Missing { .. })
+    }
+
     /// Whether the disk had no room. Where nothing was lost by it, it may be tried again later.
     pub(crate) fn is_no_space(&self) -> bool {
         match self {

@@ -8,6 +8,7 @@ mod behind;
 mod members;
 mod raft_storage;
 mod snapshots;
+mod terms;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -26,6 +27,7 @@ use behind::Behind;
 pub use behind::StoredRun;
 use members::MemberHistory;
 pub use snapshots::SnapshotData;
+use terms::Terms;
 
 /// Every group begins here rather than at 0, so that a new replica always learns the membership
 /// from a snapshot, never from an empty log.
@@ -68,6 +70,7 @@ pub struct GroupLog {
     behind: Behind,
     /// The index and the term of the entry before those in memory.
     before_tail: (u64, u64),
+    terms: Terms,
 }
 
 impl GroupLog {
@@ -107,18 +110,21 @@ impl GroupLog {
         let rows = engine.rows(state.group, members::KEY)?;
         let members = MemberHistory::read(rows, state.conf_state.clone(), start.index)
             .map_err(|error| StorageError::Refused(error.to_string()))?;
+        let mut terms = Terms::default();
         let segments = match last {
-            Some((_, last)) => segments_back_from(engine.as_ref(), state.group, last, start)?,
+            Some((_, last)) => {
+                segments_back_from(engine.as_ref(), state.group, last, start, &mut terms)?
+            }
             None => VecDeque::new(),
         };
-        Ok(Self::over(engine, state, members, segments))
+        Ok(Self::over(engine, state, members, segments, terms))
     }
 
     /// The log of a group that the engine is about to have.
     #[must_use]
     pub fn begin(engine: Arc<dyn Engine>, state: GroupState) -> Self {
         let members = MemberHistory::new(state.conf_state.clone());
-        Self::over(engine, state, members, VecDeque::new())
+        Self::over(engine, state, members, VecDeque::new(), Terms::default())
     }
 
     fn over(
@@ -126,9 +132,12 @@ impl GroupLog {
         state: GroupState,
         members: MemberHistory,
         segments: VecDeque<SegmentMark>,
+        mut terms: Terms,
     ) -> Self {
         let start = state.start;
         let (last_index, last) = state.last.unwrap_or_else(|| (start.index, facts_at(&start)));
+        terms.learn(start.index, start.term);
+        terms.learn(last_index, last.term);
         let view = ViewState {
             start,
             high_watermark: start.base_offset,
@@ -149,6 +158,7 @@ impl GroupLog {
             policy: SegmentPolicy::default(),
             behind: Behind::default(),
             before_tail: (last_index, last.term),
+            terms,
         }
     }
 
@@ -253,6 +263,7 @@ impl GroupLog {
                 self.before_tail = (view.last_index, self.last.term);
             }
             self.last = meta;
+            self.terms.learn(entry.index, entry.term);
             let entry = LogEntry { index: entry.index, meta, data: entry.data };
             view.last_index = entry.index;
             match view.segments.back_mut() {
@@ -335,6 +346,7 @@ impl GroupLog {
         };
         write.start = Some(start);
         self.members.drop_to(start.index, &mut write.rows);
+        self.terms.drop_to(start.index);
         // Entries that are not yet written stay in memory until they are.
         self.drop_to(start.index.min(self.durable_index));
         let mut view = self.view.lock();
@@ -376,7 +388,7 @@ impl GroupLog {
     }
 
     /// The entries after an index, with their data: what a start has to apply.
-    pub fn entries_after(&self, index: u64) -> Result<Vec<LogEntry>> {
+    pub fn entries_after(&mut self, index: u64) -> Result<Vec<LogEntry>> {
         let start = index.max(self.start().index) + 1;
         let end = self.last() + 1;
         if start >= end {
@@ -391,16 +403,26 @@ impl GroupLog {
                 offset: Offset::ZERO,
             });
         }
+        for entry in &entries {
+            self.terms.learn(entry.index, entry.meta.term);
+        }
         Ok(entries)
     }
 
+    /// Begins with an entry as the last one that readers see.
+    pub fn start_at(&mut self, committed: u64) -> Result<()> {
+        let meta = self.meta(committed)?;
+        self.terms.learn(committed, meta.term);
+        self.set_high_watermark(meta.end_offset());
+        Ok(())
+    }
+
     fn term_in_memory(&self, index: u64) -> Option<u64> {
-        if index == self.before_tail.0 {
-            return Some(self.before_tail.1);
-        }
-        let held = self.view.lock().tail.get(index).map(|entry| entry.meta.term);
-        held.or_else(|| (index == self.last()).then_some(self.last.term))
-            .or_else(|| self.behind.term(index))
+        // Raft may look through thousands of them in a row.
+        let known = self.terms.at(index);
+        let known = known.or_else(|| (index == self.before_tail.0).then_some(self.before_tail.1));
+        let held = || self.view.lock().tail.get(index).map(|entry| entry.meta.term);
+        known.or_else(held).or_else(|| self.behind.term(index))
     }
 
     /// The facts of an entry that the log has.
@@ -453,6 +475,8 @@ impl GroupLog {
         view.last_index = first - 1;
         view.segments.retain(|segment| segment.base_index < first);
         self.last = previous.unwrap_or_else(|| facts_at(&start));
+        self.terms.cut_from(first);
+        self.terms.learn(first - 1, self.last.term);
         if let Some(last) = view.segments.back_mut() {
             *last = self.last.segment;
         }
@@ -498,13 +522,18 @@ fn segments_back_from(
     group: GroupId,
     last: EntryMeta,
     start: LogStart,
+    terms: &mut Terms,
 ) -> Result<VecDeque<SegmentMark>> {
     let mut segments = VecDeque::from([last.segment]);
     let mut before = last.segment.base_index.saturating_sub(1);
     while before > start.index {
         let missing = StorageError::Missing { group, index: before, offset: Offset::ZERO };
         let segment = match engine.meta(group, before) {
-            Ok(meta) => meta.ok_or(missing)?.segment,
+            Ok(meta) => {
+                let meta = meta.ok_or(missing)?;
+                terms.learn(before, meta.term);
+                meta.segment
+            }
             // Retention sees no segments before it: they go when the next one does.
             Err(error @ StorageError::Corrupt { .. }) => {
                 tracing::error!(%error, "the older segments of a log are not known");

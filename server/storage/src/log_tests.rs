@@ -12,8 +12,8 @@ use ropewalk_core::{
     BatchDraft, Compression, GroupId, Offset, ReplicaId, StoredBatch, Timestamp, TimestampType,
 };
 
-use crate::engine::{Engine, GroupWrite, WriteBatch};
-use crate::group_log::{BOOTSTRAP_INDEX, GroupLog, SegmentPolicy};
+use crate::engine::{Engine, GroupState, GroupWrite, StorageError, WriteBatch};
+use crate::group_log::{BOOTSTRAP_INDEX, BOOTSTRAP_TERM, GroupLog, SegmentPolicy};
 use crate::log_view::{Cursor, ReadOutcome};
 use crate::memory::MemoryEngine;
 
@@ -41,7 +41,7 @@ impl Bench {
 
     /// Appends a batch whose records carry this time, makes it durable, and makes it readable.
     fn append(&mut self, records: u32, time: i64) {
-        let entry = self.entry(self.log.last() + 1, 1, records, time);
+        let entry = self.entry(self.log.last() + 1, BOOTSTRAP_TERM, records, time);
         let mut write = GroupWrite::new(GROUP);
         self.log.append(vec![entry], Timestamp(self.now), &mut write).unwrap();
         self.write(write);
@@ -66,7 +66,7 @@ impl Bench {
     }
 
     fn reopened(self) -> Self {
-        let state = self.engine.groups().unwrap().remove(0);
+        let state = stored(&self);
         let mut log = GroupLog::open(Arc::clone(&self.engine), state).unwrap();
         log.set_high_watermark(log.next_offset());
         Self { log, ..self }
@@ -119,7 +119,7 @@ fn reads_come_from_memory_until_entries_are_evicted_and_then_from_the_engine() {
 fn nothing_at_or_above_the_high_watermark_is_given_out() {
     let mut bench = Bench::new();
     bench.append(10, 0);
-    let entry = bench.entry(bench.log.last() + 1, 1, 5, 0);
+    let entry = bench.entry(bench.log.last() + 1, BOOTSTRAP_TERM, 5, 0);
     bench.log.append(vec![entry], Timestamp(0), &mut GroupWrite::new(GROUP)).unwrap();
     assert_eq!(bench.read_from(0).0, [0]);
     let reader = bench.log.reader();
@@ -134,13 +134,13 @@ fn a_reader_does_not_pass_entries_without_records_that_may_be_replaced() {
     bench.append(10, 0);
     let first = bench.log.last() + 1;
     let noop = |index, term| RaftEntry { index, term, ..RaftEntry::default() };
-    let noops = vec![noop(first, 2), noop(first + 1, 3)];
+    let noops = vec![noop(first, BOOTSTRAP_TERM + 1), noop(first + 1, BOOTSTRAP_TERM + 2)];
     bench.log.append(noops, Timestamp(0), &mut GroupWrite::new(GROUP)).unwrap();
     let reader = bench.log.reader();
     let read = reader.read(Cursor::at(Offset(0)), 1000).unwrap();
     let ReadOutcome::Batches { next, .. } = read else { panic!("{read:?}") };
 
-    let (mut write, entry) = (GroupWrite::new(GROUP), bench.entry(first, 4, 5, 0));
+    let (mut write, entry) = (GroupWrite::new(GROUP), bench.entry(first, BOOTSTRAP_TERM + 3, 5, 0));
     bench.log.append(vec![entry], Timestamp(0), &mut write).unwrap();
     bench.write(write);
     bench.log.set_durable(first);
@@ -172,11 +172,11 @@ fn entries_that_others_replace_are_gone_from_memory_offsets_and_segments() {
     bench.log.set_policy(SegmentPolicy { max_bytes: 1, max_age: Duration::MAX });
     bench.append(10, 50);
     let first = bench.log.last() + 1;
-    let lost: Vec<_> = (0..3).map(|n| bench.entry(first + n, 1, 5, 90)).collect();
+    let lost: Vec<_> = (0..3).map(|n| bench.entry(first + n, BOOTSTRAP_TERM, 5, 90)).collect();
     bench.log.append(lost, Timestamp(0), &mut GroupWrite::new(GROUP)).unwrap();
     assert_eq!((bench.log.next_offset(), bench.log.reader().segments().len()), (Offset(25), 4));
-    let mut replaced = bench.entry(first, 2, 7, 60);
-    let draft = bench.entry(first, 2, 7, 60);
+    let mut replaced = bench.entry(first, BOOTSTRAP_TERM + 1, 7, 60);
+    let draft = bench.entry(first, BOOTSTRAP_TERM + 1, 7, 60);
     replaced.data = draft.data;
     let mut write = GroupWrite::new(GROUP);
     bench.log.append(vec![replaced], Timestamp(0), &mut write).unwrap();
@@ -237,6 +237,35 @@ fn segments_are_closed_by_size_and_by_age_and_survive_a_restart() {
     assert_eq!(bench.log.reader().segments(), segments);
     bench.trim(4);
     assert_eq!(bench.log.reader().segments(), segments[2..]);
+}
+
+/// Raft-rs panics where it is told that the disk failed it.
+#[test]
+fn a_term_that_is_damaged_on_the_disk_is_unknown_to_raft_and_told() {
+    let mut bench = Bench::new();
+    let first = bench.log.last() + 1;
+    let entries: Vec<_> =
+        (0..3).map(|n| bench.entry(first + n, BOOTSTRAP_TERM + n, 1, 0)).collect();
+    let mut write = GroupWrite::new(GROUP);
+    bench.log.append(entries, Timestamp(0), &mut write).unwrap();
+    bench.log.set_durable(first + 2);
+    bench.log.evict(first + 2);
+    let term = bench.log.term(first + 1).unwrap();
+    assert_eq!(term, BOOTSTRAP_TERM + 1, "known without the disk");
+    write.append.remove(1);
+    write.append.remove(0);
+    let state = GroupState { last: Some((first + 2, write.append[0].meta)), ..stored(&bench) };
+    let mut log = GroupLog::open(Arc::clone(&bench.engine), state).unwrap();
+    let unavailable = raft::Error::Store(raft::StorageError::Unavailable);
+    assert_eq!(log.term(first + 1), Err(unavailable));
+    assert!(
+        matches!(log.take_damage(), Some(StorageError::Missing { index, .. }) if index == first + 1)
+    );
+    assert!(log.take_damage().is_none());
+}
+
+fn stored(bench: &Bench) -> GroupState {
+    bench.engine.groups().unwrap().remove(0)
 }
 
 proptest! {

@@ -80,11 +80,12 @@ impl<T> ReplicaGroup<T> {
         let mut lost: Vec<u64> = ids.filter(|id| ReplicaId(*id).node() == broker).collect();
         lost.sort_unstable();
         lost.retain(|id| *id != self.log().replica().0);
+        let awaited = self.awaits_acknowledgement();
         for id in lost {
-            self.node.report_unreachable(id);
+            self.lose_sent(id);
         }
         self.sent_snapshots.lose(broker, &mut self.node);
-        self.node.has_ready() || self.awaits_acknowledgement()
+        self.node.has_ready() || awaited
     }
 
     /// Whether somebody counts on entries that this replica does not have: its disk has lost what

@@ -31,12 +31,13 @@ impl<T> ReplicaGroup<T> {
             self.node.tick();
         }
         self.set_timeout();
+        let mut has_lost = false;
         if self.leads() {
             self.sent_snapshots.tick(&mut self.node);
-            self.tick_behind();
+            has_lost = self.tick_behind();
             self.tire(reached, out);
         }
-        self.node.has_ready()
+        has_lost || self.node.has_ready()
     }
 
     /// Notes who has answered since raft last forgot it: a leader forgets all once in an election

@@ -11,7 +11,7 @@ use std::ops::Range;
 use ropewalk_core::GroupId;
 
 use super::GroupLog;
-use crate::engine::{Engine, LogEntry, Result};
+use crate::engine::{Engine, LogEntry, Result, StorageError};
 
 /// Entries in a row, as storage has them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -81,6 +81,8 @@ pub(super) struct Behind(RefCell<State>);
 struct State {
     wanted: BTreeSet<u64>,
     lent: Option<StoredRun>,
+    /// What raft asked for and cannot be read any more, as was seen last.
+    damage: Option<StorageError>,
 }
 
 impl Behind {
@@ -100,12 +102,22 @@ impl Behind {
     pub(super) fn term(&self, index: u64) -> Option<u64> {
         self.0.borrow().lent.as_ref()?.term(index)
     }
+
+    /// Something that raft asked for is damaged.
+    pub(super) fn note_damage(&self, error: StorageError) {
+        self.0.borrow_mut().damage = Some(error);
+    }
 }
 
 impl GroupLog {
     /// Takes the places at which followers wait for entries that are not in memory.
     pub fn take_wanted(&mut self) -> BTreeSet<u64> {
         std::mem::take(&mut self.behind.0.get_mut().wanted)
+    }
+
+    /// Takes the damage that raft has met, and was not told of.
+    pub fn take_damage(&mut self) -> Option<StorageError> {
+        self.behind.0.get_mut().damage.take()
     }
 
     /// Whether what begins at an index is on the disk alone. Returns where memory begins.

@@ -97,17 +97,19 @@ impl Storage for GroupLog {
         // Only a leader asks for those before the last committed one, when it is refused the
         // entries after it or looks for where a follower's log parts from its own: there it goes on
         // with the place that the follower named. A shard does not wait for the disk for that.
+        let unknown = RaftError::Store(RaftStorageError::Unavailable);
         if index < self.hard_state.commit {
-            return Err(RaftError::Store(RaftStorageError::Unavailable));
+            return Err(unknown);
         }
-        self.meta(index).map(|meta| meta.term).map_err(|error| match error {
-            // Raft panics at any other error, and would at each start again.
-            StorageError::Corrupt { .. } => {
-                tracing::error!(%error, "the term of an entry cannot be read");
-                RaftError::Store(RaftStorageError::Unavailable)
+        match self.meta(index) {
+            Ok(meta) => Ok(meta.term),
+            // Raft-rs panics at any other error, at each start anew.
+            Err(error) if error.is_damage() => {
+                self.behind.note_damage(error);
+                Err(unknown)
             }
-            error => unavailable(error),
-        })
+            Err(error) => Err(unavailable(error)),
+        }
     }
 
     fn first_index(&self) -> raft::Result<u64> {

@@ -119,6 +119,7 @@ impl GroupLog {
         self.last = facts_at(&data.start);
         self.durable_index = data.start.index;
         self.before_tail = (data.start.index, data.start.term);
+        self.terms.begin_after(data.start.index, data.start.term);
         let mut view = self.view.lock();
         view.start = data.start;
         view.last_index = data.start.index;

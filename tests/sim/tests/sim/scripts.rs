@@ -311,3 +311,56 @@ fn a_replica_whose_disk_has_lost_what_it_confirmed_takes_itself_out() {
     cluster.run(5);
     assert!(matches!(cluster.ends[&id], Ok(Receipt::Appended { .. })), "the others go on");
 }
+
+/// Everything that is under way arrives and is written. Returns how often a broker refused entries.
+fn refusals(cluster: &mut Cluster, by: NodeId) -> usize {
+    let mut count = 0;
+    loop {
+        let is_refusal = |m: &Message| m.group == LOG && m.from.node() == by && m.reject;
+        count += usize::from(cluster.network.front().is_some_and(is_refusal));
+        let mut is_at_rest = cluster.network.is_empty();
+        cluster.deliver(0);
+        for node in cluster.nodes() {
+            is_at_rest &= !cluster.persist(node);
+        }
+        if is_at_rest {
+            return count;
+        }
+    }
+}
+
+/// The leader has long forgotten the entries there, and does not wait for its disk.
+#[test]
+fn a_long_tail_that_nobody_else_has_is_replaced_after_a_few_questions() {
+    let mut cluster = Cluster::settled(3);
+    let old = cluster.leader(LOG).unwrap();
+    cluster.produce(old, 1, QUORUM);
+    cluster.run(3);
+    cluster.isolate(old);
+    for _ in 0..2_000 {
+        cluster.produce(old, 1, Durability::Leader);
+        while cluster.persist(old) {}
+    }
+    cluster.run(60);
+    let new = cluster.leader(LOG).unwrap();
+    for _ in 0..2_000 {
+        cluster.produce(new, 1, QUORUM);
+        cluster.rest();
+    }
+    // Who leads now first asks for the end of its log.
+    let third = *others(&cluster, old).iter().find(|node| **node != new).unwrap();
+    let to = cluster.at(third).assigned[&LOG].replica;
+    cluster.propose(new, LOG, ProposalKind::TransferLeadership(to));
+    cluster.rest();
+    assert_eq!(cluster.leader(LOG), Some(third));
+    cluster.cut.clear();
+    let mut count = 0;
+    for _ in 0..60 {
+        for node in cluster.nodes() {
+            cluster.step(node, vec![Input::Tick]);
+        }
+        count += refusals(&mut cluster, old);
+    }
+    assert_eq!(cluster.log(old), cluster.log(third));
+    assert!((1..5).contains(&count), "{count} questions");
+}
