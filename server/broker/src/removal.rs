@@ -97,6 +97,9 @@ mod tests {
         }
     }
 
+    /// What it is, the broker's groups, who has refused it, and what it waits for.
+    type Case<'a> = (&'a str, &'a [(u64, Role)], &'a [u64], (usize, Vec<u64>));
+
     /// What broker 2 waits for: the groups that only it has, and the brokers.
     fn needed(groups: &[(GroupId, Role)], refused_by: &[u64]) -> (usize, Vec<u64>) {
         let refusals = refused_by.iter().map(|node| (NodeId(*node), Removal::Removed)).collect();
@@ -108,7 +111,7 @@ mod tests {
     fn a_broker_that_was_removed_ends_when_no_group_needs_it() {
         let metadata = (GroupId::METADATA, role(&[1, 2, 3], &[4, 5], None));
         let over = (0, Vec::new());
-        let table: [(&str, &[(u64, Role)], &[u64], (usize, Vec<u64>)); 9] = [
+        let table: [Case<'_>; 9] = [
             (
                 "removed while it was dead: each member of its groups says so",
                 &[(0, role(&[1, 2, 3], &[], None)), (1, role(&[2, 3], &[], Some(3)))],

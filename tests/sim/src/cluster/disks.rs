@@ -152,7 +152,8 @@ impl Cluster {
             }
         };
         broker.stored = stored.into_iter().map(|state| (state.group, state)).collect();
-        let bounds = CatchUpBounds::NONE;
+        // So little that what was sent and is not acknowledged holds up the rest.
+        let bounds = CatchUpBounds { bytes_per_second: 1 << 20, window: 1_024 };
         broker.shard = Some(Shard::new(Arc::clone(&engine), TAIL_BUDGET, bounds, tracing_logger()));
         broker.engine = Some(engine);
         self.observe_start(node);

@@ -8,7 +8,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use raft::{GetEntriesContext, Storage};
 use ropewalk_core::Offset;
 
 use super::script::{Script, difference};
@@ -18,7 +17,6 @@ use crate::disk::Disk;
 use crate::disk::sim::{ROOT, Rng, SimDisk};
 use crate::disk_engine::index::MemoryStores;
 use crate::engine::{Engine, GroupWrite, Result, Seek, StorageError, WriteBatch};
-use crate::group_log::GroupLog;
 use crate::memory::MemoryEngine;
 
 const DIRECTORY: u64 = 7;
@@ -263,30 +261,6 @@ fn damage_after_a_crash_of_the_process_shows_or_does_no_harm() {
     damage_every_file(&sample, &MemoryStores::default(), &mut counts);
     println!("{counts:?}");
     assert!(counts.same > 100 && counts.refused > 100 && counts.unreadable > 20, "{counts:?}");
-}
-
-/// Raft panics at any error but a few, and the broker would end at each start again.
-#[test]
-fn a_term_that_cannot_be_read_is_that_of_an_entry_that_is_not_there() {
-    let sample = sample(0, true);
-    for path in files(&sample.disk, &Path::new(ROOT).join("segments")) {
-        sample.disk.damage(&path, |bytes| bytes.iter_mut().for_each(|byte| *byte ^= 1));
-    }
-    let engine: Arc<dyn Engine> = Arc::new(open(&sample.disk, &sample.stores).unwrap());
-    let mut groups = engine.groups().unwrap().into_iter();
-    let state = groups.find(|state| state.group == GROUP).unwrap();
-    let indexes = state.start.index + 1..=state.last.unwrap().0;
-    let unreadable: Vec<_> = indexes.filter(|at| engine.meta(GROUP, *at).is_err()).collect();
-    assert!(!unreadable.is_empty());
-    let log = GroupLog::open(Arc::clone(&engine), state).unwrap();
-    for index in &unreadable {
-        assert_eq!(log.term(*index), Err(raft::Error::Store(raft::StorageError::Unavailable)));
-    }
-    // A follower waits for what comes after it, as it does for the entry itself.
-    let last = unreadable.last().unwrap() + 1;
-    let entries = log.entries(last, last + 1, None, GetEntriesContext::empty(true));
-    let waits = raft::Error::Store(raft::StorageError::LogTemporarilyUnavailable);
-    assert_eq!(entries, Err(waits));
 }
 
 #[test]
