@@ -302,8 +302,8 @@ impl Reconciler {
         Ok(ServedTopic { topic: Arc::clone(topic), partitions: partitions.into() })
     }
 
-    /// Whether the leader of a group says that a replica is none of its members. The replica itself
-    /// may be the last to hear of it.
+    /// Whether the leader of a group says that a replica is none of its members, which it does once
+    /// a majority of them knows. The replica itself may be the last to hear of it.
     async fn has_left(&self, group: GroupId, replica: ReplicaId, others: &[ReplicaId]) -> bool {
         for node in others.iter().map(|other| other.node()) {
             let proposal = RemoteProposal { group, kind: ProposalKind::Progress };

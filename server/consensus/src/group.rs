@@ -117,6 +117,8 @@ pub struct ReplicaGroup<T> {
     /// While this replica leads: the members that it has heard of lately, and for how many ticks
     /// more that counts.
     heard: BTreeMap<u64, usize>,
+    /// The index of the last change of the members, or a later one.
+    members_since: u64,
     /// Tells this group from another one of the same id that was here before.
     incarnation: u64,
 }
@@ -188,6 +190,7 @@ impl<T> ReplicaGroup<T> {
             sleep: Sleep::default(),
             is_damaged: false,
             heard: BTreeMap::new(),
+            members_since: applied,
             incarnation,
         };
         if is_alone || goes_first {
@@ -244,6 +247,7 @@ impl<T> ReplicaGroup<T> {
                 Ok(Receipt::Bounds { start, high_watermark, leader_epoch: term })
             }
             ProposalKind::Bounds => return self.reads.push(Question::Bounds, reply, held, out),
+            ProposalKind::Progress if !self.majority_knows_members() => Err(ProposeError::NoLeader),
             ProposalKind::Progress => {
                 Ok(Receipt::Progress { members: self.progress(), leader_epoch: term })
             }

@@ -47,7 +47,8 @@ pub enum ProposalKind {
     /// Another voter is to lead. Answered when this replica has begun to hand over; who leads in
     /// the end is told by [`crate::Output::Leader`].
     TransferLeadership(ReplicaId),
-    /// How far each member has the log.
+    /// How far each member has the log. [`ProposeError::NoLeader`] until a majority knows who the
+    /// members are: whoever is none of them may go then.
     Progress,
 }
 

@@ -54,6 +54,23 @@ impl<T> ReplicaGroup<T> {
         Ok(())
     }
 
+    /// Whether the members are those of the group whoever leads next: a majority knows of their last
+    /// change.
+    ///
+    /// Raft-rs counts votes by the members that a replica has applied, not by those in its log. Of
+    /// those who do not know that somebody was removed each asks for its vote too: were it gone, and
+    /// then the only one who knows, the others could choose no leader any more. One who knows is
+    /// enough, as its answer to a candidate tells how far it has committed.
+    pub(super) fn majority_knows_members(&self) -> bool {
+        let raft = &self.node.raft;
+        let knows = |id: &&u64| {
+            let progress = raft.prs().get(**id);
+            **id == raft.id || progress.is_some_and(|it| it.committed_index >= self.members_since)
+        };
+        let voters = &self.log().conf_state().voters;
+        2 * voters.iter().filter(knows).count() > voters.len()
+    }
+
     /// How far each member has the log, by id.
     pub(super) fn progress(&self) -> Vec<MemberProgress> {
         let last = self.node.raft.raft_log.last_index();
@@ -111,6 +128,7 @@ impl<T> ReplicaGroup<T> {
         members.voters.sort_unstable();
         members.learners.sort_unstable();
         self.node.mut_store().set_conf_state(entry.index, members, write);
+        self.members_since = entry.index;
         self.tell_members(out);
         let this = self.log().replica().0;
         if self.leads() && !self.log().conf_state().voters.contains(&this) {

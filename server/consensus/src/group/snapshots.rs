@@ -106,6 +106,7 @@ impl<T> ReplicaGroup<T> {
         self.pending.clear();
         self.forget_unconfirmed(0);
         self.applied = data.start.index;
+        self.members_since = self.applied;
         if let Some(machine) = &mut self.machine {
             let mut gone: Vec<Vec<u8>> =
                 self.node.store().engine_rows(&[])?.into_iter().map(|(key, _)| key).collect();

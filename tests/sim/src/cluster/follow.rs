@@ -126,11 +126,22 @@ impl Cluster {
         let is_to_change = |group: &GroupId| match self.leader(*group) {
             Some(leader) => {
                 let knows = self.metadata(leader).is_some_and(|known| known.index >= since);
-                !knows || self.next_step(*group, leader).is_some()
+                !knows
+                    || self.next_step(*group, leader).is_some()
+                    || !self.majority_knows(*group, leader)
             }
             None => true,
         };
         waits || GROUPS.iter().any(is_to_change) || self.has_leaving()
+    }
+
+    /// Whether a majority of a group's members can choose a leader without the one that leads: each
+    /// counts votes by the members that it knows, and some of the former ones may be gone.
+    fn majority_knows(&self, group: GroupId, leader: NodeId) -> bool {
+        let members = |node| self.see(node).members.get(&group).filter(|_| self.is_up(node));
+        let Some(known) = members(leader) else { return false };
+        let knows = |voter: &&ReplicaId| members(voter.node()) == Some(known);
+        2 * known.0.iter().filter(knows).count() > known.0.len()
     }
 
     fn has_leaving(&self) -> bool {
@@ -142,17 +153,19 @@ impl Cluster {
         })
     }
 
-    /// A replica that is placed nowhere any more goes when the group does not count it.
+    /// A replica that is placed nowhere any more goes when the leader says that the group does not
+    /// count it.
     fn let_leave(&mut self) {
-        let Some(leader) = self.leader(LOG) else { return };
-        let Some((voters, learners)) = self.see(leader).members.get(&LOG).cloned() else { return };
+        let Some(leader) = self.leader(LOG).filter(|_| self.has_leaving()) else { return };
+        let asked = self.propose(leader, LOG, ProposalKind::Progress);
+        let Some(Ok(Receipt::Progress { members, .. })) = self.ends.remove(&asked) else { return };
         for node in self.nodes() {
             let Some(metadata) = self.metadata(node) else { continue };
             let broker = self.see(node);
             let Some(assigned) = broker.assigned.get(&LOG) else { continue };
             let replica = assigned.replica;
             let is_placed = metadata.replicas(LOG).is_some_and(|placed| placed.contains(&replica));
-            let is_member = voters.contains(&replica) || learners.contains(&replica);
+            let is_member = members.iter().any(|member| member.replica == replica);
             let is_known = metadata.index >= broker.follows_from;
             if is_known && !is_placed && !is_member && broker.readers.contains_key(&LOG) {
                 self.drop_replica(node, LOG);

@@ -14,6 +14,10 @@ use crate::moments::Moment;
 
 /// Within so many ticks a majority must have chosen its leaders: some ten elections.
 const LED_WITHIN: usize = 200;
+/// So long, an election timeout, one leader must have served since then. One that led before may be
+/// handing over to a broker that is broken now, and takes nothing until it gives that up; or it has
+/// heard of no majority lately, and steps down. Both are over at the end of the timeout.
+const LED_FOR: usize = 11;
 /// Within so many more it must have done what it was asked for, and know of it everywhere.
 const DONE_WITHIN: usize = 60;
 
@@ -79,17 +83,24 @@ impl Life {
         }
     }
 
-    fn is_led(&self, broken: &BTreeSet<NodeId>) -> bool {
-        GROUPS.iter().all(|group| {
-            self.cluster.leader(*group).is_some_and(|leader| !broken.contains(&leader))
-        })
+    /// Who leads the groups, and in which epochs, where none of the leaders is broken.
+    fn led_by(&self, broken: &BTreeSet<NodeId>) -> Option<Vec<(NodeId, u64)>> {
+        let led = GROUPS.iter().map(|group| {
+            let leader = self.cluster.leader(*group).filter(|leader| !broken.contains(leader))?;
+            Some((leader, self.cluster.see(leader).serves[group]))
+        });
+        led.collect()
     }
 
     fn wait_for_leaders(&mut self, broken: &BTreeSet<NodeId>) {
+        let (mut led, mut ticks) = (None, 0);
         for _ in 0..LED_WITHIN {
             self.cluster.tell_all();
             self.cluster.run(1);
-            if self.is_led(broken) {
+            let now = self.led_by(broken);
+            ticks = if now == led { ticks + 1 } else { 0 };
+            led = now;
+            if led.is_some() && ticks >= LED_FOR {
                 return;
             }
         }

@@ -209,6 +209,49 @@ fn changes_that_the_members_do_not_allow_are_refused() {
     assert_eq!(lags, [up_to_date, up_to_date, up_to_date, (false, false, true)]);
 }
 
+/// Whoever does not know of a removal counts the removed one's vote: it may go when a majority
+/// knows, or the others could be left with nobody to choose a leader with.
+#[test]
+fn a_removed_replica_goes_when_the_group_can_do_without_it_and_without_its_leader() {
+    let mut cluster = Cluster::settled(4);
+    let leader = cluster.leader(LOG).unwrap();
+    let leaving = others(&cluster, leader)[0];
+    let replica = cluster.at(leaving).assigned[&LOG].replica;
+    let remove = ProposalKind::Membership(MembershipChange::Remove(replica));
+    let removed = cluster.propose(leader, LOG, remove);
+    for node in others(&cluster, leader) {
+        deliver_to(&mut cluster, node);
+        cluster.persist(node);
+    }
+    cluster.persist(leader);
+    deliver_to(&mut cluster, leader);
+    assert_eq!(cluster.ends[&removed], Ok(Receipt::Done), "the leader knows that it is removed");
+    cluster.network.clear();
+    // As brokers do, it asks the leader now and then whether it is a member still.
+    let may_go = |cluster: &mut Cluster| {
+        let id = cluster.propose(leader, LOG, ProposalKind::Progress);
+        match &cluster.ends[&id] {
+            Ok(Receipt::Progress { members, .. }) => members.iter().all(|m| m.replica != replica),
+            _ => false,
+        }
+    };
+    let asks = (0..10).take_while(|_| {
+        let may_go = may_go(&mut cluster);
+        if !may_go {
+            cluster.run(1);
+        }
+        !may_go
+    });
+    assert!(asks.count() < 10, "it is let go in the end");
+    cluster.step(leaving, vec![Input::Remove(LOG)]);
+    cluster.crash(leader, 0);
+    cluster.run(60);
+    let heir = cluster.leader(LOG).expect("two of the three that are left choose a leader");
+    let id = cluster.produce(heir, 1, QUORUM);
+    cluster.run(3);
+    assert!(cluster.ends[&id].is_ok());
+}
+
 /// Raft forgets once in an election timeout who has answered, until the next heartbeat.
 #[test]
 fn a_member_that_answers_is_active_at_every_moment_and_one_that_does_not_for_two_timeouts() {
