@@ -54,11 +54,11 @@ impl<T> ReplicaGroup<T> {
         Ok(())
     }
 
-    /// Whether the members are those of the group whoever leads next: a majority knows of their last
-    /// change.
+    /// Whether the members are those of the group whoever leads next: a majority knows of their
+    /// last change.
     ///
-    /// Raft-rs counts votes by the members that a replica has applied, not by those in its log. Of
-    /// those who do not know that somebody was removed each asks for its vote too: were it gone, and
+    /// Raft-rs counts votes by the members that a replica has applied, not by those in its log.
+    /// Whoever does not know that somebody was removed asks for its vote too: were it gone, and
     /// then the only one who knows, the others could choose no leader any more. One who knows is
     /// enough, as its answer to a candidate tells how far it has committed.
     pub(super) fn majority_knows_members(&self) -> bool {
