@@ -233,8 +233,8 @@ fn addresses_of(metadata: &Metadata) -> Vec<(NodeId, String)> {
 }
 
 /// Makes sure that the cluster is formed and knows this broker as it is now. A broker that it knows
-/// so already waits for nobody. Nor does one that was removed: it may have what nobody else has, and
-/// goes on until nobody needs it.
+/// so already waits for nobody. Nor does one that was removed: it may have what nobody else has,
+/// and goes on until nobody needs it.
 async fn registered(
     config: &BrokerConfig,
     metadata: &GroupHandle,

@@ -2,8 +2,9 @@
 //!
 //! `options` is the command line, `scenarios` has what can be measured, `goals` what is held
 //! against a control that takes turns with it, `cluster` the same of three brokers, `target` the
-//! broker that is measured, `load` and `reader` the two sides of a load, `wire` the calls, `gate` the
-//! time that counts, `report` and `stats` what is printed. Nothing here passes or fails by a time.
+//! broker that is measured, `load` and `reader` the two sides of a load, `wire` the calls, `gate`
+//! the time that counts, `report` and `stats` what is printed. Nothing here passes or fails by a
+//! time.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
