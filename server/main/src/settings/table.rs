@@ -371,7 +371,8 @@ pub(super) static SETTINGS: &[Setting] = &[
         help: "The bytes a second that this broker sends to brokers that are behind, from what is \
                on its disk, while it has writes of its own; and no less than these and a quarter \
                more, so that they do catch up, unless its own wait for the disk already. It is \
-               is split evenly over the shards. With writes below a sixteenth of it, as fast as it can",
+               split evenly over the shards. With writes below a sixteenth of it, as fast as it \
+               can",
         field: Field::Size(MIB, TIB, |s| &mut s.cluster.catch_up_rate),
     },
     Setting {
