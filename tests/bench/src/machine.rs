@@ -57,6 +57,31 @@ impl Io {
     }
 }
 
+/// Says what makes figures worthless: a build without optimization, a directory in memory.
+pub(crate) fn warn_of_figures(dir: &Path) -> Result<(), Failure> {
+    if cfg!(debug_assertions) {
+        eprintln!("this is no release build: its figures say nothing");
+    }
+    if is_in_memory(dir)? {
+        eprintln!("{} is kept in memory: name a directory on the disk with --dir", dir.display());
+    }
+    Ok(())
+}
+
+/// Refuses to fill the disk of a directory. `instead` says what else could be done.
+pub(crate) fn check_free(dir: &Path, needed: u64, instead: &str) -> Result<(), Failure> {
+    let free = free_bytes(dir)?;
+    if free >= needed {
+        return Ok(());
+    }
+    let (free, needed, dir) = (free >> 20, needed >> 20, dir.display());
+    Err(format!(
+        "{dir} has {free} MiB free, and this part may need {needed}: name another directory with \
+         --dir, or {instead}"
+    )
+    .into())
+}
+
 /// The bytes that are free on the disk of a directory.
 pub(crate) fn free_bytes(dir: &Path) -> Result<u64, Failure> {
     let disk = rustix::fs::statvfs(dir)?;

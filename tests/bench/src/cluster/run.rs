@@ -26,13 +26,7 @@ pub(crate) struct Context<'a> {
 
 /// Runs what the command line asks for. A part that fails does not keep the others from theirs.
 pub(crate) async fn run(options: &ClusterOptions) -> Result<(), Failure> {
-    if cfg!(debug_assertions) {
-        eprintln!("this is no release build: its figures say nothing");
-    }
-    if machine::is_in_memory(&options.dir())? {
-        let dir = options.dir();
-        eprintln!("{} is kept in memory: name a directory on the disk with --dir", dir.display());
-    }
+    machine::warn_of_figures(&options.dir())?;
     let mut context = Context { options, report: Report::new(options.json.clone()) };
     let (rounds, span) = (options.rounds(), options.span().as_secs());
     context.report.environment(&[
@@ -89,16 +83,7 @@ impl Context<'_> {
 
     /// Refuses to fill the disk.
     pub(crate) fn check_free(&self, needed: u64) -> Result<(), Failure> {
-        let dir = self.options.dir();
-        let free = machine::free_bytes(&dir)?;
-        if free < needed {
-            let (free, needed, dir) = (free >> 20, needed >> 20, dir.display());
-            return Err(format!(
-                "{dir} has {free} MiB free, and this part may need {needed}: name another \
-                 directory with --dir, or lower --max-write or --catchup-gb"
-            )
-            .into());
-        }
-        Ok(())
+        let instead = "lower --max-write or --catchup-gb";
+        machine::check_free(&self.options.dir(), needed, instead)
     }
 }

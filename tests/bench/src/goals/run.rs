@@ -41,13 +41,7 @@ pub(crate) struct Context<'a> {
 
 /// Runs what the command line asks for.
 pub(crate) async fn run(options: &GoalOptions) -> Result<(), Failure> {
-    if cfg!(debug_assertions) {
-        eprintln!("this is no release build: its figures say nothing");
-    }
-    if machine::is_in_memory(&options.dir())? {
-        let dir = options.dir();
-        eprintln!("{} is kept in memory: name a directory on the disk with --dir", dir.display());
-    }
+    machine::warn_of_figures(&options.dir())?;
     let mut context = Context { options, report: Report::new(options.json.clone()) };
     let (rounds, span) = (options.rounds(), options.span().as_secs());
     context.report.environment(&[
@@ -95,18 +89,8 @@ impl Context<'_> {
 
     /// Refuses to fill the disk.
     pub(crate) fn check_disk(&self, bytes: u64) -> Result<(), Failure> {
-        let dir = self.options.dir();
         let needed = bytes.saturating_mul(AMPLIFICATION);
-        let free = machine::free_bytes(&dir)?;
-        if free < needed {
-            let (free, needed, dir) = (free >> 20, needed >> 20, dir.display());
-            return Err(format!(
-                "{dir} has {free} MiB free, and this part may need {needed}: name another \
-                 directory with --dir, or leave the part out with --only"
-            )
-            .into());
-        }
-        Ok(())
+        machine::check_free(&self.options.dir(), needed, "leave the part out with --only")
     }
 }
 
