@@ -97,6 +97,17 @@ pub struct Cluster {
     pub under_replicated_partitions: i32,
     /// The number of partitions for which no leader answers.
     pub leaderless_partitions: i32,
+    /// Both kinds of partitions, by topic and partition: the first 1,000 of them.
+    pub unhealthy_partitions: Vec<UnhealthyPartition>,
+}
+
+/// A partition with fewer replicas in sync than it is to have, or without a leader.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnhealthyPartition {
+    /// The topic's name.
+    pub topic: String,
+    /// How it stands. Without a leader no member is told.
+    pub partition: Partition,
 }
 
 /// A broker of the cluster.
@@ -293,7 +304,15 @@ impl Admin {
     ///
     /// What every call may meet.
     pub async fn cluster(&self) -> Result<Cluster, Error> {
-        let request = v1::GetClusterRequest {};
+        self.ask_for_cluster(v1::GetClusterRequest::default()).await
+    }
+
+    /// The same, without what the leaders of all partitions have to be asked for.
+    pub(crate) async fn brokers(&self) -> Result<Cluster, Error> {
+        self.ask_for_cluster(v1::GetClusterRequest { without_survey: true }).await
+    }
+
+    async fn ask_for_cluster(&self, request: v1::GetClusterRequest) -> Result<Cluster, Error> {
         let answer = self
             .client
             .call(Repeat::Freely, request, |channel, request| async move {
@@ -500,6 +519,14 @@ impl Cluster {
             partition_count: proto.partition_count,
             under_replicated_partitions: proto.under_replicated_partition_count,
             leaderless_partitions: proto.leaderless_partition_count,
+            unhealthy_partitions: proto
+                .unhealthy_partitions
+                .into_iter()
+                .map(|unhealthy| UnhealthyPartition {
+                    topic: unhealthy.topic,
+                    partition: Partition::from_proto(unhealthy.partition.unwrap_or_default()),
+                })
+                .collect(),
             limits: Limits {
                 max_record_bytes: limits.max_record_bytes,
                 max_message_bytes: limits.max_message_bytes,

@@ -131,7 +131,7 @@ impl Brokers {
         if !self.state().refreshed.is_none_or(due) {
             return Ok(());
         }
-        let cluster = client.admin().cluster().await?;
+        let cluster = client.admin().brokers().await?;
         self.state().refreshed = Some(Instant::now());
         self.replace(&cluster);
         let addresses = cluster.brokers.iter().map(|broker| broker.address.as_str());
@@ -148,7 +148,10 @@ impl Brokers {
         };
         let connection = client.connector().connect_to(&address, window).await?;
         let mut admin = AdminServiceClient::new(connection.channel.clone());
-        let answer = timeout(GREETING_TIMEOUT, admin.get_cluster(GetClusterRequest {})).await;
+        // Not how the partitions stand: the leaders of all would have to answer first, and this one
+        // may be asked for because some do not.
+        let greeting = GetClusterRequest { without_survey: true };
+        let answer = timeout(GREETING_TIMEOUT, admin.get_cluster(greeting)).await;
         let stranger = |what: &str| {
             let message = format!("{address}: {what}; calls go through other brokers");
             Error::new(ErrorKind::Unreachable, message)

@@ -60,7 +60,10 @@ mod settings;
 mod topic_watch;
 mod wire;
 
-pub use admin::{Admin, Broker, Cluster, Health, Limits, Partition, Replica, TopicDescription};
+pub use admin::{
+    Admin, Broker, Cluster, Health, Limits, Partition, Replica, TopicDescription,
+    UnhealthyPartition,
+};
 pub use client::{Client, ClientBuilder};
 pub use consumer::{
     ConsumedRecord, Consumer, ConsumerBuilder, Event, Gap, PartitionState, RecordBatch, Records,

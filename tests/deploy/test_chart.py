@@ -159,11 +159,10 @@ def test_variables_of_services_do_not_reach_the_broker(chart):
 
 
 def test_only_a_process_that_does_not_answer_is_killed(chart):
-    # /healthz speaks of the process; /readyz and gRPC health could wait for a majority.
+    # Health speaks of the process on the admin port; on the client port it could wait for a majority.
     for probe in ("startupProbe", "livenessProbe"):
-        asked = chart.container[probe]["httpGet"]
-        assert (asked["path"], chart.port(asked["port"])) == ("/healthz", 9094)
-        assert set(chart.container[probe]) & {"grpc", "exec", "tcpSocket"} == set()
+        assert chart.container[probe]["grpc"] == {"port": chart.port("admin")} == {"port": 9094}
+        assert set(chart.container[probe]) & {"httpGet", "exec", "tcpSocket"} == set()
 
 
 def test_a_broker_gets_clients_once_it_serves_them(chart):

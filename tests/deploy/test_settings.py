@@ -106,5 +106,7 @@ def test_the_commands_of_notes_chart_test_and_compose_do_what_they_are_for(defau
         for path in ("/healthz", "/metrics"):
             with urllib.request.urlopen(f"http://{admin}{path}", timeout=10) as answer:
                 assert answer.status == 200
+        # What the startup and the liveness probe ask.
+        deployed.run(broker.BINARY, "health", "--server", admin)
     with pytest.raises(deployed.Refused):
         deployed.run(broker.BINARY, *health[2:], *ours)

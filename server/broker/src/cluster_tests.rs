@@ -7,6 +7,7 @@ use futures::future::join_all;
 use ropewalk_cluster::TopicSettings;
 use ropewalk_core::{NodeId, Offset, PartitionId, Timestamp, TopicId};
 use ropewalk_storage::memory::MemoryEngine;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::follow::{FollowEvent, Follower};
@@ -170,6 +171,40 @@ async fn what_any_broker_is_asked_for_is_done() {
         let offsets: Vec<_> = positions.iter().map(|(_, _, at)| at.offset.0).collect();
         assert_eq!(offsets, [2]);
     }
+    cluster.end().await;
+}
+
+/// Each broker's memory for appends is full of what others are to append, and theirs of what it is
+/// to: that must not keep any of it from being appended.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn brokers_that_forward_all_they_get_to_one_another_do_not_wait_for_ever() {
+    let cluster = Cluster::start().await;
+    // Three replicas each, and each to be led by another broker.
+    for name in ["a", "b", "c"] {
+        create(cluster.broker(0), name, 3).await;
+        append_one(cluster.broker(0), name).await;
+    }
+    let mut writers = JoinSet::new();
+    for broker in cluster.running() {
+        for name in ["a", "b", "c"] {
+            let partition = partition(broker, name).await;
+            if partition.epoch().is_some() {
+                continue;
+            }
+            for _ in 0..12 {
+                let (broker, partition) = (Arc::clone(broker), Arc::clone(&partition));
+                writers.spawn(async move {
+                    for _ in 0..4 {
+                        let appended = append(&partition, &broker, 1, 1_000_000).await;
+                        assert!(appended.await.unwrap(), "the leader takes it");
+                    }
+                });
+            }
+        }
+    }
+    let all = async { while writers.join_next().await.transpose().unwrap().is_some() {} };
+    timeout(PATIENCE, all).await.expect("nobody waits for ever");
+    drop(writers);
     cluster.end().await;
 }
 

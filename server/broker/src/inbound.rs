@@ -53,6 +53,10 @@ pub(crate) struct Running {
     pub(crate) driver: Driver,
     pub(crate) groups: Arc<Groups>,
     pub(crate) metadata: MetadataWatch,
+    /// Memory for what other brokers propose here. It is not the memory of this broker's own
+    /// clients: what they wait for may wait for another broker's memory, which would wait for this.
+    /// What comes from another broker goes no further, so that whoever waits here waits for this
+    /// broker alone.
     pub(crate) appends: Arc<Semaphore>,
     pub(crate) append_budget: usize,
     pub(crate) free_space_floor: u64,

@@ -84,7 +84,7 @@ impl Broker {
             driver: ways.driver.clone(),
             groups: Arc::clone(&groups),
             metadata: metadata.clone(),
-            appends: Arc::clone(&appends),
+            appends: Arc::new(Semaphore::new(config.append_budget)),
             append_budget: config.append_budget,
             free_space_floor: config.free_space_floor,
             engine: Arc::clone(&config.engine),

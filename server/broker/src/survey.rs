@@ -62,6 +62,8 @@ pub struct Survey {
     pub under_replicated: usize,
     /// Partitions for which no leader answered.
     pub leaderless: usize,
+    /// Both kinds, by their groups, as their leaders see them.
+    pub unhealthy: BTreeMap<GroupId, Option<GroupReplicas>>,
 }
 
 impl Survey {
@@ -71,6 +73,9 @@ impl Survey {
         if is_partition {
             self.under_replicated += usize::from(in_sync < wanted);
             self.leaderless += usize::from(found.is_none());
+            if in_sync < wanted {
+                self.unhealthy.insert(group, found.cloned());
+            }
         }
         let Some(found) = found else { return };
         let leader = self.loads.entry(found.leader).or_default();
@@ -162,6 +167,8 @@ mod tests {
         survey.add(GroupId(GroupId::FIRST_PARTITION.0 + 2), 3, None);
         survey.add(GroupId::METADATA, 3, Some(&all));
         assert_eq!((survey.under_replicated, survey.leaderless), (2, 1));
+        let [first, second] = [1, 2].map(|at| GroupId(GroupId::FIRST_PARTITION.0 + at));
+        assert_eq!(survey.unhealthy, [(first, Some(behind)), (second, None)].into());
         let first = survey.loads[&NodeId(1)];
         assert_eq!((first.leads, first.replicas), (1, 2));
         assert_eq!((first.system_leads, first.system_replicas), (1, 1));

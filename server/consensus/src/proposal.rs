@@ -226,9 +226,9 @@ pub enum ProposeError {
     #[error("too many bytes wait to be replicated")]
     Overloaded,
     /// The leader changed before the entry was committed. Perhaps carried out.
-    #[error("the leader changed in term {epoch}")]
+    #[error("another leader was chosen, in epoch {epoch}")]
     LeaderChanged {
-        /// The term of the change.
+        /// The epoch of the new leader.
         epoch: u64,
     },
 }

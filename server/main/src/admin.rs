@@ -1,7 +1,9 @@
 //! The admin port: metrics and health over HTTP.
 //!
 //! `/metrics` is for Prometheus, `/healthz` says that the process runs, `/readyz` that it serves.
-//! The port is for operators: it is small, bounded, and open without being ready.
+//! grpc.health.v1 is here too, for probes that speak it, and says what `/healthz` says: the client
+//! port has the health of the broker, and may be full, or not there yet. The port is for operators:
+//! it is small, bounded, and open without being ready.
 
 mod connection;
 
@@ -18,6 +20,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
+use tonic_health::pb::health_server::{Health, HealthServer};
 
 use crate::listen::{ListenError, listen};
 use crate::settings::Settings;
@@ -75,6 +78,7 @@ impl AdminServer {
             .route("/metrics", get(metrics))
             .route("/healthz", get(async || "ok\n"))
             .route("/readyz", get(ready))
+            .route_service("/grpc.health.v1.Health/{method}", process_health())
             .with_state(Context { scrape, readiness });
         let (stopped, told) = oneshot::channel();
         let stop = async move {
@@ -92,6 +96,12 @@ impl AdminServer {
             () = grace => Ok(()),
         }
     }
+}
+
+/// Health of the process as a whole, the empty name: it serves as long as it answers, whatever
+/// becomes of its cluster.
+fn process_health() -> HealthServer<impl Health> {
+    tonic_health::server::health_reporter().1
 }
 
 async fn metrics(State(context): State<Context>) -> Response {

@@ -16,6 +16,7 @@ mod offsets;
 mod operate;
 mod output;
 mod parse;
+mod partitions;
 mod produce;
 mod progress;
 mod records;

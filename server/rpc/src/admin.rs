@@ -124,9 +124,9 @@ impl AdminService for Admin {
 
     async fn get_cluster(
         &self,
-        _request: Request<pb::GetClusterRequest>,
+        request: Request<pb::GetClusterRequest>,
     ) -> Result<Response<pb::GetClusterResponse>, Status> {
-        Ok(Response::new(cluster::describe(&self.broker).await))
+        Ok(Response::new(cluster::describe(&self.broker, request.into_inner()).await))
     }
 
     type WatchTopicsStream =

@@ -169,7 +169,9 @@ impl Failure {
     }
 
     pub(crate) fn timed_out() -> Self {
-        Self::new(Reason::TimedOut, "the call's deadline ran out")
+        let message = "the call's deadline ran out: what it asked for may be done all the same; look \
+                       before you repeat it, or give it more time";
+        Self::new(Reason::TimedOut, message)
     }
 
     /// The broker's own fault. What happened is in its log under the id in the message.
@@ -247,7 +249,8 @@ impl From<ProposeError> for Failure {
         let message = error.to_string();
         match error {
             ProposeError::NoGroup => {
-                Self::new(Reason::TopicNotFound, "the topic was deleted").with("resource", "topic")
+                let message = "the topic was deleted: create it, or list the topics there are";
+                Self::new(Reason::TopicNotFound, message).with("resource", "topic")
             }
             ProposeError::NoLeader => Self::new(Reason::NoLeader, message + "; try again")
                 .retry_after(Duration::from_millis(100)),
@@ -262,12 +265,22 @@ impl From<ProposeError> for Failure {
                     .with("latest", high_watermark)
             }
             ProposeError::StorageFull { floor } => StorageFull { floor }.into(),
-            ProposeError::Behind(_) | ProposeError::Members => Self::not_ready(message),
+            ProposeError::Behind(replica) => Self::not_ready(format!(
+                "broker {} has not caught up with the partition yet; try again later",
+                replica.node()
+            )),
+            ProposeError::Members => {
+                Self::not_ready(message + "; another may be under way: try again later")
+            }
             ProposeError::Overloaded => {
                 Self::new(Reason::Overloaded, message + "; try again later")
                     .retry_after(Duration::from_millis(500))
             }
             ProposeError::LeaderChanged { epoch } => {
+                let message = format!(
+                    "another broker leads since epoch {epoch}: the records may be appended all the \
+                     same; look before you send them again"
+                );
                 Self::new(Reason::LeaderChanged, message).with("leader_epoch", epoch)
             }
         }

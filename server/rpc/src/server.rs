@@ -13,12 +13,13 @@ use ropewalk_proto::broker::admin_service_server::AdminServiceServer;
 use ropewalk_proto::broker::consumer_service_server::ConsumerServiceServer;
 use ropewalk_proto::broker::producer_service_server::ProducerServiceServer;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tonic::service::{Routes, RoutesBuilder};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
+use crate::accept::Slots;
 use crate::admin::Admin;
 use crate::call::{CallContext, CallService};
 use crate::consumer::Consumer;
@@ -38,8 +39,6 @@ const SEND_BUFFER: usize = 512 * 1024;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const PREFACE_TIMEOUT: Duration = Duration::from_secs(10);
 const PREFACE_PAUSE: Duration = Duration::from_millis(20);
-/// How long the port rests after the system would give it no connection.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Tells everything that is open that the broker is about to stop.
 #[derive(Clone, Debug)]
@@ -113,29 +112,13 @@ impl Server {
     /// Serves until the drain begins, and then until what is open has ended, or the drain's time is
     /// over.
     pub async fn serve(mut self, listener: TcpListener) -> io::Result<()> {
-        let slots = Arc::new(Semaphore::new(self.config.max_connections));
+        let slots = Slots::new(self.config.max_connections, "server.max_connections");
         let mut connections = JoinSet::new();
         loop {
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
+            let (stream, slot) = tokio::select! {
+                accepted = slots.accept(&listener) => accepted,
                 Some(_) = connections.join_next(), if !connections.is_empty() => continue,
                 () = self.drain.begun() => break,
-            };
-            let stream = match accepted {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    // Out of descriptors, or the peer is gone already: the port itself is sound.
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                    continue;
-                }
-            };
-            let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
-                tracing::warn!(
-                    limit = self.config.max_connections,
-                    "a connection was closed: there are too many (server.max_connections)"
-                );
-                continue;
             };
             let connection = connection(
                 stream,

@@ -164,14 +164,15 @@ ports:
   - name: admin
     containerPort: 9094
 # A broker that reads a long log back, or waits for a majority, is alive: only a process that does not
-# answer is started anew. /healthz speaks of nothing but the process.
+# answer is started anew. On the admin port, health speaks of nothing but the process, and a client
+# port that is full does not matter.
 startupProbe:
-  httpGet: {path: /healthz, port: admin}
+  grpc: {port: 9094}
   periodSeconds: 2
   timeoutSeconds: 2
   failureThreshold: 60
 livenessProbe:
-  httpGet: {path: /healthz, port: admin}
+  grpc: {port: 9094}
   periodSeconds: 10
   timeoutSeconds: 5
   failureThreshold: 6

@@ -1148,9 +1148,13 @@ func (x *DeleteRecordsResponse) GetPartitions() []*DeletedRecords {
 	return nil
 }
 
-// Nothing to say.
+// What of the cluster is wanted.
 type GetClusterRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Leaves out what the leaders of all partitions have to be asked for: the counts of leaders,
+	// replicas, under-replicated and leaderless partitions are 0 then, and no partition is named. For
+	// clients that only want to know the brokers. Default: everything.
+	WithoutSurvey bool `protobuf:"varint,1,opt,name=without_survey,json=withoutSurvey,proto3" json:"without_survey,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1183,6 +1187,13 @@ func (x *GetClusterRequest) ProtoReflect() protoreflect.Message {
 // Deprecated: Use GetClusterRequest.ProtoReflect.Descriptor instead.
 func (*GetClusterRequest) Descriptor() ([]byte, []int) {
 	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *GetClusterRequest) GetWithoutSurvey() bool {
+	if x != nil {
+		return x.WithoutSurvey
+	}
+	return false
 }
 
 // A broker of the cluster.
@@ -1451,8 +1462,11 @@ type GetClusterResponse struct {
 	UnderReplicatedPartitionCount int32 `protobuf:"varint,7,opt,name=under_replicated_partition_count,json=underReplicatedPartitionCount,proto3" json:"under_replicated_partition_count,omitempty"`
 	// The number of partitions for which no leader answered within half a second.
 	LeaderlessPartitionCount int32 `protobuf:"varint,8,opt,name=leaderless_partition_count,json=leaderlessPartitionCount,proto3" json:"leaderless_partition_count,omitempty"`
-	unknownFields            protoimpl.UnknownFields
-	sizeCache                protoimpl.SizeCache
+	// The under-replicated and leaderless partitions themselves, by topic and partition: the first
+	// 1,000 of them.
+	UnhealthyPartitions []*UnhealthyPartition `protobuf:"bytes,9,rep,name=unhealthy_partitions,json=unhealthyPartitions,proto3" json:"unhealthy_partitions,omitempty"`
+	unknownFields       protoimpl.UnknownFields
+	sizeCache           protoimpl.SizeCache
 }
 
 func (x *GetClusterResponse) Reset() {
@@ -1541,6 +1555,69 @@ func (x *GetClusterResponse) GetLeaderlessPartitionCount() int32 {
 	return 0
 }
 
+func (x *GetClusterResponse) GetUnhealthyPartitions() []*UnhealthyPartition {
+	if x != nil {
+		return x.UnhealthyPartitions
+	}
+	return nil
+}
+
+// A partition that has fewer replicas in sync than it is to have, or no leader.
+type UnhealthyPartition struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The topic's name.
+	Topic string `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	// How it stands: who leads it in which epoch, and how far its replicas are. Without a leader no
+	// replica is told.
+	Partition     *PartitionInfo `protobuf:"bytes,2,opt,name=partition,proto3" json:"partition,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnhealthyPartition) Reset() {
+	*x = UnhealthyPartition{}
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnhealthyPartition) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnhealthyPartition) ProtoMessage() {}
+
+func (x *UnhealthyPartition) ProtoReflect() protoreflect.Message {
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnhealthyPartition.ProtoReflect.Descriptor instead.
+func (*UnhealthyPartition) Descriptor() ([]byte, []int) {
+	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *UnhealthyPartition) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *UnhealthyPartition) GetPartition() *PartitionInfo {
+	if x != nil {
+		return x.Partition
+	}
+	return nil
+}
+
 // Which topics to watch.
 type WatchTopicsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1552,7 +1629,7 @@ type WatchTopicsRequest struct {
 
 func (x *WatchTopicsRequest) Reset() {
 	*x = WatchTopicsRequest{}
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[22]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1564,7 +1641,7 @@ func (x *WatchTopicsRequest) String() string {
 func (*WatchTopicsRequest) ProtoMessage() {}
 
 func (x *WatchTopicsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[22]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1577,7 +1654,7 @@ func (x *WatchTopicsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchTopicsRequest.ProtoReflect.Descriptor instead.
 func (*WatchTopicsRequest) Descriptor() ([]byte, []int) {
-	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{22}
+	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *WatchTopicsRequest) GetNamePrefix() string {
@@ -1598,7 +1675,7 @@ type TopicsSynced struct {
 
 func (x *TopicsSynced) Reset() {
 	*x = TopicsSynced{}
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[23]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1610,7 +1687,7 @@ func (x *TopicsSynced) String() string {
 func (*TopicsSynced) ProtoMessage() {}
 
 func (x *TopicsSynced) ProtoReflect() protoreflect.Message {
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[23]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1623,7 +1700,7 @@ func (x *TopicsSynced) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TopicsSynced.ProtoReflect.Descriptor instead.
 func (*TopicsSynced) Descriptor() ([]byte, []int) {
-	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{23}
+	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *TopicsSynced) GetTopicCount() int32 {
@@ -1652,7 +1729,7 @@ type WatchTopicsResponse struct {
 
 func (x *WatchTopicsResponse) Reset() {
 	*x = WatchTopicsResponse{}
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[24]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1664,7 +1741,7 @@ func (x *WatchTopicsResponse) String() string {
 func (*WatchTopicsResponse) ProtoMessage() {}
 
 func (x *WatchTopicsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[24]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1677,7 +1754,7 @@ func (x *WatchTopicsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchTopicsResponse.ProtoReflect.Descriptor instead.
 func (*WatchTopicsResponse) Descriptor() ([]byte, []int) {
-	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{24}
+	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *WatchTopicsResponse) GetEvent() isWatchTopicsResponse_Event {
@@ -1785,7 +1862,7 @@ type UpdateBrokerRequest struct {
 
 func (x *UpdateBrokerRequest) Reset() {
 	*x = UpdateBrokerRequest{}
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[25]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1797,7 +1874,7 @@ func (x *UpdateBrokerRequest) String() string {
 func (*UpdateBrokerRequest) ProtoMessage() {}
 
 func (x *UpdateBrokerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[25]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1810,7 +1887,7 @@ func (x *UpdateBrokerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateBrokerRequest.ProtoReflect.Descriptor instead.
 func (*UpdateBrokerRequest) Descriptor() ([]byte, []int) {
-	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{25}
+	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *UpdateBrokerRequest) GetBroker() *Broker {
@@ -1838,7 +1915,7 @@ type UpdateBrokerResponse struct {
 
 func (x *UpdateBrokerResponse) Reset() {
 	*x = UpdateBrokerResponse{}
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[26]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1850,7 +1927,7 @@ func (x *UpdateBrokerResponse) String() string {
 func (*UpdateBrokerResponse) ProtoMessage() {}
 
 func (x *UpdateBrokerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[26]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1863,7 +1940,7 @@ func (x *UpdateBrokerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateBrokerResponse.ProtoReflect.Descriptor instead.
 func (*UpdateBrokerResponse) Descriptor() ([]byte, []int) {
-	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{26}
+	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *UpdateBrokerResponse) GetBroker() *Broker {
@@ -1884,7 +1961,7 @@ type RemoveBrokerRequest struct {
 
 func (x *RemoveBrokerRequest) Reset() {
 	*x = RemoveBrokerRequest{}
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[27]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1896,7 +1973,7 @@ func (x *RemoveBrokerRequest) String() string {
 func (*RemoveBrokerRequest) ProtoMessage() {}
 
 func (x *RemoveBrokerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[27]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1909,7 +1986,7 @@ func (x *RemoveBrokerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveBrokerRequest.ProtoReflect.Descriptor instead.
 func (*RemoveBrokerRequest) Descriptor() ([]byte, []int) {
-	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{27}
+	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *RemoveBrokerRequest) GetBrokerId() uint64 {
@@ -1928,7 +2005,7 @@ type RemoveBrokerResponse struct {
 
 func (x *RemoveBrokerResponse) Reset() {
 	*x = RemoveBrokerResponse{}
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[28]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1940,7 +2017,7 @@ func (x *RemoveBrokerResponse) String() string {
 func (*RemoveBrokerResponse) ProtoMessage() {}
 
 func (x *RemoveBrokerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[28]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1953,7 +2030,7 @@ func (x *RemoveBrokerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveBrokerResponse.ProtoReflect.Descriptor instead.
 func (*RemoveBrokerResponse) Descriptor() ([]byte, []int) {
-	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{28}
+	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{29}
 }
 
 // Where a partition is to be.
@@ -1972,7 +2049,7 @@ type PartitionAssignment struct {
 
 func (x *PartitionAssignment) Reset() {
 	*x = PartitionAssignment{}
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[29]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1984,7 +2061,7 @@ func (x *PartitionAssignment) String() string {
 func (*PartitionAssignment) ProtoMessage() {}
 
 func (x *PartitionAssignment) ProtoReflect() protoreflect.Message {
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[29]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1997,7 +2074,7 @@ func (x *PartitionAssignment) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartitionAssignment.ProtoReflect.Descriptor instead.
 func (*PartitionAssignment) Descriptor() ([]byte, []int) {
-	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{29}
+	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *PartitionAssignment) GetTopic() string {
@@ -2032,7 +2109,7 @@ type ReassignPartitionsRequest struct {
 
 func (x *ReassignPartitionsRequest) Reset() {
 	*x = ReassignPartitionsRequest{}
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[30]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2044,7 +2121,7 @@ func (x *ReassignPartitionsRequest) String() string {
 func (*ReassignPartitionsRequest) ProtoMessage() {}
 
 func (x *ReassignPartitionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[30]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2057,7 +2134,7 @@ func (x *ReassignPartitionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReassignPartitionsRequest.ProtoReflect.Descriptor instead.
 func (*ReassignPartitionsRequest) Descriptor() ([]byte, []int) {
-	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{30}
+	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ReassignPartitionsRequest) GetAssignments() []*PartitionAssignment {
@@ -2076,7 +2153,7 @@ type ReassignPartitionsResponse struct {
 
 func (x *ReassignPartitionsResponse) Reset() {
 	*x = ReassignPartitionsResponse{}
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[31]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2088,7 +2165,7 @@ func (x *ReassignPartitionsResponse) String() string {
 func (*ReassignPartitionsResponse) ProtoMessage() {}
 
 func (x *ReassignPartitionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[31]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2101,7 +2178,7 @@ func (x *ReassignPartitionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReassignPartitionsResponse.ProtoReflect.Descriptor instead.
 func (*ReassignPartitionsResponse) Descriptor() ([]byte, []int) {
-	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{31}
+	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{32}
 }
 
 // A partition, and who is to lead it.
@@ -2119,7 +2196,7 @@ type TransferLeadershipRequest struct {
 
 func (x *TransferLeadershipRequest) Reset() {
 	*x = TransferLeadershipRequest{}
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[32]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2131,7 +2208,7 @@ func (x *TransferLeadershipRequest) String() string {
 func (*TransferLeadershipRequest) ProtoMessage() {}
 
 func (x *TransferLeadershipRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[32]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2144,7 +2221,7 @@ func (x *TransferLeadershipRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferLeadershipRequest.ProtoReflect.Descriptor instead.
 func (*TransferLeadershipRequest) Descriptor() ([]byte, []int) {
-	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{32}
+	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *TransferLeadershipRequest) GetTopic() string {
@@ -2179,7 +2256,7 @@ type TransferLeadershipResponse struct {
 
 func (x *TransferLeadershipResponse) Reset() {
 	*x = TransferLeadershipResponse{}
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[33]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2191,7 +2268,7 @@ func (x *TransferLeadershipResponse) String() string {
 func (*TransferLeadershipResponse) ProtoMessage() {}
 
 func (x *TransferLeadershipResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ropewalk_v1_admin_proto_msgTypes[33]
+	mi := &file_ropewalk_v1_admin_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2204,7 +2281,7 @@ func (x *TransferLeadershipResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TransferLeadershipResponse.ProtoReflect.Descriptor instead.
 func (*TransferLeadershipResponse) Descriptor() ([]byte, []int) {
-	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{33}
+	return file_ropewalk_v1_admin_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *TransferLeadershipResponse) GetLeaderBrokerId() uint64 {
@@ -2298,8 +2375,9 @@ const file_ropewalk_v1_admin_proto_rawDesc = "" +
 	"\x15DeleteRecordsResponse\x12;\n" +
 	"\n" +
 	"partitions\x18\x01 \x03(\v2\x1b.ropewalk.v1.DeletedRecordsR\n" +
-	"partitions\"\x13\n" +
-	"\x11GetClusterRequest\"\x9e\x03\n" +
+	"partitions\":\n" +
+	"\x11GetClusterRequest\x12%\n" +
+	"\x0ewithout_survey\x18\x01 \x01(\bR\rwithoutSurvey\"\x9e\x03\n" +
 	"\x06Broker\x12\x1b\n" +
 	"\tbroker_id\x18\x01 \x01(\x04R\bbrokerId\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x18\n" +
@@ -2322,7 +2400,7 @@ const file_ropewalk_v1_admin_proto_rawDesc = "" +
 	"\x12max_metadata_bytes\x18\x04 \x01(\x05R\x10maxMetadataBytes\x127\n" +
 	"\x18max_partitions_per_topic\x18\x05 \x01(\x05R\x15maxPartitionsPerTopic\x12$\n" +
 	"\x0emax_name_bytes\x18\x06 \x01(\x05R\fmaxNameBytes\x12\"\n" +
-	"\rmax_page_size\x18\a \x01(\x05R\vmaxPageSize\"\x92\x03\n" +
+	"\rmax_page_size\x18\a \x01(\x05R\vmaxPageSize\"\xe6\x03\n" +
 	"\x12GetClusterResponse\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12-\n" +
@@ -2333,7 +2411,11 @@ const file_ropewalk_v1_admin_proto_rawDesc = "" +
 	"\x0fpartition_count\x18\x05 \x01(\x05R\x0epartitionCount\x12+\n" +
 	"\x06limits\x18\x06 \x01(\v2\x13.ropewalk.v1.LimitsR\x06limits\x12G\n" +
 	" under_replicated_partition_count\x18\a \x01(\x05R\x1dunderReplicatedPartitionCount\x12<\n" +
-	"\x1aleaderless_partition_count\x18\b \x01(\x05R\x18leaderlessPartitionCount\"5\n" +
+	"\x1aleaderless_partition_count\x18\b \x01(\x05R\x18leaderlessPartitionCount\x12R\n" +
+	"\x14unhealthy_partitions\x18\t \x03(\v2\x1f.ropewalk.v1.UnhealthyPartitionR\x13unhealthyPartitions\"d\n" +
+	"\x12UnhealthyPartition\x12\x14\n" +
+	"\x05topic\x18\x01 \x01(\tR\x05topic\x128\n" +
+	"\tpartition\x18\x02 \x01(\v2\x1a.ropewalk.v1.PartitionInfoR\tpartition\"5\n" +
 	"\x12WatchTopicsRequest\x12\x1f\n" +
 	"\vname_prefix\x18\x01 \x01(\tR\n" +
 	"namePrefix\"/\n" +
@@ -2399,7 +2481,7 @@ func file_ropewalk_v1_admin_proto_rawDescGZIP() []byte {
 	return file_ropewalk_v1_admin_proto_rawDescData
 }
 
-var file_ropewalk_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
+var file_ropewalk_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
 var file_ropewalk_v1_admin_proto_goTypes = []any{
 	(*TopicSettings)(nil),              // 0: ropewalk.v1.TopicSettings
 	(*Topic)(nil),                      // 1: ropewalk.v1.Topic
@@ -2423,29 +2505,30 @@ var file_ropewalk_v1_admin_proto_goTypes = []any{
 	(*Broker)(nil),                     // 19: ropewalk.v1.Broker
 	(*Limits)(nil),                     // 20: ropewalk.v1.Limits
 	(*GetClusterResponse)(nil),         // 21: ropewalk.v1.GetClusterResponse
-	(*WatchTopicsRequest)(nil),         // 22: ropewalk.v1.WatchTopicsRequest
-	(*TopicsSynced)(nil),               // 23: ropewalk.v1.TopicsSynced
-	(*WatchTopicsResponse)(nil),        // 24: ropewalk.v1.WatchTopicsResponse
-	(*UpdateBrokerRequest)(nil),        // 25: ropewalk.v1.UpdateBrokerRequest
-	(*UpdateBrokerResponse)(nil),       // 26: ropewalk.v1.UpdateBrokerResponse
-	(*RemoveBrokerRequest)(nil),        // 27: ropewalk.v1.RemoveBrokerRequest
-	(*RemoveBrokerResponse)(nil),       // 28: ropewalk.v1.RemoveBrokerResponse
-	(*PartitionAssignment)(nil),        // 29: ropewalk.v1.PartitionAssignment
-	(*ReassignPartitionsRequest)(nil),  // 30: ropewalk.v1.ReassignPartitionsRequest
-	(*ReassignPartitionsResponse)(nil), // 31: ropewalk.v1.ReassignPartitionsResponse
-	(*TransferLeadershipRequest)(nil),  // 32: ropewalk.v1.TransferLeadershipRequest
-	(*TransferLeadershipResponse)(nil), // 33: ropewalk.v1.TransferLeadershipResponse
-	(*durationpb.Duration)(nil),        // 34: google.protobuf.Duration
-	(TimestampType)(0),                 // 35: ropewalk.v1.TimestampType
-	(*timestamppb.Timestamp)(nil),      // 36: google.protobuf.Timestamp
-	(*fieldmaskpb.FieldMask)(nil),      // 37: google.protobuf.FieldMask
+	(*UnhealthyPartition)(nil),         // 22: ropewalk.v1.UnhealthyPartition
+	(*WatchTopicsRequest)(nil),         // 23: ropewalk.v1.WatchTopicsRequest
+	(*TopicsSynced)(nil),               // 24: ropewalk.v1.TopicsSynced
+	(*WatchTopicsResponse)(nil),        // 25: ropewalk.v1.WatchTopicsResponse
+	(*UpdateBrokerRequest)(nil),        // 26: ropewalk.v1.UpdateBrokerRequest
+	(*UpdateBrokerResponse)(nil),       // 27: ropewalk.v1.UpdateBrokerResponse
+	(*RemoveBrokerRequest)(nil),        // 28: ropewalk.v1.RemoveBrokerRequest
+	(*RemoveBrokerResponse)(nil),       // 29: ropewalk.v1.RemoveBrokerResponse
+	(*PartitionAssignment)(nil),        // 30: ropewalk.v1.PartitionAssignment
+	(*ReassignPartitionsRequest)(nil),  // 31: ropewalk.v1.ReassignPartitionsRequest
+	(*ReassignPartitionsResponse)(nil), // 32: ropewalk.v1.ReassignPartitionsResponse
+	(*TransferLeadershipRequest)(nil),  // 33: ropewalk.v1.TransferLeadershipRequest
+	(*TransferLeadershipResponse)(nil), // 34: ropewalk.v1.TransferLeadershipResponse
+	(*durationpb.Duration)(nil),        // 35: google.protobuf.Duration
+	(TimestampType)(0),                 // 36: ropewalk.v1.TimestampType
+	(*timestamppb.Timestamp)(nil),      // 37: google.protobuf.Timestamp
+	(*fieldmaskpb.FieldMask)(nil),      // 38: google.protobuf.FieldMask
 }
 var file_ropewalk_v1_admin_proto_depIdxs = []int32{
-	34, // 0: ropewalk.v1.TopicSettings.retention:type_name -> google.protobuf.Duration
-	34, // 1: ropewalk.v1.TopicSettings.segment_age:type_name -> google.protobuf.Duration
-	35, // 2: ropewalk.v1.TopicSettings.timestamp_type:type_name -> ropewalk.v1.TimestampType
+	35, // 0: ropewalk.v1.TopicSettings.retention:type_name -> google.protobuf.Duration
+	35, // 1: ropewalk.v1.TopicSettings.segment_age:type_name -> google.protobuf.Duration
+	36, // 2: ropewalk.v1.TopicSettings.timestamp_type:type_name -> ropewalk.v1.TimestampType
 	0,  // 3: ropewalk.v1.Topic.settings:type_name -> ropewalk.v1.TopicSettings
-	36, // 4: ropewalk.v1.Topic.create_time:type_name -> google.protobuf.Timestamp
+	37, // 4: ropewalk.v1.Topic.create_time:type_name -> google.protobuf.Timestamp
 	2,  // 5: ropewalk.v1.PartitionInfo.replicas:type_name -> ropewalk.v1.ReplicaInfo
 	0,  // 6: ropewalk.v1.CreateTopicRequest.settings:type_name -> ropewalk.v1.TopicSettings
 	1,  // 7: ropewalk.v1.CreateTopicResponse.topic:type_name -> ropewalk.v1.Topic
@@ -2453,51 +2536,53 @@ var file_ropewalk_v1_admin_proto_depIdxs = []int32{
 	3,  // 9: ropewalk.v1.GetTopicResponse.partitions:type_name -> ropewalk.v1.PartitionInfo
 	1,  // 10: ropewalk.v1.ListTopicsResponse.topics:type_name -> ropewalk.v1.Topic
 	1,  // 11: ropewalk.v1.UpdateTopicRequest.topic:type_name -> ropewalk.v1.Topic
-	37, // 12: ropewalk.v1.UpdateTopicRequest.update_mask:type_name -> google.protobuf.FieldMask
+	38, // 12: ropewalk.v1.UpdateTopicRequest.update_mask:type_name -> google.protobuf.FieldMask
 	1,  // 13: ropewalk.v1.UpdateTopicResponse.topic:type_name -> ropewalk.v1.Topic
 	14, // 14: ropewalk.v1.DeleteRecordsRequest.targets:type_name -> ropewalk.v1.DeleteRecordsTarget
 	16, // 15: ropewalk.v1.DeleteRecordsResponse.partitions:type_name -> ropewalk.v1.DeletedRecords
-	36, // 16: ropewalk.v1.Broker.start_time:type_name -> google.protobuf.Timestamp
+	37, // 16: ropewalk.v1.Broker.start_time:type_name -> google.protobuf.Timestamp
 	19, // 17: ropewalk.v1.GetClusterResponse.brokers:type_name -> ropewalk.v1.Broker
 	20, // 18: ropewalk.v1.GetClusterResponse.limits:type_name -> ropewalk.v1.Limits
-	1,  // 19: ropewalk.v1.WatchTopicsResponse.present:type_name -> ropewalk.v1.Topic
-	23, // 20: ropewalk.v1.WatchTopicsResponse.synced:type_name -> ropewalk.v1.TopicsSynced
-	1,  // 21: ropewalk.v1.WatchTopicsResponse.created:type_name -> ropewalk.v1.Topic
-	1,  // 22: ropewalk.v1.WatchTopicsResponse.changed:type_name -> ropewalk.v1.Topic
-	1,  // 23: ropewalk.v1.WatchTopicsResponse.deleted:type_name -> ropewalk.v1.Topic
-	19, // 24: ropewalk.v1.UpdateBrokerRequest.broker:type_name -> ropewalk.v1.Broker
-	37, // 25: ropewalk.v1.UpdateBrokerRequest.update_mask:type_name -> google.protobuf.FieldMask
-	19, // 26: ropewalk.v1.UpdateBrokerResponse.broker:type_name -> ropewalk.v1.Broker
-	29, // 27: ropewalk.v1.ReassignPartitionsRequest.assignments:type_name -> ropewalk.v1.PartitionAssignment
-	4,  // 28: ropewalk.v1.AdminService.CreateTopic:input_type -> ropewalk.v1.CreateTopicRequest
-	6,  // 29: ropewalk.v1.AdminService.GetTopic:input_type -> ropewalk.v1.GetTopicRequest
-	8,  // 30: ropewalk.v1.AdminService.ListTopics:input_type -> ropewalk.v1.ListTopicsRequest
-	10, // 31: ropewalk.v1.AdminService.UpdateTopic:input_type -> ropewalk.v1.UpdateTopicRequest
-	12, // 32: ropewalk.v1.AdminService.DeleteTopic:input_type -> ropewalk.v1.DeleteTopicRequest
-	15, // 33: ropewalk.v1.AdminService.DeleteRecords:input_type -> ropewalk.v1.DeleteRecordsRequest
-	22, // 34: ropewalk.v1.AdminService.WatchTopics:input_type -> ropewalk.v1.WatchTopicsRequest
-	18, // 35: ropewalk.v1.AdminService.GetCluster:input_type -> ropewalk.v1.GetClusterRequest
-	25, // 36: ropewalk.v1.AdminService.UpdateBroker:input_type -> ropewalk.v1.UpdateBrokerRequest
-	27, // 37: ropewalk.v1.AdminService.RemoveBroker:input_type -> ropewalk.v1.RemoveBrokerRequest
-	30, // 38: ropewalk.v1.AdminService.ReassignPartitions:input_type -> ropewalk.v1.ReassignPartitionsRequest
-	32, // 39: ropewalk.v1.AdminService.TransferLeadership:input_type -> ropewalk.v1.TransferLeadershipRequest
-	5,  // 40: ropewalk.v1.AdminService.CreateTopic:output_type -> ropewalk.v1.CreateTopicResponse
-	7,  // 41: ropewalk.v1.AdminService.GetTopic:output_type -> ropewalk.v1.GetTopicResponse
-	9,  // 42: ropewalk.v1.AdminService.ListTopics:output_type -> ropewalk.v1.ListTopicsResponse
-	11, // 43: ropewalk.v1.AdminService.UpdateTopic:output_type -> ropewalk.v1.UpdateTopicResponse
-	13, // 44: ropewalk.v1.AdminService.DeleteTopic:output_type -> ropewalk.v1.DeleteTopicResponse
-	17, // 45: ropewalk.v1.AdminService.DeleteRecords:output_type -> ropewalk.v1.DeleteRecordsResponse
-	24, // 46: ropewalk.v1.AdminService.WatchTopics:output_type -> ropewalk.v1.WatchTopicsResponse
-	21, // 47: ropewalk.v1.AdminService.GetCluster:output_type -> ropewalk.v1.GetClusterResponse
-	26, // 48: ropewalk.v1.AdminService.UpdateBroker:output_type -> ropewalk.v1.UpdateBrokerResponse
-	28, // 49: ropewalk.v1.AdminService.RemoveBroker:output_type -> ropewalk.v1.RemoveBrokerResponse
-	31, // 50: ropewalk.v1.AdminService.ReassignPartitions:output_type -> ropewalk.v1.ReassignPartitionsResponse
-	33, // 51: ropewalk.v1.AdminService.TransferLeadership:output_type -> ropewalk.v1.TransferLeadershipResponse
-	40, // [40:52] is the sub-list for method output_type
-	28, // [28:40] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	22, // 19: ropewalk.v1.GetClusterResponse.unhealthy_partitions:type_name -> ropewalk.v1.UnhealthyPartition
+	3,  // 20: ropewalk.v1.UnhealthyPartition.partition:type_name -> ropewalk.v1.PartitionInfo
+	1,  // 21: ropewalk.v1.WatchTopicsResponse.present:type_name -> ropewalk.v1.Topic
+	24, // 22: ropewalk.v1.WatchTopicsResponse.synced:type_name -> ropewalk.v1.TopicsSynced
+	1,  // 23: ropewalk.v1.WatchTopicsResponse.created:type_name -> ropewalk.v1.Topic
+	1,  // 24: ropewalk.v1.WatchTopicsResponse.changed:type_name -> ropewalk.v1.Topic
+	1,  // 25: ropewalk.v1.WatchTopicsResponse.deleted:type_name -> ropewalk.v1.Topic
+	19, // 26: ropewalk.v1.UpdateBrokerRequest.broker:type_name -> ropewalk.v1.Broker
+	38, // 27: ropewalk.v1.UpdateBrokerRequest.update_mask:type_name -> google.protobuf.FieldMask
+	19, // 28: ropewalk.v1.UpdateBrokerResponse.broker:type_name -> ropewalk.v1.Broker
+	30, // 29: ropewalk.v1.ReassignPartitionsRequest.assignments:type_name -> ropewalk.v1.PartitionAssignment
+	4,  // 30: ropewalk.v1.AdminService.CreateTopic:input_type -> ropewalk.v1.CreateTopicRequest
+	6,  // 31: ropewalk.v1.AdminService.GetTopic:input_type -> ropewalk.v1.GetTopicRequest
+	8,  // 32: ropewalk.v1.AdminService.ListTopics:input_type -> ropewalk.v1.ListTopicsRequest
+	10, // 33: ropewalk.v1.AdminService.UpdateTopic:input_type -> ropewalk.v1.UpdateTopicRequest
+	12, // 34: ropewalk.v1.AdminService.DeleteTopic:input_type -> ropewalk.v1.DeleteTopicRequest
+	15, // 35: ropewalk.v1.AdminService.DeleteRecords:input_type -> ropewalk.v1.DeleteRecordsRequest
+	23, // 36: ropewalk.v1.AdminService.WatchTopics:input_type -> ropewalk.v1.WatchTopicsRequest
+	18, // 37: ropewalk.v1.AdminService.GetCluster:input_type -> ropewalk.v1.GetClusterRequest
+	26, // 38: ropewalk.v1.AdminService.UpdateBroker:input_type -> ropewalk.v1.UpdateBrokerRequest
+	28, // 39: ropewalk.v1.AdminService.RemoveBroker:input_type -> ropewalk.v1.RemoveBrokerRequest
+	31, // 40: ropewalk.v1.AdminService.ReassignPartitions:input_type -> ropewalk.v1.ReassignPartitionsRequest
+	33, // 41: ropewalk.v1.AdminService.TransferLeadership:input_type -> ropewalk.v1.TransferLeadershipRequest
+	5,  // 42: ropewalk.v1.AdminService.CreateTopic:output_type -> ropewalk.v1.CreateTopicResponse
+	7,  // 43: ropewalk.v1.AdminService.GetTopic:output_type -> ropewalk.v1.GetTopicResponse
+	9,  // 44: ropewalk.v1.AdminService.ListTopics:output_type -> ropewalk.v1.ListTopicsResponse
+	11, // 45: ropewalk.v1.AdminService.UpdateTopic:output_type -> ropewalk.v1.UpdateTopicResponse
+	13, // 46: ropewalk.v1.AdminService.DeleteTopic:output_type -> ropewalk.v1.DeleteTopicResponse
+	17, // 47: ropewalk.v1.AdminService.DeleteRecords:output_type -> ropewalk.v1.DeleteRecordsResponse
+	25, // 48: ropewalk.v1.AdminService.WatchTopics:output_type -> ropewalk.v1.WatchTopicsResponse
+	21, // 49: ropewalk.v1.AdminService.GetCluster:output_type -> ropewalk.v1.GetClusterResponse
+	27, // 50: ropewalk.v1.AdminService.UpdateBroker:output_type -> ropewalk.v1.UpdateBrokerResponse
+	29, // 51: ropewalk.v1.AdminService.RemoveBroker:output_type -> ropewalk.v1.RemoveBrokerResponse
+	32, // 52: ropewalk.v1.AdminService.ReassignPartitions:output_type -> ropewalk.v1.ReassignPartitionsResponse
+	34, // 53: ropewalk.v1.AdminService.TransferLeadership:output_type -> ropewalk.v1.TransferLeadershipResponse
+	42, // [42:54] is the sub-list for method output_type
+	30, // [30:42] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_ropewalk_v1_admin_proto_init() }
@@ -2507,7 +2592,7 @@ func file_ropewalk_v1_admin_proto_init() {
 	}
 	file_ropewalk_v1_record_proto_init()
 	file_ropewalk_v1_admin_proto_msgTypes[0].OneofWrappers = []any{}
-	file_ropewalk_v1_admin_proto_msgTypes[24].OneofWrappers = []any{
+	file_ropewalk_v1_admin_proto_msgTypes[25].OneofWrappers = []any{
 		(*WatchTopicsResponse_Present)(nil),
 		(*WatchTopicsResponse_Synced)(nil),
 		(*WatchTopicsResponse_Created)(nil),
@@ -2520,7 +2605,7 @@ func file_ropewalk_v1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ropewalk_v1_admin_proto_rawDesc), len(file_ropewalk_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   34,
+			NumMessages:   35,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -57,6 +57,17 @@ async fn readiness_follows_the_broker() {
 }
 
 #[tokio::test]
+async fn the_process_is_alive_in_grpc_too_before_the_broker_is_ready() {
+    let server = server().await;
+    let endpoint = tonic::transport::Endpoint::from_shared(format!("http://{}", server.address));
+    let channel = endpoint.expect("an address").connect().await.expect("it speaks HTTP/2");
+    let mut health = tonic_health::pb::health_client::HealthClient::new(channel);
+    let status = health.check(tonic_health::pb::HealthCheckRequest::default()).await;
+    let serving = tonic_health::pb::health_check_response::ServingStatus::Serving;
+    assert_eq!(status.expect("it answers").into_inner().status(), serving);
+}
+
+#[tokio::test]
 async fn metrics_are_text_for_prometheus() {
     let server = server().await;
     let answer = get_path(server.address, "/metrics").await;

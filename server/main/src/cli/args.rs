@@ -277,7 +277,7 @@ pub(crate) struct Cluster {
 #[derive(Debug, Subcommand)]
 pub(crate) enum ClusterAction {
     /// Show brokers, what they lead and hold, and partitions that lack replicas or a leader
-    Status(Common),
+    Status(ClusterStatus),
     /// Have a broker hand over all that it leads, and get no new replicas
     Drain(OneBroker),
     /// Have a broker lead and get replicas again
@@ -288,6 +288,15 @@ pub(crate) enum ClusterAction {
     Reassign(Reassign),
     /// Have another broker lead a partition
     Transfer(Transfer),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ClusterStatus {
+    /// Show all partitions, not only those that lack replicas or a leader
+    #[arg(long)]
+    pub(super) partitions: bool,
+    #[command(flatten)]
+    pub(super) common: Common,
 }
 
 /// For how long a change is waited for.

@@ -148,6 +148,7 @@ async fn look_at_replicas(admin: &Admin, id: u64) -> Result<Look, Failure> {
     let Some(broker) = broker else {
         return Ok(match cluster.leaderless_partitions {
             0 => Look::Done,
+            1 => Look::Missing("1 partition has no leader to ask".to_owned()),
             count => Look::Missing(format!("{count} partitions have no leader to ask")),
         });
     };
@@ -211,7 +212,7 @@ pub(super) async fn transfer(args: &Transfer) -> Result<(), Failure> {
 }
 
 /// The partitions of which something is true, with their topics.
-async fn partitions_where(
+pub(super) async fn partitions_where(
     admin: &Admin,
     is_so: impl Fn(&Partition) -> bool,
 ) -> Result<Vec<(String, Partition)>, Failure> {
@@ -237,6 +238,7 @@ fn names(partitions: &[(String, Partition)]) -> String {
     let more = if partitions.len() > NAMED { ", …" } else { "" };
     match partitions.len() {
         0 => "0 partitions".to_owned(),
+        1 => format!("1 partition ({})", first.join(", ")),
         count => format!("{count} partitions ({}{more})", first.join(", ")),
     }
 }
@@ -286,7 +288,7 @@ mod tests {
     #[test]
     fn many_partitions_are_named_in_part() {
         let of = |count| vec![("t".to_owned(), partition(&[])); count];
-        assert_eq!(names(&of(1)), "1 partitions (t/0)");
+        assert_eq!(names(&of(1)), "1 partition (t/0)");
         assert_eq!(names(&of(6)), "6 partitions (t/0, t/0, t/0, t/0, t/0, …)");
     }
 }

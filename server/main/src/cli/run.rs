@@ -47,8 +47,8 @@ async fn dispatch(command: Command, mut root: clap::Command) -> Result<ExitCode,
 
 async fn cluster(args: Cluster) -> Result<(), Failure> {
     match args.action {
-        None => status::show(&args.common).await,
-        Some(ClusterAction::Status(common)) => status::show(&common).await,
+        None => status::show(&args.common, false).await,
+        Some(ClusterAction::Status(args)) => status::show(&args.common, args.partitions).await,
         Some(ClusterAction::Drain(args)) => operate::drain(&args).await,
         Some(ClusterAction::Undrain(args)) => operate::undrain(&args).await,
         Some(ClusterAction::Remove(args)) => operate::remove(&args).await,

@@ -2,25 +2,41 @@
 
 use std::process::ExitCode;
 
-use ropewalk::{Broker, Cluster, Health};
+use ropewalk::{Broker, Cluster, Health, Partition};
 use serde_json::json;
 
 use super::args::{Common, Format};
 use super::failure::Failure;
 use super::json::time;
+use super::operate::partitions_where;
 use super::output::{Table, document, line};
 use super::parse::time_text;
+use super::partitions::{lag_text, leader_text, partition_json, replicas_text};
 use super::run::connect;
 
-pub(super) async fn show(common: &Common) -> Result<(), Failure> {
-    let cluster = connect(common).await?.admin().cluster().await?;
+/// Shows brokers, and the partitions that are not as they are to be, or `all` of them.
+pub(super) async fn show(common: &Common, all: bool) -> Result<(), Failure> {
+    let admin = connect(common).await?.admin();
+    let cluster = admin.cluster().await?;
+    let partitions = match all {
+        true => partitions_where(&admin, |_| true).await?,
+        false => {
+            let unhealthy = cluster.unhealthy_partitions.iter();
+            unhealthy.map(|found| (found.topic.clone(), found.partition.clone())).collect()
+        }
+    };
     match common.format {
-        Format::Json => print_json(&cluster),
-        Format::Text => print_text(&cluster),
+        Format::Json => print_json(&cluster, &partitions),
+        Format::Text => print_text(&cluster, &partitions),
     }
 }
 
-fn print_json(cluster: &Cluster) -> Result<(), Failure> {
+fn print_json(cluster: &Cluster, partitions: &[(String, Partition)]) -> Result<(), Failure> {
+    let partitions = partitions.iter().map(|(topic, partition)| {
+        let mut value = partition_json(partition);
+        value["topic"] = topic.as_str().into();
+        value
+    });
     let brokers = cluster.brokers.iter().map(|broker| {
         json!({
             "broker_id": broker.id,
@@ -46,6 +62,7 @@ fn print_json(cluster: &Cluster) -> Result<(), Failure> {
         "under_replicated_partitions": cluster.under_replicated_partitions,
         "leaderless_partitions": cluster.leaderless_partitions,
         "brokers": brokers.collect::<Vec<_>>(),
+        "partitions": partitions.collect::<Vec<_>>(),
         "limits": {
             "max_record_bytes": limits.max_record_bytes,
             "max_message_bytes": limits.max_message_bytes,
@@ -58,7 +75,7 @@ fn print_json(cluster: &Cluster) -> Result<(), Failure> {
     }))
 }
 
-fn print_text(cluster: &Cluster) -> Result<(), Failure> {
+fn print_text(cluster: &Cluster, partitions: &[(String, Partition)]) -> Result<(), Failure> {
     let mut about = Table::new(["cluster", &cluster.id]);
     let controller = cluster.controller.map_or_else(|| "none".to_owned(), |id| id.to_string());
     about.row(["controller".to_owned(), controller]);
@@ -82,7 +99,34 @@ fn print_text(cluster: &Cluster) -> Result<(), Failure> {
             broker.start_time.map(time_text).unwrap_or_default(),
         ]);
     }
-    brokers.print()
+    brokers.print()?;
+    print_partitions(cluster, partitions)
+}
+
+fn print_partitions(cluster: &Cluster, partitions: &[(String, Partition)]) -> Result<(), Failure> {
+    if partitions.is_empty() {
+        return Ok(());
+    }
+    line("")?;
+    let heading = ["TOPIC", "PARTITION", "LEADER", "EPOCH", "REPLICAS", "LAG"];
+    let mut table = Table::new(heading);
+    for (topic, partition) in partitions {
+        table.row([
+            topic.clone(),
+            partition.partition.to_string(),
+            leader_text(partition),
+            partition.leader_epoch.to_string(),
+            replicas_text(partition),
+            lag_text(&partition.members),
+        ]);
+    }
+    table.print()?;
+    // The broker names the first thousand; `--partitions` asks for each topic.
+    let under = usize::try_from(cluster.under_replicated_partitions).unwrap_or(0);
+    match under.saturating_sub(partitions.len()) {
+        0 => Ok(()),
+        more => line(&format!("and {more} more: `--partitions` shows all")),
+    }
 }
 
 fn state(broker: &Broker) -> String {

@@ -1,8 +1,6 @@
 //! `ropewalk topic`.
 
-use ropewalk::{
-    NewTopic, Partition, Replica, Setting, Topic, TopicDescription, TopicEvent, TopicUpdate,
-};
+use ropewalk::{NewTopic, Setting, Topic, TopicDescription, TopicEvent, TopicUpdate};
 use serde_json::{Map, Value, json};
 
 use super::args::{self, Format};
@@ -11,6 +9,7 @@ use super::failure::Failure;
 use super::json::time;
 use super::output::{Table, document, line};
 use super::parse::time_text;
+use super::partitions::{lag_text, leader_text, partition_json, replicas_text};
 use super::run::connect;
 
 pub(super) async fn create(args: &args::TopicCreate) -> Result<(), Failure> {
@@ -77,12 +76,11 @@ fn print_description(described: &TopicDescription) -> Result<(), Failure> {
         "BYTES",
     ]);
     for partition in &described.partitions {
-        let replicas: Vec<_> = partition.replicas.iter().map(u64::to_string).collect();
         partitions.row([
             partition.partition.to_string(),
-            partition.leader.map_or_else(|| "none".to_owned(), |leader| leader.to_string()),
+            leader_text(partition),
             partition.leader_epoch.to_string(),
-            replicas.join(","),
+            replicas_text(partition),
             lag_text(&partition.members),
             partition.log_start_offset.to_string(),
             partition.high_watermark.to_string(),
@@ -90,19 +88,6 @@ fn print_description(described: &TopicDescription) -> Result<(), Failure> {
         ]);
     }
     partitions.print()
-}
-
-/// What each replica lacks, as `BROKER:ENTRIES`, and what else there is to know of it.
-fn lag_text(members: &[Replica]) -> String {
-    if members.is_empty() {
-        return "unknown".to_owned();
-    }
-    let text = |member: &Replica| {
-        let learner = if member.voter { "" } else { "(learner)" };
-        let silent = if member.in_sync { "" } else { "(out of sync)" };
-        format!("{}:{}{learner}{silent}", member.broker, member.lag)
-    };
-    members.iter().map(text).collect::<Vec<_>>().join(",")
 }
 
 pub(super) async fn watch(args: &args::TopicWatch) -> Result<(), Failure> {
@@ -184,27 +169,4 @@ fn description_json(described: &TopicDescription) -> Value {
     let mut topic = topic_json(&described.topic);
     topic["partitions"] = described.partitions.iter().map(partition_json).collect();
     topic
-}
-
-fn partition_json(partition: &Partition) -> Value {
-    json!({
-        "partition": partition.partition,
-        "leader": partition.leader,
-        "leader_epoch": partition.leader_epoch,
-        "replicas": partition.replicas,
-        "earliest": partition.log_start_offset,
-        "latest": partition.high_watermark,
-        "size_bytes": partition.size_bytes,
-        "members": partition.members.iter().map(replica_json).collect::<Vec<_>>(),
-    })
-}
-
-fn replica_json(replica: &Replica) -> Value {
-    json!({
-        "broker_id": replica.broker,
-        "voter": replica.voter,
-        "in_sync": replica.in_sync,
-        "lag": replica.lag,
-        "matched_index": replica.matched_index,
-    })
 }

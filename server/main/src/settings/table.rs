@@ -409,7 +409,8 @@ pub(super) static SETTINGS: &[Setting] = &[
         flag: "append-budget",
         value_name: "BYTES",
         default: "32MiB",
-        help: "The bytes of appends that may wait for the disk before producers are made to wait",
+        help: "The bytes of appends that may wait for the disk before producers are made to wait; \
+               and as many again of those that other brokers forward",
         field: Field::Size(8 * MIB, TIB, |s| &mut s.memory.append_budget),
     },
     Setting {

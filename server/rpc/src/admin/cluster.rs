@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::{StreamExt, stream};
 use ropewalk_broker::operations::{Assignment, TransferError};
 use ropewalk_broker::survey::{BrokerLoad, GroupReplicas, Survey, replicas_of};
-use ropewalk_broker::table::ServedTopic;
+use ropewalk_broker::table::{ServedTopic, TableSnapshot};
 use ropewalk_broker::{Broker, Partition};
 use ropewalk_cluster::BrokerInfo;
 use ropewalk_core::{NodeId, limits};
@@ -21,8 +21,14 @@ fn count(number: usize) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }
 
-pub(super) async fn describe(broker: &Broker) -> pb::GetClusterResponse {
-    let survey = broker.survey().await;
+pub(super) async fn describe(
+    broker: &Broker,
+    request: pb::GetClusterRequest,
+) -> pb::GetClusterResponse {
+    let survey = match request.without_survey {
+        true => Arc::default(),
+        false => broker.survey().await,
+    };
     let table = broker.table();
     let known = &table.metadata.brokers;
     let gone = survey.loads.iter().filter(|(node, _)| !known.contains_key(node));
@@ -42,7 +48,26 @@ pub(super) async fn describe(broker: &Broker) -> pb::GetClusterResponse {
         limits: Some(limits_of_the_broker()),
         under_replicated_partition_count: count(survey.under_replicated),
         leaderless_partition_count: count(survey.leaderless),
+        unhealthy_partitions: unhealthy(&table, &survey),
     }
+}
+
+/// The first of the partitions that are not as they are to be, by topic and partition.
+fn unhealthy(table: &TableSnapshot, survey: &Survey) -> Vec<pb::UnhealthyPartition> {
+    if survey.unhealthy.is_empty() {
+        return Vec::new();
+    }
+    let partitions = table.topics.values().flat_map(|topic| topic.partitions.iter());
+    let mut found: Vec<_> = partitions
+        .filter_map(|partition| Some((partition, survey.unhealthy.get(&partition.group)?)))
+        .collect();
+    found.sort_by_key(|(partition, _)| (Arc::clone(&partition.topic), partition.id));
+    let first = found.into_iter().take(limits::MAX_PAGE_SIZE);
+    let told = first.map(|(partition, replicas)| pb::UnhealthyPartition {
+        topic: partition.topic.to_string(),
+        partition: Some(info(partition, replicas.clone(), partition.bounds())),
+    });
+    told.collect()
 }
 
 /// Other brokers that are asked for the end of a log at a time.

@@ -10,7 +10,6 @@ use hyper_util::service::TowerToHyperService;
 use ropewalk_core::limits;
 use ropewalk_proto::internal::peer_service_server::PeerServiceServer;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tonic::service::Routes;
 
@@ -19,6 +18,7 @@ use super::connection::{
 };
 use super::service::Peering;
 use super::transport::PeerTransport;
+use crate::accept::Slots;
 use crate::server::opens_http2;
 
 /// A broker has four connections to each other, and an old one may not have ended yet.
@@ -28,8 +28,6 @@ const MAX_STREAMS: u32 = 16;
 /// How a broker that is gone without a word is noticed from this side.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(2);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the port rests after the system would give it no connection.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// The peer port.
 pub struct PeerPort {
@@ -49,29 +47,14 @@ impl PeerPort {
     /// Serves until `stop` is done, and then cuts what is open: what a broker that stops owes to
     /// others, it has done before.
     pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()>) {
-        let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let slots = Slots::new(MAX_CONNECTIONS, "connections of brokers");
         let mut connections = JoinSet::new();
         let mut stop = std::pin::pin!(stop);
         loop {
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
+            let (stream, slot) = tokio::select! {
+                accepted = slots.accept(&listener) => accepted,
                 Some(_) = connections.join_next(), if !connections.is_empty() => continue,
                 () = &mut stop => break,
-            };
-            let stream = match accepted {
-                Ok((stream, _)) => stream,
-                Err(error) => {
-                    tracing::warn!(%error, "a connection of a broker could not be accepted");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
-                    continue;
-                }
-            };
-            let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
-                tracing::warn!(
-                    limit = MAX_CONNECTIONS,
-                    "a connection was closed: there are too many on the peer port"
-                );
-                continue;
             };
             let routes = self.routes.clone();
             connections.spawn(async move {

@@ -123,7 +123,7 @@ impl Nemesis {
             return Ok(());
         }
         let stubs = Stubs::connect(&cluster.addresses()[0].1).await?;
-        let found = stubs.admin().get_cluster(v1::GetClusterRequest {}).await;
+        let found = stubs.admin().get_cluster(v1::GetClusterRequest::default()).await;
         let found = found.map_err(ChaosError::refused("asking when the brokers started"))?;
         for broker in found.into_inner().brokers {
             let started = broker.start_time.unwrap_or_default().seconds;

@@ -114,7 +114,7 @@ async fn an_unknown_method_is_unimplemented_and_huge_metadata_are_refused() {
     let headers = [("x-big", flood.as_str())];
     let error = other.call("AdminService/GetTopic", &headers, frame(&name)).await.unwrap_err();
     assert!(error.is_go_away() || error.is_io(), "{error}");
-    let mut request = Request::new(v1::GetClusterRequest {});
+    let mut request = Request::new(v1::GetClusterRequest::default());
     for n in 0..200 {
         let key = format!("x-{n}").parse::<tonic::metadata::AsciiMetadataKey>().unwrap();
         request.metadata_mut().insert(key, "m".repeat(1024).parse().unwrap());
@@ -180,7 +180,9 @@ async fn connections_beyond_the_limit_are_closed_and_the_others_live_on() {
     poll("room", std::time::Duration::from_secs(5), has_room).await;
     let mut late =
         v1::admin_service_client::AdminServiceClient::new(connect(node.broker.address()).await);
-    soon("a call on a new connection", late.get_cluster(v1::GetClusterRequest {})).await.unwrap();
+    soon("a call on a new connection", late.get_cluster(v1::GetClusterRequest::default()))
+        .await
+        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -192,7 +192,8 @@ async fn picture(node: &Node) -> BTreeMap<String, String> {
         let found = node.consumer().get_committed_offsets(request).await.unwrap().into_inner();
         seen.insert(format!("group {group}"), format!("{found:?}"));
     }
-    let cluster = node.admin().get_cluster(v1::GetClusterRequest {}).await.unwrap().into_inner();
+    let cluster =
+        node.admin().get_cluster(v1::GetClusterRequest::default()).await.unwrap().into_inner();
     seen.insert("cluster".to_owned(), cluster.cluster_id);
     seen
 }
@@ -238,6 +239,7 @@ async fn a_restart_changes_nothing_that_clients_can_see() {
     assert_eq!(node.append("set", 1, &["d"]).await, 30);
     assert_eq!(node.append("plain", 0, &["d"]).await, 30);
     assert_eq!(node.append("empty", 0, &["d"]).await, 0);
-    let cluster = node.admin().get_cluster(v1::GetClusterRequest {}).await.unwrap().into_inner();
+    let cluster =
+        node.admin().get_cluster(v1::GetClusterRequest::default()).await.unwrap().into_inner();
     assert_eq!((cluster.topic_count, cluster.partition_count), (3, 6));
 }

@@ -257,7 +257,8 @@ async fn the_cluster_is_described() {
     let node = Node::with(&[("server.node_id", "7"), ("topics.default_partitions", "5")]).await;
     node.create("t", 3).await;
     node.append("by-use", 4, &["x"]).await;
-    let cluster = node.admin().get_cluster(v1::GetClusterRequest {}).await.unwrap().into_inner();
+    let cluster =
+        node.admin().get_cluster(v1::GetClusterRequest::default()).await.unwrap().into_inner();
     assert_eq!((cluster.topic_count, cluster.partition_count), (2, 8));
     assert_eq!(cluster.controller_broker_id, 7);
     assert_eq!(cluster.cluster_id.len(), 36);
