@@ -142,7 +142,7 @@ func (b *brokers) refresh() {
 	b.asking = b.client.inBackground(func() {
 		answer, err := call(b.client.ctx, b.client, "get cluster", true,
 			func(ctx context.Context) (*pb.GetClusterResponse, error) {
-				return b.client.admins.GetCluster(ctx, &pb.GetClusterRequest{})
+				return b.client.admins.GetCluster(ctx, &pb.GetClusterRequest{WithoutSurvey: true})
 			})
 		if err == nil {
 			b.learn(answer)
@@ -304,7 +304,7 @@ func (b *brokers) connectLocked(id uint64, k *broker) {
 func (b *brokers) greet(conn *grpc.ClientConn, cluster string) error {
 	ctx, cancel := context.WithTimeout(b.client.ctx, greetingTimeout)
 	defer cancel()
-	answer, err := pb.NewAdminServiceClient(conn).GetCluster(ctx, &pb.GetClusterRequest{})
+	answer, err := pb.NewAdminServiceClient(conn).GetCluster(ctx, &pb.GetClusterRequest{WithoutSurvey: true})
 	if err != nil {
 		return err
 	}
