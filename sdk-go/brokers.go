@@ -37,6 +37,9 @@ const (
 	maxBrokerConns = 64
 )
 
+// whoAreYou asks a broker for its cluster and the addresses in it.
+func whoAreYou() *pb.GetClusterRequest { return &pb.GetClusterRequest{} }
+
 // brokers is what a client knows of the brokers of its cluster: where each is, and the connections
 // to those that lead something it writes or reads. While a broker cannot be reached from here, its
 // calls go through another one, which forwards them.
@@ -67,12 +70,10 @@ type brokerConn struct {
 	conn      *grpc.ClientConn
 	producers pb.ProducerServiceClient
 	consumers pb.ConsumerServiceClient
-	// tried is closed once the broker has answered, or has not.
-	tried   chan struct{}
-	up      bool
-	users   int
-	retired bool
-	used    time.Time
+	up        bool
+	users     int
+	retired   bool
+	used      time.Time
 }
 
 func (b *brokers) init(c *Client) { b.client, b.known = c, map[uint64]*broker{} }
@@ -142,7 +143,7 @@ func (b *brokers) refresh() {
 	b.asking = b.client.inBackground(func() {
 		answer, err := call(b.client.ctx, b.client, "get cluster", true,
 			func(ctx context.Context) (*pb.GetClusterResponse, error) {
-				return b.client.admins.GetCluster(ctx, &pb.GetClusterRequest{})
+				return b.client.admins.GetCluster(ctx, whoAreYou())
 			})
 		if err == nil {
 			b.learn(answer)
@@ -184,28 +185,6 @@ func (b *brokers) use(id uint64) *brokerConn {
 	return conn
 }
 
-// await is as use, but waits for a connection that is being made.
-func (b *brokers) await(ctx context.Context, id uint64) *brokerConn {
-	if conn := b.use(id); conn != nil {
-		return conn
-	}
-	b.mu.Lock()
-	var conn *brokerConn
-	if k := b.known[id]; k != nil {
-		conn = k.conn
-	}
-	b.mu.Unlock()
-	if conn == nil {
-		return nil
-	}
-	select {
-	case <-conn.tried:
-		return b.use(id)
-	case <-ctx.Done():
-		return nil
-	}
-}
-
 // release gives back what use returned.
 func (b *brokers) release(conn *brokerConn) {
 	b.mu.Lock()
@@ -227,15 +206,24 @@ func (b *brokers) closeIdle(conn *brokerConn) {
 	}
 }
 
-// failed leaves a broker alone for a while.
+// failed leaves a broker alone for a while, and asks whether it is somewhere else by now: nobody says
+// so unasked.
 func (b *brokers) failed(id uint64) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	if k := b.known[id]; k != nil {
 		k.failures++
 		k.awayUntil = time.Now().Add(min(awayFirst<<min(k.failures-1, 10), awayLongest))
 		b.retireLocked(k)
 	}
+	b.mu.Unlock()
+	b.refresh()
+}
+
+// haveChoice reports whether there is more than one broker.
+func (b *brokers) haveChoice() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.known) > 1
 }
 
 // worked forgets that a broker could not be reached.
@@ -274,7 +262,7 @@ func (b *brokers) connectLocked(id uint64, k *broker) {
 		return
 	}
 	conn := &brokerConn{
-		id: id, conn: inner, tried: make(chan struct{}), used: time.Now(), users: 1,
+		id: id, conn: inner, used: time.Now(), users: 1,
 		producers: pb.NewProducerServiceClient(inner), consumers: pb.NewConsumerServiceClient(inner),
 	}
 	k.conn = conn
@@ -290,7 +278,6 @@ func (b *brokers) connectLocked(id uint64, k *broker) {
 		b.mu.Lock()
 		conn.up = err == nil
 		b.mu.Unlock()
-		close(conn.tried)
 		b.release(conn)
 	})
 	if !started {
@@ -304,7 +291,7 @@ func (b *brokers) connectLocked(id uint64, k *broker) {
 func (b *brokers) greet(conn *grpc.ClientConn, cluster string) error {
 	ctx, cancel := context.WithTimeout(b.client.ctx, greetingTimeout)
 	defer cancel()
-	answer, err := pb.NewAdminServiceClient(conn).GetCluster(ctx, &pb.GetClusterRequest{})
+	answer, err := pb.NewAdminServiceClient(conn).GetCluster(ctx, whoAreYou())
 	if err != nil {
 		return err
 	}

@@ -177,7 +177,7 @@ func (c *Client) dialOptions() []grpc.DialOption {
 
 // awaitBroker asks for the cluster, so that a peer that is no broker is found out at once.
 func (c *Client) awaitBroker(ctx context.Context) error {
-	answer, err := c.admins.GetCluster(ctx, &pb.GetClusterRequest{})
+	answer, err := c.admins.GetCluster(ctx, whoAreYou())
 	if err == nil {
 		c.brokers.learn(answer)
 		return nil

@@ -24,7 +24,8 @@ type cluster struct {
 	brokers map[uint64]*pb.Broker
 	// takers are the brokers that took a batch, or forwarded it; readers those that were subscribed to.
 	takers, readers []uint64
-	refused         int
+	// refused counts batches, asked GetCluster calls.
+	refused, asked int
 }
 
 func newCluster() cluster { return cluster{brokers: map[uint64]*pb.Broker{}} }
@@ -66,11 +67,26 @@ func (s *state) Lead(name string, number int32, broker uint64) error {
 	return nil
 }
 
-// Advertise has the cluster say that a broker is at an address.
+// Advertise has the cluster say that a broker is at an address; one that was forgotten is known again.
 func (s *state) Advertise(broker uint64, address string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.cluster.brokers[broker].Address = address
+	delete(s.cluster.brokers, broker)
+	s.cluster.started(broker, address)
+}
+
+// Forget has the cluster not know of a broker.
+func (s *state) Forget(broker uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.cluster.brokers, broker)
+}
+
+// Asked returns how often one of the brokers was asked for the cluster.
+func (s *state) Asked() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cluster.asked
 }
 
 // Takers returns which broker took each batch so far, or forwarded it.
@@ -150,6 +166,7 @@ func (a *adminService) GetCluster(
 	s := a.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.cluster.asked++
 	answer := &pb.GetClusterResponse{
 		ClusterId:          s.ClusterID,
 		ControllerBrokerId: 1,
