@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/resolver"
 	"google.golang.org/grpc/resolver/manual"
+	"google.golang.org/grpc/status"
 
 	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
 )
@@ -177,10 +178,14 @@ func (c *Client) dialOptions() []grpc.DialOption {
 
 // awaitBroker asks for the cluster, so that a peer that is no broker is found out at once.
 func (c *Client) awaitBroker(ctx context.Context) error {
+	began := time.Now()
 	answer, err := c.admins.GetCluster(ctx, whoAreYou())
 	if err == nil {
 		c.brokers.learn(answer)
 		return nil
+	}
+	if ctx.Err() == nil && status.Code(err) == codes.Unavailable && time.Since(began) >= tryTimeout {
+		return c.awaitBroker(ctx) // an address did not answer: it may be slow
 	}
 	e := fromRPC("dial", err)
 	if e.Reason == "" && e.code == codes.Unavailable {
