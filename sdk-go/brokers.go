@@ -3,6 +3,7 @@ package ropewalk
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -46,13 +47,17 @@ func whoAreYou() *pb.GetClusterRequest { return &pb.GetClusterRequest{} }
 type brokers struct {
 	client *Client
 
-	mu        sync.Mutex
-	cluster   string
-	known     map[uint64]*broker
+	mu      sync.Mutex
+	cluster string
+	known   map[uint64]*broker
+	// count is how many there are, also those that have not told where they are.
+	count     int
 	conns     int
 	refreshed time.Time
 	asking    bool
 	closed    bool
+	// again asks for the brokers when what is known of them is old, or not whole.
+	again *time.Timer
 }
 
 // A broker is one broker of the cluster.
@@ -82,6 +87,7 @@ func (b *brokers) init(c *Client) { b.client, b.known = c, map[uint64]*broker{} 
 func (b *brokers) learn(answer *pb.GetClusterResponse) {
 	b.mu.Lock()
 	b.cluster, b.refreshed = answer.GetClusterId(), time.Now()
+	b.count = len(answer.GetBrokers())
 	listed := map[uint64]bool{}
 	addresses := make([]string, 0, len(answer.GetBrokers()))
 	for _, found := range answer.GetBrokers() {
@@ -95,8 +101,24 @@ func (b *brokers) learn(answer *pb.GetClusterResponse) {
 			delete(b.known, id)
 		}
 	}
+	b.askAgainLocked(slices.Contains(addresses, ""))
 	b.mu.Unlock()
 	b.client.addAddresses(addresses)
+}
+
+// askAgainLocked has the brokers asked for in a while: some may come, go or move. It is soon where one
+// has not told yet where it is, as in a cluster that was just formed.
+func (b *brokers) askAgainLocked(soon bool) {
+	wait := b.client.config.metadataAge
+	if soon {
+		wait = min(wait, relearnAfter)
+	}
+	if b.again != nil {
+		b.again.Stop()
+	}
+	if !b.closed {
+		b.again = time.AfterFunc(wait, b.refresh)
+	}
 }
 
 // note takes where a broker is, from its own hint or another's.
@@ -150,7 +172,9 @@ func (b *brokers) refresh() {
 		}
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		b.asking = false
+		if b.asking = false; err != nil {
+			b.askAgainLocked(false)
+		}
 	})
 }
 
@@ -223,7 +247,7 @@ func (b *brokers) failed(id uint64) {
 func (b *brokers) haveChoice() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return len(b.known) > 1
+	return b.count > 1
 }
 
 // worked forgets that a broker could not be reached.
@@ -306,6 +330,9 @@ func (b *brokers) close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.closed = true
+	if b.again != nil {
+		b.again.Stop()
+	}
 	for _, k := range b.known {
 		b.retireLocked(k)
 	}

@@ -272,9 +272,17 @@ func TestReadToAnEndGoesToTheLeaderToo(t *testing.T) {
 	}
 }
 
+// A cluster that was just formed may not know yet where its brokers are: it is asked again.
 func TestOtherBrokersAreFoundWhenTheOnlyAddressIsGone(t *testing.T) {
 	servers := newCluster(t, 2)
+	servers[0].Advertise(2, "")
 	client := dial(t, servers[0].Address())
+	servers[0].Advertise(2, servers[1].Address())
+	asked := servers[0].Asked()
+	eventually(t, "the brokers are asked for again", func() bool { return servers[0].Asked() > asked })
+	if _, err := client.Admin().GetCluster(testContext(t)); err != nil { // it has learned by then
+		t.Fatal(err)
+	}
 	servers[0].Stop()
 	began := time.Now()
 	cluster, err := client.Admin().GetCluster(testContext(t))

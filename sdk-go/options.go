@@ -65,8 +65,8 @@ func WithRequestTimeout(d time.Duration) ClientOption {
 	return func(c *clientConfig) { c.requestTimeout = d }
 }
 
-// WithMetadataAge sets for how long the number of a topic's partitions is taken as known. Default:
-// 5 min.
+// WithMetadataAge sets for how long the number of a topic's partitions, and the brokers of the cluster,
+// are taken as known. Default: 5 min.
 func WithMetadataAge(d time.Duration) ClientOption {
 	return func(c *clientConfig) { c.metadataAge = d }
 }
