@@ -2,7 +2,6 @@ package ropewalk
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,16 +29,11 @@ const (
 	// A broker that could not be reached is left alone from awayFirst, doubling, up to awayLongest.
 	awayFirst   = time.Second
 	awayLongest = 30 * time.Second
-	// greetingTimeout bounds a connection to a leader with the question of which cluster it is in.
-	greetingTimeout = 5 * time.Second
 	// idleAfter is when a connection to a leader that nobody uses is closed.
 	idleAfter = time.Minute
 	// maxBrokerConns bounds the connections to leaders; what others lead is forwarded.
 	maxBrokerConns = 64
 )
-
-// whoAreYou asks a broker for its cluster and the addresses in it.
-func whoAreYou() *pb.GetClusterRequest { return &pb.GetClusterRequest{} }
 
 // brokers is what a client knows of the brokers of its cluster: where each is, and the connections
 // to those that lead something it writes or reads. While a broker cannot be reached from here, its
@@ -293,7 +287,7 @@ func (b *brokers) connectLocked(id uint64, k *broker) {
 	b.conns++
 	cluster := b.cluster
 	started := b.client.inBackground(func() {
-		err := b.greet(inner, cluster)
+		err := b.greet(b.client.ctx, inner, cluster)
 		if err != nil {
 			b.client.log.Info("ropewalk: a broker cannot be reached, others forward to it",
 				"broker", id, "address", k.address, "error", err)
@@ -308,21 +302,6 @@ func (b *brokers) connectLocked(id uint64, k *broker) {
 		conn.users = 0
 		b.retireLocked(k)
 	}
-}
-
-// greet makes sure that what answers belongs to the cluster: its address may mean something else
-// where this client runs.
-func (b *brokers) greet(conn *grpc.ClientConn, cluster string) error {
-	ctx, cancel := context.WithTimeout(b.client.ctx, greetingTimeout)
-	defer cancel()
-	answer, err := pb.NewAdminServiceClient(conn).GetCluster(ctx, whoAreYou())
-	if err != nil {
-		return err
-	}
-	if answer.GetClusterId() != cluster {
-		return errors.New("a broker of another cluster answers there")
-	}
-	return nil
 }
 
 // close closes what nobody uses, and the rest with its last user.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/attributes"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials/insecure"
@@ -109,9 +110,10 @@ func checkAddresses(addresses []string) *Error {
 // connect makes the gRPC connection, which tries the addresses by itself, in order.
 func (c *Client) connect() error {
 	c.resolver, c.tried = manual.NewBuilderWithScheme("ropewalk"), c.addresses
-	c.resolver.InitialState(resolverState(c.addresses))
+	c.resolver.InitialState(resolverState(c.addresses, len(c.addresses)))
 	options := append(c.dialOptions(), grpc.WithResolvers(c.resolver),
-		grpc.WithChainUnaryInterceptor(c.takeHint))
+		grpc.WithChainUnaryInterceptor(c.takeHint),
+		grpc.WithTransportCredentials(c.brokers.greeter()))
 	conn, err := grpc.NewClient("ropewalk:///"+c.addresses[0], options...)
 	if err != nil {
 		return newError("dial", ReasonUnreachable, codes.Unavailable, OutcomeNo, "%v", err)
@@ -123,11 +125,16 @@ func (c *Client) connect() error {
 	return nil
 }
 
-func resolverState(addresses []string) resolver.State {
+// resolverState has addresses tried in order; what answers at those behind the first ones, which were
+// given, must belong to the cluster.
+func resolverState(addresses []string, given int) resolver.State {
 	state := resolver.State{}
-	for _, address := range addresses {
-		state.Endpoints = append(state.Endpoints,
-			resolver.Endpoint{Addresses: []resolver.Address{{Addr: address}}})
+	for i, address := range addresses {
+		found := resolver.Address{Addr: address}
+		if i >= given {
+			found.Attributes = attributes.New(learnedAddress{}, address)
+		}
+		state.Endpoints = append(state.Endpoints, resolver.Endpoint{Addresses: []resolver.Address{found}})
 	}
 	return state
 }
@@ -144,7 +151,7 @@ func (c *Client) addAddresses(learned []string) {
 	}
 	if !slices.Equal(all, c.tried) {
 		c.tried = all
-		c.resolver.UpdateState(resolverState(all))
+		c.resolver.UpdateState(resolverState(all, len(c.addresses)))
 	}
 }
 

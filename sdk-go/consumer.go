@@ -65,8 +65,7 @@ func (c *Client) NewConsumer(ctx context.Context, options ...ConsumerOption) (*C
 	k.ctx, k.cancel = context.WithCancel(c.ctx)
 	r := &reader{consumer: k}
 	stream, err := call(ctx, c, op, true, func(ctx context.Context) (*subscription, error) {
-		request := config.request()
-		return r.open(ctx, request, c.brokers.use(c.topics.leaderOfMost(request)))
+		return r.begin(ctx, config.request())
 	})
 	if err != nil {
 		k.cancel()

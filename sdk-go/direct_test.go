@@ -180,8 +180,17 @@ func TestStrangerAtTheLeadersAddressIsNotUsed(t *testing.T) {
 	if len(stranger.Takers())+len(stranger.Readers()) > 0 {
 		t.Error("it was written to, or read from")
 	}
-	if takers := servers[0].Takers(); slices.Contains(takers, 2) {
-		t.Errorf("taken by %v", takers)
+	// Nor does it take the place of the broker that was dialed, while that is gone.
+	servers[0].Stop()
+	if _, err := client.Admin().CreateTopic(shortly(t), "lost", 1); err == nil {
+		t.Error("a topic was created, though no broker of the cluster can be reached")
+	}
+	if err := servers[0].Start(); err != nil {
+		t.Fatal(err)
+	}
+	sendNumbers(t, newProducer(t, client), 0, 10)
+	if topics, err := dial(t, stranger.Address()).Admin().ListTopics(testContext(t), ""); err != nil || len(topics) > 0 {
+		t.Errorf("the stranger has %v (%v)", topics, err)
 	}
 }
 
@@ -247,6 +256,33 @@ func TestConsumerGoesToTheLeaderAndFollowsIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	expect(t, consumer, "joined")
+}
+
+// A leader that takes connections and says nothing, as one that is paused, does not hold up a reader.
+func TestLeaderThatHangsIsReadThroughAnother(t *testing.T) {
+	servers := newCluster(t, 2)
+	lead(t, servers[0], 2)
+	client := dial(t, servers[0].Address())
+	sent := sendUntilTakenBy(t, servers[0], newProducer(t, client), 0, 2) // there is a connection
+	hung := make(chan struct{})
+	defer close(hung)
+	servers[0].OnSubscribe(func(*pb.SubscribeRequest) error {
+		if readers := servers[0].Readers(); readers[len(readers)-1] == 2 {
+			<-hung
+		}
+		return nil
+	})
+	began := time.Now()
+	consumer := newConsumer(t, client, ropewalk.WithTopics("t"))
+	for number := range sent {
+		expect(t, consumer, strconv.Itoa(number))
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	if readers := servers[0].Readers(); !slices.Equal(readers, []uint64{2, 1}) {
+		t.Errorf("read at %v", readers)
+	}
 }
 
 // A read that has an end keeps it when it goes over to the leader.

@@ -212,8 +212,7 @@ func (r *reader) resume() (*subscription, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn := k.client.brokers.use(k.client.topics.leaderOfMost(request))
-	return r.open(ctx, request, conn)
+	return r.begin(ctx, request)
 }
 
 // resumption is a request that goes on where the stream is.
