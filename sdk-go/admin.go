@@ -10,7 +10,7 @@ import (
 	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
 )
 
-// An Admin manages topics and positions, and shows the cluster. It needs no Close of its own.
+// An Admin manages topics, positions and the cluster. It needs no Close of its own.
 type Admin struct{ client *Client }
 
 // Admin returns the client's administrator.
@@ -21,12 +21,13 @@ func (c *Client) Admin() *Admin { return &Admin{c} }
 func (a *Admin) CreateTopic(
 	ctx context.Context, name string, partitions int32, settings ...TopicSetting,
 ) (*Topic, error) {
-	request := &pb.CreateTopicRequest{Name: name, PartitionCount: partitions}
-	if len(settings) > 0 {
-		request.Settings = &pb.TopicSettings{}
-		for _, set := range settings {
-			set.apply(request.Settings)
-		}
+	wanted := &pb.Topic{Settings: &pb.TopicSettings{}}
+	for _, set := range settings {
+		set.apply(wanted)
+	}
+	request := &pb.CreateTopicRequest{
+		Name: name, PartitionCount: partitions,
+		Settings: wanted.Settings, ReplicationFactor: wanted.ReplicationFactor,
 	}
 	answer, err := call(ctx, a.client, "create topic", false,
 		func(ctx context.Context) (*pb.CreateTopicResponse, error) {
@@ -47,15 +48,7 @@ func (a *Admin) GetTopic(ctx context.Context, name string) (*Topic, []PartitionI
 	}
 	partitions := make([]PartitionInfo, 0, len(answer.GetPartitions()))
 	for _, p := range answer.GetPartitions() {
-		partitions = append(partitions, PartitionInfo{
-			Partition:     p.GetPartition(),
-			Leader:        p.GetLeaderBrokerId(),
-			LeaderEpoch:   p.GetLeaderEpoch(),
-			Replicas:      p.GetReplicaBrokerIds(),
-			LogStart:      p.GetLogStartOffset(),
-			HighWatermark: p.GetHighWatermark(),
-			SizeBytes:     p.GetSizeBytes(),
-		})
+		partitions = append(partitions, partitionFrom(p))
 	}
 	return topicFrom(answer.GetTopic()), partitions, nil
 }
@@ -105,8 +98,8 @@ func (a *Admin) UpdateTopic(
 	topic := &pb.Topic{Name: name, Settings: &pb.TopicSettings{}}
 	mask := &fieldmaskpb.FieldMask{}
 	for _, set := range settings {
-		set.apply(topic.Settings)
-		mask.Paths = append(mask.Paths, "settings."+set.path)
+		set.apply(topic)
+		mask.Paths = append(mask.Paths, set.path)
 	}
 	return a.updateTopic(ctx, topic, mask)
 }
@@ -195,16 +188,4 @@ func (a *Admin) GetCommittedOffsets(
 	ctx context.Context, group string, topics ...string,
 ) ([]CommittedOffset, error) {
 	return a.client.committedOffsets(ctx, group, topics)
-}
-
-// GetCluster describes the cluster.
-func (a *Admin) GetCluster(ctx context.Context) (*Cluster, error) {
-	answer, err := call(ctx, a.client, "get cluster", true,
-		func(ctx context.Context) (*pb.GetClusterResponse, error) {
-			return a.client.admins.GetCluster(ctx, &pb.GetClusterRequest{})
-		})
-	if err != nil {
-		return nil, err
-	}
-	return clusterFrom(answer), nil
 }

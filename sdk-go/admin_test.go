@@ -152,16 +152,3 @@ func TestCommittedOffsets(t *testing.T) {
 		}
 	})
 }
-
-func TestCluster(t *testing.T) {
-	eachBroker(t, func(t *testing.T, client *ropewalk.Client) {
-		cluster, err := client.Admin().GetCluster(testContext(t))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if cluster.ID == "" || len(cluster.Brokers) != 1 || cluster.Brokers[0].ID != cluster.Controller ||
-			cluster.Limits.MaxRecordBytes != 3_670_016 {
-			t.Errorf("got %+v", cluster)
-		}
-	})
-}

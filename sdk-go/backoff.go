@@ -11,6 +11,9 @@ import (
 const (
 	backoffFirst = 50 * time.Millisecond
 	backoffMost  = 2 * time.Second
+	// tryTimeout bounds a try of one address. While one that answers nothing is waited for, those that
+	// refused before it are not tried again, though they may be back.
+	tryTimeout = 3 * time.Second
 )
 
 // backoff is the pause before a retry, attempt being the number of tries so far: it doubles up to a
@@ -23,12 +26,12 @@ func backoff(attempt int) time.Duration {
 	return d - time.Duration(rand.Int64N(int64(d)/4+1))
 }
 
-// connectParams bounds how long gRPC waits between tries of a lost connection.
-func connectParams(timeout time.Duration) grpc.ConnectParams {
+// connectParams bounds how long gRPC waits for a connection, and between tries of one that was lost.
+func connectParams(dialTimeout time.Duration) grpc.ConnectParams {
 	return grpc.ConnectParams{
 		Backoff: grpcbackoff.Config{
 			BaseDelay: backoffFirst, Multiplier: 2, Jitter: 0.2, MaxDelay: backoffMost,
 		},
-		MinConnectTimeout: timeout,
+		MinConnectTimeout: min(dialTimeout, tryTimeout),
 	}
 }

@@ -2,7 +2,7 @@ package ropewalk
 
 import (
 	"context"
-	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -29,8 +29,6 @@ const (
 	// A broker that could not be reached is left alone from awayFirst, doubling, up to awayLongest.
 	awayFirst   = time.Second
 	awayLongest = 30 * time.Second
-	// greetingTimeout bounds a connection to a leader with the question of which cluster it is in.
-	greetingTimeout = 5 * time.Second
 	// idleAfter is when a connection to a leader that nobody uses is closed.
 	idleAfter = time.Minute
 	// maxBrokerConns bounds the connections to leaders; what others lead is forwarded.
@@ -43,13 +41,17 @@ const (
 type brokers struct {
 	client *Client
 
-	mu        sync.Mutex
-	cluster   string
-	known     map[uint64]*broker
+	mu      sync.Mutex
+	cluster string
+	known   map[uint64]*broker
+	// count is how many there are, also those that have not told where they are.
+	count     int
 	conns     int
 	refreshed time.Time
 	asking    bool
 	closed    bool
+	// again asks for the brokers when what is known of them is old, or not whole.
+	again *time.Timer
 }
 
 // A broker is one broker of the cluster.
@@ -67,12 +69,10 @@ type brokerConn struct {
 	conn      *grpc.ClientConn
 	producers pb.ProducerServiceClient
 	consumers pb.ConsumerServiceClient
-	// tried is closed once the broker has answered, or has not.
-	tried   chan struct{}
-	up      bool
-	users   int
-	retired bool
-	used    time.Time
+	up        bool
+	users     int
+	retired   bool
+	used      time.Time
 }
 
 func (b *brokers) init(c *Client) { b.client, b.known = c, map[uint64]*broker{} }
@@ -81,6 +81,7 @@ func (b *brokers) init(c *Client) { b.client, b.known = c, map[uint64]*broker{} 
 func (b *brokers) learn(answer *pb.GetClusterResponse) {
 	b.mu.Lock()
 	b.cluster, b.refreshed = answer.GetClusterId(), time.Now()
+	b.count = len(answer.GetBrokers())
 	listed := map[uint64]bool{}
 	addresses := make([]string, 0, len(answer.GetBrokers()))
 	for _, found := range answer.GetBrokers() {
@@ -94,8 +95,24 @@ func (b *brokers) learn(answer *pb.GetClusterResponse) {
 			delete(b.known, id)
 		}
 	}
+	b.askAgainLocked(slices.Contains(addresses, ""))
 	b.mu.Unlock()
 	b.client.addAddresses(addresses)
+}
+
+// askAgainLocked has the brokers asked for in a while: some may come, go or move. It is soon where one
+// has not told yet where it is, as in a cluster that was just formed.
+func (b *brokers) askAgainLocked(soon bool) {
+	wait := b.client.config.metadataAge
+	if soon {
+		wait = min(wait, relearnAfter)
+	}
+	if b.again != nil {
+		b.again.Stop()
+	}
+	if !b.closed {
+		b.again = time.AfterFunc(wait, b.refresh)
+	}
 }
 
 // note takes where a broker is, from its own hint or another's.
@@ -142,14 +159,16 @@ func (b *brokers) refresh() {
 	b.asking = b.client.inBackground(func() {
 		answer, err := call(b.client.ctx, b.client, "get cluster", true,
 			func(ctx context.Context) (*pb.GetClusterResponse, error) {
-				return b.client.admins.GetCluster(ctx, &pb.GetClusterRequest{WithoutSurvey: true})
+				return b.client.admins.GetCluster(ctx, whoAreYou())
 			})
 		if err == nil {
 			b.learn(answer)
 		}
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		b.asking = false
+		if b.asking = false; err != nil {
+			b.askAgainLocked(false)
+		}
 	})
 }
 
@@ -184,28 +203,6 @@ func (b *brokers) use(id uint64) *brokerConn {
 	return conn
 }
 
-// await is as use, but waits for a connection that is being made.
-func (b *brokers) await(ctx context.Context, id uint64) *brokerConn {
-	if conn := b.use(id); conn != nil {
-		return conn
-	}
-	b.mu.Lock()
-	var conn *brokerConn
-	if k := b.known[id]; k != nil {
-		conn = k.conn
-	}
-	b.mu.Unlock()
-	if conn == nil {
-		return nil
-	}
-	select {
-	case <-conn.tried:
-		return b.use(id)
-	case <-ctx.Done():
-		return nil
-	}
-}
-
 // release gives back what use returned.
 func (b *brokers) release(conn *brokerConn) {
 	b.mu.Lock()
@@ -227,15 +224,24 @@ func (b *brokers) closeIdle(conn *brokerConn) {
 	}
 }
 
-// failed leaves a broker alone for a while.
+// failed leaves a broker alone for a while, and asks whether it is somewhere else by now: nobody says
+// so unasked.
 func (b *brokers) failed(id uint64) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	if k := b.known[id]; k != nil {
 		k.failures++
 		k.awayUntil = time.Now().Add(min(awayFirst<<min(k.failures-1, 10), awayLongest))
 		b.retireLocked(k)
 	}
+	b.mu.Unlock()
+	b.refresh()
+}
+
+// haveChoice reports whether there is more than one broker.
+func (b *brokers) haveChoice() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.count > 1
 }
 
 // worked forgets that a broker could not be reached.
@@ -274,14 +280,14 @@ func (b *brokers) connectLocked(id uint64, k *broker) {
 		return
 	}
 	conn := &brokerConn{
-		id: id, conn: inner, tried: make(chan struct{}), used: time.Now(), users: 1,
+		id: id, conn: inner, used: time.Now(), users: 1,
 		producers: pb.NewProducerServiceClient(inner), consumers: pb.NewConsumerServiceClient(inner),
 	}
 	k.conn = conn
 	b.conns++
 	cluster := b.cluster
 	started := b.client.inBackground(func() {
-		err := b.greet(inner, cluster)
+		err := b.greet(b.client.ctx, inner, cluster)
 		if err != nil {
 			b.client.log.Info("ropewalk: a broker cannot be reached, others forward to it",
 				"broker", id, "address", k.address, "error", err)
@@ -290,7 +296,6 @@ func (b *brokers) connectLocked(id uint64, k *broker) {
 		b.mu.Lock()
 		conn.up = err == nil
 		b.mu.Unlock()
-		close(conn.tried)
 		b.release(conn)
 	})
 	if !started {
@@ -299,26 +304,14 @@ func (b *brokers) connectLocked(id uint64, k *broker) {
 	}
 }
 
-// greet makes sure that what answers belongs to the cluster: its address may mean something else
-// where this client runs.
-func (b *brokers) greet(conn *grpc.ClientConn, cluster string) error {
-	ctx, cancel := context.WithTimeout(b.client.ctx, greetingTimeout)
-	defer cancel()
-	answer, err := pb.NewAdminServiceClient(conn).GetCluster(ctx, &pb.GetClusterRequest{WithoutSurvey: true})
-	if err != nil {
-		return err
-	}
-	if answer.GetClusterId() != cluster {
-		return errors.New("a broker of another cluster answers there")
-	}
-	return nil
-}
-
 // close closes what nobody uses, and the rest with its last user.
 func (b *brokers) close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.closed = true
+	if b.again != nil {
+		b.again.Stop()
+	}
 	for _, k := range b.known {
 		b.retireLocked(k)
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/attributes"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials/insecure"
@@ -18,6 +19,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/resolver"
 	"google.golang.org/grpc/resolver/manual"
+	"google.golang.org/grpc/status"
 
 	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
 )
@@ -108,9 +110,10 @@ func checkAddresses(addresses []string) *Error {
 // connect makes the gRPC connection, which tries the addresses by itself, in order.
 func (c *Client) connect() error {
 	c.resolver, c.tried = manual.NewBuilderWithScheme("ropewalk"), c.addresses
-	c.resolver.InitialState(resolverState(c.addresses))
+	c.resolver.InitialState(resolverState(c.addresses, len(c.addresses)))
 	options := append(c.dialOptions(), grpc.WithResolvers(c.resolver),
-		grpc.WithChainUnaryInterceptor(c.takeHint))
+		grpc.WithChainUnaryInterceptor(c.takeHint),
+		grpc.WithTransportCredentials(c.brokers.greeter()))
 	conn, err := grpc.NewClient("ropewalk:///"+c.addresses[0], options...)
 	if err != nil {
 		return newError("dial", ReasonUnreachable, codes.Unavailable, OutcomeNo, "%v", err)
@@ -122,11 +125,16 @@ func (c *Client) connect() error {
 	return nil
 }
 
-func resolverState(addresses []string) resolver.State {
+// resolverState has addresses tried in order; what answers at those behind the first ones, which were
+// given, must belong to the cluster.
+func resolverState(addresses []string, given int) resolver.State {
 	state := resolver.State{}
-	for _, address := range addresses {
-		state.Endpoints = append(state.Endpoints,
-			resolver.Endpoint{Addresses: []resolver.Address{{Addr: address}}})
+	for i, address := range addresses {
+		found := resolver.Address{Addr: address}
+		if i >= given {
+			found.Attributes = attributes.New(learnedAddress{}, address)
+		}
+		state.Endpoints = append(state.Endpoints, resolver.Endpoint{Addresses: []resolver.Address{found}})
 	}
 	return state
 }
@@ -143,7 +151,7 @@ func (c *Client) addAddresses(learned []string) {
 	}
 	if !slices.Equal(all, c.tried) {
 		c.tried = all
-		c.resolver.UpdateState(resolverState(all))
+		c.resolver.UpdateState(resolverState(all, len(c.addresses)))
 	}
 }
 
@@ -177,10 +185,14 @@ func (c *Client) dialOptions() []grpc.DialOption {
 
 // awaitBroker asks for the cluster, so that a peer that is no broker is found out at once.
 func (c *Client) awaitBroker(ctx context.Context) error {
-	answer, err := c.admins.GetCluster(ctx, &pb.GetClusterRequest{WithoutSurvey: true})
+	began := time.Now()
+	answer, err := c.admins.GetCluster(ctx, whoAreYou())
 	if err == nil {
 		c.brokers.learn(answer)
 		return nil
+	}
+	if ctx.Err() == nil && status.Code(err) == codes.Unavailable && time.Since(began) >= tryTimeout {
+		return c.awaitBroker(ctx) // an address did not answer: it may be slow
 	}
 	e := fromRPC("dial", err)
 	if e.Reason == "" && e.code == codes.Unavailable {

@@ -12,7 +12,8 @@ import (
 )
 
 // A Consumer reads partitions over one stream. It reconnects by itself and goes on at the next
-// offset. It is safe for use by many goroutines; each record is handed out once.
+// offset. Any broker serves it; once there is a connection to the one that leads most of what it reads,
+// it goes over to that. It is safe for use by many goroutines; each record is handed out once.
 type Consumer struct {
 	client *Client
 	config consumerConfig
@@ -64,12 +65,15 @@ func (c *Client) NewConsumer(ctx context.Context, options ...ConsumerOption) (*C
 	k.ctx, k.cancel = context.WithCancel(c.ctx)
 	r := &reader{consumer: k}
 	stream, err := call(ctx, c, op, true, func(ctx context.Context) (*subscription, error) {
-		return r.open(ctx, config.request())
+		return r.begin(ctx, config.request())
 	})
 	if err != nil {
 		k.cancel()
 		c.disown(k)
 		return nil, err
+	}
+	if c.topics.leaderOfMost(stream.request) == anyBroker {
+		c.topics.learnOf(stream.request)
 	}
 	k.tasks.Go(func() { r.run(stream) })
 	return k, nil

@@ -1,6 +1,7 @@
 package ropewalk
 
 import (
+	"regexp"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -158,4 +159,39 @@ func (c *consumerConfig) requestFor(partitions []partitionStart) *pb.SubscribeRe
 			&pb.PartitionSelection{Partition: p.Partition, Start: p.start.wire})
 	}
 	return r
+}
+
+const (
+	// What a broker takes: topics and patterns of a request, patterns among them, bytes of a pattern.
+	maxSelections   = 1000
+	maxPatterns     = 16
+	maxPatternBytes = 1024
+)
+
+// join has partitions that are added to topics, which are read as a whole, join the stream of a
+// request that names those that there are: patterns that match the topics do that. It reports false
+// where nothing is added, as there is no room, or as the stream is to end: what has ended would begin
+// anew.
+func (c *consumerConfig) join(r *pb.SubscribeRequest) bool {
+	if c.stop.wire != nil {
+		return false
+	}
+	var patterns []string
+	for _, topic := range c.topics {
+		name := regexp.QuoteMeta(topic)
+		if last := len(patterns) - 1; last >= 0 && len(patterns[last])+1+len(name) <= maxPatternBytes {
+			patterns[last] += "|" + name
+		} else {
+			patterns = append(patterns, name)
+		}
+	}
+	if len(patterns) > maxPatterns || len(r.Topics)+len(patterns) > maxSelections {
+		return false
+	}
+	for _, pattern := range patterns {
+		r.Topics = append(r.Topics, &pb.TopicSelection{
+			Selection: &pb.TopicSelection_Pattern{Pattern: pattern},
+		})
+	}
+	return true
 }

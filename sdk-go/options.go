@@ -54,7 +54,8 @@ func WithClientID(id string) ClientOption { return func(c *clientConfig) { c.cli
 // slog.Default().
 func WithLogger(logger *slog.Logger) ClientOption { return func(c *clientConfig) { c.logger = logger } }
 
-// WithDialTimeout bounds the first connection, and each later try of an address. Default: 10 s.
+// WithDialTimeout bounds the first connection. A try of one address takes at most 3 s of it, also
+// later. Default: 10 s.
 func WithDialTimeout(d time.Duration) ClientOption {
 	return func(c *clientConfig) { c.dialTimeout = d }
 }
@@ -64,8 +65,8 @@ func WithRequestTimeout(d time.Duration) ClientOption {
 	return func(c *clientConfig) { c.requestTimeout = d }
 }
 
-// WithMetadataAge sets for how long the number of a topic's partitions is taken as known. Default:
-// 5 min.
+// WithMetadataAge sets for how long the number of a topic's partitions, and the brokers of the cluster,
+// are taken as known. Default: 5 min.
 func WithMetadataAge(d time.Duration) ClientOption {
 	return func(c *clientConfig) { c.metadataAge = d }
 }

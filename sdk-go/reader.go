@@ -13,8 +13,8 @@ import (
 	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
 )
 
-// growthInterval is how often a reader that has reconnected looks for new partitions: its stream
-// names the partitions with their offsets, so that the broker adds none by itself.
+// growthInterval is how often a reader that has reconnected looks for new partitions, where the broker
+// does not add them by itself: see joining.
 const growthInterval = 30 * time.Second
 
 // reader is the receiving side of a consumer: one goroutine that keeps a stream open and fills
@@ -22,12 +22,17 @@ const growthInterval = 30 * time.Second
 type reader struct {
 	consumer *Consumer
 	resumed  bool
-	grown    time.Time
+	// joins is whether new partitions join the open stream by themselves.
+	joins bool
+	grown time.Time
+	// looked is when the stream was last compared with who leads.
+	looked time.Time
 }
 
 // A subscription is one Subscribe call.
 type subscription struct {
-	rpc pb.ConsumerService_SubscribeClient
+	rpc     pb.ConsumerService_SubscribeClient
+	request *pb.SubscribeRequest
 	// conn is the connection to the broker that leads most of it; nil: whichever answers.
 	conn   *brokerConn
 	ctx    context.Context
@@ -38,16 +43,18 @@ type subscription struct {
 var errReopen = errors.New("partitions were added")
 
 // open starts a call and waits for its first event, no longer than the context allows. The call
-// itself lives as long as the consumer.
-func (r *reader) open(ctx context.Context, request *pb.SubscribeRequest) (*subscription, error) {
+// itself lives as long as the consumer. It goes over a connection, which it releases in the end; nil:
+// to whichever broker answers.
+func (r *reader) open(
+	ctx context.Context, request *pb.SubscribeRequest, conn *brokerConn,
+) (*subscription, error) {
 	k := r.consumer
-	s := &subscription{}
+	s := &subscription{request: request, conn: conn}
 	s.ctx, s.cancel = context.WithCancelCause(k.ctx)
 	// The timer of the heartbeat watches here too: a broker that says nothing at all is no broker.
 	unbind := context.AfterFunc(ctx, func() { s.cancel(context.Cause(ctx)) })
 	defer unbind()
-	s.conn = k.client.brokers.await(ctx, k.client.topics.leaderOfMost(request))
-	event, err := s.start(k, request)
+	event, err := s.start(k)
 	if err == nil && !unbind() {
 		err = contextError("subscribe", ctx, OutcomeNo)
 	}
@@ -57,6 +64,9 @@ func (r *reader) open(ctx context.Context, request *pb.SubscribeRequest) (*subsc
 	if err != nil {
 		s.end(k, err)
 		return nil, err
+	}
+	if conn != nil {
+		k.client.brokers.worked(conn.id)
 	}
 	return s, nil
 }
@@ -74,15 +84,13 @@ func (s *subscription) end(k *Consumer, err error) {
 	s.conn = nil
 }
 
-func (s *subscription) start(
-	k *Consumer, request *pb.SubscribeRequest,
-) (*pb.SubscribeResponse, error) {
+func (s *subscription) start(k *Consumer) (*pb.SubscribeResponse, error) {
 	var err error
 	consumers := k.client.consumers
 	if s.conn != nil {
 		consumers = s.conn.consumers
 	}
-	if s.rpc, err = consumers.Subscribe(s.ctx, request); err != nil {
+	if s.rpc, err = consumers.Subscribe(s.ctx, s.request); err != nil {
 		return nil, err
 	}
 	event, err := s.receive(k)
@@ -122,7 +130,6 @@ func (r *reader) run(s *subscription) {
 	for {
 		if s != nil {
 			err := r.pump(s, &failures)
-			s.end(k, err)
 			if s = nil; r.ended(err, &failures) {
 				return
 			}
@@ -138,8 +145,9 @@ func (r *reader) run(s *subscription) {
 	}
 }
 
-// pump hands on events until the stream ends.
-func (r *reader) pump(s *subscription, failures *int) error {
+// pump hands on events until the stream ends, or the one that took its place.
+func (r *reader) pump(s *subscription, failures *int) (ended error) {
+	defer func() { s.end(r.consumer, ended) }()
 	for {
 		event, err := s.receive(r.consumer)
 		if err != nil {
@@ -149,9 +157,13 @@ func (r *reader) pump(s *subscription, failures *int) error {
 		if err := r.handle(event); err != nil {
 			return err
 		}
-		if r.resumed && time.Since(r.grown) > growthInterval {
+		if moved := r.moved(s); moved != nil {
+			s.end(r.consumer, errReopen)
+			s = moved
+		}
+		if r.resumed && !r.joins && time.Since(r.grown) > growthInterval {
 			// An error shows on the stream itself, if it is one for it.
-			if added, err := r.refresh(); err == nil && added {
+			if added, err := r.refresh(r.consumer.ctx); err == nil && added {
 				return errReopen
 			}
 		}
@@ -194,8 +206,20 @@ func (r *reader) finish(err error) {
 // resume opens a stream that goes on where the last one ended.
 func (r *reader) resume() (*subscription, error) {
 	k := r.consumer
+	ctx, cancel := context.WithTimeout(k.ctx, k.client.config.requestTimeout)
+	defer cancel()
+	request, err := r.resumption(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return r.begin(ctx, request)
+}
+
+// resumption is a request that goes on where the stream is.
+func (r *reader) resumption(ctx context.Context) (*pb.SubscribeRequest, error) {
+	k := r.consumer
 	r.resumed = true
-	if _, err := r.refresh(); err != nil {
+	if _, err := r.refresh(ctx); err != nil {
 		return nil, err
 	}
 	var partitions []partitionStart
@@ -213,18 +237,18 @@ func (r *reader) resume() (*subscription, error) {
 		a, b := partitions[i], partitions[j]
 		return a.Topic < b.Topic || a.Topic == b.Topic && a.Partition < b.Partition
 	})
-	ctx, cancel := context.WithTimeout(k.ctx, k.client.config.requestTimeout)
-	defer cancel()
-	return r.open(ctx, k.config.requestFor(partitions))
+	request := k.config.requestFor(partitions)
+	r.joins = k.config.join(request)
+	return request, nil
 }
 
 // refresh looks at the topics again. It learns of partitions that were added to topics that are read as
 // a whole, which are read from their beginning, as the broker does it; and it fails when a topic is
 // gone or another one has its name, to which no offset of the old one applies.
-func (r *reader) refresh() (added bool, err error) {
+func (r *reader) refresh(ctx context.Context) (added bool, err error) {
 	k := r.consumer
 	r.grown = time.Now()
-	ctx, cancel := context.WithTimeout(k.ctx, k.client.config.requestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, k.client.config.requestTimeout)
 	defer cancel()
 	for topic, id := range r.topics() {
 		answer, err := k.client.admins.GetTopic(ctx, &pb.GetTopicRequest{Name: topic})
@@ -351,6 +375,7 @@ func (r *reader) batch(b *pb.RecordBatch) error {
 	if len(records) == 0 {
 		return nil
 	}
+	r.consumer.client.topics.appended(b.GetTopic(), b.GetPartition(), b.GetLeaderEpoch())
 	next := b.GetBaseOffset() + int64(b.GetRecordCount())
 	if s.hasEnd && next > s.end {
 		// After a reconnect the broker's own end lies behind ours.

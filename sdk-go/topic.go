@@ -14,6 +14,8 @@ type Topic struct {
 	// ID is given by the cluster. A topic created again under the same name has another.
 	ID         string
 	Partitions int32
+	// ReplicationFactor is the number of replicas of each partition: 1, 3 or 5.
+	ReplicationFactor int32
 	// Settings are those in force, defaults included.
 	Settings   TopicSettings
 	CreateTime time.Time
@@ -61,45 +63,56 @@ const KeepForever time.Duration = -1
 // A TopicSetting is a value for one setting, for [Admin.CreateTopic] and [Admin.UpdateTopic].
 type TopicSetting struct {
 	path  string
-	apply func(*pb.TopicSettings)
+	apply func(*pb.Topic)
+}
+
+func setting(name string, apply func(*pb.TopicSettings)) TopicSetting {
+	return TopicSetting{"settings." + name, func(t *pb.Topic) { apply(t.Settings) }}
+}
+
+// ReplicationFactor sets the number of replicas of each partition: 1, 3 or 5, each on a broker of its
+// own. Default: 3 in a cluster of at least three brokers that are not draining, else 1; that is taken
+// when the topic is created, so that there is no [Default] of it later.
+func ReplicationFactor(n int32) TopicSetting {
+	return TopicSetting{"replication_factor", func(t *pb.Topic) { t.ReplicationFactor = n }}
 }
 
 // Retention sets how long a record is kept at least. Default: 7 days. At least 1 s, or
 // [KeepForever].
 func Retention(d time.Duration) TopicSetting {
-	return TopicSetting{"retention", func(s *pb.TopicSettings) { s.Retention = durationpb.New(d) }}
+	return setting("retention", func(s *pb.TopicSettings) { s.Retention = durationpb.New(d) })
 }
 
 // RetentionBytes sets how many bytes of records a partition keeps at least. Default: -1, no bound.
 func RetentionBytes(n int64) TopicSetting {
-	return TopicSetting{"retention_bytes", func(s *pb.TopicSettings) { s.RetentionBytes = &n }}
+	return setting("retention_bytes", func(s *pb.TopicSettings) { s.RetentionBytes = &n })
 }
 
 // SegmentBytes sets the size at which a segment is closed. Default: 1 GiB. 64 KiB to 8 GiB.
 func SegmentBytes(n int64) TopicSetting {
-	return TopicSetting{"segment_bytes", func(s *pb.TopicSettings) { s.SegmentBytes = &n }}
+	return setting("segment_bytes", func(s *pb.TopicSettings) { s.SegmentBytes = &n })
 }
 
 // SegmentAge sets the age at which a segment is closed. Default: 7 days. At least 1 s.
 func SegmentAge(d time.Duration) TopicSetting {
-	return TopicSetting{"segment_age", func(s *pb.TopicSettings) { s.SegmentAge = durationpb.New(d) }}
+	return setting("segment_age", func(s *pb.TopicSettings) { s.SegmentAge = durationpb.New(d) })
 }
 
 // MaxRecordBytes sets the most that one record may have. Default: 1 MiB. At most 3.5 MiB.
 func MaxRecordBytes(n int32) TopicSetting {
-	return TopicSetting{"max_record_bytes", func(s *pb.TopicSettings) { s.MaxRecordBytes = &n }}
+	return setting("max_record_bytes", func(s *pb.TopicSettings) { s.MaxRecordBytes = &n })
 }
 
 // Timestamps sets whose clock gives a record its time. Default: [TimestampCreate].
 func Timestamps(t TimestampType) TopicSetting {
-	return TopicSetting{"timestamp_type", func(s *pb.TopicSettings) {
+	return setting("timestamp_type", func(s *pb.TopicSettings) {
 		s.TimestampType = pb.TimestampType(t)
-	}}
+	})
 }
 
 // Default sets a setting back to its default.
 func Default(setting TopicSetting) TopicSetting {
-	return TopicSetting{setting.path, func(*pb.TopicSettings) {}}
+	return TopicSetting{setting.path, func(*pb.Topic) {}}
 }
 
 // PartitionInfo is the state of a partition.
@@ -108,53 +121,61 @@ type PartitionInfo struct {
 	// Leader is the id of the broker that leads it, 0 while none does.
 	Leader      uint64
 	LeaderEpoch int64
-	// Replicas are the ids of the brokers that hold a replica.
+	// Replicas are the ids of the brokers that are to hold a replica, the preferred leader first.
 	Replicas []uint64
+	// Members are the replicas that there are now, by broker. While the partition moves, they are not
+	// yet those of Replicas. Empty when no leader answers within half a second.
+	Members []Replica
 	// LogStart is the offset of the first record, HighWatermark that after the last readable one.
 	LogStart, HighWatermark int64
 	// SizeBytes is what the records take in their stored form.
 	SizeBytes int64
 }
 
-// A Broker is a member of the cluster.
-type Broker struct {
-	ID uint64
-	// Address is where clients reach it, HOST:PORT.
-	Address string
-	Version string
-	// Leaders is the number of partitions that it leads.
-	Leaders   int32
-	StartTime time.Time
+// A Replica is a copy of a partition, as the partition's leader knows it.
+type Replica struct {
+	// Broker is the id of the broker that has it.
+	Broker uint64
+	// Voter is whether it votes. One that does not gets the records, and is to vote or to go.
+	Voter bool
+	// InSync is whether it has answered the leader within the last two seconds, and lacks at most 128
+	// entries.
+	InSync bool
+	// Lag is how many entries of the log it lacks. An entry is a batch of records, or the broker's own.
+	Lag int64
+	// MatchedIndex is the index of the last entry that it has on its disk.
+	MatchedIndex int64
 }
 
-// Limits are bounds that no setting moves.
-type Limits struct {
-	MaxRecordBytes        int32
-	MaxMessageBytes       int32
-	MaxRecordHeaderBytes  int32
-	MaxMetadataBytes      int32
-	MaxPartitionsPerTopic int32
-	MaxNameBytes          int32
-	MaxPageSize           int32
-}
-
-// A Cluster is a set of brokers and what they hold.
-type Cluster struct {
-	ID      string
-	Brokers []Broker
-	// Controller is the id of the broker that leads the metadata, 0 while none does.
-	Controller uint64
-	Topics     int32
-	Partitions int32
-	Limits     Limits
+func partitionFrom(p *pb.PartitionInfo) PartitionInfo {
+	info := PartitionInfo{
+		Partition:     p.GetPartition(),
+		Leader:        p.GetLeaderBrokerId(),
+		LeaderEpoch:   p.GetLeaderEpoch(),
+		Replicas:      p.GetReplicaBrokerIds(),
+		LogStart:      p.GetLogStartOffset(),
+		HighWatermark: p.GetHighWatermark(),
+		SizeBytes:     p.GetSizeBytes(),
+	}
+	for _, r := range p.GetReplicas() {
+		info.Members = append(info.Members, Replica{
+			Broker:       r.GetBrokerId(),
+			Voter:        r.GetVoter(),
+			InSync:       r.GetInSync(),
+			Lag:          r.GetLag(),
+			MatchedIndex: r.GetMatchedIndex(),
+		})
+	}
+	return info
 }
 
 func topicFrom(t *pb.Topic) *Topic {
 	s := t.GetSettings()
 	return &Topic{
-		Name:       t.GetName(),
-		ID:         t.GetTopicId(),
-		Partitions: t.GetPartitionCount(),
+		Name:              t.GetName(),
+		ID:                t.GetTopicId(),
+		Partitions:        t.GetPartitionCount(),
+		ReplicationFactor: t.GetReplicationFactor(),
 		Settings: TopicSettings{
 			Retention:      s.GetRetention().AsDuration(),
 			RetentionBytes: s.GetRetentionBytes(),
@@ -165,33 +186,4 @@ func topicFrom(t *pb.Topic) *Topic {
 		},
 		CreateTime: t.GetCreateTime().AsTime(),
 	}
-}
-
-func clusterFrom(c *pb.GetClusterResponse) *Cluster {
-	l := c.GetLimits()
-	cluster := &Cluster{
-		ID:         c.GetClusterId(),
-		Controller: c.GetControllerBrokerId(),
-		Topics:     c.GetTopicCount(),
-		Partitions: c.GetPartitionCount(),
-		Limits: Limits{
-			MaxRecordBytes:        l.GetMaxRecordBytes(),
-			MaxMessageBytes:       l.GetMaxMessageBytes(),
-			MaxRecordHeaderBytes:  l.GetMaxRecordHeaderBytes(),
-			MaxMetadataBytes:      l.GetMaxMetadataBytes(),
-			MaxPartitionsPerTopic: l.GetMaxPartitionsPerTopic(),
-			MaxNameBytes:          l.GetMaxNameBytes(),
-			MaxPageSize:           l.GetMaxPageSize(),
-		},
-	}
-	for _, b := range c.GetBrokers() {
-		cluster.Brokers = append(cluster.Brokers, Broker{
-			ID:        b.GetBrokerId(),
-			Address:   b.GetAddress(),
-			Version:   b.GetVersion(),
-			Leaders:   b.GetLeaderCount(),
-			StartTime: b.GetStartTime().AsTime(),
-		})
-	}
-	return cluster
 }

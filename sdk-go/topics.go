@@ -155,6 +155,24 @@ func (t *topicCache) leader(name string, partition int32) uint64 {
 	return found
 }
 
+// maxLearned bounds the topics of a subscription that are looked up to learn who leads them.
+const maxLearned = 16
+
+// learnOf has the leaders of a subscription's topics asked for in the background, where there is a
+// choice. Unlike a look-up it creates nothing: a topic that is read may have been deleted by now.
+func (t *topicCache) learnOf(request *pb.SubscribeRequest) {
+	if !t.client.brokers.haveChoice() {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, selection := range request.GetTopics()[:min(len(request.GetTopics()), maxLearned)] {
+		if name := selection.GetName(); name != "" {
+			t.askLocked(name)
+		}
+	}
+}
+
 // leaderOfMost returns the broker that leads most of the partitions that a subscription reads, as far
 // as is known; anyBroker where nothing is.
 func (t *topicCache) leaderOfMost(request *pb.SubscribeRequest) uint64 {
@@ -211,16 +229,26 @@ func (t *topicCache) appended(name string, partition int32, epoch int64) {
 	}
 }
 
-// suspect has the leaders of a topic asked for again, at most once a second.
+// suspect has the leaders of a topic that is known asked for again.
 func (t *topicCache) suspect(name string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	info := t.known[name]
-	if info == nil || t.relearning[name] {
+	if t.known[name] != nil {
+		t.askLocked(name)
+	}
+}
+
+// askLocked has the leaders of a topic asked for, at most once a second.
+func (t *topicCache) askLocked(name string) {
+	if t.relearning[name] {
 		return
 	}
 	t.relearning[name] = true
-	time.AfterFunc(max(relearnAfter-time.Since(info.fetched), 0), func() {
+	wait := time.Duration(0)
+	if info := t.known[name]; info != nil {
+		wait = max(relearnAfter-time.Since(info.fetched), 0)
+	}
+	time.AfterFunc(wait, func() {
 		if !t.client.inBackground(func() { t.relearn(name) }) {
 			t.relearned(name)
 		}

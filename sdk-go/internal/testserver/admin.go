@@ -12,8 +12,7 @@ import (
 )
 
 type adminService struct {
-	// What moves brokers and replicas has no meaning here, and this module does not call it.
-	pb.UnimplementedAdminServiceServer
+	pb.UnsafeAdminServiceServer
 	s *Server
 }
 
@@ -44,7 +43,7 @@ func (a *adminService) CreateTopic(
 // snapshot copies a topic: answers are encoded after the lock is given up.
 func snapshot(t *topic) *pb.Topic { return proto.Clone(t.info).(*pb.Topic) }
 
-func (s *Server) topicNamed(name string) (*topic, error) {
+func (s *state) topicNamed(name string) (*topic, error) {
 	if t := s.topics[name]; t != nil {
 		return t, nil
 	}
@@ -68,7 +67,7 @@ func (a *adminService) GetTopic(
 	answer := &pb.GetTopicResponse{Topic: snapshot(t)}
 	for i, p := range t.partitions {
 		answer.Partitions = append(answer.Partitions, &pb.PartitionInfo{
-			Partition: int32(i), LeaderBrokerId: 1, LeaderEpoch: 1, ReplicaBrokerIds: []uint64{1},
+			Partition: int32(i), LeaderBrokerId: p.leader, LeaderEpoch: p.epoch, ReplicaBrokerIds: []uint64{1},
 			LogStartOffset: p.start, HighWatermark: p.next(), SizeBytes: p.bytes,
 		})
 	}
@@ -125,10 +124,7 @@ func (a *adminService) UpdateTopic(
 			if r.GetTopic().GetPartitionCount() < t.info.PartitionCount {
 				return nil, invalid(path)
 			}
-			for t.info.PartitionCount < r.GetTopic().GetPartitionCount() {
-				t.partitions = append(t.partitions, &partition{})
-				t.info.PartitionCount++
-			}
+			t.grow(r.GetTopic().GetPartitionCount())
 			continue
 		}
 		name, ok := strings.CutPrefix(path, "settings.")
@@ -199,30 +195,5 @@ func (a *adminService) DeleteRecords(
 			&pb.DeletedRecords{Partition: target.GetPartition(), LogStartOffset: p.start})
 	}
 	s.signal()
-	return answer, nil
-}
-
-// GetCluster describes a cluster of one.
-func (a *adminService) GetCluster(
-	context.Context, *pb.GetClusterRequest,
-) (*pb.GetClusterResponse, error) {
-	s := a.s
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	answer := &pb.GetClusterResponse{
-		ClusterId:          "test-cluster",
-		ControllerBrokerId: 1,
-		TopicCount:         int32(len(s.topics)),
-		Limits: &pb.Limits{
-			MaxRecordBytes: 3_670_016, MaxMessageBytes: 4 << 20, MaxRecordHeaderBytes: 64 << 10,
-			MaxMetadataBytes: 16 << 10, MaxPartitionsPerTopic: 10_000, MaxNameBytes: 249, MaxPageSize: 1000,
-		},
-	}
-	for _, t := range s.topics {
-		answer.PartitionCount += t.info.PartitionCount
-	}
-	answer.Brokers = []*pb.Broker{{
-		BrokerId: 1, Address: s.address, Version: "test", LeaderCount: answer.PartitionCount,
-	}}
 	return answer, nil
 }

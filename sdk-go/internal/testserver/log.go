@@ -23,6 +23,9 @@ type partition struct {
 	start   int64
 	records []entry
 	bytes   int64
+	// leader is the broker that leads it, 0 for none.
+	leader uint64
+	epoch  int64
 }
 
 type entry struct {
@@ -63,7 +66,7 @@ func checkName(name string) error {
 }
 
 // use returns a topic, created if need be; the caller holds the lock.
-func (s *Server) use(name string) (*topic, error) {
+func (s *state) use(name string) (*topic, error) {
 	if t := s.topics[name]; t != nil {
 		return t, nil
 	}
@@ -81,7 +84,7 @@ func notFound(reason, resource string) error {
 }
 
 // create makes a topic; the caller holds the lock.
-func (s *Server) create(name string, partitions int32, settings *pb.TopicSettings) *topic {
+func (s *state) create(name string, partitions int32, settings *pb.TopicSettings) *topic {
 	t := &topic{info: &pb.Topic{
 		Name:           name,
 		TopicId:        fmt.Sprintf("topic-%d", time.Now().UnixNano()),
@@ -89,12 +92,18 @@ func (s *Server) create(name string, partitions int32, settings *pb.TopicSetting
 		Settings:       withDefaults(settings),
 		CreateTime:     timestamppb.Now(),
 	}}
-	for range partitions {
-		t.partitions = append(t.partitions, &partition{})
-	}
+	t.grow(partitions)
 	s.topics[name] = t
 	s.signal()
 	return t
+}
+
+// grow adds partitions up to a total. The first broker leads them.
+func (t *topic) grow(total int32) {
+	for int32(len(t.partitions)) < total {
+		t.partitions = append(t.partitions, &partition{leader: 1, epoch: 1})
+	}
+	t.info.PartitionCount = total
 }
 
 func withDefaults(in *pb.TopicSettings) *pb.TopicSettings {
@@ -121,7 +130,7 @@ func (t *topic) find(number int32) (*partition, error) {
 }
 
 // append checks and appends a batch; the caller holds the lock.
-func (s *Server) append(r *pb.ProduceRequest) (*pb.ProduceResponse, error) {
+func (s *state) append(r *pb.ProduceRequest) (*pb.ProduceResponse, error) {
 	t, err := s.use(r.GetTopic())
 	if err != nil {
 		return nil, err
@@ -164,6 +173,6 @@ func (s *Server) append(r *pb.ProduceRequest) (*pb.ProduceResponse, error) {
 		RecordCount: int32(len(records)),
 		AppendTime:  timestamppb.New(now),
 		Achieved:    achieved,
-		LeaderEpoch: 1,
+		LeaderEpoch: p.epoch,
 	}}}, nil
 }

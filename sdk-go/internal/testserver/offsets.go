@@ -4,6 +4,7 @@ import (
 	"context"
 	"sort"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -50,7 +51,7 @@ func (c *consumerService) CommitOffset(
 }
 
 // existing finds a partition of a topic that is there; the caller holds the lock.
-func (s *Server) existing(name string, partition int32) (*partition, error) {
+func (s *state) existing(name string, partition int32) (*partition, error) {
 	t := s.topics[name]
 	if t == nil {
 		return nil, notFound("TOPIC_NOT_FOUND", name)
@@ -87,7 +88,7 @@ func (c *consumerService) GetCommittedOffsets(
 
 // ListOffsets resolves positions.
 func (c *consumerService) ListOffsets(
-	_ context.Context, r *pb.ListOffsetsRequest,
+	ctx context.Context, r *pb.ListOffsetsRequest,
 ) (*pb.ListOffsetsResponse, error) {
 	s := c.s
 	s.mu.Lock()
@@ -110,7 +111,12 @@ func (c *consumerService) ListOffsets(
 			if err != nil {
 				return nil, err
 			}
-			o := &pb.PartitionOffset{Topic: q.GetTopic(), Partition: number, Offset: p.start, LeaderEpoch: 1}
+			hint, err := s.route(ctx, p)
+			if err != nil {
+				return nil, err
+			}
+			_ = grpc.SetTrailer(ctx, hint) // fails only outside of a call
+			o := &pb.PartitionOffset{Topic: q.GetTopic(), Partition: number, Offset: p.start, LeaderEpoch: p.epoch}
 			switch at := q.GetPosition().(type) {
 			case *pb.OffsetQuery_Latest:
 				o.Offset = p.next()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/status"
 
 	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
@@ -17,9 +18,16 @@ type producerService struct {
 
 // Produce appends one batch.
 func (p *producerService) Produce(
-	_ context.Context, r *pb.ProduceRequest,
+	ctx context.Context, r *pb.ProduceRequest,
 ) (*pb.ProduceResponse, error) {
-	answer, err, _ := p.handle(r) // what ends a stream, or gets no answer there, is an error here
+	p.s.mu.Lock()
+	hint, err := p.s.routeBatch(ctx, r)
+	p.s.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	_ = grpc.SetTrailer(ctx, hint) // fails only outside of a call
+	answer, err, _ := p.handle(r)  // what ends a stream, or gets no answer there, is an error here
 	return answer, err
 }
 
@@ -33,7 +41,7 @@ func (p *producerService) ProduceStream(stream pb.ProducerService_ProduceStreamS
 		if err != nil {
 			return err
 		}
-		response, err, silent := p.handle(request.GetRequest())
+		response, err, silent := p.streamed(stream.Context(), request.GetRequest())
 		if silent && err != nil {
 			return err
 		}
@@ -48,6 +56,19 @@ func (p *producerService) ProduceStream(stream pb.ProducerService_ProduceStreamS
 			return err
 		}
 	}
+}
+
+// streamed is handle for a batch of a stream, whose trailers nobody waits for.
+func (p *producerService) streamed(
+	ctx context.Context, r *pb.ProduceRequest,
+) (_ *pb.ProduceResponse, _ error, silent bool) {
+	p.s.mu.Lock()
+	_, err := p.s.routeBatch(ctx, r)
+	p.s.mu.Unlock()
+	if err != nil {
+		return nil, err, false
+	}
+	return p.handle(r)
 }
 
 // handle appends a batch, or does what a fault says; silent means that no answer is due, and with an
@@ -67,6 +88,9 @@ func (p *producerService) handle(
 	defer s.mu.Unlock()
 	if fault == nil {
 		answer, err := s.append(r)
+		if err == nil {
+			s.cluster.takers = append(s.cluster.takers, s.id)
+		}
 		return answer, err, false
 	}
 	if fault.Append {

@@ -1,6 +1,7 @@
 // Package testserver is an in-memory broker for tests: the three services over a real socket, with
-// faults on demand. It keeps the contract in what clients of this module rely on; it has no disk,
-// no replicas and no retention, and does not know topic patterns and text.
+// faults on demand. Several of them make a cluster: they share all that they hold, and differ in what
+// they lead. It keeps the contract in what clients of this module rely on; it has no disk, no replicas
+// and no retention, and does not know text.
 package testserver
 
 import (
@@ -29,21 +30,31 @@ type Fault struct {
 	Hang bool
 }
 
-// Server is a broker in memory.
+// Server is a broker in memory. What is not its own is promoted from the state of its cluster, so that
+// a hook that is set on one broker acts on all.
 type Server struct {
+	*state
+
+	// ConnectionAge is after how long a connection is told to go, 0 for never; set it before Start.
+	ConnectionAge time.Duration
+
+	id       uint64
+	address  string
+	grpc     *grpc.Server
+	listener *listener
+	done     chan struct{}
+}
+
+// state is what the brokers of a cluster share.
+type state struct {
 	// AutoCreate is whether the first use of an unknown topic creates it.
 	AutoCreate bool
 	// DefaultPartitions is the number of partitions of such a topic.
 	DefaultPartitions int32
-	// ConnectionAge is after how long a connection is told to go, 0 for never; set it before Start.
-	ConnectionAge time.Duration
-
-	address string
+	// ClusterID tells the cluster from others; set it before a client comes.
+	ClusterID string
 
 	mu          sync.Mutex
-	grpc        *grpc.Server
-	listener    *listener
-	done        chan struct{}
 	topics      map[string]*topic
 	groups      map[string]map[place]*pb.CommittedOffset
 	changed     chan struct{}
@@ -51,6 +62,7 @@ type Server struct {
 	onSubscribe func(*pb.SubscribeRequest) error
 	endStreams  error
 	subscribes  []*pb.SubscribeRequest
+	cluster     cluster
 }
 
 type place struct {
@@ -63,15 +75,24 @@ func New() (*Server, error) { return NewAt("127.0.0.1:0") }
 
 // NewAt is as New, at an address.
 func NewAt(address string) (*Server, error) {
-	s := &Server{
+	s := newServer(1, newState(), address)
+	return s, s.Start()
+}
+
+func newState() *state {
+	return &state{
 		AutoCreate:        true,
 		DefaultPartitions: 1,
-		address:           address,
+		ClusterID:         "test-cluster",
 		topics:            map[string]*topic{},
 		groups:            map[string]map[place]*pb.CommittedOffset{},
 		changed:           make(chan struct{}),
+		cluster:           newCluster(),
 	}
-	return s, s.Start()
+}
+
+func newServer(id uint64, shared *state, address string) *Server {
+	return &Server{state: shared, id: id, address: address}
 }
 
 // Start starts the broker again after a Stop, at the same address and with what it held.
@@ -83,6 +104,7 @@ func (s *Server) Start() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.address = inner.Addr().String()
+	s.cluster.started(s.id, s.address)
 	s.listener = &listener{Listener: inner, conns: map[net.Conn]struct{}{}}
 	s.grpc = grpc.NewServer(
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second}),
@@ -121,28 +143,28 @@ func (s *Server) CutConnections() {
 
 // OnProduce asks f about every batch before it is appended; nil lets it pass. f runs without the
 // server's lock.
-func (s *Server) OnProduce(f func(*pb.ProduceRequest) *Fault) {
+func (s *state) OnProduce(f func(*pb.ProduceRequest) *Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.onProduce = f
 }
 
 // OnSubscribe asks f about every Subscribe call; an error ends the call.
-func (s *Server) OnSubscribe(f func(*pb.SubscribeRequest) error) {
+func (s *state) OnSubscribe(f func(*pb.SubscribeRequest) error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.onSubscribe = f
 }
 
 // Subscribes returns the Subscribe requests so far.
-func (s *Server) Subscribes() []*pb.SubscribeRequest {
+func (s *state) Subscribes() []*pb.SubscribeRequest {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return append([]*pb.SubscribeRequest(nil), s.subscribes...)
 }
 
 // EndSubscribes ends all open Subscribe streams with an error; later ones are not touched.
-func (s *Server) EndSubscribes(err error) {
+func (s *state) EndSubscribes(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.endStreams = err
@@ -150,7 +172,7 @@ func (s *Server) EndSubscribes(err error) {
 }
 
 // signal wakes all streams; the caller holds the lock.
-func (s *Server) signal() {
+func (s *state) signal() {
 	close(s.changed)
 	s.changed = make(chan struct{})
 }

@@ -1,6 +1,8 @@
 package testserver
 
 import (
+	"regexp"
+	"slices"
 	"strconv"
 	"time"
 
@@ -44,6 +46,7 @@ func (c *consumerService) Subscribe(
 	s.mu.Lock()
 	hook := s.onSubscribe
 	s.subscribes = append(s.subscribes, r)
+	s.cluster.readers = append(s.cluster.readers, s.id)
 	s.endStreams = nil
 	s.mu.Unlock()
 	if hook != nil {
@@ -79,6 +82,12 @@ func (u *subscription) start() error {
 		return invalid("topics")
 	}
 	for _, selection := range u.r.GetTopics() {
+		if pattern := selection.GetPattern(); pattern != "" {
+			if err := u.match(pattern); err != nil {
+				return err
+			}
+			continue
+		}
 		if selection.GetName() == "" || u.r.GetText() {
 			return invalid("topics")
 		}
@@ -102,6 +111,21 @@ func (u *subscription) start() error {
 					return err
 				}
 			}
+		}
+	}
+	return nil
+}
+
+// match has the partitions read that topics of a pattern have beside those that are named. They join
+// at once, from their beginning; topics that come later do not.
+func (u *subscription) match(pattern string) error {
+	whole, err := regexp.Compile("^(?:" + pattern + ")$")
+	if err != nil {
+		return invalid("topics")
+	}
+	for name := range u.s.topics {
+		if whole.MatchString(name) {
+			u.all[name] = true
 		}
 	}
 	return nil
@@ -216,10 +240,11 @@ func (u *subscription) collect() (events []*pb.SubscribeResponse, done bool, err
 	var joined []*cursor
 	for name := range u.all {
 		t := u.s.topics[name]
-		for t != nil && u.count(name) < len(t.partitions) {
-			c := &cursor{topic: t, number: int32(u.count(name))}
-			c.partition = t.partitions[c.number]
-			u.cursors, joined = append(u.cursors, c), append(joined, c)
+		for number := 0; t != nil && number < len(t.partitions); number++ {
+			if !u.reads(name, int32(number)) {
+				c := &cursor{topic: t, number: int32(number), partition: t.partitions[number]}
+				u.cursors, joined = append(u.cursors, c), append(joined, c)
+			}
 		}
 	}
 	if len(joined) > 0 {
@@ -238,14 +263,10 @@ func (u *subscription) collect() (events []*pb.SubscribeResponse, done bool, err
 	return events, done, nil
 }
 
-func (u *subscription) count(name string) int {
-	n := 0
-	for _, c := range u.cursors {
-		if c.topic.info.Name == name {
-			n++
-		}
-	}
-	return n
+func (u *subscription) reads(name string, number int32) bool {
+	return slices.ContainsFunc(u.cursors, func(c *cursor) bool {
+		return c.topic.info.Name == name && c.number == number
+	})
 }
 
 // take is the next event of a partition, or nil.
@@ -289,7 +310,7 @@ func (c *cursor) take(limit int) *pb.SubscribeResponse {
 			Partition:     c.number,
 			BaseOffset:    base,
 			RecordCount:   int32(len(set.Records)),
-			LeaderEpoch:   1,
+			LeaderEpoch:   p.epoch,
 			AppendTime:    timestamppb.New(first.appended),
 			TimestampType: c.topic.info.Settings.TimestampType,
 			Compression:   pb.Compression_COMPRESSION_NONE,

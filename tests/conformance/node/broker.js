@@ -1,8 +1,9 @@
-// A broker process on ports that the system chose.
+// Broker processes on ports that the system chose.
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { accessSync, constants, mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -15,9 +16,14 @@ export class Broker {
   #process;
   #exited;
   #log = [];
+  #flags;
 
-  static async start() {
-    const broker = new Broker();
+  constructor(flags = []) {
+    this.#flags = flags;
+  }
+
+  static async start(flags) {
+    const broker = new Broker(flags);
     try {
       await broker.run();
     } catch (error) {
@@ -37,6 +43,7 @@ export class Broker {
         '--listen=127.0.0.1:0',
         '--admin-listen=127.0.0.1:0',
         '--log-format=json',
+        ...this.#flags,
       ],
       { env: environment(), stdio: ['ignore', 'ignore', 'pipe'] },
     );
@@ -82,6 +89,35 @@ export class Broker {
     const lines = (await answer.text()).split('\n');
     return Number(lines.find((line) => line.startsWith(`${name} `)).split(' ')[1]);
   }
+}
+
+// Three brokers, with the ids 1 to 3, that have formed a cluster. Each is ready only when the others
+// are there.
+export async function startCluster() {
+  const peers = (await freePorts(3)).map((port) => `127.0.0.1:${port}`);
+  const starting = peers.map((peer, i) =>
+    Broker.start([
+      `--node-id=${i + 1}`,
+      `--peer-listen=${peer}`,
+      `--join=${peers.join(',')}`,
+      '--bootstrap=1,2,3',
+    ]),
+  );
+  const started = await Promise.allSettled(starting);
+  const failed = started.find(({ status }) => status === 'rejected');
+  const brokers = started.filter((one) => one !== failed).map(({ value }) => value);
+  if (!failed) return brokers;
+  await Promise.all(brokers.map((broker) => broker?.stop()));
+  throw failed.reason;
+}
+
+// Ports that nobody listens on. They are found all at once, so that they differ.
+async function freePorts(count) {
+  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'));
+  await Promise.all(servers.map((server) => once(server, 'listening')));
+  const ports = servers.map((server) => server.address().port);
+  await Promise.all(servers.map((server) => once(server.close(), 'close')));
+  return ports;
 }
 
 function binary() {

@@ -30,6 +30,12 @@ const definition = loadSync(
 );
 const { v1 } = grpc.loadPackageDefinition(definition).ropewalk;
 
+// What the services have, by method.
+export const services = () =>
+  Object.values(v1)
+    .filter(({ service }) => service)
+    .map(({ service }) => service);
+
 const SECONDS_FOR_A_CALL = 30;
 
 export class Client {

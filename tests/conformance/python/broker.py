@@ -1,8 +1,10 @@
-"""A broker process on ports that the system chose."""
+"""Broker processes on ports that the system chose."""
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 import urllib.request
@@ -14,11 +16,19 @@ STOP_SECONDS = 10
 
 
 class Broker:
-    def __init__(self, folder):
+    def __init__(self, folder, *flags):
         self.data_dir = folder / "data"
         self._log = folder / "broker.log"
+        self._flags = flags
         self._process = None
-        self.start()
+        self.launch()
+
+    @classmethod
+    def started(cls, folder):
+        """One that is ready."""
+        broker = cls(folder)
+        broker.await_ready()
+        return broker
 
     def __enter__(self):
         return self
@@ -29,6 +39,10 @@ class Broker:
             self._process.wait()
 
     def start(self):
+        self.launch()
+        self.await_ready()
+
+    def launch(self):
         # The variables of the tests (ROPEWALK_BIN) are no settings, and a broker refuses those that
         # it does not know.
         environment = {k: v for k, v in os.environ.items() if not k.startswith("ROPEWALK_")}
@@ -41,12 +55,15 @@ class Broker:
                     "--listen=127.0.0.1:0",
                     "--admin-listen=127.0.0.1:0",
                     "--log-format=json",
+                    *self._flags,
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 env=environment,
             )
+
+    def await_ready(self):
         ready = self._wait_until_ready()
         self.address = ready["address"]
         self.admin_address = ready["admin"]
@@ -85,3 +102,35 @@ class Broker:
                 if line.startswith(name + " "):
                     return float(line.split()[1])
         raise KeyError(name)
+
+
+@contextlib.contextmanager
+def cluster(folder):
+    """Three brokers, with the ids 1 to 3, that have formed a cluster."""
+    peers = [f"127.0.0.1:{port}" for port in free_ports(3)]
+    with contextlib.ExitStack() as stack:
+        brokers = []
+        for node_id, peer in enumerate(peers, start=1):
+            home = folder / f"broker-{node_id}"
+            home.mkdir()
+            broker = Broker(
+                home,
+                f"--node-id={node_id}",
+                f"--peer-listen={peer}",
+                f"--join={','.join(peers)}",
+                "--bootstrap=1,2,3",
+            )
+            brokers.append(stack.enter_context(broker))
+        # Each is ready only when the others are there.
+        for broker in brokers:
+            broker.await_ready()
+        yield brokers
+
+
+def free_ports(count):
+    """Ports that nobody listens on. They are found all at once, so that they differ."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for found in sockets:
+            found.bind(("127.0.0.1", 0))
+        return [found.getsockname()[1] for found in sockets]

@@ -4,6 +4,7 @@ A program of its own would run grpc_tools.protoc once and keep what it makes. He
 every run of the tests, so that what is tested is the contract as it stands.
 """
 
+import contextlib
 import itertools
 import os
 import re
@@ -46,7 +47,7 @@ _stubs = tempfile.TemporaryDirectory(prefix="ropewalk-stubs-")
 generate_stubs(_stubs.name)
 sys.path.insert(0, _stubs.name)
 
-from broker import Broker  # noqa: E402
+from broker import Broker, cluster  # noqa: E402
 from client import Client  # noqa: E402
 
 
@@ -62,15 +63,30 @@ def pytest_sessionstart(session):
 @pytest.fixture(scope="session")
 def broker(tmp_path_factory):
     """The broker that most tests share."""
-    with Broker(tmp_path_factory.mktemp("broker")) as broker:
+    with Broker.started(tmp_path_factory.mktemp("broker")) as broker:
         yield broker
 
 
 @pytest.fixture
 def own_broker(tmp_path):
     """A broker for one test alone, which may stop it and start it again."""
-    with Broker(tmp_path) as broker:
+    with Broker.started(tmp_path) as broker:
         yield broker
+
+
+@pytest.fixture
+def brokers(tmp_path):
+    """A cluster of three, for one test alone."""
+    with cluster(tmp_path) as brokers:
+        yield brokers
+
+
+@pytest.fixture
+def clients(brokers):
+    """The stubs, on one channel to each of the three, by the broker's id."""
+    with contextlib.ExitStack() as stack:
+        channels = [stack.enter_context(grpc.insecure_channel(b.address)) for b in brokers]
+        yield {node_id: Client(channel) for node_id, channel in enumerate(channels, start=1)}
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,91 @@
+package brokertest
+
+import (
+	"io"
+	"net"
+	"sync"
+	"testing"
+)
+
+// A Forward takes connections on an address of its own and forwards them to another one, as a
+// port-forward does.
+type Forward struct {
+	Address string
+
+	t      testing.TB
+	target string
+
+	mu       sync.Mutex
+	listener net.Listener
+	conns    map[net.Conn]struct{}
+	tasks    sync.WaitGroup
+}
+
+// NewForward forwards to an address until the test ends.
+func NewForward(t testing.TB, target string) *Forward {
+	t.Helper()
+	f := &Forward{Address: "127.0.0.1:0", t: t, target: target, conns: map[net.Conn]struct{}{}}
+	f.Open()
+	t.Cleanup(func() {
+		f.Cut()
+		f.tasks.Wait()
+	})
+	return f
+}
+
+// Open takes connections, also again after Cut, at the same address.
+func (f *Forward) Open() {
+	f.t.Helper()
+	listener, err := net.Listen("tcp", f.Address)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.Address, f.listener = listener.Addr().String(), listener
+	f.tasks.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return // it was cut
+			}
+			f.tasks.Go(func() { f.forward(conn) })
+		}
+	})
+}
+
+// Cut breaks every connection, and takes no more.
+func (f *Forward) Cut() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	_ = f.listener.Close() // it may be closed already
+	for conn := range f.conns {
+		_ = conn.Close()
+	}
+}
+
+func (f *Forward) forward(near net.Conn) {
+	defer near.Close()
+	far, err := net.Dial("tcp", f.target)
+	if err != nil {
+		return
+	}
+	defer far.Close()
+	f.mu.Lock()
+	f.conns[near], f.conns[far] = struct{}{}, struct{}{}
+	f.mu.Unlock()
+	defer func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		delete(f.conns, near)
+		delete(f.conns, far)
+	}()
+	var back sync.WaitGroup
+	back.Go(func() {
+		_, _ = io.Copy(near, far) // how it ends does not matter
+		_ = near.Close()
+	})
+	_, _ = io.Copy(far, near)
+	_ = far.Close()
+	back.Wait()
+}
