@@ -10,7 +10,7 @@ use ropewalk_broker::registration::{
     Joining, Met, find_cluster, founding_replica, meet, register_anew,
 };
 use ropewalk_broker::{Alone, Inbound, PeerLinks};
-use ropewalk_cluster::BrokerRegistration;
+use ropewalk_cluster::{BrokerRegistration, LEVEL};
 use ropewalk_core::{Clock, GroupId, NodeId, ReplicaId, SystemClock};
 use ropewalk_rpc::peer::{PeerPort, PeerTransport};
 use ropewalk_storage::directory::{ClusterId, Membership};
@@ -168,6 +168,7 @@ impl Peering {
                 rack: settings.cluster.rack.clone(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 started: SystemClock::default().now(),
+                level: LEVEL,
             };
             let (peers, inbound) = (self.peers.as_ref(), self.inbound.as_ref());
             register_anew(peers, inbound, &joining, met, &registration).await?
