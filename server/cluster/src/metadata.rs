@@ -183,8 +183,8 @@ impl Metadata {
     }
 
     /// The level up to which every broker knows what is written, also founders that are still
-    /// awaited. It never falls: a broker below it is not taken in. So whoever sees it late may go by
-    /// what it sees.
+    /// awaited. It never falls: a broker below it is not taken in. So whoever sees it late may go
+    /// by what it sees.
     #[must_use]
     pub fn level(&self) -> u32 {
         let awaited = self.awaited.keys().map(|_| level::FIRST);

@@ -15,8 +15,8 @@ pub struct Applied {
 }
 
 /// A command that a later version of the code wrote. What it does is not known here, so a replica
-/// that has to carry it out cannot go on: left out, it would make the replica differ from the others
-/// for ever.
+/// that has to carry it out cannot go on: left out, it would make the replica differ from the
+/// others for ever.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 #[error(
     "{what} {kind} (form {form}) is of a later version than this broker's: upgrade this broker"
