@@ -89,8 +89,9 @@ impl Peering {
             let transport = Arc::downgrade(&port.transport);
             move || transport.upgrade().map(|transport| transport.stats()).unwrap_or_default()
         };
-        let lanes = stats.clone();
-        metrics.register_peers(move || lanes().lanes, move || stats().received);
+        let (lanes, received) = (stats.clone(), stats.clone());
+        let received = move || received().received;
+        metrics.register_peers(move || lanes().lanes, received, move || stats().unknown);
     }
 
     /// Waits until this broker was removed from its cluster, and nobody needs it any more.
