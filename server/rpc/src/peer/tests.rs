@@ -5,6 +5,7 @@ use ropewalk_core::NodeId;
 mod calls;
 mod exchange;
 mod forms;
+mod golden;
 mod support;
 mod versions;
 
