@@ -66,6 +66,9 @@ pub struct BrokerConfig {
     pub address: String,
     /// The version of the binary.
     pub version: String,
+    /// The level up to which it knows what is written: [`ropewalk_cluster::LEVEL`], or in a test
+    /// that of an older or a later version.
+    pub level: u32,
     /// How many threads own replica groups.
     pub shards: usize,
     /// The bytes of appends that may wait for the disk.
@@ -335,7 +338,8 @@ impl Broker {
         &self,
         command: &MetadataCommand,
     ) -> Result<MetadataReply, TopicError> {
-        let (index, reply) = command_metadata(&self.metadata, command).await?;
+        let (index, reply) =
+            command_metadata(&self.metadata, self.metadata().level(), command).await?;
         self.knows(|table| table.settled >= index).await;
         Ok(reply)
     }
@@ -419,11 +423,17 @@ impl Broker {
     }
 }
 
-/// Gives a command to the metadata group. Returns its index with what it did.
+/// Gives a command to the metadata group of a cluster that has this level, or a higher one by now.
+/// Returns its index with what it did.
 pub(crate) async fn command_metadata(
     metadata: &GroupHandle,
+    cluster: u32,
     command: &MetadataCommand,
 ) -> Result<(u64, MetadataReply), TopicError> {
+    let needed = command.level();
+    if needed > cluster {
+        return Err(MetadataError::NotUpgraded { needed, cluster }.into());
+    }
     let kind = || ProposalKind::Command(command.encode());
     let answer = metadata.ask(kind, None).await?;
     // A broker of another version has carried it out, perhaps.

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
-use ropewalk_cluster::TopicSettings;
+use ropewalk_cluster::{LEVEL, TopicSettings};
 use ropewalk_core::{NodeId, Offset, PartitionId, Timestamp, TopicId};
+use ropewalk_storage::StorageError;
 use ropewalk_storage::memory::MemoryEngine;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -14,24 +15,27 @@ use crate::follow::{FollowEvent, Follower};
 use crate::network::Network;
 use crate::offsets::OffsetCommand;
 use crate::support::{READS_BUDGET, append, config, introduction, options};
-use crate::{Broker, BrokerTasks, Inbound, Partition, PeerLinks};
+use crate::{Broker, BrokerConfig, BrokerTasks, Inbound, Partition, PeerLinks};
 
 /// An election takes up to two seconds, and there may be a few of them.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-struct Cluster {
-    network: Arc<Network>,
-    founders: Vec<(NodeId, [u8; 16])>,
+pub(crate) struct Cluster {
+    pub(crate) network: Arc<Network>,
+    pub(crate) founders: Vec<(NodeId, [u8; 16])>,
     engines: Vec<MemoryEngine>,
-    brokers: Vec<Option<(Arc<Broker>, BrokerTasks)>>,
+    /// The level of the version with which each broker starts next.
+    pub(crate) levels: Vec<u32>,
+    pub(crate) brokers: Vec<Option<(Arc<Broker>, BrokerTasks)>>,
 }
 
 impl Cluster {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let mut cluster = Self {
             network: Arc::default(),
             founders: (1..=3).map(|node| (NodeId(node), [node as u8; 16])).collect(),
             engines: (0..3).map(|_| MemoryEngine::default()).collect(),
+            levels: vec![LEVEL; 3],
             brokers: Vec::new(),
         };
         let brokers = timeout(PATIENCE, join_all((0..3).map(|at| cluster.launch(at))));
@@ -40,20 +44,28 @@ impl Cluster {
     }
 
     async fn launch(&self, at: usize) -> (Arc<Broker>, BrokerTasks) {
+        self.try_launch(at).await.unwrap()
+    }
+
+    pub(crate) async fn try_launch(
+        &self,
+        at: usize,
+    ) -> Result<(Arc<Broker>, BrokerTasks), StorageError> {
         let (node, founders) = (self.founders[at].0, self.founders.clone());
         let inbound = Inbound::new(introduction(node, &founders));
         let peers = self.network.join(node, &inbound);
         let engine = Arc::new(self.engines[at].reopened());
         let links = PeerLinks { peers, inbound };
-        Broker::start(config(engine, node, founders, links)).await.unwrap()
+        let level = self.levels[at];
+        Broker::start(BrokerConfig { level, ..config(engine, node, founders, links) }).await
     }
 
-    fn broker(&self, at: usize) -> &Arc<Broker> {
+    pub(crate) fn broker(&self, at: usize) -> &Arc<Broker> {
         &self.brokers[at].as_ref().unwrap().0
     }
 
     /// The brokers that run.
-    fn running(&self) -> impl Iterator<Item = &Arc<Broker>> {
+    pub(crate) fn running(&self) -> impl Iterator<Item = &Arc<Broker>> {
         self.brokers.iter().flatten().map(|(broker, _)| broker)
     }
 
@@ -70,7 +82,7 @@ impl Cluster {
     }
 
     /// The broker of this id is gone, for the others at once.
-    async fn stop(&mut self, node: NodeId) -> usize {
+    pub(crate) async fn stop(&mut self, node: NodeId) -> usize {
         let at = self.founders.iter().position(|(founder, _)| *founder == node).unwrap();
         self.network.leave(node);
         let (broker, tasks) = self.brokers[at].take().unwrap();
@@ -79,7 +91,7 @@ impl Cluster {
         at
     }
 
-    async fn end(mut self) {
+    pub(crate) async fn end(mut self) {
         for at in 0..3 {
             if self.brokers[at].is_some() {
                 self.stop(self.founders[at].0).await;
@@ -88,13 +100,13 @@ impl Cluster {
     }
 }
 
-async fn create(broker: &Broker, name: &str, replicas: u32) {
+pub(crate) async fn create(broker: &Broker, name: &str, replicas: u32) {
     let settings = TopicSettings::default();
     broker.create_topic(name, Some(1), Some(replicas), settings).await.unwrap();
 }
 
 /// A topic's partition, once the broker knows of it.
-async fn partition(broker: &Broker, topic: &str) -> Arc<Partition> {
+pub(crate) async fn partition(broker: &Broker, topic: &str) -> Arc<Partition> {
     let mut table = broker.watch_table();
     let known = table.wait_for(|table| table.topics.contains_key(topic));
     let table = timeout(PATIENCE, known).await.unwrap().unwrap();
@@ -130,7 +142,7 @@ async fn take(follower: &mut Follower, mut next: u64, end: u64) {
     assert_eq!(next, end);
 }
 
-async fn read_all(broker: &Broker, topic: &str, end: u64) {
+pub(crate) async fn read_all(broker: &Broker, topic: &str, end: u64) {
     let mut follower = broker.follower(options(1024));
     follower.add(partition(broker, topic).await, Offset(0), None);
     take(&mut follower, 0, end).await;

@@ -110,7 +110,7 @@ impl One {
         let inbound = Inbound::new(introduction(NodeId(1), &founders));
         let (mut machine, metadata) = MetadataMachine::new();
         let form = MetadataCommand::Form { cluster_id: [7; 16], founders: founders.to_vec() };
-        machine.apply(6, &form.encode());
+        machine.apply(6, &form.encode()).unwrap();
         let groups = Arc::new(Groups::default());
         inbound.begin(Running {
             driver: Driver::without_shards(),
@@ -143,8 +143,9 @@ impl One {
             rack: None,
             version: "0".to_owned(),
             started: Timestamp(1),
+            level: 1,
         };
-        self.machine.apply(index, &MetadataCommand::RegisterBroker(registration).encode());
+        self.machine.apply(index, &MetadataCommand::RegisterBroker(registration).encode()).unwrap();
     }
 }
 
@@ -159,7 +160,7 @@ fn a_broker_that_was_removed_is_refused_once_no_group_counts_on_it() {
     let inbound = Arc::clone(&one.inbound);
     one.register(7, 1, 1);
     assert_eq!(inbound.removal(NodeId(2), [2; 16]), None);
-    one.machine.apply(8, &MetadataCommand::RemoveBroker { id: NodeId(2) }.encode());
+    one.machine.apply(8, &MetadataCommand::RemoveBroker { id: NodeId(2) }.encode()).unwrap();
     assert_eq!(inbound.removal(NodeId(2), [2; 16]), None, "not all groups were taken up yet");
     inbound.settle();
     assert_eq!(inbound.removal(NodeId(2), [2; 16]), Some(Removal::Removed));

@@ -164,7 +164,8 @@ impl Keeper {
         let voters = metadata.role().voters;
         let metadata = GroupHandle::new(GroupId::METADATA, &self.ways, Some(metadata), &voters);
         let command = MetadataCommand::ReplaceReplica { group, replica: own };
-        match command_metadata(&metadata, &command).await {
+        let level = self.metadata.borrow().level();
+        match command_metadata(&metadata, level, &command).await {
             Ok(_) => {
                 tracing::warn!(%group, replica = %own, "a damaged replica is replaced");
                 false

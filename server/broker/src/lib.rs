@@ -57,6 +57,8 @@ pub mod survey;
 pub mod table;
 #[cfg(test)]
 mod table_tests;
+#[cfg(test)]
+mod upgrade_tests;
 
 pub use alone::Alone;
 pub use broker::{Broker, BrokerConfig};

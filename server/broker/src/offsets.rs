@@ -6,13 +6,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use ropewalk_consensus::machine::{Applied, Row, StateMachine};
+use ropewalk_consensus::machine::{Applied, LaterVersion, Row, StateMachine};
 use ropewalk_core::codec::{DecodeError, Reader, Writer};
 use ropewalk_core::partitioner::murmur2;
 use ropewalk_core::{GroupId, Offset, PartitionId, Timestamp, TopicId, limits};
 use thiserror::Error;
 
 const VERSION: u8 = 1;
+const WHAT: &str = "offset command";
+/// The last kind of command. A new one needs a level, as those of the metadata do.
+const LAST_KIND: u8 = 2;
 const OFFSET_ROW: u8 = b'o';
 
 /// The position of a consumer group in a partition.
@@ -66,7 +69,7 @@ impl OffsetCommand {
 
     /// Reads the stored form.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let mut reader = Reader::versioned(bytes, VERSION, "offset command")?;
+        let mut reader = Reader::versioned(bytes, VERSION, WHAT)?;
         let command = match reader.u8()? {
             1 => {
                 let (group, time) = (reader.string()?, Timestamp(reader.i64()?));
@@ -101,7 +104,7 @@ pub enum OffsetError {
         /// The bound.
         limit: usize,
     },
-    /// The command is damaged, or of a newer version.
+    /// The command is damaged, or of a later version than that of the broker that leads.
     #[error(transparent)]
     Malformed(#[from] DecodeError),
 }
@@ -265,7 +268,7 @@ pub fn decode_answer(bytes: &[u8]) -> Result<OffsetAnswer, DecodeError> {
             let limit = usize::try_from(reader.u64()?).map_err(|_| reader.error())?;
             Err(OffsetError::TooMany { limit })
         }
-        2 => Err(OffsetError::Malformed(DecodeError("offset command"))),
+        2 => Err(OffsetError::Malformed(DecodeError(WHAT))),
         _ => return Err(reader.error()),
     };
     reader.finish()?;
@@ -315,13 +318,19 @@ impl StateMachine for OffsetMachine {
         rows.iter().try_for_each(|(_, value)| state.restore(value))
     }
 
-    fn apply(&mut self, _index: u64, command: &[u8]) -> Applied {
+    fn apply(&mut self, _index: u64, command: &[u8]) -> Result<Applied, LaterVersion> {
+        LaterVersion::check(WHAT, command, VERSION, LAST_KIND)?;
         let command = OffsetCommand::decode(command).map_err(OffsetError::from);
         let (answer, rows) = match command.and_then(|command| self.0.lock().apply(command)) {
             Ok(rows) => (Ok(()), rows),
             Err(error) => (Err(error), Vec::new()),
         };
-        Applied { response: encode_answer(&answer), rows }
+        Ok(Applied { response: encode_answer(&answer), rows })
+    }
+
+    fn refusal(&self, command: &[u8]) -> Option<Vec<u8>> {
+        let error = LaterVersion::check(WHAT, command, VERSION, LAST_KIND).err()?;
+        Some(encode_answer(&Err(DecodeError(error.what).into())))
     }
 
     fn query(&self, question: &[u8]) -> Vec<u8> {
@@ -358,7 +367,7 @@ mod tests {
         let mut machine = OffsetMachine(shared.clone());
         let mut stored = BTreeMap::new();
         for command in [commit("a", 5), commit("b", 1), commit("a", 4)] {
-            let applied = machine.apply(1, &command.encode());
+            let applied = machine.apply(1, &command.encode()).unwrap();
             stored.extend(applied.rows.into_iter().map(|(key, value)| (key, value.unwrap())));
         }
         assert_eq!(shared.lock().get("a", TOPIC, PartitionId(3)).unwrap().offset, Offset(4));
@@ -371,10 +380,15 @@ mod tests {
     #[test]
     fn a_group_is_asked_for_its_positions_and_an_answer_goes_both_ways() {
         let mut machine = OffsetMachine(SharedOffsets::default());
-        let answer = machine.apply(1, &commit("a", 5).encode()).response;
+        let answer = machine.apply(1, &commit("a", 5).encode()).unwrap().response;
         assert_eq!(decode_answer(&answer), Ok(Ok(())));
-        let refused = machine.apply(2, b"no command").response;
+        let refused = machine.apply(2, b"\x01\x01no command").unwrap().response;
         assert!(matches!(decode_answer(&refused), Ok(Err(OffsetError::Malformed(_)))));
+        for later in [b"\x01\x03", b"\x02\x01"] {
+            assert!(machine.apply(3, later).is_err(), "it cannot be left out");
+            let refused = machine.refusal(later).unwrap();
+            assert!(matches!(decode_answer(&refused), Ok(Err(OffsetError::Malformed(_)))));
+        }
         let full = encode_answer(&Err(OffsetError::TooMany { limit: 7 }));
         assert_eq!(decode_answer(&full), Ok(Err(OffsetError::TooMany { limit: 7 })));
 
@@ -389,10 +403,10 @@ mod tests {
     fn a_deleted_topic_is_forgotten_in_every_group() {
         let shared = SharedOffsets::default();
         let mut machine = OffsetMachine(shared.clone());
-        machine.apply(1, &commit("a", 5).encode());
+        machine.apply(1, &commit("a", 5).encode()).unwrap();
         let forget = OffsetCommand::ForgetTopic(TOPIC);
         assert_eq!(OffsetCommand::decode(&forget.encode()), Ok(forget.clone()));
-        let applied = machine.apply(2, &forget.encode());
+        let applied = machine.apply(2, &forget.encode()).unwrap();
         assert_eq!(applied.rows, [(row_key("a", TOPIC, PartitionId(3)), None)]);
         assert_eq!(*shared.lock(), OffsetState::default());
     }
@@ -409,7 +423,7 @@ mod tests {
         {
             assert_eq!(OffsetCommand::decode(&command.encode()).as_ref(), Ok(&command));
             writeln!(text, "command {name} = {}", hex(&command.encode())).unwrap();
-            for (key, value) in machine.apply(1, &command.encode()).rows {
+            for (key, value) in machine.apply(1, &command.encode()).unwrap().rows {
                 let value = value.map_or("deleted".to_owned(), |value| hex(&value));
                 writeln!(text, "row {} = {value}", hex(&key)).unwrap();
             }

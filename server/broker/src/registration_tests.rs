@@ -133,11 +133,12 @@ fn registration() -> BrokerRegistration {
         rack: None,
         version: "0".to_owned(),
         started: Timestamp(1),
+        level: 1,
     }
 }
 
 fn registered(replica: ReplicaId) -> MetadataReply {
-    let BrokerRegistration { id, directory, address, peer_address, rack, version, started } =
+    let BrokerRegistration { id, directory, address, peer_address, rack, version, started, level } =
         registration();
     let broker = BrokerInfo {
         id,
@@ -149,6 +150,7 @@ fn registered(replica: ReplicaId) -> MetadataReply {
         started,
         is_draining: false,
         metadata_replica: replica,
+        level,
     };
     MetadataReply { broker: Some(broker), ..MetadataReply::default() }
 }

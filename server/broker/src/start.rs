@@ -72,7 +72,7 @@ impl Broker {
         let peers = Arc::clone(&config.links.peers);
         let ways = Ways::new(config.node, threads.driver().clone(), peers);
 
-        let (machine, metadata) = MetadataMachine::new();
+        let (machine, metadata) = MetadataMachine::of_level(config.level);
         let new = metadata_group(&config, stored.remove(&GroupId::METADATA), machine);
         let watch = Arc::new(GroupWatch::new(new.replica));
         let groups = Arc::new(Groups::default());
@@ -248,9 +248,21 @@ async fn registered(
         rack: config.rack.clone(),
         version: config.version.clone(),
         started: config.clock.now(),
+        level: config.level,
+    };
+    let refused = |error: &dyn std::fmt::Display| {
+        StorageError::Refused(format!("this broker could not be registered: {error}"))
     };
     if watch.borrow().is_retired(config.directory) {
         return Ok(());
+    }
+    let level = || watch.borrow().level();
+    if config.level < level() {
+        // Nobody needs to be asked, and it could carry nothing out.
+        return Err(refused(&MetadataError::LevelTooLow {
+            broker: config.level,
+            cluster: level(),
+        }));
     }
     let is_alone = config.founders.len() == 1 && watch.borrow().brokers.len() <= 1;
     let known = watch.borrow().brokers.get(&config.node).cloned();
@@ -261,12 +273,12 @@ async fn registered(
         if metadata.is_led_here() && watch.borrow().cluster_id.is_none() {
             let founders = config.founders.clone();
             let form = MetadataCommand::Form { cluster_id: config.cluster_id, founders };
-            if let Err(error) = command_metadata(metadata, &form).await {
+            if let Err(error) = command_metadata(metadata, level(), &form).await {
                 tracing::debug!(%error, "the cluster could not be formed yet");
             }
         }
         let register = MetadataCommand::RegisterBroker(registration.clone());
-        let registers = command_metadata(metadata, &register);
+        let registers = command_metadata(metadata, level(), &register);
         let result = tokio::select! {
             result = registers => result,
             () = config.links.inbound.refused() => return Ok(()),
@@ -274,10 +286,7 @@ async fn registered(
         match result {
             Ok(_) | Err(TopicError::Metadata(MetadataError::BrokerRemoved(_))) => return Ok(()),
             Err(TopicError::Metadata(MetadataError::NotFormed) | TopicError::Propose(_)) => {}
-            Err(error) => {
-                let message = format!("this broker could not be registered: {error}");
-                return Err(StorageError::Refused(message));
-            }
+            Err(error) => return Err(refused(&error)),
         }
         tokio::time::sleep(ASK_AGAIN).await;
     }
@@ -288,6 +297,7 @@ fn is_same(known: &BrokerInfo, registration: &BrokerRegistration) -> bool {
         && known.peer_address == registration.peer_address
         && known.rack == registration.rack
         && known.version == registration.version
+        && known.level == registration.level
         && known.directory == registration.directory
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use prost::Message;
-use ropewalk_cluster::TopicSettings;
+use ropewalk_cluster::{LEVEL, TopicSettings};
 use ropewalk_consensus::Durability;
 use ropewalk_core::compress::compress;
 use ropewalk_core::{Compression, GroupId, NodeId, Offset, SystemClock};
@@ -168,6 +168,7 @@ pub(crate) fn config(
         rack: None,
         address: format!("localhost:{}", 9000 + node.0),
         version: "0".to_owned(),
+        level: LEVEL,
         shards: 1,
         append_budget: 8 << 20,
         tail_budget: 0,

@@ -23,7 +23,7 @@ use crate::table::Reconciler;
 async fn a_group_is_found_before_its_shard_has_it() {
     let (mut machine, metadata) = MetadataMachine::new();
     let founders = vec![(NodeId(1), [1; 16])];
-    machine.apply(6, &MetadataCommand::Form { cluster_id: [7; 16], founders }.encode());
+    machine.apply(6, &MetadataCommand::Form { cluster_id: [7; 16], founders }.encode()).unwrap();
     let (driver, mut shard) = Driver::with_fake_shard();
     // The shard has a place for one command, and that is taken.
     driver.remove(GroupId::FIRST_PARTITION).now_or_never().unwrap().unwrap();

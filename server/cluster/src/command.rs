@@ -2,14 +2,17 @@
 //!
 //! Everything that a command needs and that a replica could see differently (ids, times) is in it.
 
+use ropewalk_consensus::LaterVersion;
 use ropewalk_core::codec::{DecodeError, Reader, Writer};
 use ropewalk_core::{GroupId, NodeId, PartitionId, ReplicaId, Timestamp, TopicId};
 
+use crate::level::FIRST;
 use crate::metadata::{ClusterId, DirectoryId};
 use crate::settings::{TopicSettings, TopicUpdate};
-use crate::stored::{read_bool, read_list, write_list, write_text};
+use crate::stored::{read_bool, read_level, read_list, write_level, write_list, write_text};
 
 const VERSION: u8 = 2;
+const WHAT: &str = "metadata command";
 
 /// What a broker says of itself when it starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +31,8 @@ pub struct BrokerRegistration {
     pub version: String,
     /// When it started.
     pub started: Timestamp,
+    /// The level up to which it knows what is written: [`crate::LEVEL`].
+    pub level: u32,
 }
 
 /// Where a partition is to be.
@@ -107,9 +112,21 @@ pub enum MetadataCommand {
         /// Where each is to be.
         moves: Vec<PartitionMove>,
     },
+    /// What the next version could bring: a broker is put into another rack.
+    #[cfg(feature = "next")]
+    SetRack {
+        /// The broker.
+        id: NodeId,
+        /// The rack.
+        rack: String,
+    },
 }
 
-/// The kinds of commands. The numbers are stored: they are never used again.
+/// The kinds of commands. The numbers are stored: they are never used again, and rise. A command
+/// that is to say more than it does is a new kind, with a level of its own
+/// ([`MetadataCommand::level`]): a broker ends at a kind that it does not know, but takes a form
+/// that it does not know for damage, and leaves it out.
+#[derive(Clone, Copy)]
 #[repr(u8)]
 enum Kind {
     RegisterBroker = 1,
@@ -121,9 +138,32 @@ enum Kind {
     RemoveBroker = 7,
     ReassignPartitions = 8,
     ReplaceReplica = 9,
+    #[cfg(feature = "next")]
+    SetRack = 10,
 }
 
+/// The last kind of each level, from the first level on.
+const LAST_KINDS: &[Kind] = &[
+    Kind::ReplaceReplica,
+    #[cfg(feature = "next")]
+    Kind::SetRack,
+];
+
 impl MetadataCommand {
+    /// The level that the cluster must have before it may be proposed.
+    #[must_use]
+    pub fn level(&self) -> u32 {
+        let kind = self.encode()[1];
+        let level = (FIRST..).zip(LAST_KINDS).find(|(_, last)| kind <= **last as u8);
+        level.map_or(u32::MAX, |(level, _)| level)
+    }
+
+    /// Refuses a stored form that a broker of this level does not know.
+    pub fn check(bytes: &[u8], level: u32) -> Result<(), LaterVersion> {
+        let known = (FIRST..=level).zip(LAST_KINDS).last();
+        LaterVersion::check(WHAT, bytes, VERSION, known.map_or(0, |(_, last)| *last as u8))
+    }
+
     /// The stored form.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
@@ -174,13 +214,18 @@ impl MetadataCommand {
                 out.u8(Kind::ReassignPartitions as u8);
                 write_list(&mut out, moves, write_move);
             }
+            #[cfg(feature = "next")]
+            Self::SetRack { id, rack } => {
+                out.u8(Kind::SetRack as u8).u64(id.0);
+                write_text(&mut out, rack);
+            }
         }
         out.finish()
     }
 
     /// Reads the stored form.
     pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let mut reader = Reader::versioned(bytes, VERSION, "metadata command")?;
+        let mut reader = Reader::versioned(bytes, VERSION, WHAT)?;
         let command = match reader.u8()? {
             1 => Self::RegisterBroker(read_registration(&mut reader)?),
             2 => Self::CreateTopic {
@@ -212,6 +257,8 @@ impl MetadataCommand {
                 replica: ReplicaId(reader.u64()?),
             },
             8 => Self::ReassignPartitions { moves: read_list(&mut reader, read_move)? },
+            #[cfg(feature = "next")]
+            10 => Self::SetRack { id: NodeId(reader.u64()?), rack: reader.string()? },
             _ => return Err(reader.error()),
         };
         reader.finish()?;
@@ -226,6 +273,7 @@ fn write_registration(out: &mut Writer, registration: &BrokerRegistration) {
     out.option(registration.rack.as_deref(), write_text);
     write_text(out, &registration.version);
     out.i64(registration.started.0);
+    write_level(out, registration.level);
 }
 
 fn read_registration(reader: &mut Reader<'_>) -> Result<BrokerRegistration, DecodeError> {
@@ -237,6 +285,7 @@ fn read_registration(reader: &mut Reader<'_>) -> Result<BrokerRegistration, Deco
         rack: reader.option(Reader::string)?,
         version: reader.string()?,
         started: Timestamp(reader.i64()?),
+        level: read_level(reader)?,
     })
 }
 

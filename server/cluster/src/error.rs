@@ -116,7 +116,30 @@ pub enum MetadataError {
     /// A value would be outside its range.
     #[error(transparent)]
     OutOfRange(#[from] OutOfRange),
-    /// The command is damaged, or of a newer version.
+    /// The broker is older than what the cluster may write.
+    #[error(
+        "this version of the broker is too old: it knows what is written up to level {broker}, and \
+         all brokers of the cluster write up to level {cluster}. Start it with the version that \
+         the others run; `ropewalk cluster status` shows it"
+    )]
+    LevelTooLow {
+        /// The broker's level.
+        broker: u32,
+        /// The cluster's.
+        cluster: u32,
+    },
+    /// Some brokers do not know the command yet.
+    #[error(
+        "this needs level {needed}, and not all brokers of the cluster know more than level \
+         {cluster}: upgrade all of them first; `ropewalk cluster status` shows their versions"
+    )]
+    NotUpgraded {
+        /// The command's level.
+        needed: u32,
+        /// The cluster's.
+        cluster: u32,
+    },
+    /// The command is damaged, or of a later version than that of the broker that leads.
     #[error(transparent)]
     Malformed(#[from] DecodeError),
 }
@@ -154,6 +177,8 @@ pub(crate) fn write_error(out: &mut Writer, error: &MetadataError) {
             out.u8(17).bytes(setting.as_bytes()).bytes(expected.as_bytes()).bytes(actual.as_bytes())
         }
         E::Malformed(_) => out.u8(18),
+        E::LevelTooLow { broker, cluster } => out.u8(19).u32(*broker).u32(*cluster),
+        E::NotUpgraded { needed, cluster } => out.u8(20).u32(*needed).u32(*cluster),
     };
 }
 
@@ -193,6 +218,8 @@ pub(crate) fn read_error(reader: &mut Reader<'_>) -> Result<MetadataError, Decod
             actual: reader.string()?,
         }),
         18 => E::Malformed(DecodeError("metadata command")),
+        19 => E::LevelTooLow { broker: reader.u32()?, cluster: reader.u32()? },
+        20 => E::NotUpgraded { needed: reader.u32()?, cluster: reader.u32()? },
         _ => return Err(reader.error()),
     })
 }

@@ -12,6 +12,7 @@ pub mod balance;
 pub mod command;
 pub mod error;
 mod evacuation;
+pub mod level;
 pub mod machine;
 pub mod metadata;
 mod placement;
@@ -26,6 +27,7 @@ pub use answer::{MetadataAnswer, MetadataReply};
 pub use balance::leader_moves;
 pub use command::{BrokerRegistration, MetadataCommand, PartitionMove};
 pub use error::MetadataError;
+pub use level::LEVEL;
 pub use machine::{MetadataMachine, MetadataWatch};
 pub use metadata::{
     BrokerInfo, ClusterId, Desired, DirectoryId, Metadata, Placement, Topic, TopicPartition,

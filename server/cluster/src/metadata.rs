@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use ropewalk_core::{GroupId, NodeId, PartitionId, ReplicaId, Timestamp, TopicId};
 
+use crate::level;
 use crate::settings::TopicSettings;
 
 /// The id of a data directory, written into it at its first start.
@@ -105,6 +106,8 @@ pub struct BrokerInfo {
     pub is_draining: bool,
     /// Its replica of the metadata group, as voter or learner.
     pub metadata_replica: ReplicaId,
+    /// The level up to which it knows what is written.
+    pub level: u32,
 }
 
 /// Partitions of a topic whose groups were given out in a row.
@@ -177,6 +180,16 @@ impl Metadata {
     #[must_use]
     pub fn is_retired(&self, directory: DirectoryId) -> bool {
         self.retired.contains_key(&directory)
+    }
+
+    /// The level up to which every broker knows what is written, also founders that are still
+    /// awaited. It never falls: a broker below it is not taken in. So whoever sees it late may go
+    /// by what it sees.
+    #[must_use]
+    pub fn level(&self) -> u32 {
+        let awaited = self.awaited.keys().map(|_| level::FIRST);
+        let levels = self.brokers.values().map(|broker| broker.level).chain(awaited);
+        levels.min().unwrap_or(level::FIRST)
     }
 
     /// The topic with this id. Looks at one topic after the other.

@@ -99,6 +99,8 @@ impl Change {
             MetadataCommand::ReplaceReplica { group, replica } => {
                 Ok(self.replace_replica(group, replica))
             }
+            #[cfg(feature = "next")]
+            MetadataCommand::SetRack { id, rack } => self.set_rack(id, rack),
         }
     }
 }

@@ -3,6 +3,7 @@
 use ropewalk_core::codec::{DecodeError, Reader, Writer};
 use ropewalk_core::{GroupId, NodeId, ReplicaId, Timestamp, TopicId, limits};
 
+use crate::level;
 use crate::metadata::{BrokerInfo, Placement, Topic, TopicPartition};
 use crate::settings::TopicSettings;
 
@@ -39,6 +40,22 @@ pub(crate) fn read_bool(reader: &mut Reader<'_>) -> Result<bool, DecodeError> {
     }
 }
 
+/// The last field of what it is in. The first level is left out, so that brokers that know of no
+/// levels read what they could write.
+pub(crate) fn write_level(out: &mut Writer, level: u32) {
+    if level != level::FIRST {
+        out.u32(level);
+    }
+}
+
+pub(crate) fn read_level(reader: &mut Reader<'_>) -> Result<u32, DecodeError> {
+    match reader.is_done().then_some(level::FIRST) {
+        Some(first) => Ok(first),
+        None => Some(reader.u32()?).filter(|level| *level > level::FIRST).ok_or(reader.error()),
+    }
+}
+
+/// It ends with a level, so nothing may follow it.
 pub(crate) fn write_broker(out: &mut Writer, broker: &BrokerInfo) {
     out.u64(broker.id.0);
     write_text(out, &broker.address);
@@ -47,6 +64,7 @@ pub(crate) fn write_broker(out: &mut Writer, broker: &BrokerInfo) {
     out.raw(&broker.directory);
     write_text(out, &broker.version);
     out.i64(broker.started.0).u8(broker.is_draining.into()).u64(broker.metadata_replica.0);
+    write_level(out, broker.level);
 }
 
 pub(crate) fn read_broker(reader: &mut Reader<'_>) -> Result<BrokerInfo, DecodeError> {
@@ -60,6 +78,7 @@ pub(crate) fn read_broker(reader: &mut Reader<'_>) -> Result<BrokerInfo, DecodeE
         started: Timestamp(reader.i64()?),
         is_draining: read_bool(reader)?,
         metadata_replica: ReplicaId(reader.u64()?),
+        level: read_level(reader)?,
     })
 }
 

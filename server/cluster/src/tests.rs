@@ -95,6 +95,7 @@ fn registration(id: u64) -> BrokerRegistration {
         rack: None,
         version: "1.2.3".to_owned(),
         started: Timestamp(5),
+        level: 1,
     }
 }
 

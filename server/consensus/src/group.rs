@@ -252,9 +252,17 @@ impl<T> ReplicaGroup<T> {
                 Ok(Receipt::Progress { members: self.progress(), leader_epoch: term })
             }
             ProposalKind::TransferLeadership(to) => self.transfer(to).map(|()| Receipt::Done),
-            kind => return self.append(kind, term, now, (reply, held), out),
+            kind => match self.refusal(&kind) {
+                Some(answer) => Ok(Receipt::Applied(answer)),
+                None => return self.append(kind, term, now, (reply, held), out),
+            },
         };
         out.push(Output::Reply { to: reply, result: done });
+    }
+
+    fn refusal(&self, kind: &ProposalKind) -> Option<Vec<u8>> {
+        let ProposalKind::Command(command) = kind else { return None };
+        self.machine.as_ref()?.refusal(command)
     }
 
     /// Puts an entry into raft's log.
@@ -549,7 +557,10 @@ fn restore(
 ) -> Result<u64, StorageError> {
     let group = log.group();
     let malformed = |error: ropewalk_core::codec::DecodeError| {
-        StorageError::Refused(format!("the state of replica group {group} is damaged: {error}"))
+        StorageError::Refused(format!(
+            "the state of replica group {group} is damaged, or of a later version than this \
+             broker's, which is to be upgraded then: {error}"
+        ))
     };
     // What the engine has of a new group is of another one, which is about to be deleted.
     let mut rows = if is_new { Vec::new() } else { log.engine_rows(&[])? };

@@ -36,7 +36,7 @@ pub use catch_up::{CatchUpBounds, CatchUpRead, CaughtUp};
 #[doc(inline)]
 pub use ropewalk_storage::planted;
 
-pub use machine::{Applied, StateMachine};
+pub use machine::{Applied, LaterVersion, StateMachine};
 pub use message::{Message, MessageEntry, MessageKind, SnapshotInfo};
 pub use proposal::{
     Durability, MemberProgress, MembershipChange, Proposal, ProposalKind, ProposeError, Receipt,

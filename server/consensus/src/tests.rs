@@ -14,7 +14,7 @@ use ropewalk_core::{
 use ropewalk_storage::group_log::SegmentPolicy;
 use ropewalk_storage::log_view::{Cursor, LogReader, ReadOutcome};
 use ropewalk_storage::memory::MemoryEngine;
-use ropewalk_storage::{Engine, WriteBatch};
+use ropewalk_storage::{Engine, StorageError, WriteBatch};
 
 use crate::logger::tracing_logger;
 use crate::shard::NewGroup;
@@ -87,13 +87,18 @@ impl Bench {
 
     /// One input, and what it leads to before the disk has done anything.
     fn step(&mut self, input: Input<u32>) {
+        self.try_step(input).unwrap();
+    }
+
+    fn try_step(&mut self, input: Input<u32>) -> Result<(), StorageError> {
         self.now += 1;
         let mut out = Vec::new();
-        self.shard.step(Timestamp(self.now), input, &mut out).unwrap();
-        self.shard.flush(Timestamp(self.now), &mut out).unwrap();
+        self.shard.step(Timestamp(self.now), input, &mut out)?;
+        self.shard.flush(Timestamp(self.now), &mut out)?;
         for output in out {
             self.take(output);
         }
+        Ok(())
     }
 
     fn take(&mut self, output: Output<u32>) {

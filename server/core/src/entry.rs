@@ -9,7 +9,9 @@ use thiserror::Error;
 use crate::batch::{BatchError, BatchHeader};
 use crate::ids::Offset;
 
-/// The kinds of entries. The numbers are stored: they are never used again.
+/// The kinds of entries. The numbers are stored: they are never used again. A broker that does not
+/// know a kind ends at it, so a new one is proposed only when all brokers know it: the cluster's
+/// level says so (`cluster::level`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum EntryKind {
@@ -30,7 +32,10 @@ pub enum EntryError {
     #[error(transparent)]
     Batch(#[from] BatchError),
     /// Another kind or version than this code knows.
-    #[error("unknown entry kind {kind} version {version}")]
+    #[error(
+        "entry kind {kind} (form {version}) is of a later version than this broker's: upgrade this \
+         broker"
+    )]
     Unknown {
         /// The kind.
         kind: u8,
@@ -138,7 +143,7 @@ mod tests {
         assert_eq!(decode(b"\x03"), unknown(3, 0));
         assert_eq!(decode(b"\x02\x01short"), EntryError::Short(7));
         assert!(matches!(decode(b"\x01\x01"), EntryError::Batch(_)));
-        assert_eq!(unknown(4, 1).to_string(), "unknown entry kind 4 version 1");
+        assert!(unknown(4, 1).to_string().ends_with("upgrade this broker"));
     }
 
     proptest! {

@@ -10,7 +10,7 @@ use ropewalk_broker::registration::{
     Joining, Met, find_cluster, founding_replica, meet, register_anew,
 };
 use ropewalk_broker::{Alone, Inbound, PeerLinks};
-use ropewalk_cluster::BrokerRegistration;
+use ropewalk_cluster::{BrokerRegistration, LEVEL};
 use ropewalk_core::{Clock, GroupId, NodeId, ReplicaId, SystemClock};
 use ropewalk_rpc::peer::{PeerPort, PeerTransport};
 use ropewalk_storage::directory::{ClusterId, Membership};
@@ -89,8 +89,9 @@ impl Peering {
             let transport = Arc::downgrade(&port.transport);
             move || transport.upgrade().map(|transport| transport.stats()).unwrap_or_default()
         };
-        let lanes = stats.clone();
-        metrics.register_peers(move || lanes().lanes, move || stats().received);
+        let (lanes, received) = (stats.clone(), stats.clone());
+        let received = move || received().received;
+        metrics.register_peers(move || lanes().lanes, received, move || stats().unknown);
     }
 
     /// Waits until this broker was removed from its cluster, and nobody needs it any more.
@@ -168,6 +169,7 @@ impl Peering {
                 rack: settings.cluster.rack.clone(),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 started: SystemClock::default().now(),
+                level: LEVEL,
             };
             let (peers, inbound) = (self.peers.as_ref(), self.inbound.as_ref());
             register_anew(peers, inbound, &joining, met, &registration).await?

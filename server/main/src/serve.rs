@@ -8,6 +8,7 @@ use std::time::Duration;
 use ropewalk_broker::driver::OnFatal;
 use ropewalk_broker::metrics::Metrics;
 use ropewalk_broker::{Broker, BrokerConfig, Engine, StorageError};
+use ropewalk_cluster::LEVEL;
 use ropewalk_core::{NodeId, SystemClock};
 use ropewalk_rpc::{Drain, Server, ServerConfig};
 use ropewalk_storage::directory::{DataDirectory, Identity, Membership};
@@ -190,6 +191,7 @@ fn broker_config(
         rack: settings.cluster.rack.clone(),
         address,
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        level: LEVEL,
         shards: (cores / 2).max(1),
         append_budget: append_budget.min(tokio::sync::Semaphore::MAX_PERMITS),
         tail_budget,

@@ -352,7 +352,10 @@ impl From<MetadataError> for Failure {
             | MetadataError::BrokerNeeded { .. }
             | MetadataError::BrokerRemoved(_)
             | MetadataError::DirectoryTaken(_) => Self::field("broker_id", message),
-            MetadataError::NotFormed => Self::new(Reason::NoLeader, message),
+            // What can be had later: when founders come, or all brokers are upgraded.
+            MetadataError::NotFormed | MetadataError::NotUpgraded { .. } => {
+                Self::new(Reason::NoLeader, message)
+            }
             MetadataError::Exhausted => Self::new(Reason::TooMany, message),
             MetadataError::OutOfRange(ref error) => {
                 let field = match error.setting.as_str() {
@@ -363,7 +366,10 @@ impl From<MetadataError> for Failure {
                 };
                 Self::field(&field, message)
             }
-            MetadataError::Malformed(error) => Self::internal(&error),
+            // Of no call of the API.
+            MetadataError::LevelTooLow { .. } | MetadataError::Malformed(_) => {
+                Self::internal(&message)
+            }
         }
     }
 }

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use raft::eraftpb::{ConfState, HardState};
+use ropewalk_core::entry::EntryError;
 use ropewalk_core::{GroupId, Offset, ReplicaId, Timestamp};
 use thiserror::Error;
 
@@ -75,6 +76,18 @@ impl StorageError {
                 matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
             }
             _ => false,
+        }
+    }
+
+    /// An entry that was not taken apart. One of a later version is not damaged: it is the broker
+    /// that is too old for it.
+    #[must_use]
+    pub fn undecoded(group: GroupId, index: u64, error: EntryError) -> Self {
+        match error {
+            EntryError::Unknown { .. } => {
+                Self::Refused(format!("entry {index} of replica group {group}: {error}"))
+            }
+            error => Self::entry(group, index, &error),
         }
     }
 

@@ -244,7 +244,7 @@ impl GroupLog {
         for entry in entries {
             let (record_count, max_timestamp) = match entry.entry_type {
                 EntryType::EntryNormal => record_facts(&entry.data)
-                    .map_err(|error| StorageError::entry(self.group, entry.index, &error))?,
+                    .map_err(|error| StorageError::undecoded(self.group, entry.index, error))?,
                 // Raft's own encoding, which holds no records.
                 _ => (0, Timestamp::MIN),
             };

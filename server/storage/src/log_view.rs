@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
-use ropewalk_core::entry::Entry;
+use ropewalk_core::entry::{Entry, EntryError};
 use ropewalk_core::{GroupId, Offset, StoredBatch, Timestamp};
 
 use crate::engine::{
@@ -372,10 +372,9 @@ impl LogReader {
 }
 
 /// A batch whose entry kind is not a batch is a bug of the caller; a no-op or a trim is not one.
-pub(crate) fn record_facts(data: &Bytes) -> std::result::Result<(u32, Timestamp), String> {
-    match Entry::decode(data) {
-        Ok(Entry::Batch(header)) => Ok((header.record_count, header.max_timestamp)),
-        Ok(_) => Ok((0, Timestamp::MIN)),
-        Err(error) => Err(error.to_string()),
+pub(crate) fn record_facts(data: &Bytes) -> std::result::Result<(u32, Timestamp), EntryError> {
+    match Entry::decode(data)? {
+        Entry::Batch(header) => Ok((header.record_count, header.max_timestamp)),
+        _ => Ok((0, Timestamp::MIN)),
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use ropewalk_cluster::answer::{decode_applied, decode_index};
+use ropewalk_cluster::{LEVEL, MetadataCommand};
 use ropewalk_consensus::{Durability, ProposalKind, Receipt};
 use ropewalk_core::{GroupId, NodeId, Offset, StoredBatch};
 use ropewalk_storage::StorageError;
@@ -98,6 +99,9 @@ impl Checks {
             Receipt::Applied(response) => match kind {
                 ProposalKind::Command(command) => {
                     let (index, _) = decode_applied(response).unwrap();
+                    if MetadataCommand::check(command, LEVEL).is_err() {
+                        return assert_eq!(index, 0, "what nobody knows was proposed");
+                    }
                     ledger.answered(index, command, response);
                     self.known.command = self.known.command.max(index);
                 }

@@ -1,7 +1,7 @@
 //! Commands to the metadata: those that a cluster needs, and random ones.
 
 use ropewalk_cluster::{
-    BrokerRegistration, MetadataCommand, PartitionMove, TopicSettings, TopicUpdate,
+    BrokerRegistration, LEVEL, MetadataCommand, PartitionMove, TopicSettings, TopicUpdate,
 };
 use ropewalk_core::{NodeId, PartitionId, Timestamp, TopicId};
 
@@ -32,6 +32,7 @@ pub fn registration(node: NodeId, disk: u8, version: u64) -> MetadataCommand {
         rack: None,
         version: format!("1.2.{version}"),
         started: Timestamp(5),
+        level: LEVEL,
     })
 }
 
@@ -77,7 +78,13 @@ pub fn random(random: &mut Random, disks: &[u8], topics: &mut Vec<u64>) -> Vec<u
         7..9 => MetadataCommand::DeleteTopic { id },
         9 => MetadataCommand::SetBrokerState { id: node, is_draining: random.one_in(3) },
         10 => form(brokers),
-        _ => return random.number().to_le_bytes().to_vec(),
+        _ => {
+            // Damage, or a command of a later version: a registration that is cut short, or any
+            // bytes.
+            let bytes = random.number().to_le_bytes();
+            let head: &[u8] = if bytes[7] < 0x80 { &[2, 1] } else { &[] };
+            return [head, &bytes].concat();
+        }
     };
     command.encode()
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use ropewalk_cluster::{Metadata, MetadataMachine, MetadataWatch};
-use ropewalk_consensus::{Applied, StateMachine};
+use ropewalk_consensus::{Applied, LaterVersion, StateMachine};
 use ropewalk_core::codec::DecodeError;
 
 /// What a command did, as the first replica to apply it found.
@@ -44,7 +44,7 @@ impl Ledger {
     pub fn replay(&self, found: &Metadata) {
         let (mut machine, watch) = MetadataMachine::new();
         for (index, done) in self.0.range(..=found.index) {
-            machine.apply(*index, &done.command);
+            machine.apply(*index, &done.command).unwrap();
         }
         let replayed = watch.borrow().clone();
         assert!(is_same(&replayed, found), "{replayed:?} is not {found:?}");
@@ -110,8 +110,8 @@ impl StateMachine for Watched {
         Ok(())
     }
 
-    fn apply(&mut self, index: u64, command: &[u8]) -> Applied {
-        let applied = self.machine.apply(index, command);
+    fn apply(&mut self, index: u64, command: &[u8]) -> Result<Applied, LaterVersion> {
+        let applied = self.machine.apply(index, command)?;
         let mut ledger = self.ledger.lock().unwrap();
         assert!(index > self.at, "command {index} comes after {}", self.at);
         let before = ledger.last_up_to(index - 1);
@@ -120,7 +120,11 @@ impl StateMachine for Watched {
         ledger.check(index, Done { command, response, after: self.now() });
         drop(ledger);
         self.at = index;
-        applied
+        Ok(applied)
+    }
+
+    fn refusal(&self, command: &[u8]) -> Option<Vec<u8>> {
+        self.machine.refusal(command)
     }
 
     fn query(&self, question: &[u8]) -> Vec<u8> {

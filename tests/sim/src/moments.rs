@@ -71,6 +71,7 @@ moments! {
     CommandAccepted: "a command carried out",
     CommandRejected: "a command rejected",
     CommandMalformed: "bytes that are no command",
+    CommandNotKnown: "a command of a later version, which is not proposed",
     TopicCreated: "a topic created",
     TopicDeleted: "a topic deleted",
     DirectoryChanged: "a broker registered with another disk",

@@ -242,9 +242,10 @@ impl Cluster {
     }
 
     fn observe_command(&mut self, command: &[u8], response: &[u8]) {
-        let answer = answer::decode_applied(response).unwrap().1;
+        let (index, answer) = answer::decode_applied(response).unwrap();
         let moments = &mut self.moments;
         match &answer {
+            Err(_) if index == 0 => moments.note(Moment::CommandNotKnown),
             Ok(_) => moments.note(Moment::CommandAccepted),
             Err(MetadataError::Malformed(_)) => moments.note(Moment::CommandMalformed),
             Err(_) => moments.note(Moment::CommandRejected),

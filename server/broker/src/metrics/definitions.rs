@@ -230,6 +230,11 @@ pub(super) const PEER_RECEIVED: Definition = Definition::counter(
     "{message}",
     "Raft messages that came in from other brokers.",
 );
+pub(super) const PEER_UNKNOWN: Definition = Definition::counter(
+    "ropewalk_peer_unknown_messages",
+    "{message}",
+    "Messages and calls from brokers of a later version that this one does not know, and left out.",
+);
 pub(super) const BUILD_INFO: Definition =
     Definition::gauge("ropewalk_build_info", "", "Always 1; the label says which version runs.")
         .labels(&["version"]);
@@ -278,6 +283,7 @@ pub const DEFINITIONS: &[Definition] = &[
     PEER_DROPPED,
     PEER_QUEUE,
     PEER_RECEIVED,
+    PEER_UNKNOWN,
     BUILD_INFO,
     RESIDENT_MEMORY,
     CPU_SECONDS,

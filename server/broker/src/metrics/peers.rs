@@ -8,7 +8,8 @@ use ropewalk_core::NodeId;
 
 use super::Metrics;
 use super::definitions::{
-    Definition, PEER_CONNECTED, PEER_DROPPED, PEER_QUEUE, PEER_RECEIVED, PEER_SENT, PEER_SENT_BYTES,
+    Definition, PEER_CONNECTED, PEER_DROPPED, PEER_QUEUE, PEER_RECEIVED, PEER_SENT,
+    PEER_SENT_BYTES, PEER_UNKNOWN,
 };
 
 /// What has become of what was to be sent by one connection to another broker. The sums are those
@@ -34,12 +35,14 @@ pub struct PeerLane {
 type Lanes = Arc<dyn Fn() -> Vec<PeerLane> + Send + Sync>;
 
 impl Metrics {
-    /// Says how the connections to other brokers are read, and the number of raft messages that
-    /// came in. Call it once; see [`Metrics::register_append_budget`].
+    /// Says how the connections to other brokers are read, the number of raft messages that came
+    /// in, and that of what was not known. Call it once; see
+    /// [`Metrics::register_append_budget`].
     pub fn register_peers(
         &self,
         lanes: impl Fn() -> Vec<PeerLane> + Send + Sync + 'static,
         received: impl Fn() -> u64 + Send + Sync + 'static,
+        unknown: impl Fn() -> u64 + Send + Sync + 'static,
     ) {
         let lanes: Lanes = Arc::new(lanes);
         self.peer_gauge(&PEER_CONNECTED, &lanes, |lane| u64::from(lane.is_connected));
@@ -47,11 +50,16 @@ impl Metrics {
         self.peer_counter(&PEER_SENT, &lanes, |lane| lane.sent);
         self.peer_counter(&PEER_SENT_BYTES, &lanes, |lane| lane.sent_bytes);
         self.peer_counter(&PEER_DROPPED, &lanes, |lane| lane.dropped);
+        self.peer_sum(&PEER_RECEIVED, received);
+        self.peer_sum(&PEER_UNKNOWN, unknown);
+    }
+
+    fn peer_sum(&self, definition: &Definition, value: impl Fn() -> u64 + Send + Sync + 'static) {
         self.meter
-            .u64_observable_counter(PEER_RECEIVED.name)
-            .with_unit(PEER_RECEIVED.unit)
-            .with_description(PEER_RECEIVED.help)
-            .with_callback(move |observer| observer.observe(received(), &[]))
+            .u64_observable_counter(definition.name)
+            .with_unit(definition.unit)
+            .with_description(definition.help)
+            .with_callback(move |observer| observer.observe(value(), &[]))
             .build();
     }
 

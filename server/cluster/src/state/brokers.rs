@@ -77,7 +77,17 @@ impl Change {
             started: registration.started,
             is_draining,
             metadata_replica,
+            level: registration.level,
         };
+        Ok(self.put_broker(broker))
+    }
+
+    /// Puts a broker into another rack.
+    #[cfg(feature = "next")]
+    pub(super) fn set_rack(&mut self, id: NodeId, rack: String) -> MetadataAnswer {
+        let broker = self.next.metadata.brokers.get(&id);
+        let broker = broker.ok_or(MetadataError::BrokerNotFound(id))?;
+        let broker = BrokerInfo { rack: Some(rack), ..BrokerInfo::clone(broker) };
         Ok(self.put_broker(broker))
     }
 
@@ -175,6 +185,10 @@ impl Change {
         }
         if let Some(other) = metadata.owner(directory).filter(|other| *other != id) {
             return Err(MetadataError::DirectoryTaken(other));
+        }
+        let cluster = metadata.level();
+        if registration.level < cluster {
+            return Err(MetadataError::LevelTooLow { broker: registration.level, cluster });
         }
         match metadata.directory(id) {
             Some(known) if known == directory => Ok(Known::Same),

@@ -137,6 +137,32 @@ fn a_start_changes_what_a_broker_says_of_itself_and_nothing_else() {
     assert_eq!((&after.topics, &after.system), (&before.topics, &before.system));
 }
 
+/// What may be written is what every broker knows, and that stays so.
+#[test]
+fn the_oldest_broker_says_what_may_be_written_and_none_comes_that_is_older() {
+    let mut cluster = Cluster::default();
+    cluster.apply(&form(3)).unwrap();
+    let register = |id: u64, level| {
+        MetadataCommand::RegisterBroker(BrokerRegistration { level, ..registration(id) })
+    };
+    for (id, level) in [(1, 2), (2, 3), (1, 1), (1, 2)] {
+        cluster.apply(&register(id, level)).unwrap();
+        assert_eq!(cluster.metadata().level(), 1, "a founder has not come, who may be older");
+    }
+    cluster.apply(&register(3, 1)).unwrap();
+    cluster.apply(&register(4, 1)).unwrap();
+    cluster.apply(&register(3, 2)).unwrap();
+    assert_eq!(cluster.metadata().level(), 1);
+    cluster.apply(&remove(4)).unwrap();
+    assert_eq!(cluster.metadata().level(), 2, "the last one that knew no more is gone");
+    cluster.apply(&register(2, 2)).unwrap();
+    for id in [1, 2, 5] {
+        let refused = cluster.apply(&register(id, 1)).unwrap_err();
+        assert_eq!(refused, MetadataError::LevelTooLow { broker: 1, cluster: 2 });
+    }
+    assert!(matches!(cluster.apply(&register(4, 1)), Err(MetadataError::BrokerRemoved(_))));
+}
+
 #[test]
 fn a_data_directory_belongs_to_one_broker() {
     let mut cluster = Cluster::of(2);

@@ -11,11 +11,14 @@ use ropewalk_core::{GroupId, NodeId, PartitionId, TimestampType};
 
 use super::{
     Cluster, create, create_with, delete, drain, form, partition_count, reassign, register,
-    register_in, register_with, remove, replica, replication_factor, update,
+    register_in, register_with, registration, remove, replica, replication_factor, update,
 };
 use crate::answer::{decode, decode_applied, decode_index, encode};
 use crate::settings::OutOfRange;
-use crate::{MetadataAnswer, MetadataCommand, MetadataError, MetadataMachine, TopicUpdate};
+use crate::{
+    BrokerRegistration, MetadataAnswer, MetadataCommand, MetadataError, MetadataMachine,
+    TopicUpdate,
+};
 
 /// Storage keeps values of up to 4,000 bytes.
 #[test]
@@ -56,11 +59,48 @@ fn bytes_that_are_no_command_change_nothing() {
     cluster.apply(&create(1, "logs", 1)).unwrap();
     let before = cluster.metadata().topics.clone();
     let cut = create(2, "x", 1).encode();
-    for damaged in [&[][..], &[9], &[2, 99], &[1, 4], &cut[..20]] {
+    for damaged in [&[][..], &[9], &[2, 0], &[1, 4], &cut[..20]] {
         let (answer, rows) = cluster.state.apply(9, damaged);
         assert!(matches!(answer, Err(MetadataError::Malformed(_))) && rows.is_empty());
     }
     assert_eq!(cluster.metadata().topics, before);
+}
+
+/// The state stays as it was, and the broker ends: its next version goes on from there.
+#[test]
+fn a_command_of_a_later_version_is_not_taken_for_damage() {
+    let (mut machine, watch) = MetadataMachine::new();
+    for (index, command) in (6..).zip([form(1), register(1)]) {
+        assert_eq!(machine.refusal(&command.encode()), None);
+        machine.apply(index, &command.encode()).unwrap();
+    }
+    for later in [&[2, 99, 1][..], &[3, 1, 1]] {
+        let error = machine.apply(8, later).err().unwrap().to_string();
+        assert!(error.contains("metadata command") && error.contains("upgrade"), "{error}");
+        let answer = decode_applied(&machine.refusal(later).unwrap());
+        assert!(matches!(answer, Ok((0, Err(MetadataError::Malformed(_))))), "{answer:?}");
+    }
+    assert_eq!(watch.borrow().index, 7);
+}
+
+/// What a broker of the first level says of itself is what one says that knows of no levels.
+#[test]
+fn a_level_above_the_first_stands_behind_all_that_was_there_before() {
+    let rows = |registration: BrokerRegistration| {
+        let mut cluster = Cluster::of(1);
+        let command = MetadataCommand::RegisterBroker(registration);
+        cluster.apply(&command).unwrap();
+        assert_eq!(cluster.restored(), cluster.state);
+        let row = cluster.rows.iter().find(|(key, _)| key[0] == b'b').unwrap().1.clone();
+        let encoded = command.encode();
+        assert_eq!(MetadataCommand::decode(&encoded), Ok(command));
+        [encoded, row]
+    };
+    let first = rows(registration(1));
+    let later = rows(BrokerRegistration { level: 0x0102, ..registration(1) });
+    for (first, later) in first.into_iter().zip(later) {
+        assert_eq!(later, [&first[..], &[2, 1, 0, 0]].concat());
+    }
 }
 
 #[test]
@@ -81,7 +121,7 @@ fn rows_that_are_not_whole_are_refused_and_leave_the_state_as_it_was() {
 fn a_machine_that_is_restored_publishes_what_it_became() {
     let (mut machine, watch) = MetadataMachine::new();
     for (index, command) in (6..).zip([form(1), register(1), create(1, "old", 1)]) {
-        machine.apply(index, &command.encode());
+        machine.apply(index, &command.encode()).unwrap();
     }
     assert_eq!(watch.borrow().index, 8);
     let mut other = Cluster::of(1);
@@ -90,7 +130,7 @@ fn a_machine_that_is_restored_publishes_what_it_became() {
     let metadata = Arc::clone(&watch.borrow());
     assert_eq!(metadata.index, 70);
     assert!(metadata.topics.keys().eq(["new"]));
-    let answer = machine.apply(71, &create(2, "new", 1).encode()).response;
+    let answer = machine.apply(71, &create(2, "new", 1).encode()).unwrap().response;
     let taken = MetadataError::TopicExists("new".to_owned());
     assert_eq!(decode_applied(&answer), Ok((71, Err(taken))));
     assert_eq!(decode_index(&machine.query(b"")), Ok(71));
@@ -122,6 +162,8 @@ fn errors() -> Vec<MetadataError> {
             actual: "0 s".to_owned(),
         }),
         E::Malformed(DecodeError("metadata command")),
+        E::LevelTooLow { broker: 4, cluster: 5 },
+        E::NotUpgraded { needed: 7, cluster: 6 },
     ]
 }
 

@@ -14,10 +14,11 @@ fn register() -> impl Strategy<Value = MetadataCommand> {
     let rack = prop_oneof![Just(None), "[ab]".prop_map(Some)];
     // A broker has its first disk mostly, and sometimes another.
     let disk = prop_oneof![4 => Just(0u8), 1 => 1..4u8];
-    (1..=BROKERS, disk, rack).prop_map(|(id, disk, rack)| {
+    let level = prop_oneof![Just(2), 1..=3u32];
+    (1..=BROKERS, disk, rack, level).prop_map(|(id, disk, rack, level)| {
         let id_byte = u8::try_from(id).unwrap();
         let directory = [id_byte | disk << 4; 16];
-        let registration = BrokerRegistration { directory, rack, ..registration(id) };
+        let registration = BrokerRegistration { directory, rack, level, ..registration(id) };
         MetadataCommand::RegisterBroker(registration)
     })
 }
@@ -159,9 +160,11 @@ proptest! {
         for command in commands {
             let command = with_own_id(command, &mut next_topic);
             let mut twin = cluster.clone();
+            let level = cluster.metadata().level();
             let answer = cluster.apply(&command);
             prop_assert_eq!(&twin.apply(&command), &answer, "the same command does the same");
             prop_assert!(twin.state == cluster.state && twin.rows == cluster.rows);
+            prop_assert!(cluster.metadata().level() >= level, "what may be written stays known");
             check_groups(cluster.metadata());
             history.note(cluster.metadata());
             if let (MetadataCommand::CreateTopic { .. }, Ok(reply)) = (&command, &answer) {

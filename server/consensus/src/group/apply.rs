@@ -9,6 +9,7 @@ use ropewalk_storage::{GroupWrite, StorageError};
 
 use super::reads::Question;
 use super::{Pending, ReplicaGroup};
+use crate::machine::LaterVersion;
 use crate::proposal::{Durability, ProposeError, Receipt};
 use crate::shard::Output;
 
@@ -60,8 +61,9 @@ impl<T> ReplicaGroup<T> {
         write: &mut GroupWrite,
         out: &mut Vec<Output<T>>,
     ) -> Result<Option<Receipt>, StorageError> {
-        let unreadable = |error: ropewalk_core::entry::EntryError| {
-            StorageError::Refused(format!("entry {} cannot be applied: {error}", entry.index))
+        let (group, index) = (self.id(), entry.index);
+        let unknown = |error: LaterVersion| {
+            StorageError::Refused(format!("entry {index} of replica group {group}: {error}"))
         };
         if entry.meta.entry_type != EntryType::EntryNormal as u8 {
             self.apply_change(entry, write, out)?;
@@ -71,7 +73,8 @@ impl<T> ReplicaGroup<T> {
             }
             return Ok(Some(Receipt::Done));
         }
-        match Entry::decode(&entry.data).map_err(unreadable)? {
+        let undecoded = |error| StorageError::undecoded(group, index, error);
+        match Entry::decode(&entry.data).map_err(undecoded)? {
             Entry::Noop => Ok(None),
             Entry::Batch(header) => {
                 self.node.mut_store().set_high_watermark(header.end_offset());
@@ -85,7 +88,7 @@ impl<T> ReplicaGroup<T> {
                 let machine = self.machine.as_mut().ok_or_else(|| {
                     StorageError::Refused("a partition's log holds a command".to_owned())
                 })?;
-                let applied = machine.apply(entry.index, &command);
+                let applied = machine.apply(entry.index, &command).map_err(unknown)?;
                 self.trail.note(entry.index, &applied.rows, self.node.store())?;
                 write.rows.extend(applied.rows);
                 self.rows_stand_at(entry.index, write);

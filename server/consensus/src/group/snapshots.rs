@@ -119,7 +119,8 @@ impl<T> ReplicaGroup<T> {
             self.trail.keys.extend(data.rows.iter().map(|(key, _)| (self.applied, key.clone())));
             machine.restore(self.applied, data.rows).map_err(|error| {
                 StorageError::Refused(format!(
-                    "replica group {group} cannot take up a snapshot: {error}"
+                    "replica group {group} cannot take up a snapshot, which may be of a later \
+                     version than this broker's: {error}"
                 ))
             })?;
             self.node.mut_store().set_rows_index(self.applied);

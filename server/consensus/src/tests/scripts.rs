@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use ropewalk_core::codec::DecodeError;
 
 use super::*;
-use crate::machine::Applied;
+use crate::machine::{Applied, LaterVersion};
 use crate::shard::MAX_WRITES_IN_FLIGHT;
 
 const GROUP: GroupId = GroupId::FIRST_PARTITION;
@@ -199,9 +199,20 @@ fn a_removed_group_answers_those_who_wait_and_takes_nothing_more() {
     assert_eq!(bench.engine.groups().unwrap(), []);
 }
 
-/// Adds numbers, and answers with the sum.
+/// Adds numbers, and answers with the sum. Of two bytes, the second says the kind of the command.
 struct Adder {
     sum: Arc<AtomicU32>,
+    known_kind: u8,
+}
+
+impl Adder {
+    fn new(sum: &Arc<AtomicU32>) -> Box<Self> {
+        Box::new(Self { sum: Arc::clone(sum), known_kind: 0 })
+    }
+
+    fn check(&self, command: &[u8]) -> Result<(), LaterVersion> {
+        LaterVersion::check("sum command", command, 7, self.known_kind)
+    }
 }
 
 impl StateMachine for Adder {
@@ -212,10 +223,15 @@ impl StateMachine for Adder {
         Ok(())
     }
 
-    fn apply(&mut self, _index: u64, command: &[u8]) -> Applied {
+    fn apply(&mut self, _index: u64, command: &[u8]) -> Result<Applied, LaterVersion> {
+        self.check(command)?;
         let sum = self.sum.fetch_add(u32::from(command[0]), Ordering::Relaxed);
         let sum = (sum + u32::from(command[0])).to_le_bytes().to_vec();
-        Applied { response: sum.clone(), rows: vec![(b"sum".to_vec(), Some(sum))] }
+        Ok(Applied { response: sum.clone(), rows: vec![(b"sum".to_vec(), Some(sum))] })
+    }
+
+    fn refusal(&self, command: &[u8]) -> Option<Vec<u8>> {
+        self.check(command).err().map(|_| b"not known".to_vec())
     }
 
     fn query(&self, _question: &[u8]) -> Vec<u8> {
@@ -228,7 +244,7 @@ fn a_question_is_answered_from_what_was_answered_before_it() {
     let group = GroupId::METADATA;
     let mut bench = Bench::new();
     let sum = Arc::new(AtomicU32::new(0));
-    bench.open(group, Some(Box::new(Adder { sum })));
+    bench.open(group, Some(Adder::new(&sum)));
     bench.propose(group, 0, ProposalKind::Query(Vec::new()));
     assert_eq!(bench.ends, [(0, End::Failed(ProposeError::NoLeader))], "it does not serve yet");
     bench.settle();
@@ -250,7 +266,7 @@ fn a_group_without_commands_starts_any_number_of_times() {
     let mut bench = Bench::new();
     for _ in 0..2_200 {
         let sum = Arc::new(AtomicU32::new(0));
-        bench.open(group, Some(Box::new(Adder { sum })));
+        bench.open(group, Some(Adder::new(&sum)));
         bench.settle();
         assert_eq!(bench.served, [group]);
         bench = bench.crash();
@@ -260,12 +276,11 @@ fn a_group_without_commands_starts_any_number_of_times() {
 #[test]
 fn commands_are_applied_once_over_crashes_and_compaction() {
     let group = GroupId::METADATA;
-    let adder = |sum: &Arc<AtomicU32>| Box::new(Adder { sum: Arc::clone(sum) });
     let mut bench = Bench::new();
     let mut expected = 0;
     for round in 0..4 {
         let sum = Arc::new(AtomicU32::new(0));
-        bench.open(group, Some(adder(&sum)));
+        bench.open(group, Some(Adder::new(&sum)));
         bench.settle();
         assert_eq!(sum.load(Ordering::Relaxed), expected, "round {round}");
         for id in 0..1_500 {
@@ -283,4 +298,43 @@ fn commands_are_applied_once_over_crashes_and_compaction() {
     }
     let stored = bench.engine.groups().unwrap().remove(0);
     assert!(stored.last.unwrap().0 - stored.start.index < 3_000, "the log was compacted");
+}
+
+/// Left out, it would make this replica differ from the others for ever, and nobody would see it.
+#[test]
+fn a_command_of_a_later_version_is_not_proposed_and_never_left_out() {
+    let group = GroupId::METADATA;
+    let later = |sum: &Arc<AtomicU32>| Box::new(Adder { known_kind: 1, ..*Adder::new(sum) });
+    let sum = Arc::new(AtomicU32::new(0));
+    let mut bench = Bench::new();
+    bench.open(group, Some(later(&sum)));
+    bench.settle();
+    // It is on the disk, and its effect is not.
+    bench.propose(group, 0, ProposalKind::Command(vec![7, 1]));
+    let (_, batch) = bench.writes.pop_front().unwrap();
+    bench.engine.write(&[batch]).unwrap();
+
+    for _ in 0..2 {
+        bench = bench.crash();
+        let sum = Arc::new(AtomicU32::new(0));
+        bench.open(group, Some(Adder::new(&sum)));
+        let error = loop {
+            let (number, batch) = bench.writes.pop_front().expect("the entry commits");
+            bench.engine.write(&[batch]).unwrap();
+            if let Err(error) = bench.try_step(Input::Durable(number)) {
+                break error.to_string();
+            }
+        };
+        assert!(error.contains("sum command 1 (form 7)") && error.contains("upgrade"), "{error}");
+        assert_eq!(sum.load(Ordering::Relaxed), 0, "at each start anew");
+    }
+    let sum = Arc::new(AtomicU32::new(0));
+    let mut bench = bench.crash();
+    bench.open(group, Some(later(&sum)));
+    bench.settle();
+    assert_eq!(sum.load(Ordering::Relaxed), 7, "the later version goes on with it");
+
+    bench.propose(group, 1, ProposalKind::Command(vec![7, 2]));
+    assert_eq!(bench.ends, [(1, End::Applied(b"not known".to_vec()))]);
+    assert!(bench.writes.is_empty(), "a leader proposes nothing that it does not know");
 }

@@ -13,7 +13,7 @@ use ropewalk_proto::internal::call_request::Call;
 use ropewalk_proto::internal::call_response::Outcome;
 use ropewalk_proto::internal::peer_service_client::PeerServiceClient;
 use tokio::sync::oneshot;
-use tonic::{Request, Status, Streaming};
+use tonic::{Request, Response, Status, Streaming};
 
 use super::connection::Channel;
 use super::hail::Hail;
@@ -163,7 +163,7 @@ impl Lane for CallLane {
         &self,
         mut client: PeerServiceClient<Channel>,
         hail: Hail,
-    ) -> Result<Streaming<Self::Answer>, Status> {
+    ) -> Result<Response<Streaming<Self::Answer>>, Status> {
         let session = self.queue.begin();
         let source = (Arc::clone(&self.queue), Arc::clone(&self.waiting));
         let calls = futures::stream::unfold(source, move |(queue, waiting)| async move {
@@ -172,7 +172,7 @@ impl Lane for CallLane {
         });
         let mut request = Request::new(calls);
         hail.write(request.metadata_mut());
-        Ok(client.call(request).await?.into_inner())
+        client.call(request).await
     }
 
     fn begin(&self) {

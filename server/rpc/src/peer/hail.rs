@@ -1,5 +1,7 @@
 //! The metadata by which brokers know one another at the beginning of a stream.
 
+use std::fmt;
+
 use ropewalk_broker::peers::Removal;
 use ropewalk_core::NodeId;
 use thiserror::Error;
@@ -8,8 +10,10 @@ use tonic::{Code, Status};
 
 use super::wire;
 
-/// The version of the protocol. One that cannot be mixed with it gets another number.
-const PROTOCOL: &str = "1";
+/// The versions of the protocol that this code speaks. A change that those who do not know it
+/// cannot pass over is a new version; the one before it is spoken too, so that brokers can be
+/// upgraded one after the other.
+pub(super) const PROTOCOLS: Protocols = Protocols { oldest: 1, newest: 1 };
 const PROTOCOL_KEY: &str = "ropewalk-protocol";
 const CLUSTER_KEY: &str = "ropewalk-cluster";
 const FROM_KEY: &str = "ropewalk-from";
@@ -26,6 +30,36 @@ pub(super) type ClusterId = [u8; 16];
 /// The id of a data directory.
 pub(super) type DirectoryId = [u8; 16];
 
+/// Versions of the protocol, from one to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Protocols {
+    pub(super) oldest: u32,
+    pub(super) newest: u32,
+}
+
+impl Protocols {
+    /// The version that two brokers speak with one another: the newest that both know.
+    fn agree(self, other: Self) -> Option<u32> {
+        let newest = self.newest.min(other.newest);
+        (newest >= self.oldest.max(other.oldest)).then_some(newest)
+    }
+
+    /// From the form of its `Display`.
+    fn parse(text: &str) -> Option<Self> {
+        let (oldest, newest) = text.split_once('-').unwrap_or((text, text));
+        Some(Self { oldest: oldest.parse().ok()?, newest: newest.parse().ok()? })
+    }
+}
+
+impl fmt::Display for Protocols {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.oldest == self.newest {
+            true => write!(f, "{}", self.newest),
+            false => write!(f, "{}-{}", self.oldest, self.newest),
+        }
+    }
+}
+
 /// Who calls whom, in which cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Hail {
@@ -34,6 +68,8 @@ pub(super) struct Hail {
     pub(super) to: NodeId,
     /// The caller's data directory.
     pub(super) directory: DirectoryId,
+    /// What the caller speaks.
+    pub(super) protocols: Protocols,
 }
 
 /// Who calls.
@@ -42,19 +78,23 @@ pub(super) struct Caller {
     pub(super) node: NodeId,
     /// Its data directory, if it says so.
     pub(super) directory: Option<DirectoryId>,
+    /// The version of the protocol that its stream is in.
+    pub(super) protocol: u32,
 }
 
 /// Why a stream is not for this broker.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 pub(super) enum HailError {
-    /// The other side speaks another protocol.
+    /// The two sides have no version of the protocol in common.
     #[error(
         "the caller speaks version {theirs} of the brokers' protocol and this broker version \
-         {PROTOCOL}: upgrade the older of the two"
+         {ours}: upgrade the older of the two, by one version of ropewalk at a time"
     )]
     Protocol {
-        /// What it says.
+        /// What the caller says.
         theirs: String,
+        /// What this broker speaks.
+        ours: Protocols,
     },
     /// This broker belongs to no cluster yet.
     #[error("this broker belongs to no cluster yet: try again")]
@@ -125,20 +165,39 @@ pub(super) fn says_removed(refusal: &Status) -> Option<Removal> {
     Some(if why == REPLACED { Removal::Replaced } else { Removal::Removed })
 }
 
-pub(super) fn write_protocol(metadata: &mut MetadataMap) {
-    metadata.insert(PROTOCOL_KEY, MetadataValue::from_static(PROTOCOL));
+/// Says what the caller speaks.
+pub(super) fn write_protocols(protocols: Protocols, metadata: &mut MetadataMap) {
+    let value = protocols.to_string().parse();
+    metadata.insert(PROTOCOL_KEY, value.expect("digits are metadata"));
 }
 
-pub(super) fn check_protocol(metadata: &MetadataMap) -> Result<(), HailError> {
-    match text(metadata, PROTOCOL_KEY) {
-        PROTOCOL => Ok(()),
-        theirs => Err(HailError::Protocol { theirs: theirs.to_owned() }),
-    }
+/// Finds the version of the protocol for what a caller says that it speaks.
+pub(super) fn agree(ours: Protocols, metadata: &MetadataMap) -> Result<u32, HailError> {
+    let theirs = text(metadata, PROTOCOL_KEY);
+    let agreed = Protocols::parse(theirs).and_then(|theirs| ours.agree(theirs));
+    agreed.ok_or_else(|| HailError::Protocol { theirs: theirs.to_owned(), ours })
+}
+
+/// Tells a caller which version its stream is in.
+pub(super) fn write_agreed(protocol: u32, metadata: &mut MetadataMap) {
+    metadata.insert(PROTOCOL_KEY, protocol.into());
+}
+
+/// Which version a stream is in, as the broker that was called says.
+pub(super) fn read_agreed(ours: Protocols, metadata: &MetadataMap) -> Result<u32, Status> {
+    let told = text(metadata, PROTOCOL_KEY);
+    let agreed = told.parse().ok().filter(|told| (ours.oldest..=ours.newest).contains(told));
+    agreed.ok_or_else(|| {
+        Status::failed_precondition(format!(
+            "the broker answers in version {told:?} of the brokers' protocol, and was offered \
+             {ours}"
+        ))
+    })
 }
 
 impl Hail {
     pub(super) fn write(&self, metadata: &mut MetadataMap) {
-        write_protocol(metadata);
+        write_protocols(self.protocols, metadata);
         let values = [
             (CLUSTER_KEY, hex(&self.cluster)),
             (FROM_KEY, self.from.to_string()),
@@ -150,13 +209,14 @@ impl Hail {
         }
     }
 
-    /// The broker that calls `own`, of `cluster`.
+    /// The broker that calls `own`, of `cluster`, which speaks `protocols`.
     pub(super) fn read(
         metadata: &MetadataMap,
         own: NodeId,
         cluster: Option<ClusterId>,
+        protocols: Protocols,
     ) -> Result<Caller, HailError> {
-        check_protocol(metadata)?;
+        let protocol = agree(protocols, metadata)?;
         let ours = hex(&cluster.ok_or(HailError::NoCluster)?);
         let theirs = text(metadata, CLUSTER_KEY);
         if theirs != ours {
@@ -169,7 +229,7 @@ impl Hail {
         let from = text(metadata, FROM_KEY);
         let node = from.parse().ok().and_then(|id| wire::node(id).ok()).filter(|id| *id != own);
         let node = node.ok_or_else(|| HailError::From { from: from.to_owned() })?;
-        Ok(Caller { node, directory: unhex(text(metadata, DIRECTORY_KEY)) })
+        Ok(Caller { node, directory: unhex(text(metadata, DIRECTORY_KEY)), protocol })
     }
 }
 
@@ -191,13 +251,21 @@ fn unhex(text: &str) -> Option<[u8; 16]> {
 mod tests {
     use super::*;
 
+    const HAIL: Hail = Hail {
+        cluster: [0xab; 16],
+        from: NodeId(1),
+        to: NodeId(2),
+        directory: [3; 16],
+        protocols: PROTOCOLS,
+    };
+
     #[test]
     fn a_broker_knows_who_calls_it_and_whom_it_refuses() {
-        let hail = Hail { cluster: [0xab; 16], from: NodeId(1), to: NodeId(2), directory: [3; 16] };
         let mut metadata = MetadataMap::new();
-        hail.write(&mut metadata);
-        let read = |own, cluster| Hail::read(&metadata, NodeId(own), cluster);
-        let caller = Caller { node: NodeId(1), directory: Some([3; 16]) };
+        HAIL.write(&mut metadata);
+        let read = |own, cluster| Hail::read(&metadata, NodeId(own), cluster, PROTOCOLS);
+        let protocol = PROTOCOLS.newest;
+        let caller = Caller { node: NodeId(1), directory: Some([3; 16]), protocol };
         assert_eq!(read(2, Some([0xab; 16])), Ok(caller));
         assert_eq!(read(2, None), Err(HailError::NoCluster));
         assert!(matches!(read(3, Some([0xab; 16])), Err(HailError::NotMe { .. })));
@@ -207,12 +275,39 @@ mod tests {
         for from in ["0", "2", "4294967296", "x"] {
             let mut metadata = metadata.clone();
             metadata.insert(FROM_KEY, from.parse().unwrap());
-            let refused = Hail::read(&metadata, NodeId(2), Some([0xab; 16]));
+            let refused = Hail::read(&metadata, NodeId(2), Some([0xab; 16]), PROTOCOLS);
             assert_eq!(refused, Err(HailError::From { from: from.to_owned() }));
         }
-        let mut later = metadata.clone();
-        later.insert(PROTOCOL_KEY, MetadataValue::from_static("2"));
-        let refused = Hail::read(&later, NodeId(2), Some([0xab; 16]));
-        assert_eq!(refused, Err(HailError::Protocol { theirs: "2".to_owned() }));
+    }
+
+    #[test]
+    fn two_versions_that_follow_one_another_speak_the_older_ones_protocol() {
+        let range = |oldest, newest| Protocols { oldest, newest };
+        let agreed = |theirs, ours| {
+            let mut metadata = MetadataMap::new();
+            Hail { protocols: theirs, ..HAIL }.write(&mut metadata);
+            let caller = Hail::read(&metadata, NodeId(2), Some(HAIL.cluster), ours)?;
+            write_agreed(caller.protocol, &mut metadata);
+            assert_eq!(read_agreed(theirs, &metadata).unwrap(), caller.protocol);
+            Ok::<_, HailError>(caller.protocol)
+        };
+        let (n, next, later) = (range(1, 1), range(1, 2), range(2, 3));
+        for (theirs, ours, expected) in
+            [(n, n, 1), (n, next, 1), (next, n, 1), (next, next, 2), (next, later, 2)]
+        {
+            assert_eq!(agreed(theirs, ours), Ok(expected), "{theirs} calls {ours}");
+        }
+        for (theirs, ours) in [(n, later), (later, n)] {
+            let refused = agreed(theirs, ours).unwrap_err();
+            assert_eq!(refused, HailError::Protocol { theirs: theirs.to_string(), ours });
+            assert!(refused.to_string().contains("upgrade the older"), "{refused}");
+        }
+        for told in ["", "x", "1-", "-1", "2-1", "1-2-3"] {
+            assert_ne!(Protocols::parse(told).and_then(|told| n.agree(told)), Some(1), "{told}");
+        }
+        let mut metadata = MetadataMap::new();
+        assert!(read_agreed(n, &metadata).is_err(), "nothing was said");
+        write_agreed(2, &mut metadata);
+        assert!(read_agreed(n, &metadata).is_err(), "it was not asked for");
     }
 }

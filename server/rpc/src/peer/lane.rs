@@ -7,7 +7,7 @@ use ropewalk_consensus::MessageKind;
 use ropewalk_core::limits;
 use ropewalk_proto::internal as pb;
 use ropewalk_proto::internal::peer_service_client::PeerServiceClient;
-use tonic::{Request, Status, Streaming};
+use tonic::{Request, Response, Status, Streaming};
 
 use super::connection::Channel;
 use super::hail::Hail;
@@ -67,7 +67,7 @@ impl Lane for RaftLane {
         &self,
         mut client: PeerServiceClient<Channel>,
         hail: Hail,
-    ) -> Result<Streaming<Self::Answer>, Status> {
+    ) -> Result<Response<Streaming<Self::Answer>>, Status> {
         let (queue, session) = (Arc::clone(&self.queue), self.queue.begin());
         let frames = futures::stream::unfold(queue, move |queue| async move {
             let messages = queue.take(session, limits::PEER_FRAME_BYTES).await?;
@@ -75,7 +75,7 @@ impl Lane for RaftLane {
         });
         let mut request = Request::new(frames);
         hail.write(request.metadata_mut());
-        Ok(client.exchange(request).await?.into_inner())
+        client.exchange(request).await
     }
 
     fn begin(&self) {

@@ -9,10 +9,10 @@ use ropewalk_core::NodeId;
 use ropewalk_proto::internal::peer_service_client::PeerServiceClient;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
-use tonic::{Status, Streaming};
+use tonic::{Response, Status, Streaming};
 
 use super::connection::{Channel, KeepAlive, dial};
-use super::hail::{ClusterId, DirectoryId, Hail, says_removed};
+use super::hail::{ClusterId, DirectoryId, Hail, Protocols, read_agreed, says_removed};
 use super::queue::Counts;
 use super::rarely::Rarely;
 
@@ -77,7 +77,7 @@ pub(super) trait Lane: Send + Sync + 'static {
         &self,
         client: PeerServiceClient<Channel>,
         hail: Hail,
-    ) -> impl Future<Output = Result<Streaming<Self::Answer>, Status>> + Send;
+    ) -> impl Future<Output = Result<Response<Streaming<Self::Answer>>, Status>> + Send;
 
     /// The stream is accepted: takes what is to be sent from now on.
     fn begin(&self);
@@ -107,6 +107,7 @@ async fn listen<L: Lane>(lane: &L, mut answers: Streaming<L::Answer>) -> Status 
 pub(super) struct Link {
     pub(super) own: NodeId,
     directory: DirectoryId,
+    protocols: Protocols,
     pub(super) node: NodeId,
     pub(super) address: watch::Receiver<String>,
     pub(super) cluster: watch::Receiver<Option<ClusterId>>,
@@ -120,7 +121,7 @@ pub(super) struct Link {
 
 impl Link {
     pub(super) fn new(
-        (own, directory): (NodeId, DirectoryId),
+        (own, directory, protocols): (NodeId, DirectoryId, Protocols),
         node: NodeId,
         address: watch::Receiver<String>,
         cluster: watch::Receiver<Option<ClusterId>>,
@@ -129,14 +130,16 @@ impl Link {
         let up = Mutex::new([false; 4]);
         let (lost, _) = watch::channel(0);
         let told = Rarely::new(TELL_EVERY);
-        Self { own, directory, node, address, cluster, handler, up, lost, told }
+        Self { own, directory, protocols, node, address, cluster, handler, up, lost, told }
     }
 
     /// Waits until this broker belongs to a cluster. `None` when the transport is gone.
     async fn hail(&self) -> Option<Hail> {
         let mut cluster = self.cluster.clone();
         let cluster = *cluster.wait_for(Option::is_some).await.ok()?;
-        Some(Hail { cluster: cluster?, from: self.own, to: self.node, directory: self.directory })
+        let (from, to, directory, protocols) =
+            (self.own, self.node, self.directory, self.protocols);
+        Some(Hail { cluster: cluster?, from, to, directory, protocols })
     }
 
     /// Whether all connections are there now.
@@ -146,10 +149,10 @@ impl Link {
         up.iter().all(|is_up| *is_up)
     }
 
-    fn up(&self, kind: LaneKind) {
+    fn up(&self, kind: LaneKind, protocol: u32) {
         let is_whole = self.set(kind, true);
         if is_whole && let Some(handler) = self.handler.upgrade() {
-            tracing::info!(broker = self.node.0, "connected to broker {}", self.node);
+            tracing::info!(broker = self.node.0, protocol, "connected to broker {}", self.node);
             self.told.forget();
             handler.reachable(self.node);
         }
@@ -219,20 +222,22 @@ async fn session<L: Lane>(
     let mut lost = link.lost.subscribe();
     let opened = async {
         let (client, connection) = dial(target, lane.kind().keepalive()).await?;
-        Ok::<_, Status>((lane.open(client, hail).await?, connection))
+        let answers = lane.open(client, hail).await?;
+        let protocol = read_agreed(hail.protocols, answers.metadata())?;
+        Ok::<_, Status>((answers.into_inner(), protocol, connection))
     };
     let opened = tokio::select! {
         opened = timeout(CONNECT_TIMEOUT, opened) => opened,
         _ = address.changed() => return MOVED.to_owned(),
     };
-    let (answers, _connection) = match opened {
+    let (answers, protocol, _connection) = match opened {
         Ok(Ok(opened)) => opened,
         Ok(Err(status)) => {
             return link.heed(&status);
         }
         Err(_) => return format!("{target} does not answer"),
     };
-    let _open = Open::new(link, lane);
+    let _open = Open::new(link, lane, protocol);
     tokio::select! {
         status = listen(lane, answers) => link.heed(&status),
         _ = address.changed() => MOVED.to_owned(),
@@ -249,9 +254,9 @@ struct Open<'a, L: Lane> {
 }
 
 impl<'a, L: Lane> Open<'a, L> {
-    fn new(link: &'a Link, lane: &'a L) -> Self {
+    fn new(link: &'a Link, lane: &'a L, protocol: u32) -> Self {
         lane.begin();
-        link.up(lane.kind());
+        link.up(lane.kind(), protocol);
         Self { link, lane }
     }
 }

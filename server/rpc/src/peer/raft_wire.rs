@@ -23,23 +23,25 @@ pub(super) fn frame(messages: Vec<Message>) -> pb::ExchangeRequest {
     pb::ExchangeRequest { messages: messages.into_iter().map(message_to_wire).collect() }
 }
 
-/// The messages of a frame that broker `from` has sent to broker `to`.
+/// The messages of a frame that broker `from` has sent to broker `to`. Those of a kind that only a
+/// later version knows are left out, as if they were lost on the way: raft can do without.
 pub(super) fn messages(
     frame: pb::ExchangeRequest,
     from: NodeId,
     to: NodeId,
 ) -> Result<Vec<Message>> {
     let check = |message: pb::RaftMessage| {
-        let message = message_from_wire(message)?;
+        let Some(kind) = kind_from_wire(message.kind)? else { return Ok(None) };
+        let message = message_from_wire(message, kind)?;
         if message.from.node() != from {
             return Err(WireError::value("the sender of a message", message.from.0));
         }
         if message.to.node() != to {
             return Err(WireError::value("the receiver of a message", message.to.0));
         }
-        Ok(message)
+        Ok(Some(message))
     };
-    frame.messages.into_iter().map(check).collect()
+    frame.messages.into_iter().map(check).filter_map(Result::transpose).collect()
 }
 
 fn message_to_wire(message: Message) -> pb::RaftMessage {
@@ -70,8 +72,7 @@ fn message_to_wire(message: Message) -> pb::RaftMessage {
     }
 }
 
-fn message_from_wire(message: pb::RaftMessage) -> Result<Message> {
-    let kind = kind_from_wire(message.kind)?;
+fn message_from_wire(message: pb::RaftMessage, kind: MessageKind) -> Result<Message> {
     // Raft takes a message without a term for one of its own process.
     if message.term == 0 {
         return Err(WireError::Missing("the term of a message"));
@@ -211,20 +212,22 @@ fn kind_to_wire(kind: MessageKind) -> pb::MessageKind {
     }
 }
 
-fn kind_from_wire(kind: i32) -> Result<MessageKind> {
-    Ok(match pb::MessageKind::try_from(kind) {
-        Ok(pb::MessageKind::Append) => MessageKind::Append,
-        Ok(pb::MessageKind::AppendResponse) => MessageKind::AppendResponse,
-        Ok(pb::MessageKind::Vote) => MessageKind::Vote,
-        Ok(pb::MessageKind::VoteResponse) => MessageKind::VoteResponse,
-        Ok(pb::MessageKind::PreVote) => MessageKind::PreVote,
-        Ok(pb::MessageKind::PreVoteResponse) => MessageKind::PreVoteResponse,
-        Ok(pb::MessageKind::Heartbeat) => MessageKind::Heartbeat,
-        Ok(pb::MessageKind::HeartbeatResponse) => MessageKind::HeartbeatResponse,
-        Ok(pb::MessageKind::Snapshot) => MessageKind::Snapshot,
-        Ok(pb::MessageKind::TimeoutNow) => MessageKind::TimeoutNow,
-        Ok(pb::MessageKind::Unspecified) | Err(_) => {
+/// `None` for a kind that this version does not know.
+fn kind_from_wire(kind: i32) -> Result<Option<MessageKind>> {
+    let Ok(known) = pb::MessageKind::try_from(kind) else { return Ok(None) };
+    Ok(Some(match known {
+        pb::MessageKind::Append => MessageKind::Append,
+        pb::MessageKind::AppendResponse => MessageKind::AppendResponse,
+        pb::MessageKind::Vote => MessageKind::Vote,
+        pb::MessageKind::VoteResponse => MessageKind::VoteResponse,
+        pb::MessageKind::PreVote => MessageKind::PreVote,
+        pb::MessageKind::PreVoteResponse => MessageKind::PreVoteResponse,
+        pb::MessageKind::Heartbeat => MessageKind::Heartbeat,
+        pb::MessageKind::HeartbeatResponse => MessageKind::HeartbeatResponse,
+        pb::MessageKind::Snapshot => MessageKind::Snapshot,
+        pb::MessageKind::TimeoutNow => MessageKind::TimeoutNow,
+        pb::MessageKind::Unspecified => {
             return Err(WireError::value("the kind of a message", kind));
         }
-    })
+    }))
 }

@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::hail::{Caller, Hail, HailError, check_protocol};
+use super::hail::{Caller, Hail, HailError, agree, write_agreed};
 use super::rarely::Rarely;
 use super::transport::PeerTransport;
 use super::{call_wire, fetch_wire, raft_wire};
@@ -39,7 +39,8 @@ impl Peering {
     /// The broker whose stream this is.
     fn admit(&self, metadata: &MetadataMap) -> Result<Caller, Status> {
         let cluster = self.transport.cluster();
-        let admitted = Hail::read(metadata, self.transport.node(), cluster);
+        let protocols = self.transport.protocols();
+        let admitted = Hail::read(metadata, self.transport.node(), cluster, protocols);
         let admitted = admitted.and_then(|caller| self.is_member(caller).map(|()| caller));
         admitted.map_err(|error| self.refuse(error))
     }
@@ -93,12 +94,14 @@ impl Peering {
         while let Some(frame) = frames.message().await? {
             // It may have been needed when its stream began.
             self.is_member(from).map_err(|error| self.refuse(error))?;
+            let came_in = frame.messages.len();
             let messages =
                 raft_wire::messages(frame, from.node, self.transport.node()).map_err(|error| {
                     self.tell(&error);
                     Status::from(error)
                 })?;
             self.transport.received(messages.len());
+            self.transport.unknown(came_in - messages.len());
             self.handler()?.receive(messages).await;
         }
         Ok(())
@@ -123,7 +126,7 @@ impl Peering {
                 Status::from(error)
             };
             match request.call {
-                Some(Call::Proposal(proposal)) => {
+                Some(Call::Proposal(proposal)) if proposal.kind.is_some() => {
                     let proposal = call_wire::proposal_from_wire(proposal).map_err(malformed)?;
                     let reply = Box::new(move |result| {
                         let outcome = match result {
@@ -140,7 +143,8 @@ impl Peering {
                     let fetch = fetch_wire::fetch_from_wire(&fetch).map_err(malformed)?;
                     fetches.spawn(answer_fetch(self.handler()?, fetch, ticket, Arc::clone(&room)));
                 }
-                None => return Err(malformed(super::wire::WireError::Missing("the call"))),
+                // Of a later version. Without an answer its ticket says so.
+                Some(Call::Proposal(_)) | None => self.transport.unknown(1),
             }
         }
         Ok(())
@@ -202,6 +206,13 @@ impl Drop for Ticket {
     }
 }
 
+/// The answer to a stream that was admitted.
+fn accepted<T>(caller: Caller, answers: T) -> Response<T> {
+    let mut response = Response::new(answers);
+    write_agreed(caller.protocol, response.metadata_mut());
+    response
+}
+
 #[tonic::async_trait]
 impl PeerService for Peering {
     type ExchangeStream = BoxStream<'static, Result<pb::ExchangeResponse, Status>>;
@@ -225,14 +236,14 @@ impl PeerService for Peering {
                 Ok(Err(status)) => Some(Err(status)),
             }
         });
-        Ok(Response::new(answer.boxed()))
+        Ok(accepted(from, answer.boxed()))
     }
 
     async fn call(
         &self,
         request: Request<Streaming<pb::CallRequest>>,
     ) -> Result<Response<Self::CallStream>, Status> {
-        self.admit(request.metadata())?;
+        let from = self.admit(request.metadata())?;
         let peering = self.clone();
         // One more than there are slots: why the stream ends.
         let (answers, mut sent) = mpsc::channel::<Sent>(limits::MAX_PEER_CALLS + 1);
@@ -243,14 +254,14 @@ impl PeerService for Peering {
         });
         let sent = stream::poll_fn(move |context| sent.poll_recv(context));
         let answers = sent.map(|sent| sent.map(|(response, _room)| response));
-        Ok(Response::new(answers.boxed()))
+        Ok(accepted(from, answers.boxed()))
     }
 
     async fn introduce(
         &self,
         request: Request<pb::IntroduceRequest>,
     ) -> Result<Response<pb::IntroduceResponse>, Status> {
-        check_protocol(request.metadata())?;
+        agree(self.transport.protocols(), request.metadata())?;
         let other = fetch_wire::introduction_from_wire(request.into_inner().introduction)?;
         let own = self.handler()?.introduce(other);
         let introduction = Some(fetch_wire::introduction_to_wire(own));

@@ -21,7 +21,7 @@ use tonic::{Code, Request};
 
 use super::calls::{Answer, CallLane};
 use super::connection::{Ends, KeepAlive, dial};
-use super::hail::{ClusterId, DirectoryId, write_protocol};
+use super::hail::{ClusterId, DirectoryId, PROTOCOLS, Protocols, write_protocols};
 use super::lane::RaftLane;
 use super::link::{Lane, LaneKind, Link, keep};
 use super::queue::Counts;
@@ -35,6 +35,9 @@ const INTRODUCTION_TIMEOUT: Duration = Duration::from_secs(3);
 pub struct PeerStats {
     /// Raft messages that came in, from all brokers together.
     pub received: u64,
+    /// Raft messages and calls that came in, and that this version does not know: those of a later
+    /// one, which were left out.
+    pub unknown: u64,
     /// What went out by each connection to each broker that is announced, by broker.
     pub lanes: Vec<PeerLane>,
 }
@@ -43,10 +46,12 @@ pub struct PeerStats {
 pub struct PeerTransport {
     node: NodeId,
     directory: DirectoryId,
+    protocols: Protocols,
     runtime: Handle,
     cluster: watch::Sender<Option<ClusterId>>,
     handler: OnceLock<Weak<dyn PeerHandler>>,
     received: AtomicU64,
+    unknown: AtomicU64,
     peers: RwLock<BTreeMap<NodeId, Peer>>,
 }
 
@@ -68,14 +73,21 @@ impl PeerTransport {
     /// Outside a tokio runtime.
     #[must_use]
     pub fn new(node: NodeId, directory: [u8; 16]) -> Arc<Self> {
+        Self::speaking(PROTOCOLS, node, directory)
+    }
+
+    /// The same as a version has it that speaks these protocols.
+    pub(super) fn speaking(protocols: Protocols, node: NodeId, directory: [u8; 16]) -> Arc<Self> {
         let (cluster, _) = watch::channel(None);
         Arc::new(Self {
             node,
             directory,
+            protocols,
             runtime: Handle::current(),
             cluster,
             handler: OnceLock::new(),
             received: AtomicU64::new(0),
+            unknown: AtomicU64::new(0),
             peers: RwLock::default(),
         })
     }
@@ -105,11 +117,17 @@ impl PeerTransport {
             ];
             lanes.into_iter()
         });
-        PeerStats { received: self.received.load(Ordering::Relaxed), lanes: lanes.collect() }
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let (received, unknown) = (count(&self.received), count(&self.unknown));
+        PeerStats { received, unknown, lanes: lanes.collect() }
     }
 
     pub(super) fn node(&self) -> NodeId {
         self.node
+    }
+
+    pub(super) fn protocols(&self) -> Protocols {
+        self.protocols
     }
 
     pub(super) fn cluster(&self) -> Option<ClusterId> {
@@ -124,14 +142,18 @@ impl PeerTransport {
         self.received.fetch_add(count as u64, Ordering::Relaxed);
     }
 
+    pub(super) fn unknown(&self, count: usize) {
+        self.unknown.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
     fn peers(&self) -> RwLockReadGuard<'_, BTreeMap<NodeId, Peer>> {
         self.peers.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn connect(&self, node: NodeId, address: String, handler: Weak<dyn PeerHandler>) -> Peer {
         let (address, told) = watch::channel(address);
-        let link =
-            Link::new((self.node, self.directory), node, told, self.cluster.subscribe(), handler);
+        let own = (self.node, self.directory, self.protocols);
+        let link = Link::new(own, node, told, self.cluster.subscribe(), handler);
         let link = Arc::new(link);
         let raft = |kind| Arc::new(RaftLane::new(kind));
         let (bulk, control) = (raft(LaneKind::Bulk), raft(LaneKind::Control));
@@ -236,9 +258,9 @@ impl Peers for PeerTransport {
         address: &str,
         own: Introduction,
     ) -> BoxFuture<'static, Result<Introduction, RemoteError>> {
-        let address = address.to_owned();
+        let (address, protocols) = (address.to_owned(), self.protocols);
         async move {
-            let met = timeout(INTRODUCTION_TIMEOUT, introduce(&address, own)).await;
+            let met = timeout(INTRODUCTION_TIMEOUT, introduce(&address, own, protocols)).await;
             met.unwrap_or_else(|_| Err("it does not answer".into()))
                 .map_err(|why| RemoteError::Unreachable { to: address, why: why.into() })
         }
@@ -253,13 +275,17 @@ fn lane_stats(peer: NodeId, lane: &impl Lane) -> PeerLane {
 }
 
 /// Introductions change nothing: whatever goes wrong, they can be tried again.
-async fn introduce(address: &str, own: Introduction) -> Result<Introduction, String> {
+async fn introduce(
+    address: &str,
+    own: Introduction,
+    protocols: Protocols,
+) -> Result<Introduction, String> {
     let keepalive = KeepAlive { interval: INTRODUCTION_TIMEOUT, timeout: INTRODUCTION_TIMEOUT };
     let told = |status: tonic::Status| status.message().to_owned();
     let (mut client, _connection) = dial(address, keepalive).await.map_err(told)?;
     let introduction = Some(fetch_wire::introduction_to_wire(own));
     let mut request = Request::new(pb::IntroduceRequest { introduction });
-    write_protocol(request.metadata_mut());
+    write_protocols(protocols, request.metadata_mut());
     let response = client.introduce(request).await.map_err(|status| match status.code() {
         Code::Unimplemented => "something else than a broker's peer port answers".to_owned(),
         _ => told(status),

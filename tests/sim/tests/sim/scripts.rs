@@ -51,7 +51,8 @@ fn appends_that_follow_one_another_are_sent_as_one() {
     let mut cluster = Cluster::settled(3);
     let leader = cluster.leader(COMMANDS).unwrap();
     let command = |reply| {
-        let kind = ProposalKind::Command(reply_bytes(reply));
+        // The head of a registration, so that it is taken for one that is damaged.
+        let kind = ProposalKind::Command([&[2, 1], &reply_bytes(reply)[..]].concat());
         let proposal = ropewalk_consensus::Proposal { kind, reply, held: Box::new(()) };
         Input::Propose(COMMANDS, proposal)
     };

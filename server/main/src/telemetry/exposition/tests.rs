@@ -127,7 +127,7 @@ fn record_everything(metrics: &Metrics) {
         queued_bytes: 100,
     };
     let lanes = move || vec![lane(2, "bulk", true), lane(3, "control", false)];
-    metrics.register_peers(lanes, || 9);
+    metrics.register_peers(lanes, || 9, || 1);
 }
 
 #[test]

@@ -12,12 +12,18 @@ use tokio::time::Instant;
 use tonic::{Code, Request};
 
 use super::super::connection::{KeepAlive, dial};
-use super::super::hail::Hail;
+use super::super::hail::{Hail, PROTOCOLS};
 use super::super::raft_wire;
 use super::support::{Broker, CLUSTER, append, message, soon};
 
-const HAIL: Hail = Hail { cluster: CLUSTER, from: NodeId(1), to: NodeId(2), directory: [1; 16] };
-const PATIENT: KeepAlive =
+pub(super) const HAIL: Hail = Hail {
+    cluster: CLUSTER,
+    from: NodeId(1),
+    to: NodeId(2),
+    directory: [1; 16],
+    protocols: PROTOCOLS,
+};
+pub(super) const PATIENT: KeepAlive =
     KeepAlive { interval: Duration::from_secs(9), timeout: Duration::from_secs(9) };
 
 #[tokio::test]

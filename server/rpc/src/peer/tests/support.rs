@@ -22,6 +22,7 @@ use ropewalk_core::{
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, Semaphore, mpsc, oneshot, watch};
 
+use super::super::hail::{PROTOCOLS, Protocols};
 use super::super::{PeerPort, PeerTransport};
 
 pub(super) const CLUSTER: [u8; 16] = [7; 16];
@@ -148,6 +149,11 @@ pub(super) struct Broker {
 
 impl Broker {
     pub(super) async fn start(node: u64, cluster: [u8; 16]) -> Self {
+        Self::speaking(PROTOCOLS, node, cluster).await
+    }
+
+    /// One of a version that speaks these protocols.
+    pub(super) async fn speaking(protocols: Protocols, node: u64, cluster: [u8; 16]) -> Self {
         let node = NodeId(node);
         let (message_sender, messages) = mpsc::channel(100_000);
         let (proposal_sender, proposals) = mpsc::channel(1000);
@@ -163,7 +169,7 @@ impl Broker {
             appends: Semaphore::new(1),
             log_end: watch::channel(0).0,
         });
-        let transport = PeerTransport::new(node, [node.0 as u8; 16]);
+        let transport = PeerTransport::speaking(protocols, node, [node.0 as u8; 16]);
         let handler: Arc<dyn PeerHandler> = Arc::<Fake>::clone(&fake);
         transport.attend(&handler);
         transport.join(cluster);
