@@ -13,24 +13,25 @@ mod reads;
 mod role;
 mod sleep;
 mod snapshots;
+mod start;
 
 use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
 
+use raft::RawNode;
 use raft::eraftpb::{HardState, Message as RaftMessage};
-use raft::{Config, RawNode};
 use ropewalk_core::entry::Entry;
 use ropewalk_core::{GroupId, Offset, ReplicaId, Timestamp};
 use ropewalk_storage::engine::EntryMeta;
 use ropewalk_storage::group_log::{GroupLog, SegmentPolicy};
 use ropewalk_storage::log_view::LogReader;
-use ropewalk_storage::own_rows::{applied_index, is_own};
 use ropewalk_storage::{GroupWrite, LogEntry, StorageError};
 
 use self::behind::Behind;
 use self::reads::{Question, Reads};
 use self::sleep::Sleep;
 use self::snapshots::{RowTrail, SentSnapshots};
+pub(crate) use self::start::Start;
 use crate::machine::StateMachine;
 use crate::planted::Plant;
 use crate::proposal::{Durability, Proposal, ProposalKind, ProposeError, Receipt};
@@ -130,77 +131,7 @@ pub(crate) struct Handed {
     incarnation: u64,
 }
 
-/// A group to take up.
-pub(crate) struct Start {
-    pub(crate) log: GroupLog,
-    /// Whether the engine does not have it yet.
-    pub(crate) is_new: bool,
-    /// Whether this replica is to be the first to stand for election in a group that is new.
-    pub(crate) goes_first: bool,
-    pub(crate) machine: Option<Box<dyn StateMachine>>,
-    pub(crate) incarnation: u64,
-}
-
 impl<T> ReplicaGroup<T> {
-    /// Takes up a group. One with one voter, this one, leads at once.
-    pub(crate) fn open(
-        start: Start,
-        logger: &slog::Logger,
-        out: &mut Vec<Output<T>>,
-    ) -> Result<Self, StorageError> {
-        let Start { mut log, is_new, goes_first, mut machine, incarnation } = start;
-        let group = log.group();
-        let begins_after = log.start().index;
-        let hard_state = log.hard_state().clone();
-        let mut applied = hard_state.commit.max(begins_after);
-        if let Some(machine) = &mut machine {
-            applied = restore(machine.as_mut(), &mut log, is_new)?;
-        }
-        if applied > begins_after {
-            log.start_at(applied)?;
-        }
-        let pending = log.entries_after(applied)?.into_iter().map(Pending::from).collect();
-        let replica = log.replica();
-        let is_alone = log.conf_state().voters == [replica.0];
-        let refused = |error: raft::Error| {
-            StorageError::Refused(format!("replica group {group} cannot start: {error}"))
-        };
-        let node = RawNode::new(&config(replica, applied), log, logger).map_err(refused)?;
-        let mut opened = Self {
-            node,
-            machine,
-            pending,
-            waiters: VecDeque::new(),
-            reads: Reads::new(),
-            applied,
-            serving: None,
-            told_leader: (None, 0),
-            next_offset: Offset::ZERO,
-            durable_term: if is_new { 0 } else { hard_state.term },
-            written_hard_state: hard_state,
-            unpersisted_ready: None,
-            newest_sync: 0,
-            durable_ready: 0,
-            unconfirmed: VecDeque::new(),
-            held: VecDeque::new(),
-            sent_snapshots: SentSnapshots::default(),
-            behind: Behind::default(),
-            trail: RowTrail::default(),
-            eager_ticks: if goes_first && !is_alone { EAGER_TICKS } else { 0 },
-            sleep: Sleep::default(),
-            is_damaged: false,
-            heard: BTreeMap::new(),
-            members_since: applied,
-            incarnation,
-        };
-        if is_alone || goes_first {
-            opened.node.campaign().map_err(refused)?;
-        }
-        opened.set_timeout();
-        opened.tell_members(out);
-        Ok(opened)
-    }
-
     /// The group.
     #[must_use]
     pub fn id(&self) -> GroupId {
@@ -531,48 +462,6 @@ impl<T> ReplicaGroup<T> {
             self.pending.pop_back();
         }
     }
-}
-
-/// Raft's settings for a replica.
-fn config(replica: ReplicaId, applied: u64) -> Config {
-    Config {
-        id: replica.0,
-        applied,
-        election_tick: ELECTION_TICKS,
-        heartbeat_tick: HEARTBEAT_TICKS,
-        check_quorum: true,
-        pre_vote: true,
-        max_size_per_msg: MAX_BYTES_PER_MESSAGE,
-        max_inflight_msgs: MAX_INFLIGHT_MESSAGES,
-        max_uncommitted_size: MAX_UNCOMMITTED_BYTES,
-        ..Config::default()
-    }
-}
-
-/// Brings a state machine to where its rows stand. Returns up to which index that is.
-fn restore(
-    machine: &mut dyn StateMachine,
-    log: &mut GroupLog,
-    is_new: bool,
-) -> Result<u64, StorageError> {
-    let group = log.group();
-    let malformed = |error: ropewalk_core::codec::DecodeError| {
-        StorageError::Refused(format!(
-            "the state of replica group {group} is damaged, or of a later version than this \
-             broker's, which is to be upgraded then: {error}"
-        ))
-    };
-    // What the engine has of a new group is of another one, which is about to be deleted.
-    let mut rows = if is_new { Vec::new() } else { log.engine_rows(&[])? };
-    // The log is compacted by what was applied, no-ops included, and only commands and changes of
-    // the members move the row: what is gone above it was neither.
-    let row = applied_index(&rows).map_err(malformed)?;
-    log.set_rows_index(row.unwrap_or(0));
-    rows.retain(|(key, _)| !is_own(key));
-    let applied = row.unwrap_or(0).max(log.start().index);
-    let again = u64::from(Plant::ApplyTwice.is_planted() && applied > log.start().index);
-    machine.restore(applied, rows).map_err(malformed)?;
-    Ok(applied - again)
 }
 
 impl From<LogEntry> for Pending {

@@ -20,6 +20,7 @@ use crate::machine::StateMachine;
 use crate::message::Message;
 use crate::planted::Plant;
 use crate::proposal::{Proposal, ProposalKind, ProposeError, Receipt};
+use crate::unwritten::Unwritten;
 
 /// This many batches are on their way to the disk at most.
 pub const MAX_WRITES_IN_FLIGHT: usize = 4;
@@ -172,6 +173,7 @@ pub struct Shard<T> {
     changes: Vec<GroupWrite>,
     /// What each write on its way covers, oldest first.
     in_flight: VecDeque<(u64, Vec<Handed>)>,
+    unwritten: Unwritten,
     next_number: u64,
     recent: Recent,
     catch_up: CatchUp,
@@ -238,6 +240,7 @@ impl<T> Shard<T> {
             rounds: Rounds::default(),
             changes: Vec::new(),
             in_flight: VecDeque::new(),
+            unwritten: Unwritten::default(),
             next_number: 0,
             recent: Recent { budget: tail_budget, bytes: 0, entries: VecDeque::new() },
             catch_up: CatchUp::new(bounds),
@@ -296,7 +299,9 @@ impl<T> Shard<T> {
             }
             Input::Durable(number) => self.on_durable(number, out),
             Input::Message(message) => {
-                if let Some(replica) = self.groups.get_mut(&message.group) {
+                let replica = self.groups.get_mut(&message.group);
+                // What it drops the leader sends again, when it hears what this replica has.
+                if let Some(replica) = replica.filter(|_| self.unwritten.admits(&message)) {
                     self.dirty.insert(message.group);
                     replica.receive(message, &self.reached, out);
                 }
@@ -420,6 +425,10 @@ impl<T> Shard<T> {
             }
         }
         self.evict();
+        if handed.is_empty() {
+            // There were no entries among it that raft wanted.
+            self.unwritten.forget_gathered();
+        }
         if batch.groups.is_empty() {
             self.settling = false;
             return Ok(());
@@ -433,6 +442,7 @@ impl<T> Shard<T> {
         self.settling = false;
         self.next_number += 1;
         self.in_flight.push_back((self.next_number, handed));
+        self.unwritten.hand_out(self.next_number);
         batch.sync &= !Plant::AckBeforeSync.is_planted();
         out.push(Output::Write { number: self.next_number, batch });
         Ok(())
@@ -503,6 +513,7 @@ impl<T> Shard<T> {
     }
 
     fn on_durable(&mut self, number: u64, out: &mut Vec<Output<T>>) {
+        self.unwritten.become_durable(number);
         while self.in_flight.front().is_some_and(|(first, _)| *first <= number) {
             let Some((_, handed)) = self.in_flight.pop_front() else { break };
             for handed in handed {

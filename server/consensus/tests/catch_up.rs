@@ -15,6 +15,7 @@ use ropewalk_consensus::{
     Proposal, ProposalKind, Shard,
 };
 use ropewalk_core::batch::RecordTimes;
+use ropewalk_core::limits::MAX_UNWRITTEN_BYTES;
 use ropewalk_core::{
     BatchDraft, Compression, GroupId, NodeId, ReplicaId, Timestamp, TimestampType,
 };
@@ -44,8 +45,8 @@ struct Brokers {
     late: Option<VecDeque<Message>>,
     /// Reads of the leader, where they are kept back.
     reads: Option<VecDeque<CatchUpRead>>,
-    /// Writes of the leader, where its disk hangs.
-    writes: Option<VecDeque<u64>>,
+    /// The broker whose disk hangs, and its writes, with the bytes of entries in each.
+    hung: Option<(NodeId, VecDeque<(u64, u64)>)>,
     /// Bytes of entries that each broker got since it was asked last.
     got: BTreeMap<NodeId, u64>,
     /// Bytes of entries that were dropped.
@@ -76,7 +77,7 @@ impl Brokers {
             room: BTreeMap::new(),
             late: None,
             reads: None,
-            writes: None,
+            hung: None,
             got: BTreeMap::new(),
             dropped: 0,
             answered: 0,
@@ -118,9 +119,11 @@ impl Brokers {
         let engine = &self.shards[node.0 as usize - 1].0;
         match output {
             Output::Write { number, batch } => {
+                let entries = batch.groups.iter().flat_map(|write| &write.append);
+                let bytes = entries.map(|entry| entry.data.len() as u64).sum();
                 engine.write(&[batch]).unwrap();
-                if let Some(kept) = self.writes.as_mut().filter(|_| node == NodeId(1)) {
-                    kept.push_back(number);
+                if let Some((_, kept)) = self.hung.as_mut().filter(|(hung, _)| *hung == node) {
+                    kept.push_back((number, bytes));
                     return None;
                 }
                 return Some((node, Input::Durable(number)));
@@ -174,6 +177,46 @@ impl Brokers {
             self.now += TICK;
             (1..=self.shards.len()).for_each(|node| self.step(NodeId(node as u64), Input::Tick));
         }
+    }
+
+    /// A broker's disk does nothing from now on.
+    fn hang(&mut self, node: u64) {
+        self.hung = Some((NodeId(node), VecDeque::new()));
+    }
+
+    /// It goes on, and writes what its broker has for it, before that hears of anything else.
+    /// Returns how many bytes of entries those were, and how many messages waited for them.
+    fn go_on(&mut self) -> (u64, usize) {
+        let (mut bytes, mut told) = (0, Vec::new());
+        while let Some((node, kept)) = &mut self.hung {
+            let node = *node;
+            let Some((number, of_write)) = kept.pop_front() else { break };
+            bytes += of_write;
+            let (now, mut out) = (Timestamp(self.now), Vec::new());
+            let (_, shard) = &mut self.shards[node.0 as usize - 1];
+            shard.step(now, Input::Durable(number), &mut out).unwrap();
+            shard.flush(now, &mut out).unwrap();
+            for output in out {
+                match output {
+                    write @ Output::Write { .. } => assert!(self.take(node, write).is_none()),
+                    output => told.push((node, output)),
+                }
+            }
+        }
+        self.hung = None;
+        let waited = told.iter().filter(|(_, told)| matches!(told, Output::Send(_))).count();
+        for (node, output) in told {
+            if let Some((to, input)) = self.take(node, output) {
+                self.step(to, input);
+            }
+        }
+        (bytes, waited)
+    }
+
+    /// The last entry of each group that a broker's disk has.
+    fn ends(&self, node: u64) -> Vec<Option<u64>> {
+        let states = self.shards[node as usize - 1].0.groups().unwrap();
+        states.into_iter().map(|state| Some(state.last?.0)).collect()
     }
 
     fn produce_to(&mut self, group: GroupId, batches: usize) {
@@ -358,18 +401,50 @@ fn nothing_is_read_while_the_writes_are_full_and_no_message_can_leave() {
     brokers.miss(&[3], MIB);
     brokers.reads = Some(VecDeque::new());
     brokers.tick(5);
-    brokers.writes = Some(VecDeque::new());
+    brokers.hang(1);
     brokers.produce(8);
     let reads = brokers.reads.replace(VecDeque::new()).unwrap();
     assert_eq!(reads.len() as u64, BOUNDED.window / MIB);
     reads.into_iter().for_each(|read| brokers.end_read(read));
     assert_eq!(brokers.reads.take(), Some(VecDeque::new()), "27 groups wait");
     assert_eq!(brokers.got_by(3), 0);
-    for number in brokers.writes.take().unwrap() {
-        brokers.step(NodeId(1), Input::Durable(number));
-    }
+    brokers.go_on();
     brokers.tick(40);
     assert!(brokers.got_by(3) >= 32 * MIB);
+}
+
+/// To each group alone raft sends what it has room for; of many that adds up.
+#[test]
+fn a_follower_whose_disk_hangs_holds_no_more_than_a_bound_and_gets_the_rest_soon_after() {
+    let most = MAX_UNWRITTEN_BYTES as u64;
+    let mut brokers = Brokers::new(3, 64, BOUNDED);
+    brokers.hang(2);
+    for group in brokers.groups.clone() {
+        brokers.produce_to(group, 16);
+    }
+    brokers.tick(30);
+    assert_eq!(brokers.answered, 64 * 16, "the other follower has it");
+    assert!(brokers.got_by(2) >= 2 * most - MIB, "raft holds nothing back");
+    let (held, _) = brokers.go_on();
+    assert!((most - MIB..=most).contains(&held), "{held} bytes were in memory");
+    // The next heartbeat at the latest tells the leader what is lacking.
+    brokers.tick(4);
+    assert_eq!(brokers.ends(2), brokers.ends(1));
+}
+
+/// Each heartbeat would add one, for as long as the disk stands still.
+#[test]
+fn a_follower_whose_disk_hangs_keeps_no_answer_to_every_heartbeat() {
+    for batches in [1, 8] {
+        let mut brokers = Brokers::three(BOUNDED);
+        brokers.hang(2);
+        brokers.produce(batches);
+        brokers.tick(3_000);
+        let (_, waited) = brokers.go_on();
+        assert!(waited < 300, "{waited} messages waited for {batches} batches");
+        brokers.tick(4);
+        assert_eq!(brokers.ends(2), brokers.ends(1));
+    }
 }
 
 /// A disk that reads nothing.

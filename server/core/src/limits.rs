@@ -90,6 +90,8 @@ pub const PEER_MESSAGE_SLACK: usize = 4 * MIB;
 pub const MAX_PEER_CALL_BYTES: usize = 4 * MIB;
 /// The bytes of appends and snapshots that wait for one broker.
 pub const PEER_BULK_BYTES: usize = 8 * MIB;
+/// The bytes of entries that a shard has taken from leaders and not on its disk yet.
+pub const MAX_UNWRITTEN_BYTES: usize = 64 * MIB;
 /// The bytes of heartbeats, votes and answers that wait for one broker.
 pub const PEER_CONTROL_BYTES: usize = MIB;
 /// The bytes of proposals that wait for an answer of one broker.

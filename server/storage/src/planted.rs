@@ -32,6 +32,9 @@ pub enum Plant {
     ApplyTwice,
     /// A learner that has an entry counts as a voter that has it.
     LearnerCounts,
+    /// A start does not know that the changes of the members before the last one in its log are
+    /// committed.
+    ForgetChanges,
     /// What is not committed is trimmed too.
     TrimBeyondCommit,
     /// A broker that lost its disk gets the ids back that its replicas had.
@@ -46,7 +49,7 @@ pub enum Plant {
 
 impl Plant {
     /// All of them, and their names.
-    pub const ALL: [(&'static str, Self); 17] = [
+    pub const ALL: [(&'static str, Self); 18] = [
         ("ack_before_sync", Self::AckBeforeSync),
         ("ack_at_leader", Self::AckAtLeader),
         ("serve_before_noop", Self::ServeBeforeNoop),
@@ -59,6 +62,7 @@ impl Plant {
         ("stale_query", Self::StaleQuery),
         ("apply_twice", Self::ApplyTwice),
         ("learner_counts", Self::LearnerCounts),
+        ("forget_changes", Self::ForgetChanges),
         ("trim_beyond_commit", Self::TrimBeyondCommit),
         ("old_ids_after_wipe", Self::OldIdsAfterWipe),
         ("cut_at_damage", Self::CutAtDamage),

@@ -65,7 +65,7 @@ impl<T> ReplicaGroup<T> {
         let unknown = |error: LaterVersion| {
             StorageError::Refused(format!("entry {index} of replica group {group}: {error}"))
         };
-        if entry.meta.entry_type != EntryType::EntryNormal as u8 {
+        if entry.is_change() {
             self.apply_change(entry, write, out)?;
             if self.machine.is_some() {
                 // A start must not carry out the change again.
@@ -140,7 +140,11 @@ impl<T> ReplicaGroup<T> {
 impl Pending {
     /// Whether the entry is a batch of records, or the no-op of a leader.
     fn is_of_records(&self) -> bool {
-        let is_batch = self.meta.record_count > 0 || self.data.is_empty();
-        is_batch && self.meta.entry_type == EntryType::EntryNormal as u8
+        (self.meta.record_count > 0 || self.data.is_empty()) && !self.is_change()
+    }
+
+    /// Whether the entry changes the members.
+    pub(super) fn is_change(&self) -> bool {
+        self.meta.entry_type != EntryType::EntryNormal as u8
     }
 }

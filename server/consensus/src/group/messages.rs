@@ -14,6 +14,10 @@ use crate::planted::Plant;
 use crate::shard::Output;
 use crate::wire::{from_raft, to_raft};
 
+/// With so many messages that wait for the disk, a replica answers no heartbeat and no question for
+/// its vote, which come again, and asks for no votes itself.
+const MAX_UNSENT_MESSAGES: usize = 256;
+
 impl<T> ReplicaGroup<T> {
     /// Takes a message of another replica. `collect` must follow.
     pub(crate) fn receive(
@@ -24,6 +28,13 @@ impl<T> ReplicaGroup<T> {
     ) {
         let is_for_me = message.to == self.log().replica() && message.from != message.to;
         if self.is_damaged || !is_for_me {
+            return;
+        }
+        let is_repeated = matches!(
+            message.kind,
+            MessageKind::Heartbeat | MessageKind::PreVote | MessageKind::Vote
+        );
+        if is_repeated && self.has_much_to_say() {
             return;
         }
         if self.lacks_what_it_said(&message) {
@@ -53,6 +64,12 @@ impl<T> ReplicaGroup<T> {
             let _ = self.node.step(message);
             self.set_timeout();
         }
+    }
+
+    /// Whether so much waits for the disk that more of it is worth nothing: while that stands still,
+    /// each heartbeat would add an answer.
+    pub(super) fn has_much_to_say(&self) -> bool {
+        self.held.len() + self.node.raft.msgs.len() >= MAX_UNSENT_MESSAGES
     }
 
     /// The bug of [`Plant::LearnerCounts`]: what a learner says, a voter has said.

@@ -18,7 +18,8 @@ impl<T> ReplicaGroup<T> {
     pub(crate) fn tick(&mut self, reached: &BTreeSet<NodeId>, out: &mut Vec<Output<T>>) -> bool {
         // A replica whose disk is behind promises nothing, and raft-rs cannot bear that the only
         // voter of a group becomes the leader meanwhile.
-        if self.is_damaged || self.is_asleep() || (!self.leads() && self.awaits_disk()) {
+        let waits = !self.leads() && (self.awaits_disk() || self.has_much_to_say());
+        if self.is_damaged || self.is_asleep() || waits {
             return false;
         }
         self.eager_ticks = self.eager_ticks.saturating_sub(1);

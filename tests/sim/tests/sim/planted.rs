@@ -7,6 +7,8 @@ use ropewalk_sim::batch;
 use ropewalk_sim::life::Life;
 use ropewalk_storage::planted::{Plant, with};
 
+use crate::changes;
+
 /// A bug that so many lives do not find counts as missed.
 const SEEDS: u64 = 2_000;
 
@@ -71,9 +73,17 @@ fn a_store_that_loses_or_invents_is_found() {
     all_are_found(&[Plant::CutAtDamage, Plant::RecycleEarly, Plant::ServeDamaged]);
 }
 
+/// Its window is too narrow for a life: a power cut in the half second after a change, and a split
+/// right after.
+#[test]
+fn a_start_that_forgets_changes_is_found() {
+    let script = changes::a_start_knows_of_the_changes_before_the_last_one_in_its_log;
+    assert!(catch_unwind(|| with(Plant::ForgetChanges, script)).is_err());
+}
+
 /// The one that is left is a broker's, whose replicas say nothing wrong: runs of real brokers find
 /// it (`tests/chaos/planted`).
 #[test]
 fn there_is_no_bug_that_nobody_looks_for() {
-    assert_eq!(Plant::ALL.len(), 6 + 4 + 3 + 3 + 1);
+    assert_eq!(Plant::ALL.len(), 6 + 4 + 3 + 3 + 1 + 1);
 }

@@ -1,6 +1,7 @@
 //! Several brokers, step by step: what is sent when, and how a group gets over what happens to its
 //! members.
 
+use ropewalk_consensus::shard::MAX_WRITES_IN_FLIGHT;
 use ropewalk_consensus::{
     Durability, Input, MembershipChange, Message, MessageKind, ProposalKind, ProposeError, Receipt,
 };
@@ -251,6 +252,30 @@ fn a_removed_replica_goes_when_the_group_can_do_without_it_and_without_its_leade
     let id = cluster.produce(heir, 1, QUORUM);
     cluster.run(3);
     assert!(cluster.ends[&id].is_ok());
+}
+
+/// While as many writes are under way as there may be, no message leaves a broker.
+#[test]
+fn a_leader_whose_disk_hangs_leads_on_until_four_writes_wait_for_it() {
+    let mut cluster = Cluster::settled(3);
+    let old = cluster.leader(LOG).unwrap();
+    cluster.at(old).is_disk_still = true;
+    let id = cluster.produce(old, 1, QUORUM);
+    cluster.run(60);
+    assert!(cluster.ends[&id].is_ok(), "a majority has it");
+    assert_eq!(cluster.leader(LOG), Some(old));
+    for _ in 0..MAX_WRITES_IN_FLIGHT {
+        cluster.produce(old, 1, QUORUM);
+    }
+    cluster.run(25);
+    let new = cluster.leader(LOG).unwrap();
+    assert_ne!(new, old, "after the longest election timeout and one of the others'");
+    let id = cluster.produce(new, 1, QUORUM);
+    cluster.run(3);
+    assert!(cluster.ends[&id].is_ok());
+    cluster.at(old).is_disk_still = false;
+    cluster.run(40);
+    assert_eq!(cluster.log(old), cluster.log(new));
 }
 
 /// Raft forgets once in an election timeout who has answered, until the next heartbeat.
