@@ -57,6 +57,7 @@ pub mod survey;
 pub mod table;
 #[cfg(test)]
 mod table_tests;
+mod whereabouts;
 
 pub use alone::Alone;
 pub use broker::{Broker, BrokerConfig};
