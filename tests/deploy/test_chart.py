@@ -165,8 +165,8 @@ def test_only_a_process_that_does_not_answer_is_killed(chart):
         assert set(chart.container[probe]) & {"httpGet", "exec", "tcpSocket"} == set()
 
 
-def test_a_broker_gets_clients_once_it_serves_them(chart):
-    assert chart.container["readinessProbe"]["grpc"] == {"port": 9092}
+def test_a_broker_gets_clients_and_the_next_one_stops_once_its_replicas_have_caught_up(chart):
+    assert chart.container["readinessProbe"]["grpc"] == {"port": 9092, "service": "replicas"}
 
 
 def test_a_stop_has_time_for_the_pause_the_drain_and_the_rest(chart):

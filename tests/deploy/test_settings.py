@@ -50,6 +50,15 @@ def test_every_pod_gets_settings_that_the_broker_takes(chart):
         assert taken["server.drain_timeout"] == environment["ROPEWALK_SERVER__DRAIN_TIMEOUT"]
 
 
+def test_a_pod_without_the_zone_label_has_no_rack(default):
+    # The kubelet gives an empty value for a label that is not there.
+    environment = default.environment(0, zone="")
+    assert environment["ROPEWALK_CLUSTER__RACK"] == ""
+    taken = broker.settings(defaults(environment), host=default.pod_name(0))
+    assert "cluster.rack" not in taken
+    assert taken["cluster.join"]
+
+
 def test_every_service_of_compose_gets_settings_that_the_broker_takes():
     services = deployed.compose()["services"]
     for number, (name, service) in enumerate(services.items(), start=1):

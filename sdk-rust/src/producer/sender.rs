@@ -301,7 +301,11 @@ impl Sender {
         let oldest = now.checked_sub(timeout);
         let late = oldest.map(|oldest| self.links.values_mut().flat_map(move |l| l.late(oldest)));
         for batch in late.into_iter().flatten().collect::<Vec<_>>() {
-            let error = concluded(&batch, timed_out().context("a batch was sent"));
+            let sent = match &batch.last_error {
+                Some(error) => format!("a batch was refused ({error}) and sent again"),
+                None => "a batch was sent".to_owned(),
+            };
+            let error = concluded(&batch, timed_out().context(&sent));
             self.pool.failed(&batch, error);
         }
         let trouble = &self.trouble;

@@ -58,6 +58,8 @@ pub struct BrokerConfig {
     pub links: PeerLinks,
     /// Where other brokers are, as far as it is known before the metadata is.
     pub addresses: std::collections::BTreeMap<NodeId, String>,
+    /// Peer addresses to ask for brokers that are not where the metadata says: all may have moved.
+    pub join: Vec<String>,
     /// Where other brokers reach this one, as HOST:PORT.
     pub peer_address: String,
     /// The rack or zone it stands in.

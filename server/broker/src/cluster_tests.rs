@@ -14,7 +14,9 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::follow::{FollowEvent, Follower};
 use crate::network::Network;
 use crate::offsets::OffsetCommand;
+use crate::operations::Assignment;
 use crate::support::{READS_BUDGET, append, config, introduction, options};
+use crate::survey::replicas_of;
 use crate::{Broker, BrokerConfig, BrokerTasks, Inbound, Partition, PeerLinks};
 
 /// An election takes up to two seconds, and there may be a few of them.
@@ -358,5 +360,44 @@ async fn groups_that_sleep_wake_when_a_broker_stops() {
     let others: Vec<_> = cluster.running().cloned().collect();
     append_one(&others[0], "t").await;
     drop(others);
+    cluster.end().await;
+}
+
+/// The broker that a partition comes back to has all that there is, under an id that is not the one
+/// that it is to have by then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_partition_that_moves_back_before_it_has_moved_away_loses_nothing() {
+    let cluster = Cluster::start().await;
+    let broker = cluster.broker(0);
+    create(broker, "t", 1).await;
+    let mut end = 0;
+    let home = partition(broker, "t").await.nodes()[0];
+    for round in 0..6 {
+        append_one(broker, "t").await;
+        end += 1;
+        let away = NodeId(1 + (home.0 + round) % 3);
+        for to in [away, home] {
+            let assignment = Assignment { topic: "t".into(), partition: 0, brokers: vec![to] };
+            broker.reassign(&[assignment]).await.unwrap();
+            // It is met in several stages of the move.
+            sleep(Duration::from_millis(round * 60)).await;
+        }
+    }
+    append_one(broker, "t").await;
+    let settled = async {
+        loop {
+            let handle = partition(broker, "t").await.handle().clone();
+            let found = replicas_of(&[handle]).await.pop().flatten();
+            let members = found.map(|found| found.members).unwrap_or_default();
+            if members.len() == 1 && members[0].is_voter && members[0].replica.node() == home {
+                return;
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(PATIENCE, settled).await.expect("it is where it is to be");
+    for broker in cluster.running() {
+        read_all(broker, "t", end + 1).await;
+    }
     cluster.end().await;
 }

@@ -20,7 +20,10 @@ pub enum Missing {
     #[error("topic `{0}` does not exist; create it with CreateTopic")]
     Topic(String),
     /// The topic has no such partition.
-    #[error("topic `{topic}` has {count} partitions, so none with the number {partition}")]
+    #[error(
+        "topic `{topic}` has {count} partitions, numbered from 0, so none with the number \
+         {partition}"
+    )]
     Partition {
         /// The topic.
         topic: String,

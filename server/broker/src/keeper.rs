@@ -13,7 +13,7 @@ use ropewalk_cluster::{
     Desired, Members, Metadata, MetadataCommand, MetadataWatch, Step, Topic, leader_moves,
 };
 use ropewalk_consensus::{ProposalKind, ProposeError};
-use ropewalk_core::{GroupId, NodeId};
+use ropewalk_core::{GroupId, NodeId, ReplicaId};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -29,9 +29,11 @@ const BALANCE: Duration = Duration::from_secs(5);
 /// Groups that are brought along at a time.
 const SIDE_BY_SIDE: usize = 16;
 
-/// The next step from the members that a group has to those that it is to have.
-fn next_step(role: &Role, desired: &Desired) -> Option<Step> {
-    let members = Members { own: role.replica?, voters: &role.voters, learners: &role.learners };
+/// The next step from the members that a group has to those that it is to have, past those who are
+/// behind.
+fn next_step(role: &Role, desired: &Desired, behind: &[ReplicaId]) -> Option<Step> {
+    let own = role.replica?;
+    let members = Members { own, voters: &role.voters, learners: &role.learners, behind };
     members.next_step(desired)
 }
 
@@ -126,15 +128,24 @@ impl Keeper {
             return false;
         }
         let Some(desired) = self.metadata.borrow().desired(group) else { return false };
-        let Some(step) = next_step(&watch.role(), &desired) else { return false };
-        let kind = match step {
-            Step::Change(change) => ProposalKind::Membership(change),
-            Step::HandOver(to) => ProposalKind::TransferLeadership(to),
-        };
-        if let Err(error) = self.propose(group, watch, kind).await {
+        let role = watch.role();
+        let mut behind = Vec::new();
+        while let Some(step) = next_step(&role, &desired, &behind) {
+            let kind = match step {
+                Step::Change(change) => ProposalKind::Membership(change),
+                Step::HandOver(to) => ProposalKind::TransferLeadership(to),
+            };
+            let Err(error) = self.propose(group, Arc::clone(&watch), kind).await else {
+                return true;
+            };
             tracing::debug!(%group, ?step, %error, "a step of the members is made later");
+            match error {
+                // Another one may be ready: this one's broker may be dead.
+                ProposeError::Behind(replica) if !behind.contains(&replica) => behind.push(replica),
+                _ => return true,
+            }
         }
-        true
+        !behind.is_empty()
     }
 
     /// Has this broker's replica, which is damaged, replaced by a new one that gets everything from
@@ -216,7 +227,6 @@ impl Keeper {
 #[cfg(test)]
 mod tests {
     use ropewalk_consensus::proposal::MembershipChange;
-    use ropewalk_core::ReplicaId;
 
     use super::*;
 
@@ -226,6 +236,16 @@ mod tests {
 
     /// Makes all steps, each with success, and returns them.
     fn steps(voters: &[ReplicaId], learners: &[ReplicaId], desired: &Desired) -> Vec<Step> {
+        steps_past(&[], voters, learners, desired)
+    }
+
+    /// The same while some are behind, and stay so.
+    fn steps_past(
+        behind: &[ReplicaId],
+        voters: &[ReplicaId],
+        learners: &[ReplicaId],
+        desired: &Desired,
+    ) -> Vec<Step> {
         let mut role = Role {
             replica: voters.first().copied(),
             voters: voters.to_vec(),
@@ -233,7 +253,7 @@ mod tests {
             ..Role::default()
         };
         let mut steps = Vec::new();
-        while let Some(step) = next_step(&role, desired) {
+        while let Some(step) = next_step(&role, desired, behind) {
             steps.push(step);
             assert!(steps.len() < 20, "it does not end: {steps:?}");
             let Step::Change(change) = step else { break };
@@ -255,16 +275,49 @@ mod tests {
         steps
     }
 
+    /// What has no disk counts for nothing: without it no more votes are needed than before.
     #[test]
-    fn a_replica_that_lost_its_disk_is_replaced_before_it_goes() {
+    fn a_replica_that_lost_its_disk_goes_before_the_new_one_comes() {
         let (one, two, lost, new) = (replica(1, 0), replica(2, 0), replica(3, 0), replica(3, 9));
         let desired = Desired { voters: vec![one, two, new], learners: Vec::new() };
         let expected = [
+            Step::Change(MembershipChange::Remove(lost)),
             Step::Change(MembershipChange::AddLearner(new)),
             Step::Change(MembershipChange::Promote(new)),
-            Step::Change(MembershipChange::Remove(lost)),
         ];
         assert_eq!(steps(&[one, two, lost], &[], &desired), expected);
+    }
+
+    /// The broker that a group comes back to has its old replica still, under another id: it goes
+    /// when others have everything, and never while it is the only one that has something.
+    #[test]
+    fn a_group_that_moves_back_before_it_has_moved_away_loses_nothing() {
+        let (old, new) = (replica(1, 0), replica(1, 13));
+        let (away, other) = (replica(2, 10), replica(3, 13));
+        let desired = Desired { voters: vec![away, new, other], learners: Vec::new() };
+        let expected = [
+            Step::Change(MembershipChange::AddLearner(other)),
+            Step::Change(MembershipChange::Promote(other)),
+            Step::HandOver(away),
+        ];
+        assert_eq!(steps(&[old, away], &[], &desired), expected, "while the old one leads");
+        let expected = [
+            Step::Change(MembershipChange::Remove(old)),
+            Step::Change(MembershipChange::AddLearner(new)),
+            Step::Change(MembershipChange::Promote(new)),
+        ];
+        assert_eq!(steps(&[away, old, other], &[], &desired), expected);
+
+        let back = Desired { voters: vec![new], learners: Vec::new() };
+        let let_go = [Step::Change(MembershipChange::Remove(away))];
+        assert_eq!(steps(&[old], &[away], &back), let_go, "the only voter stands for the new one");
+        let expected = [
+            Step::Change(MembershipChange::Remove(old)),
+            Step::Change(MembershipChange::AddLearner(new)),
+            Step::Change(MembershipChange::Promote(new)),
+            Step::HandOver(new),
+        ];
+        assert_eq!(steps(&[away, old], &[], &back), expected, "there was another one");
     }
 
     #[test]
@@ -279,6 +332,29 @@ mod tests {
             Step::HandOver(four),
         ];
         assert_eq!(steps(&[one, two, three], &[], &desired), expected);
+    }
+
+    #[test]
+    fn one_dead_target_keeps_no_other_from_voting_and_nobody_goes_before_it_votes() {
+        let (old, dead, new) = (replica(1, 0), replica(4, 7), replica(5, 7));
+        let desired = Desired { voters: vec![dead, new], learners: Vec::new() };
+        let expected = [
+            Step::Change(MembershipChange::AddLearner(dead)),
+            Step::Change(MembershipChange::AddLearner(new)),
+            Step::Change(MembershipChange::Promote(new)),
+        ];
+        assert_eq!(steps_past(&[dead], &[old], &[], &desired), expected);
+        let rest = [Step::Change(MembershipChange::Promote(dead)), Step::HandOver(dead)];
+        assert_eq!(steps(&[old, new], &[dead], &desired), rest, "it is back");
+    }
+
+    #[test]
+    fn a_leader_that_is_to_go_hands_over_to_one_that_is_ready() {
+        let (old, dead, new) = (replica(1, 0), replica(4, 7), replica(5, 7));
+        let desired = Desired { voters: vec![dead, new], learners: Vec::new() };
+        let expected = [Step::HandOver(new)];
+        assert_eq!(steps_past(&[dead], &[old, dead, new], &[], &desired), expected);
+        assert_eq!(steps_past(&[dead, new], &[old, dead, new], &[], &desired), []);
     }
 
     #[test]

@@ -59,6 +59,7 @@ pub mod table;
 mod table_tests;
 #[cfg(test)]
 mod upgrade_tests;
+mod whereabouts;
 
 pub use alone::Alone;
 pub use broker::{Broker, BrokerConfig};

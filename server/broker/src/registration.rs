@@ -76,6 +76,8 @@ pub struct Met {
     pub cluster: Option<ClusterIdentity>,
     /// Where they are.
     pub addresses: BTreeMap<NodeId, String>,
+    /// Those that answered at their address themselves; the others were told of.
+    pub answered: BTreeSet<NodeId>,
     /// Which of them leads the metadata group, as far as they say.
     pub leader: Option<NodeId>,
     /// The data directories of those that belong to no cluster yet.
@@ -108,6 +110,7 @@ pub async fn meet(
             return Err(JoinError::SameId { address: address.clone(), node: own.node });
         }
         met.addresses.insert(other.node, address.clone());
+        met.answered.insert(other.node);
         for (node, theirs) in other.addresses {
             if node != own.node {
                 met.addresses.entry(node).or_insert(theirs);

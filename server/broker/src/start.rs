@@ -1,6 +1,6 @@
 //! From the store to a running broker, and what runs beside it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
@@ -15,7 +15,6 @@ use ropewalk_storage::group_log::SegmentPolicy;
 use ropewalk_storage::{GroupState, StorageError};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
 
 use crate::broker::{Broker, BrokerConfig, command_metadata};
 use crate::driver::{DriverConfig, Stopped, Threads};
@@ -26,23 +25,17 @@ use crate::groups::Groups;
 use crate::inbound::Running;
 use crate::keeper::Keeper;
 use crate::offsets::OffsetCommand;
-use crate::peers::Peers;
 use crate::pools::Pools;
 use crate::registration::founding_replica;
 use crate::retention;
 use crate::survey::SurveyCache;
 use crate::table::Reconciler;
+use crate::whereabouts::Whereabouts;
 
 /// Reads of the disk at a time.
 const DISK_READS: usize = 4;
 /// The pause before the metadata group is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
-
-/// How long a broker that was removed is reached at least: what it is to hand over to this one may
-/// not have been taken up yet.
-const REMOVED_FOR: Duration = Duration::from_secs(60);
-/// How often it is looked whether groups need one that was removed.
-const LOOK_AT_REMOVED: Duration = Duration::from_secs(5);
 
 /// The parts of a running broker that only its owner needs.
 pub struct BrokerTasks {
@@ -92,8 +85,16 @@ impl Broker {
         });
         watch.opened().await;
         let mut tasks = JoinSet::new();
-        let (addresses, peers) = (config.addresses.clone(), Arc::clone(&ways.peers));
-        tasks.spawn(announce(metadata.clone(), addresses, peers, Arc::clone(&groups)));
+        let whereabouts = Whereabouts {
+            node: config.node,
+            metadata: metadata.clone(),
+            met: config.addresses.clone(),
+            join: config.join.clone(),
+            peers: Arc::clone(&ways.peers),
+            inbound: Arc::clone(&config.links.inbound),
+            groups: Arc::clone(&groups),
+        };
+        tasks.spawn(whereabouts.follow());
         let voters = metadata_nodes(&metadata.borrow(), &config);
         let handle = GroupHandle::new(GroupId::METADATA, &ways, Some(watch), &voters);
         registered(&config, &handle, &metadata).await?;
@@ -183,53 +184,6 @@ fn metadata_nodes(metadata: &Metadata, config: &BrokerConfig) -> Vec<ReplicaId> 
     let known = metadata.replicas(GroupId::METADATA).map(<[_]>::to_vec);
     let founders = || config.founders.iter().map(|(node, _)| founding_replica(*node)).collect();
     known.unwrap_or_else(founders)
-}
-
-/// Tells the transport where the brokers are, whenever that changes. One that was removed is
-/// reached for as long as groups need it: it may have what nobody else has, or lead until others
-/// can.
-async fn announce(
-    mut metadata: MetadataWatch,
-    mut addresses: BTreeMap<NodeId, String>,
-    peers: Arc<dyn Peers>,
-    groups: Arc<Groups>,
-) {
-    let mut leaving: BTreeMap<NodeId, Instant> = BTreeMap::new();
-    let mut told = None;
-    loop {
-        let known = metadata.borrow_and_update().clone();
-        let is_removed = |node: &NodeId| {
-            known.cluster_id.is_some()
-                && !known.brokers.contains_key(node)
-                && !known.awaited.contains_key(node)
-        };
-        addresses.retain(|node, _| {
-            if !is_removed(node) {
-                leaving.remove(node);
-                return true;
-            }
-            let since = leaving.entry(*node).or_insert_with(Instant::now);
-            since.elapsed() < REMOVED_FOR || groups.may_have_member_on(*node)
-        });
-        leaving.retain(|node, _| addresses.contains_key(node));
-        let brokers = known.brokers.values();
-        addresses.extend(brokers.map(|broker| (broker.id, broker.peer_address.clone())));
-        if told.as_ref() != Some(&addresses) {
-            peers.announce(addresses.clone());
-            told = Some(addresses.clone());
-        }
-        let before = addresses_of(&known);
-        let moved = metadata.wait_for(|now| addresses_of(now) != before);
-        let look = if leaving.is_empty() { Duration::MAX } else { LOOK_AT_REMOVED };
-        if let Ok(Err(_)) = timeout(look, moved).await {
-            return;
-        }
-    }
-}
-
-fn addresses_of(metadata: &Metadata) -> Vec<(NodeId, String)> {
-    let brokers = metadata.brokers.values();
-    brokers.map(|broker| (broker.id, broker.peer_address.clone())).collect()
 }
 
 /// Makes sure that the cluster is formed and knows this broker as it is now. A broker that it knows

@@ -162,6 +162,7 @@ pub(crate) fn config(
         directory: links.inbound.introduction().directory,
         metadata_replica: founding_replica(node),
         addresses: founders.iter().map(|(node, _)| (*node, peer_address(*node))).collect(),
+        join: Vec::new(),
         founders,
         links,
         peer_address: peer_address(node),

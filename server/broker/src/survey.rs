@@ -2,7 +2,7 @@
 //!
 //! What the metadata says is what is to be; this is what is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -115,6 +115,38 @@ pub async fn replicas_of(handles: &[GroupHandle]) -> Vec<Option<GroupReplicas>> 
 }
 
 impl Broker {
+    /// The replicas of this broker that lack too much of what their groups have, or have nothing
+    /// yet, or whose leader does not answer. Groups that are in `caught_up` are not asked again, and
+    /// those that have caught up are put there.
+    pub async fn behind(&self, caught_up: &mut BTreeSet<GroupId>) -> usize {
+        let node = self.config().node;
+        let mut handles = self.handles();
+        handles.retain(|handle| {
+            let is_here = handle.watch().is_some() || handle.nodes().contains(&node);
+            is_here && !caught_up.contains(&handle.group)
+        });
+        let found = replicas_of(&handles).await;
+        let is_own = |member: &&MemberProgress| member.replica.node() == node;
+        for (handle, found) in handles.iter().zip(&found) {
+            let own = found.as_ref().and_then(|found| found.members.iter().find(is_own));
+            if own.is_some_and(MemberProgress::is_in_sync) {
+                caught_up.insert(handle.group);
+            }
+        }
+        handles.iter().filter(|handle| !caught_up.contains(&handle.group)).count()
+    }
+
+    /// The ways to all groups of the cluster.
+    fn handles(&self) -> Vec<GroupHandle> {
+        let table = self.table();
+        let partitions = table.topics.values().flat_map(|topic| topic.partitions.iter());
+        let coordinators = table.coordinators.values().map(|found| found.handle.clone());
+        std::iter::once(self.metadata_group().clone())
+            .chain(coordinators)
+            .chain(partitions.map(|partition| partition.handle().clone()))
+            .collect()
+    }
+
     /// Asks the leaders of all groups of the cluster, or gives what they said a moment ago.
     pub async fn survey(&self) -> Arc<Survey> {
         let mut newest = self.survey.lock().await;
@@ -123,13 +155,7 @@ impl Broker {
             tracing::trace!(age = ?made.elapsed(), "a survey is given again");
             return Arc::clone(survey);
         }
-        let table = self.table();
-        let partitions = table.topics.values().flat_map(|topic| topic.partitions.iter());
-        let coordinators = table.coordinators.values().map(|found| found.handle.clone());
-        let handles: Vec<_> = std::iter::once(self.metadata_group().clone())
-            .chain(coordinators)
-            .chain(partitions.map(|partition| partition.handle().clone()))
-            .collect();
+        let handles = self.handles();
         let mut survey = Survey::default();
         for (handle, found) in handles.iter().zip(replicas_of(&handles).await) {
             survey.add(handle.group, handle.nodes().len(), found.as_ref());

@@ -140,21 +140,10 @@ impl Reconciler {
             metadata.topic(name).is_some_and(|topic| topic.id == served.topic.id)
         });
         // Readers and writers see that a topic is gone before its data is.
-        self.publish(&metadata, &topics, None);
+        self.publish(&metadata, &topics, None, false);
         self.remove_gone(&metadata).await?;
         let mut opened = Vec::new();
-        let mut coordinators = BTreeMap::new();
-        for (group, placement) in &metadata.system {
-            if GroupId::COORDINATORS.contains(group) {
-                let policy = SegmentPolicy::default();
-                let own = self.own(&placement.replicas);
-                let held = self.hold(*group, own, &placement.founders, policy, &mut opened).await?;
-                let (watch, offsets) = held.map(|held| (held.watch, held.offsets)).unzip();
-                let handle = GroupHandle::new(*group, &self.ways, watch, &placement.replicas);
-                let offsets = offsets.flatten();
-                coordinators.insert(*group, Coordinator { handle, offsets });
-            }
-        }
+        let coordinators = self.coordinators(&metadata, &mut opened).await?;
         for topic in metadata.topics.values() {
             let served = topics.get(&topic.name);
             if !served.is_some_and(|served| Arc::ptr_eq(&served.topic, topic)) {
@@ -164,26 +153,44 @@ impl Reconciler {
             }
         }
         await_all(&opened).await;
-        self.publish(&metadata, &topics, Some(coordinators));
+        self.publish(&metadata, &topics, Some(coordinators), true);
         Ok(())
+    }
+
+    /// Takes up the groups that keep consumer groups.
+    async fn coordinators(
+        &mut self,
+        metadata: &Metadata,
+        opened: &mut Vec<Arc<GroupWatch>>,
+    ) -> Result<BTreeMap<GroupId, Coordinator>, Stopped> {
+        let mut coordinators = BTreeMap::new();
+        for (group, placement) in &metadata.system {
+            if GroupId::COORDINATORS.contains(group) {
+                let policy = SegmentPolicy::default();
+                let own = self.own(&placement.replicas);
+                let held = self.hold(*group, own, &placement.founders, policy, opened).await?;
+                let (watch, offsets) = held.map(|held| (held.watch, held.offsets)).unzip();
+                let handle = GroupHandle::new(*group, &self.ways, watch, &placement.replicas);
+                let offsets = offsets.flatten();
+                coordinators.insert(*group, Coordinator { handle, offsets });
+            }
+        }
+        Ok(coordinators)
     }
 
     fn publish(
         &self,
         metadata: &Arc<Metadata>,
         topics: &BTreeMap<String, ServedTopic>,
-        settled: Option<BTreeMap<GroupId, Coordinator>>,
+        coordinators: Option<BTreeMap<GroupId, Coordinator>>,
+        is_settled: bool,
     ) {
         let before = self.table.borrow().clone();
-        let (coordinators, settled) = match settled {
-            Some(coordinators) => (Arc::new(coordinators), metadata.index),
-            None => (before.coordinators, before.settled),
-        };
         self.table.send_replace(TableSnapshot {
             metadata: Arc::clone(metadata),
             topics: Arc::new(topics.clone()),
-            coordinators,
-            settled,
+            coordinators: coordinators.map_or(before.coordinators, Arc::new),
+            settled: if is_settled { metadata.index } else { before.settled },
         });
     }
 
@@ -218,7 +225,8 @@ impl Reconciler {
     }
 
     /// Takes up the replica that this broker is to have of a group. Returns the one that it has,
-    /// also where it is not wanted any more and has not left its group yet.
+    /// also where it is not wanted any more and has not left its group yet: another one is taken up
+    /// after that.
     async fn hold(
         &mut self,
         group: GroupId,
@@ -228,23 +236,18 @@ impl Reconciler {
         opened: &mut Vec<Arc<GroupWatch>>,
     ) -> Result<Option<Held>, Stopped> {
         if let Some(held) = self.held.get(&group).cloned() {
-            if own.is_none_or(|own| own == held.replica) {
-                self.note_leaving(group, own);
+            let is_wanted = own == Some(held.replica);
+            if is_wanted || own.is_none() || !held.watch.is_damaged() {
+                self.note_leaving(group, is_wanted);
                 self.ways.driver.set_policy(group, policy).await?;
                 return Ok(Some(held));
             }
             // Another replica takes its place: what this one was told and has said is void.
             self.remove(group).await?;
         }
+        // The group may have come back before it had left: what is here may be all that there is.
         let stored = self.stored.remove(&group);
-        let stored = match (stored, own) {
-            (Some(state), Some(own)) if state.replica != own => {
-                self.ways.driver.remove(group).await?;
-                None
-            }
-            (stored, _) => stored,
-        };
-        let Some(replica) = own.or(stored.as_ref().map(|state| state.replica)) else {
+        let Some(replica) = stored.as_ref().map(|state| state.replica).or(own) else {
             return Ok(None);
         };
         let founders = if founders.contains(&replica) { founders.to_vec() } else { Vec::new() };
@@ -257,15 +260,15 @@ impl Reconciler {
         let new = NewGroup { group, stored, replica, founders, machine, policy };
         self.ways.driver.open(new, Arc::clone(&watch)).await?;
         opened.push(Arc::clone(&watch));
-        self.note_leaving(group, own);
+        self.note_leaving(group, own == Some(replica));
         let held = Held { replica, watch, offsets };
         self.held.insert(group, held.clone());
         Ok(Some(held))
     }
 
     /// Notes whether the replica here is wanted.
-    fn note_leaving(&mut self, group: GroupId, own: Option<ReplicaId>) {
-        if own.is_some() {
+    fn note_leaving(&mut self, group: GroupId, is_wanted: bool) {
+        if is_wanted {
             self.leaving.remove(&group);
         } else {
             self.leaving.insert(group);
@@ -304,13 +307,16 @@ impl Reconciler {
 
     /// Whether the leader of a group says that a replica is none of its members, which it does once
     /// a majority of them knows. The replica itself may be the last to hear of it.
-    async fn has_left(&self, group: GroupId, replica: ReplicaId, others: &[ReplicaId]) -> bool {
-        for node in others.iter().map(|other| other.node()) {
+    async fn has_left(&self, group: GroupId, held: &Held, replicas: &[ReplicaId]) -> bool {
+        let role = held.watch.role();
+        let members = role.voters.iter().chain(&role.learners).chain(replicas);
+        let nodes: BTreeSet<_> = members.map(|member| member.node()).collect();
+        for node in nodes.into_iter().filter(|node| *node != self.ways.node) {
             let proposal = RemoteProposal { group, kind: ProposalKind::Progress };
             if let Ok(Receipt::Progress { members, .. }) =
                 self.ways.peers.propose(node, proposal).await
             {
-                return members.iter().all(|member| member.replica != replica);
+                return members.iter().all(|member| member.replica != held.replica);
             }
         }
         false
@@ -324,7 +330,7 @@ impl Reconciler {
         for group in &self.leaving {
             let Some(held) = self.held.get(group) else { continue };
             let Some(replicas) = metadata.replicas(*group) else { continue };
-            if held.watch.epoch().is_none() && self.has_left(*group, held.replica, replicas).await {
+            if held.watch.epoch().is_none() && self.has_left(*group, held, replicas).await {
                 left.push(*group);
             }
         }
@@ -335,7 +341,9 @@ impl Reconciler {
             tracing::info!(%group, "a replica that has left its group is removed");
             self.remove(group).await?;
         }
-        // Their partitions are read elsewhere from now on.
+        // Their groups are asked for elsewhere from now on, or have another replica here.
+        let mut opened = Vec::new();
+        let coordinators = self.coordinators(&metadata, &mut opened).await?;
         let old = self.table.borrow().topics.clone();
         let stays = |served: &ServedTopic| {
             let mut partitions = served.partitions.iter();
@@ -346,7 +354,6 @@ impl Reconciler {
         let topics = old.iter().filter(|(_, served)| stays(served));
         let topics: BTreeMap<_, _> =
             topics.map(|(name, served)| (name.clone(), served.clone())).collect();
-        let mut opened = Vec::new();
         let mut all = topics.clone();
         for topic in metadata.topics.values().filter(|topic| !topics.contains_key(&topic.name)) {
             let before = old.get(&topic.name).filter(|before| before.topic.id == topic.id);
@@ -354,7 +361,7 @@ impl Reconciler {
             all.insert(topic.name.clone(), served);
         }
         await_all(&opened).await;
-        self.publish(&metadata, &all, None);
+        self.publish(&metadata, &all, Some(coordinators), false);
         Ok(())
     }
 }

@@ -84,7 +84,10 @@ pub enum MetadataError {
     )]
     DirectoryTaken(NodeId),
     /// The broker is needed.
-    #[error("broker {0} is the last one of the cluster and cannot be removed")]
+    #[error(
+        "broker {0} is the last one of the cluster and cannot be removed: start another one with \
+         cluster.join first"
+    )]
     LastBroker(NodeId),
     /// A topic has too many replicas for the brokers that would be left.
     #[error(

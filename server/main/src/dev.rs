@@ -3,6 +3,7 @@
 //! Each broker is a process of its own, this binary with `serve`, so that one may be killed and the
 //! others be watched. They end when the command does.
 
+use std::convert::Infallible;
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -40,6 +41,9 @@ pub(crate) enum DevError {
         /// How.
         status: ExitStatus,
     },
+    /// The last broker has ended, and nobody had told it to.
+    #[error("all brokers have ended: their logs above say why")]
+    AllEnded,
     /// Something that the system refused.
     #[error("{what}: {error}")]
     System {
@@ -193,15 +197,16 @@ pub(crate) async fn run(args: &Dev) -> Result<ExitCode, DevError> {
         (1..=args.nodes).map(|id| Node::start(args, id, &data.path, &binary)).collect();
     let mut nodes = started?;
     let outcome = tokio::select! {
-        outcome = watch(&mut nodes) => outcome,
-        _ = stop.received() => Ok(()),
+        Err(error) = watch(&mut nodes) => Err(error),
+        _ = stop.received() => Ok(ExitCode::SUCCESS),
     };
     join_all(nodes.into_iter().map(Node::stop)).await;
-    outcome.map(|()| ExitCode::SUCCESS)
+    outcome
 }
 
-/// Tells when the cluster is ready, and which brokers end. Ends when all have.
-async fn watch(nodes: &mut [Node]) -> Result<(), DevError> {
+/// Tells when the cluster is ready, and which brokers end. Ends when all have, which is an error:
+/// nobody told them to.
+async fn watch(nodes: &mut [Node]) -> Result<Infallible, DevError> {
     let ready = join_all(nodes.iter_mut().map(Node::ready)).await;
     ready.into_iter().collect::<Result<Vec<()>, _>>()?;
     let addresses: Vec<_> = nodes.iter().map(|node| node.address.as_str()).collect();
@@ -212,8 +217,9 @@ async fn watch(nodes: &mut [Node]) -> Result<(), DevError> {
         let ((id, status), _, others) = select_all(ends).await;
         drop(others);
         let status = status.map_err(system("waiting for a broker"))?;
-        eprintln!("ropewalk: broker {id} has ended ({status}); the others go on");
+        let others = if left.len() > 1 { "; the others go on" } else { "" };
+        eprintln!("ropewalk: broker {id} has ended ({status}){others}");
         left.retain(|node| node.id != id);
     }
-    Ok(())
+    Err(DevError::AllEnded)
 }

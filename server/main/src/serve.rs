@@ -187,6 +187,7 @@ fn broker_config(
         metadata_replica: entry.metadata_replica,
         links: peering.links(),
         addresses: entry.addresses,
+        join: settings.cluster.join.clone(),
         peer_address: peering.address().to_owned(),
         rack: settings.cluster.rack.clone(),
         address,

@@ -172,7 +172,8 @@ impl AdminService for Admin {
         &self,
         request: Request<pb::TransferLeadershipRequest>,
     ) -> Result<Response<pb::TransferLeadershipResponse>, Status> {
-        let leader = cluster::transfer(&self.broker, &request.into_inner()).await?;
+        let route = CallRoute::of(&request);
+        let leader = cluster::transfer(&self.broker, &route, &request.into_inner()).await?;
         Ok(Response::new(pb::TransferLeadershipResponse { leader_broker_id: leader.0 }))
     }
 }

@@ -346,7 +346,7 @@ impl From<MetadataError> for Failure {
                 Self::new(Reason::PartitionNotFound, message)
                     .about_resource("partition", &format!("{topic}/{partition}"))
             }
-            MetadataError::InvalidReplicas { .. } => Self::field("broker_ids", message),
+            MetadataError::InvalidReplicas { .. } => Self::field("assignments.broker_ids", message),
             MetadataError::BrokerNotFound(_)
             | MetadataError::LastBroker(_)
             | MetadataError::BrokerNeeded { .. }

@@ -1,5 +1,6 @@
 //! The client port: connections, their limits, the services behind them, and how it all ends.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,6 +40,10 @@ const SEND_BUFFER: usize = 512 * 1024;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const PREFACE_TIMEOUT: Duration = Duration::from_secs(10);
 const PREFACE_PAUSE: Duration = Duration::from_millis(20);
+/// How often it is looked whether this broker's replicas have caught up, and how long they are
+/// waited for: a partition that nobody leads must not keep the broker from being ready for ever.
+const LOOK_FOR_REPLICAS: Duration = Duration::from_secs(1);
+const CAUGHT_UP_WITHIN: Duration = Duration::from_secs(300);
 
 /// Tells everything that is open that the broker is about to stop.
 #[derive(Clone, Debug)]
@@ -112,6 +117,8 @@ impl Server {
     /// Serves until the drain begins, and then until what is open has ended, or the drain's time is
     /// over.
     pub async fn serve(mut self, listener: TcpListener) -> io::Result<()> {
+        let waiting = wait_for_replicas(Arc::clone(&self.broker), self.health.clone());
+        let waiting = tokio::spawn(waiting);
         let slots = Slots::new(self.config.max_connections, "server.max_connections");
         let mut connections = JoinSet::new();
         loop {
@@ -133,7 +140,10 @@ impl Server {
             });
         }
         drop(listener);
-        for service in SERVICES {
+        // It must not say anything after what follows.
+        waiting.abort();
+        let _ = waiting.await;
+        for service in SERVICES.into_iter().chain([REPLICAS]) {
             self.health.set_service_status(service, ServingStatus::NotServing).await;
         }
         self.tell.send_replace(true);
@@ -153,11 +163,40 @@ impl Server {
 const SERVICES: [&str; 4] =
     ["", "ropewalk.v1.ProducerService", "ropewalk.v1.ConsumerService", "ropewalk.v1.AdminService"];
 
+/// The name under which health says whether this broker's replicas have caught up since its start.
+/// Whoever stops one broker after the other waits for that: while this one lacks what another one
+/// has, stopping that one stops partitions.
+const REPLICAS: &str = "replicas";
+
+/// Tells when the replicas of this broker have caught up.
+async fn wait_for_replicas(broker: Arc<Broker>, health: HealthReporter) {
+    let mut caught_up = BTreeSet::new();
+    let wait = async {
+        loop {
+            let behind = broker.behind(&mut caught_up).await;
+            if behind == 0 {
+                return;
+            }
+            tracing::debug!(behind, "replicas of this broker have not caught up yet");
+            tokio::time::sleep(LOOK_FOR_REPLICAS).await;
+        }
+    };
+    match tokio::time::timeout(CAUGHT_UP_WITHIN, wait).await {
+        Ok(()) => tracing::info!(groups = caught_up.len(), "the replicas have caught up"),
+        Err(_) => tracing::warn!(
+            after = ?CAUGHT_UP_WITHIN,
+            "some replicas have not caught up: health does not wait for them any longer"
+        ),
+    }
+    health.set_service_status(REPLICAS, ServingStatus::Serving).await;
+}
+
 async fn services(broker: &Arc<Broker>, drain: &Drain) -> (HealthReporter, Routes) {
     let (health, health_service) = tonic_health::server::health_reporter();
     for service in SERVICES {
         health.set_service_status(service, ServingStatus::Serving).await;
     }
+    health.set_service_status(REPLICAS, ServingStatus::NotServing).await;
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(ropewalk_proto::FILE_DESCRIPTOR_SET)

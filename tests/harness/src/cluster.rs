@@ -23,21 +23,13 @@ pub async fn three(
 /// Starts so many brokers, with the ids from 1, that form a cluster. `builder` sets up each of them
 /// and is told its id.
 ///
-/// Peer ports must be known before any broker runs, so the system cannot choose them; and a port
-/// that was free a moment ago may be another test's by now. Loopback has more than one address:
-/// each process takes one that no port of the system's choice is on, and counts its ports itself.
-///
 /// # Errors
 /// When one of them does not start, or does not get ready.
 pub async fn several(
     count: u16,
     builder: impl Fn(u64, BrokerBuilder) -> BrokerBuilder,
 ) -> Result<Vec<Broker>, HarnessError> {
-    static PORTS: AtomicU16 = AtomicU16::new(FIRST_PORT);
-    let host = own_host(std::process::id());
-    let first = PORTS.fetch_add(count, Ordering::Relaxed);
-    let peers: Vec<_> =
-        (first..first + count).map(|port| SocketAddr::from((host, port)).to_string()).collect();
+    let peers: Vec<_> = (0..count).map(|_| peer_address()).collect();
     let join = peers.join(",");
     let ids = (1..=count).map(|id| id.to_string()).collect::<Vec<_>>().join(",");
     let brokers = (1..).zip(&peers).map(|(id, peer): (u64, _)| {
@@ -47,6 +39,18 @@ pub async fn several(
         builder(id, Broker::builder()).args(own).args(shared).start()
     });
     try_join_all(brokers).await
+}
+
+/// HOST:PORT for a peer port that nobody else has.
+///
+/// Peer ports must be known before any broker runs, so the system cannot choose them; and a port
+/// that was free a moment ago may be another test's by now. Loopback has more than one address:
+/// each process takes one that no port of the system's choice is on, and counts its ports itself.
+#[must_use]
+pub fn peer_address() -> String {
+    static PORTS: AtomicU16 = AtomicU16::new(FIRST_PORT);
+    let port = PORTS.fetch_add(1, Ordering::Relaxed);
+    SocketAddr::from((own_host(std::process::id()), port)).to_string()
 }
 
 /// An address of loopback for a process, of 22 bits at most, in the upper half of 127.0.0.0/8.

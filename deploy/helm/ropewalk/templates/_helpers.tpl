@@ -176,9 +176,10 @@ livenessProbe:
   periodSeconds: 10
   timeoutSeconds: 5
   failureThreshold: 6
-# grpc.health.v1, on the port that clients use.
+# grpc.health.v1, on the port that clients use: a broker is ready once its replicas have caught up, so
+# that an update or a drain of nodes does not stop the next one before.
 readinessProbe:
-  grpc: {port: 9092}
+  grpc: {port: 9092, service: replicas}
   periodSeconds: 3
   timeoutSeconds: 3
   failureThreshold: 2

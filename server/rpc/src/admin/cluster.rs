@@ -1,13 +1,15 @@
 //! Brokers, and where partitions are: what is, and what is to be.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::{StreamExt, stream};
+use ropewalk_broker::errors::TopicError;
 use ropewalk_broker::operations::{Assignment, TransferError};
 use ropewalk_broker::survey::{BrokerLoad, GroupReplicas, Survey, replicas_of};
 use ropewalk_broker::table::{ServedTopic, TableSnapshot};
 use ropewalk_broker::{Broker, Partition};
-use ropewalk_cluster::BrokerInfo;
+use ropewalk_cluster::{BrokerInfo, MetadataError};
 use ropewalk_core::{NodeId, limits};
 use ropewalk_proto::broker as pb;
 use ropewalk_storage::directory::ClusterId;
@@ -15,6 +17,7 @@ use ropewalk_storage::log_view::LogBounds;
 
 use crate::convert;
 use crate::failure::{Failure, Reason};
+use crate::leading::CallRoute;
 
 /// A number of things, on the wire.
 fn count(number: usize) -> i32 {
@@ -152,7 +155,13 @@ pub(super) async fn update(
         return Err(Failure::field("update_mask", message));
     }
     let id = read_broker_id(wanted.broker_id, "broker.broker_id")?;
-    let info = broker.set_draining(id, wanted.draining).await?;
+    let info = broker.set_draining(id, wanted.draining).await.map_err(|error| match error {
+        // In this request the broker stands in a message of its own.
+        TopicError::Metadata(error @ MetadataError::BrokerNotFound(_)) => {
+            Failure::field("broker.broker_id", error.to_string())
+        }
+        error => error.into(),
+    })?;
     let survey = broker.survey().await;
     Ok(describe_broker(broker, &info, &survey))
 }
@@ -177,6 +186,16 @@ pub(super) async fn reassign(
             .with("limit", limit)
             .with("actual", actual));
     }
+    let mut seen = BTreeSet::new();
+    for assignment in &request.assignments {
+        if !seen.insert((&assignment.topic, assignment.partition)) {
+            let message = format!(
+                "partition {} of `{}` stands in `assignments` twice: name it once",
+                assignment.partition, assignment.topic
+            );
+            return Err(Failure::field("assignments", message));
+        }
+    }
     let assignments = request.assignments.into_iter().map(|assignment| {
         let ids = assignment.broker_ids.into_iter();
         let brokers = ids.map(|id| read_broker_id(id, "assignments.broker_ids"));
@@ -192,12 +211,15 @@ pub(super) async fn reassign(
 
 pub(super) async fn transfer(
     broker: &Broker,
+    route: &CallRoute,
     request: &pb::TransferLeadershipRequest,
 ) -> Result<NodeId, Failure> {
     let to = match request.broker_id {
         0 => None,
         id => Some(read_broker_id(id, "broker_id")?),
     };
+    let topic = broker.find_topic(&request.topic).await?;
+    route.asks_partition(&*broker.partition(&topic, request.partition.into())?)?;
     Ok(broker.transfer_leadership(&request.topic, request.partition.into(), to).await?)
 }
 

@@ -138,3 +138,45 @@ async fn a_producer_that_may_not_is_told_what_may_be_appended_and_the_rest_is_th
     assert!(failed < 1_000, "{failed} records failed: more than were on their way");
     assert!(outcomes.last().unwrap().is_ok());
 }
+
+/// Appends numbers one after the other, by way of one broker.
+async fn append_numbers(server: &str, numbers: std::ops::Range<u64>) {
+    let producer = Client::connect(server).await.unwrap().producer().retry_maybe(true).build();
+    for number in numbers {
+        let record = Record::to("t").partition(0).value(number.to_string());
+        soon("an append", producer.send(record)).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consumer_goes_on_without_an_error_when_the_leader_that_it_reads_from_is_killed() {
+    let mut brokers = three().await;
+    let survey = Client::connect(brokers[0].address()).await.unwrap();
+    let leader = led_topic(&survey).await;
+    let client = Client::connect(brokers[leader].address()).await.unwrap();
+    let mut reader = client.consumer().topic("t").start(Start::Earliest).build().await.unwrap();
+    let other = brokers[(leader + 1) % 3].address().to_owned();
+    append_numbers(&other, 0..100).await;
+    let mut read = Vec::new();
+    let mut next = async || {
+        let record = soon("a record", reader.next()).await.unwrap().unwrap();
+        assert_eq!(record.offset, read.len() as i64, "nothing is missing, and nothing comes twice");
+        read.push(record.value.unwrap());
+        read.len()
+    };
+    while next().await < 50 {}
+    brokers[leader].kill9().await.unwrap();
+    append_numbers(&other, 100..200).await;
+
+    let survivor = Client::connect(&other).await.unwrap();
+    let all = survivor.consumer().topic("t").start(Start::Earliest).until(Stop::CaughtUp);
+    let mut all = all.build().await.unwrap();
+    let mut expected = Vec::new();
+    while let Some(record) = soon("a record", all.next()).await {
+        expected.push(record.unwrap().value.unwrap());
+    }
+    while next().await < expected.len() {}
+    assert_eq!(read, expected);
+    let distinct: HashSet<_> = read.iter().collect();
+    assert_eq!(distinct.len(), 200, "each number is there");
+}

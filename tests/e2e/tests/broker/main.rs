@@ -4,7 +4,9 @@
 
 mod support;
 
+mod any_node;
 mod bad_names;
+mod bad_operations;
 mod bad_positions;
 mod bad_records;
 mod bad_transport;

@@ -11,7 +11,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
 use crate::support::{
-    Expected, Node, Pipe, Reader, connect, named, produce, refused, soon, value_record,
+    Expected, Node, Pipe, Reader, connect, named, poll, produce, refused, soon, value_record,
 };
 
 /// A debug build does the same in more time.
@@ -195,7 +195,7 @@ async fn a_draining_broker_takes_no_calls_and_is_not_ready() {
             let (status, body) = get(&admin, "/readyz").await?;
             (status != 200).then_some(body)
         };
-        let body = crate::support::poll("not ready", Duration::from_secs(2), is_not_ready).await;
+        let body = poll("not ready", Duration::from_secs(2), is_not_ready).await;
         let (alive, _) = get(&admin, "/healthz").await.unwrap();
         (body, alive)
     };
@@ -275,6 +275,12 @@ async fn health_is_told_for_each_service() {
         let status = health.check(request).await.unwrap().into_inner().status();
         assert_eq!(status, ServingStatus::Serving, "{service}");
     }
+    let replicas = || HealthCheckRequest { service: "replicas".to_owned() };
+    poll("what a broker alone has is all there is", Duration::from_secs(20), async || {
+        let status = health.check(replicas()).await.unwrap().into_inner().status();
+        (status == ServingStatus::Serving).then_some(())
+    })
+    .await;
     let request = HealthCheckRequest { service: "no.Such".to_owned() };
     assert_eq!(health.check(request).await.unwrap_err().code(), tonic::Code::NotFound);
 }

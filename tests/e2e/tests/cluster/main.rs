@@ -2,20 +2,24 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod alone;
+mod development;
+mod growing;
+mod reaching;
 mod returning;
 mod support;
 
 use std::pin::pin;
-use std::process::Stdio;
 use std::time::Duration;
 
 use ropewalk::{Client, Record, TopicEvent};
-use ropewalk_harness::ropewalk_binary;
-use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::time::Instant;
 
-use support::{SOON, Three, cli, free_base_port, json, soon};
+use support::{SOON, Three, cli, json, soon};
 
+/// How soon a broker leads again what it is the preferred leader of: that is looked after every five
+/// seconds.
+const LEADS_AGAIN_WITHIN: Duration = Duration::from_secs(15);
 /// How long a producer may wait at most while a leader hands over. An election takes one second at
 /// least.
 const NO_ELECTION: Duration = Duration::from_millis(800);
@@ -68,6 +72,18 @@ async fn a_broker_that_stops_hands_over_first() {
     // The append that was given up when the broker had stopped may be there too.
     let most = count + unsure.get() + 1;
     assert!((count..=most).contains(&read.lines().count()), "{count} to {most}: {read}");
+
+    three.at(1).restart().await.unwrap();
+    leads_again(&three, 1).await;
+}
+
+async fn leads_again(three: &Three, node: u64) {
+    let begun = Instant::now();
+    while three.broker(node)["leader_count"] == 0 {
+        assert!(begun.elapsed() < LEADS_AGAIN_WITHIN, "broker {node} does not lead again");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    println!("broker {node} leads again after {:?}", begun.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -98,6 +114,7 @@ async fn what_is_drained_moved_and_removed_keeps_its_records() {
     let (code, _, errors) = three.try_cli(&["cluster", "transfer", "t", "0", "--to", "2"]);
     assert!(code == 1 && errors.contains("broker 2 is draining"), "{errors}");
     three.cli(&["cluster", "undrain", "2"]);
+    leads_again(&three, 2).await;
 
     // Who is named leads, and the balance of leaders leaves it so.
     let moved = three.cli(&["cluster", "transfer", "t", "0", "--to", "3"]);
@@ -150,37 +167,5 @@ async fn a_watch_of_topics_goes_on_with_another_broker() {
     three.stop(1).await;
     for event in ["started", "=a2", "synced"] {
         assert_eq!(told().await, event);
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_cluster_for_development_leaves_nothing_behind() {
-    let temporary = tempfile::tempdir().unwrap();
-    let port = free_base_port();
-    let mut dev = tokio::process::Command::new(ropewalk_binary().unwrap());
-    dev.args(["dev", "--nodes", "3", "--base-port", &port.to_string(), "--"])
-        .args(["--journal-size", "64MiB"])
-        .env("TMPDIR", temporary.path())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .kill_on_drop(true);
-    let mut dev = dev.spawn().unwrap();
-    let mut lines = BufReader::new(dev.stdout.take().unwrap()).lines();
-    let ready = soon("the cluster", lines.next_line()).await.unwrap().unwrap();
-    let (_, servers) = ready.split_once("ROPEWALK_SERVER=").unwrap();
-    assert_eq!(servers.split(',').count(), 3, "{ready}");
-    cli(servers, &["produce", "t", "value"]);
-    let status = json(&cli(servers, &["cluster", "--format", "json"]));
-    let alive = status["brokers"].as_array().unwrap().iter();
-    assert_eq!(alive.filter(|broker| broker["alive"] == true).count(), 3, "{status}");
-    let last = servers.rsplit(',').next().unwrap();
-    assert_eq!(cli(last, &["consume", "t", "-n", "1"]), "value\n");
-
-    support::terminate(dev.id().unwrap());
-    let status = soon("the end", dev.wait()).await.unwrap();
-    assert!(status.success(), "{status}");
-    assert_eq!(std::fs::read_dir(temporary.path()).unwrap().count(), 0);
-    for server in servers.split(',') {
-        assert!(tokio::net::TcpStream::connect(server).await.is_err(), "{server} is still there");
     }
 }

@@ -10,8 +10,12 @@ use ropewalk::{Client, Record, Stop};
 use ropewalk_harness::ropewalk_binary;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
+use tonic::transport::Endpoint;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 
-use super::support::{SOON, Three, json};
+use super::support::{SOON, Three, eventually, json};
 
 const RECORD_BYTES: usize = 4096;
 const RECORDS_PER_BATCH: usize = 64;
@@ -61,6 +65,14 @@ async fn in_sync(three: &Three, topic: &str) {
         assert!(begun.elapsed() < 2 * SOON, "not in sync: {members:?}");
         sleep(Duration::from_millis(100)).await;
     }
+}
+
+/// What a broker's health says of its replicas.
+async fn replicas_health(server: &str) -> ServingStatus {
+    let endpoint = Endpoint::from_shared(format!("http://{server}")).unwrap();
+    let mut health = HealthClient::new(endpoint.connect().await.unwrap());
+    let request = HealthCheckRequest { service: "replicas".to_owned() };
+    health.check(request).await.unwrap().into_inner().status()
 }
 
 /// What `ropewalk storage` says of the data of a broker that does not run, and the exit code.
@@ -183,6 +195,8 @@ async fn a_broker_that_is_far_behind_catches_up_while_records_come_in() {
     three.at(away).kill9().await.unwrap();
     fill(&client, "t", 1..MISSED).await;
     three.at(away).restart().await.unwrap();
+    let address = three.address(away).to_owned();
+    assert_eq!(replicas_health(&address).await, ServingStatus::NotServing, "it lacks most of it");
 
     let mut batch = MISSED;
     let begun = Instant::now();
@@ -202,5 +216,9 @@ async fn a_broker_that_is_far_behind_catches_up_while_records_come_in() {
     }
     println!("caught up after {:?}; the slowest append took {slowest:?}", begun.elapsed());
     in_sync(&three, "t").await;
-    check(three.address(away), "t", batch * RECORDS_PER_BATCH).await;
+    eventually("health tells that the replicas have caught up", async || {
+        replicas_health(&address).await == ServingStatus::Serving
+    })
+    .await;
+    check(&address, "t", batch * RECORDS_PER_BATCH).await;
 }

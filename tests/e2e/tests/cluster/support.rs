@@ -3,11 +3,13 @@
 use std::future::Future;
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use ropewalk_harness::{Broker, BrokerBuilder, cluster, ropewalk_binary};
 use serde_json::Value;
 use tokio::task::block_in_place;
+use tokio::time::{Instant, sleep};
 
 /// How long anything may take that should happen at once; a machine that is busy makes it wait.
 pub(crate) const SOON: Duration = Duration::from_secs(30);
@@ -17,6 +19,15 @@ pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(SOON, future).await {
         Ok(value) => value,
         Err(_) => panic!("waited {SOON:?} in vain: {what}"),
+    }
+}
+
+/// Looks again and again, until something is so.
+pub(crate) async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let begun = Instant::now();
+    while !is_so().await {
+        assert!(begun.elapsed() < 2 * SOON, "waited in vain: {what}");
+        sleep(Duration::from_millis(100)).await;
     }
 }
 
@@ -79,7 +90,7 @@ pub(crate) fn cli(server: &str, args: &[&str]) -> String {
     out
 }
 
-fn try_cli(server: &str, args: &[&str]) -> (i32, String, String) {
+pub(crate) fn try_cli(server: &str, args: &[&str]) -> (i32, String, String) {
     let mut command = Command::new(ropewalk_binary().unwrap());
     command.args(args).env("ROPEWALK_SERVER", server).stdin(Stdio::null());
     let Output { status, stdout, stderr } = block_in_place(|| command.output()).unwrap();
@@ -91,16 +102,19 @@ pub(crate) fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
 }
 
-/// A port such that it, the two after it, and those 100 and 200 higher are free.
+/// A port such that it, the two after it, and those 100 and 200 higher are free; another one for each
+/// test.
 pub(crate) fn free_base_port() -> u16 {
+    static GIVEN: AtomicU16 = AtomicU16::new(0);
     let is_free = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
-    let begin = 20_000 + u16::try_from(std::process::id() % 10_000).unwrap();
+    let begin = 20_000 + u16::try_from(std::process::id() % 5_000).unwrap();
+    let begin = begin + 500 * GIVEN.fetch_add(1, Ordering::Relaxed);
     let all = |base: &u16| (0..3).all(|node| (0..3).all(|at| is_free(base + node * 100 + at)));
     (begin..begin + 10_000).step_by(7).find(all).unwrap()
 }
 
-/// Sends SIGTERM to a process that this test started.
-pub(crate) fn terminate(pid: u32) {
-    let sent = Command::new("kill").args(["-TERM", &pid.to_string()]).status().unwrap();
+/// Sends a signal to a process that this test started.
+pub(crate) fn signal(signal: &str, pid: u32) {
+    let sent = Command::new("kill").args([signal, &pid.to_string()]).status().unwrap();
     assert!(sent.success());
 }

@@ -60,24 +60,26 @@ impl Cluster {
         if metadata.index < broker.follows_from {
             return;
         }
+        self.place(node, &metadata);
+    }
+
+    /// A broker takes up the replica of the partition that it is to have. What it has stays until
+    /// the group lets it go: it may be all that there is.
+    fn place(&mut self, node: NodeId, metadata: &Metadata) {
         let Some(replicas) = metadata.replicas(LOG) else { return };
         let own = replicas.iter().find(|replica| replica.node() == node).copied();
+        let broker = &mut self.brokers[node.0 as usize - 1];
         let is_held = broker.readers.contains_key(&LOG);
-        let Some(own) = own else {
-            // What it has stays until the group lets it go.
-            if !is_held && broker.stored.contains_key(&LOG) {
-                self.take_up(node, LOG);
-            }
-            return;
-        };
-        let founders = metadata.founders(LOG).unwrap_or_default();
-        let founders = if founders.contains(&own) { founders.to_vec() } else { Vec::new() };
-        let assignment = Assignment { replica: own, founders };
+        let stored = broker.stored.get(&LOG).filter(|_| !is_held).map(|state| state.replica);
         let current = broker.assigned.get(&LOG).map(|assigned| assigned.replica);
-        if !is_held && broker.stored.contains_key(&LOG) {
+        let Some(replica) = stored.or(own) else { return };
+        let founders = metadata.founders(LOG).unwrap_or_default();
+        let founders = if founders.contains(&replica) { founders.to_vec() } else { Vec::new() };
+        let assignment = Assignment { replica, founders };
+        if stored.is_some() {
             broker.assigned.insert(LOG, assignment);
             self.take_up(node, LOG);
-        } else if !is_held || current != Some(own) {
+        } else if !is_held || current != own && broker.damaged.contains(&LOG) {
             // After a start the metadata may stand at a later index than that of its last command.
             broker.placed_at = self.ledger.lock().unwrap().last_up_to(metadata.index);
             self.assign(node, LOG, assignment);
@@ -93,25 +95,32 @@ impl Cluster {
         }
         for group in GROUPS {
             let Some(leader) = self.leader(group) else { continue };
-            match self.next_step(group, leader) {
-                None => {}
-                Some(Step::Change(change)) => {
-                    self.propose(leader, group, ProposalKind::Membership(change));
-                }
-                Some(Step::HandOver(to)) => {
-                    self.moments.note(Moment::HandedOverToLeave);
-                    self.propose(leader, group, ProposalKind::TransferLeadership(to));
+            let mut behind = Vec::new();
+            while let Some(step) = self.next_step(group, leader, &behind) {
+                let kind = match step {
+                    Step::Change(change) => ProposalKind::Membership(change),
+                    Step::HandOver(to) => {
+                        self.moments.note(Moment::HandedOverToLeave);
+                        ProposalKind::TransferLeadership(to)
+                    }
+                };
+                let asked = self.propose(leader, group, kind);
+                match self.ends.get(&asked) {
+                    Some(Err(ProposeError::Behind(replica))) if !behind.contains(replica) => {
+                        behind.push(*replica);
+                    }
+                    _ => break,
                 }
             }
         }
         self.let_leave();
     }
 
-    fn next_step(&self, group: GroupId, leader: NodeId) -> Option<Step> {
+    fn next_step(&self, group: GroupId, leader: NodeId, behind: &[ReplicaId]) -> Option<Step> {
         let desired = self.metadata(leader)?.desired(group)?;
         let own = self.see(leader).assigned[&group].replica;
         let (voters, learners) = &self.see(leader).members[&group];
-        Members { own, voters, learners }.next_step(&desired)
+        Members { own, voters, learners, behind }.next_step(&desired)
     }
 
     /// Whether somebody waits to be let in, or a group is on its way to other members, or it cannot
@@ -127,7 +136,7 @@ impl Cluster {
             Some(leader) => {
                 let knows = self.metadata(leader).is_some_and(|known| known.index >= since);
                 !knows
-                    || self.next_step(*group, leader).is_some()
+                    || self.next_step(*group, leader, &[]).is_some()
                     || !self.majority_knows(*group, leader)
             }
             None => true,
@@ -149,7 +158,8 @@ impl Cluster {
             let Some(metadata) = self.metadata(broker.node) else { return true };
             let replicas = metadata.replicas(LOG).unwrap_or_default();
             let own = replicas.iter().find(|replica| replica.node() == broker.node);
-            own.is_none() && broker.readers.contains_key(&LOG)
+            let has = broker.assigned.get(&LOG).map(|assigned| &assigned.replica);
+            own != has && broker.readers.contains_key(&LOG)
         })
     }
 
@@ -170,6 +180,7 @@ impl Cluster {
             if is_known && !is_placed && !is_member && broker.readers.contains_key(&LOG) {
                 self.drop_replica(node, LOG);
                 self.at(node).assigned.remove(&LOG);
+                self.place(node, &metadata);
                 self.moments.note(Moment::ReplicaMoved);
             }
         }
