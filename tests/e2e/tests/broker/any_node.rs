@@ -201,7 +201,7 @@ impl Call<'_> {
                 Ok(stub.delete_records(self.asked(request)).await?.into_parts().0)
             }
             "GetCluster" => {
-                let answer = stub.get_cluster(self.asked(v1::GetClusterRequest {})).await?;
+                let answer = stub.get_cluster(self.asked(v1::GetClusterRequest::default())).await?;
                 assert_eq!(answer.get_ref().brokers.len(), 3);
                 Ok(answer.into_parts().0)
             }
