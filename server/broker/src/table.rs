@@ -143,18 +143,7 @@ impl Reconciler {
         self.publish(&metadata, &topics, None);
         self.remove_gone(&metadata).await?;
         let mut opened = Vec::new();
-        let mut coordinators = BTreeMap::new();
-        for (group, placement) in &metadata.system {
-            if GroupId::COORDINATORS.contains(group) {
-                let policy = SegmentPolicy::default();
-                let own = self.own(&placement.replicas);
-                let held = self.hold(*group, own, &placement.founders, policy, &mut opened).await?;
-                let (watch, offsets) = held.map(|held| (held.watch, held.offsets)).unzip();
-                let handle = GroupHandle::new(*group, &self.ways, watch, &placement.replicas);
-                let offsets = offsets.flatten();
-                coordinators.insert(*group, Coordinator { handle, offsets });
-            }
-        }
+        let coordinators = self.coordinators(&metadata, &mut opened).await?;
         for topic in metadata.topics.values() {
             let served = topics.get(&topic.name);
             if !served.is_some_and(|served| Arc::ptr_eq(&served.topic, topic)) {
@@ -164,19 +153,42 @@ impl Reconciler {
             }
         }
         await_all(&opened).await;
-        self.publish(&metadata, &topics, Some(coordinators));
+        self.publish(&metadata, &topics, Some((coordinators, metadata.index)));
         Ok(())
     }
 
+    /// Takes up the groups that keep consumer groups.
+    async fn coordinators(
+        &mut self,
+        metadata: &Metadata,
+        opened: &mut Vec<Arc<GroupWatch>>,
+    ) -> Result<BTreeMap<GroupId, Coordinator>, Stopped> {
+        let mut coordinators = BTreeMap::new();
+        for (group, placement) in &metadata.system {
+            if GroupId::COORDINATORS.contains(group) {
+                let policy = SegmentPolicy::default();
+                let own = self.own(&placement.replicas);
+                let held = self.hold(*group, own, &placement.founders, policy, opened).await?;
+                let (watch, offsets) = held.map(|held| (held.watch, held.offsets)).unzip();
+                let handle = GroupHandle::new(*group, &self.ways, watch, &placement.replicas);
+                let offsets = offsets.flatten();
+                coordinators.insert(*group, Coordinator { handle, offsets });
+            }
+        }
+        Ok(coordinators)
+    }
+
+    /// Shows what is served from now on; with the groups that keep consumer groups, where those
+    /// were looked at, and up to where the metadata is carried out for certain.
     fn publish(
         &self,
         metadata: &Arc<Metadata>,
         topics: &BTreeMap<String, ServedTopic>,
-        settled: Option<BTreeMap<GroupId, Coordinator>>,
+        carried_out: Option<(BTreeMap<GroupId, Coordinator>, u64)>,
     ) {
         let before = self.table.borrow().clone();
-        let (coordinators, settled) = match settled {
-            Some(coordinators) => (Arc::new(coordinators), metadata.index),
+        let (coordinators, settled) = match carried_out {
+            Some((coordinators, settled)) => (Arc::new(coordinators), settled),
             None => (before.coordinators, before.settled),
         };
         self.table.send_replace(TableSnapshot {
@@ -218,7 +230,8 @@ impl Reconciler {
     }
 
     /// Takes up the replica that this broker is to have of a group. Returns the one that it has,
-    /// also where it is not wanted any more and has not left its group yet.
+    /// also where that is not wanted any more, or another one in its place, and it has not left its
+    /// group yet: the group counts on its vote, and on what it has, until then.
     async fn hold(
         &mut self,
         group: GroupId,
@@ -228,23 +241,12 @@ impl Reconciler {
         opened: &mut Vec<Arc<GroupWatch>>,
     ) -> Result<Option<Held>, Stopped> {
         if let Some(held) = self.held.get(&group).cloned() {
-            if own.is_none_or(|own| own == held.replica) {
-                self.note_leaving(group, own);
-                self.ways.driver.set_policy(group, policy).await?;
-                return Ok(Some(held));
-            }
-            // Another replica takes its place: what this one was told and has said is void.
-            self.remove(group).await?;
+            self.note_leaving(group, own == Some(held.replica));
+            self.ways.driver.set_policy(group, policy).await?;
+            return Ok(Some(held));
         }
         let stored = self.stored.remove(&group);
-        let stored = match (stored, own) {
-            (Some(state), Some(own)) if state.replica != own => {
-                self.ways.driver.remove(group).await?;
-                None
-            }
-            (stored, _) => stored,
-        };
-        let Some(replica) = own.or(stored.as_ref().map(|state| state.replica)) else {
+        let Some(replica) = stored.as_ref().map(|state| state.replica).or(own) else {
             return Ok(None);
         };
         let founders = if founders.contains(&replica) { founders.to_vec() } else { Vec::new() };
@@ -257,15 +259,15 @@ impl Reconciler {
         let new = NewGroup { group, stored, replica, founders, machine, policy };
         self.ways.driver.open(new, Arc::clone(&watch)).await?;
         opened.push(Arc::clone(&watch));
-        self.note_leaving(group, own);
+        self.note_leaving(group, own == Some(replica));
         let held = Held { replica, watch, offsets };
         self.held.insert(group, held.clone());
         Ok(Some(held))
     }
 
     /// Notes whether the replica here is wanted.
-    fn note_leaving(&mut self, group: GroupId, own: Option<ReplicaId>) {
-        if own.is_some() {
+    fn note_leaving(&mut self, group: GroupId, is_wanted: bool) {
+        if is_wanted {
             self.leaving.remove(&group);
         } else {
             self.leaving.insert(group);
@@ -304,13 +306,23 @@ impl Reconciler {
 
     /// Whether the leader of a group says that a replica is none of its members, which it does once
     /// a majority of them knows. The replica itself may be the last to hear of it.
-    async fn has_left(&self, group: GroupId, replica: ReplicaId, others: &[ReplicaId]) -> bool {
-        for node in others.iter().map(|other| other.node()) {
+    async fn has_left(&self, group: GroupId, held: &Held, metadata: &Metadata) -> bool {
+        let role = held.watch.role();
+        let placed = metadata.replicas(group).unwrap_or_default();
+        let members = placed.iter().chain(&role.voters).chain(&role.learners);
+        // Who leads may be somebody who is not to have it either, and came after this one was told
+        // of the members for the last time.
+        let others = members.map(|member| member.node()).chain(metadata.brokers.keys().copied());
+        let mut asked = BTreeSet::from([self.ways.node]);
+        for node in others {
+            if !asked.insert(node) {
+                continue;
+            }
             let proposal = RemoteProposal { group, kind: ProposalKind::Progress };
             if let Ok(Receipt::Progress { members, .. }) =
                 self.ways.peers.propose(node, proposal).await
             {
-                return members.iter().all(|member| member.replica != replica);
+                return members.iter().all(|member| member.replica != held.replica);
             }
         }
         false
@@ -323,8 +335,10 @@ impl Reconciler {
         let mut left = Vec::new();
         for group in &self.leaving {
             let Some(held) = self.held.get(group) else { continue };
-            let Some(replicas) = metadata.replicas(*group) else { continue };
-            if held.watch.epoch().is_none() && self.has_left(*group, held.replica, replicas).await {
+            if metadata.replicas(*group).is_none() {
+                continue;
+            }
+            if held.watch.epoch().is_none() && self.has_left(*group, held, &metadata).await {
                 left.push(*group);
             }
         }
@@ -335,7 +349,7 @@ impl Reconciler {
             tracing::info!(%group, "a replica that has left its group is removed");
             self.remove(group).await?;
         }
-        // Their partitions are read elsewhere from now on.
+        // Their partitions are read elsewhere from now on, or from those that come in their place.
         let old = self.table.borrow().topics.clone();
         let stays = |served: &ServedTopic| {
             let mut partitions = served.partitions.iter();
@@ -347,6 +361,7 @@ impl Reconciler {
         let topics: BTreeMap<_, _> =
             topics.map(|(name, served)| (name.clone(), served.clone())).collect();
         let mut opened = Vec::new();
+        let coordinators = self.coordinators(&metadata, &mut opened).await?;
         let mut all = topics.clone();
         for topic in metadata.topics.values().filter(|topic| !topics.contains_key(&topic.name)) {
             let before = old.get(&topic.name).filter(|before| before.topic.id == topic.id);
@@ -354,7 +369,8 @@ impl Reconciler {
             all.insert(topic.name.clone(), served);
         }
         await_all(&opened).await;
-        self.publish(&metadata, &all, None);
+        let settled = self.table.borrow().settled;
+        self.publish(&metadata, &all, Some((coordinators, settled)));
         Ok(())
     }
 }
