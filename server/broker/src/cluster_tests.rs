@@ -222,6 +222,47 @@ async fn brokers_that_forward_all_they_get_to_one_another_do_not_wait_for_ever()
     cluster.end().await;
 }
 
+/// A broker that is cut off and does not know it yet, and its view of a partition that has more
+/// records than it has heard of: two.
+async fn cut_off_follower(cluster: &Cluster) -> Arc<Partition> {
+    create(cluster.broker(0), "t", 3).await;
+    append_one(cluster.broker(0), "t").await;
+    let leader = partition(cluster.broker(0), "t").await.leader().unwrap().node;
+    let (follower, others): (Vec<_>, Vec<_>) = cluster
+        .running()
+        .filter(|broker| broker.config().node != leader)
+        .partition(|broker| broker.config().node == NodeId(1 + leader.0 % 3));
+    cluster.network.leave(follower[0].config().node);
+    append_one(others[0], "t").await;
+    partition(follower[0], "t").await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_is_cut_off_does_not_say_where_a_log_ends() {
+    let cluster = Cluster::start().await;
+    let follower = cut_off_follower(&cluster).await;
+    let said = timeout(PATIENCE, follower.latest_bounds()).await.unwrap();
+    assert!(said.is_err(), "it cannot know: {said:?}");
+    drop(follower);
+    cluster.end().await;
+}
+
+/// The bug that makes up such an answer is found by what the test above looks at.
+#[cfg(feature = "planted")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_planted_follower_that_says_where_a_log_ends_is_found() {
+    use futures::FutureExt;
+    use ropewalk_consensus::planted::{Plant, with};
+
+    let cluster = Cluster::start().await;
+    let follower = cut_off_follower(&cluster).await;
+    let said = with(Plant::FollowerBounds, || follower.latest_bounds().now_or_never());
+    let end = said.unwrap().unwrap().high_watermark;
+    assert!(end < Offset(2), "two records were answered, and it says {end:?}");
+    drop(follower);
+    cluster.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_partition_elsewhere_is_used_as_if_it_were_here() {
     let cluster = Cluster::start().await;
@@ -259,6 +300,42 @@ async fn a_partition_elsewhere_is_used_as_if_it_were_here() {
     take(&mut late, 4, 6).await;
     drop((follower, late));
     drop(elsewhere);
+    cluster.end().await;
+}
+
+/// The broker is to have another replica than it has, and the one that it has is the only one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_partition_that_is_moved_away_and_back_at_once_keeps_its_records() {
+    let mut cluster = Cluster::start().await;
+    create(cluster.broker(0), "t", 1).await;
+    for _ in 0..3 {
+        append_one(cluster.broker(0), "t").await;
+    }
+    let home = partition(cluster.broker(0), "t").await.nodes()[0];
+    let away = NodeId(1 + home.0 % 3);
+    for to in [away, home] {
+        let assignment = Assignment { topic: "t".to_owned(), partition: 0, brokers: vec![to] };
+        cluster.broker(0).reassign(&[assignment]).await.unwrap();
+    }
+    // It may have come to the other one for a moment.
+    let deadline = Instant::now() + PATIENCE;
+    for broker in cluster.running().filter(|broker| broker.config().node != home) {
+        while partition(broker, "t").await.handle().watch().is_some() {
+            assert!(Instant::now() < deadline, "a replica does not leave");
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+    for (broker, end) in cluster.running().zip(4..) {
+        append_one(broker, "t").await;
+        read_all(broker, "t", end).await;
+    }
+    // Nor does a start take what is on the disk for what nobody wants.
+    let at = cluster.stop(home).await;
+    cluster.brokers[at] = Some(timeout(PATIENCE, cluster.launch(at)).await.unwrap());
+    for (broker, end) in cluster.running().zip(7..) {
+        append_one(broker, "t").await;
+        read_all(broker, "t", end).await;
+    }
     cluster.end().await;
 }
 

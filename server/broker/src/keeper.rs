@@ -154,6 +154,11 @@ impl Keeper {
     async fn replace(&self, group: GroupId, watch: &Arc<GroupWatch>) -> bool {
         let role = watch.role();
         let (Some(own), false) = (role.replica, watch.is_alone()) else { return false };
+        let metadata = self.metadata.borrow().clone();
+        if metadata.replicas(group).is_some_and(|placed| !placed.contains(&own)) {
+            // Another one is to come in its place already, once the group has let this one go.
+            return false;
+        }
         if role.epoch.is_some() {
             // Not to one that lacks too much: it may be behind because of the damage here.
             for other in role.voters.iter().filter(|voter| **voter != own) {
@@ -318,6 +323,54 @@ mod tests {
             Step::HandOver(new),
         ];
         assert_eq!(steps(&[away, old], &[], &back), expected, "there was another one");
+    }
+
+    /// All that can come comes first; then one by one, so that most of them have everything.
+    #[test]
+    fn replicas_that_were_moved_away_and_back_are_replaced_one_by_one() {
+        let (one, two, three, four) = (replica(1, 0), replica(2, 0), replica(3, 0), replica(4, 5));
+        let (new_two, new_three) = (replica(2, 5), replica(3, 5));
+        let desired = Desired { voters: vec![new_two, new_three, four], learners: Vec::new() };
+        let expected = [
+            Step::Change(MembershipChange::AddLearner(four)),
+            Step::Change(MembershipChange::Promote(four)),
+            Step::Change(MembershipChange::Remove(two)),
+            Step::Change(MembershipChange::AddLearner(new_two)),
+            Step::Change(MembershipChange::Promote(new_two)),
+            Step::Change(MembershipChange::Remove(three)),
+            Step::Change(MembershipChange::AddLearner(new_three)),
+            Step::Change(MembershipChange::Promote(new_three)),
+            Step::HandOver(new_two),
+        ];
+        assert_eq!(steps(&[one, two, three], &[], &desired), expected);
+    }
+
+    #[test]
+    fn one_that_is_in_the_way_goes_before_one_that_is_not() {
+        let (one, two, three) = (replica(1, 0), replica(2, 0), replica(3, 0));
+        let (late, new) = (replica(4, 5), replica(4, 7));
+        let desired = Desired { voters: vec![one, two, new], learners: Vec::new() };
+        let expected = [
+            Step::Change(MembershipChange::Remove(late)),
+            Step::Change(MembershipChange::AddLearner(new)),
+            Step::Change(MembershipChange::Promote(new)),
+            Step::Change(MembershipChange::Remove(three)),
+        ];
+        assert_eq!(steps(&[one, two, three], &[late], &desired), expected);
+        assert_eq!(steps(&[one, two, three, late], &[], &desired), expected);
+        // Also where that is the leader.
+        let desired = Desired { voters: vec![replica(1, 5), two, late], learners: Vec::new() };
+        assert_eq!(steps(&[one, two, three, late], &[], &desired), [Step::HandOver(two)]);
+    }
+
+    #[test]
+    fn a_leader_that_was_moved_away_and_back_hands_over_to_one_that_votes() {
+        let (old, two, three, new) = (replica(1, 0), replica(2, 0), replica(3, 0), replica(1, 5));
+        let desired = Desired { voters: vec![new, two, three], learners: Vec::new() };
+        assert_eq!(steps(&[old, two, three], &[], &desired), [Step::HandOver(two)]);
+        // Where nobody else votes it stays: it is the only one that has anything.
+        let desired = Desired { voters: vec![new], learners: Vec::new() };
+        assert_eq!(steps(&[old], &[], &desired), []);
     }
 
     #[test]

@@ -8,7 +8,9 @@ use tonic::Status;
 use v1::produce_request::Data;
 
 use crate::client::{Stubs, outcome_of, within};
-use crate::history::{Answer, Call, Client, NodeId, OperationId, Place, RecordedAs, Recorder};
+use crate::history::{
+    Answer, Call, Client, NodeId, OperationId, PartitionState, Place, RecordedAs, Recorder,
+};
 use crate::value::ValueId;
 
 /// Who calls whom.
@@ -90,6 +92,27 @@ impl Caller<'_> {
             _ => Err(Status::internal("one partition has one start")),
         });
         self.recorder.end(id, outcome_of(answer))
+    }
+
+    /// Asks what the node knows of every partition of a topic.
+    pub(crate) async fn describe(&self, topic: &str) -> RecordedAs {
+        let id = self.invoke(Call::Describe { topic: topic.into() });
+        let request = v1::GetTopicRequest { name: topic.to_owned() };
+        let answer = self.stubs.admin().get_topic(within(request, self.timeout)).await;
+        let described = |found: v1::GetTopicResponse| {
+            Answer::Described(found.partitions.into_iter().map(state).collect())
+        };
+        self.recorder.end(id, outcome_of(answer.map(|found| described(found.into_inner()))))
+    }
+}
+
+fn state(found: v1::PartitionInfo) -> PartitionState {
+    PartitionState {
+        partition: found.partition,
+        leader: found.leader_broker_id,
+        epoch: found.leader_epoch,
+        log_start: found.log_start_offset,
+        high_watermark: found.high_watermark,
     }
 }
 

@@ -6,6 +6,7 @@
 mod alive;
 #[cfg(test)]
 mod cluster_tests;
+mod elections;
 mod leaders;
 mod logs;
 mod order;
@@ -25,6 +26,7 @@ use crate::history::{
 use crate::value::ValueId;
 
 pub use alive::is_alive;
+pub use elections::{Epochs, epochs};
 
 /// Something that a broker must never do.
 #[derive(Clone, Debug, Error, PartialEq)]
@@ -284,6 +286,16 @@ pub enum Violation {
         /// The epoch before it.
         before: i64,
     },
+    /// A partition gets another leader only when something takes the one that it has away.
+    #[error("{place} rose by {rose} epochs; faults and time explain {allowed}")]
+    Restless {
+        /// Where.
+        place: Place,
+        /// By how much its epoch rose.
+        rose: i64,
+        /// By how much it may have.
+        allowed: i64,
+    },
     /// Without faults a partition takes and serves records.
     #[error("{place} did not {what} a record in {within} ticks after the faults were over")]
     Dead {
@@ -346,6 +358,7 @@ pub fn check(history: &History) -> Vec<Violation> {
         readers::check(&place, &log, &mut found);
         leaders::check(&place, &log, &mut found);
     }
+    elections::check(history, &mut found);
     alive::check(history, &mut found);
     state::topics(history, &mut found);
     state::commits(history, &mut found);

@@ -1,5 +1,6 @@
 //! Nodes that form a cluster, or one alone.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,9 +8,11 @@ use ropewalk_harness::BrokerBuilder;
 use ropewalk_proto::v1;
 use tempfile::TempDir;
 
+use crate::calls::Caller;
 use crate::client::{Stubs, within};
 use crate::error::ChaosError;
-use crate::history::{NodeId, Place};
+use crate::history::{NodeId, Place, RecordedAs, Recorder};
+use crate::load::TOPICS;
 use crate::network::Network;
 use crate::node::Node;
 
@@ -126,4 +129,51 @@ impl Cluster {
         }
         None
     }
+
+    /// Records who leads the partitions that the clients use, as the first node says it that
+    /// answers for all of them.
+    pub async fn note_leaders(&self, recorder: &Recorder) {
+        for node in &self.nodes {
+            let Ok(stubs) = Stubs::connect_within(node.broker().address(), ASK_WITHIN).await else {
+                continue;
+            };
+            let (stubs, node, timeout) = (&stubs, node.id(), ASK_WITHIN);
+            let caller = Caller { stubs, recorder, client: 0, node, timeout };
+            let mut said = true;
+            for (topic, ..) in TOPICS {
+                said &= caller.describe(topic).await == RecordedAs::Ok;
+            }
+            if said {
+                return;
+            }
+        }
+    }
+
+    /// Where the partitions that the clients use are and where they are to be, as a node says it.
+    ///
+    /// # Errors
+    /// When no node answers, and what the last one said.
+    pub async fn partitions(&self) -> Result<BTreeMap<Place, v1::PartitionInfo>, ChaosError> {
+        let mut last = ChaosError::broken("there is no node");
+        for node in &self.nodes {
+            match partitions_of(node.broker().address()).await {
+                Ok(found) => return Ok(found),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+}
+
+async fn partitions_of(address: &str) -> Result<BTreeMap<Place, v1::PartitionInfo>, ChaosError> {
+    let stubs = Stubs::connect_within(address, ASK_WITHIN).await?;
+    let mut all = BTreeMap::new();
+    for (topic, ..) in TOPICS {
+        let request = v1::GetTopicRequest { name: topic.to_owned() };
+        let found = stubs.admin().get_topic(within(request, ASK_WITHIN)).await;
+        let found = found.map_err(ChaosError::refused(format!("describing {topic}")))?;
+        let found = found.into_inner().partitions.into_iter();
+        all.extend(found.map(|found| (Place::new(topic, found.partition), found)));
+    }
+    Ok(all)
 }

@@ -42,6 +42,9 @@ pub enum ChaosError {
     /// The machine does not offer what the test needs.
     #[error("skipped: {0}")]
     Skipped(String),
+    /// It takes too long for every change: `ROPEWALK_CHAOS=long` asks for it.
+    #[error("left to the long tier: ROPEWALK_CHAOS=long")]
+    LeftToLongTier,
 }
 
 impl fmt::Debug for ChaosError {

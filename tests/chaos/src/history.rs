@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 use crate::value::ValueId;
 
-pub use sights::{Healed, NodeId, PartitionState, Seen, Sight};
+pub use sights::{Disturbance, Healed, NodeId, PartitionState, Seen, Sight};
 
 /// A client's number. Nobody else has it, over all rounds.
 pub type Client = u32;
@@ -222,6 +222,9 @@ pub struct History {
     pub seen: Vec<Seen>,
     /// Since when there was no fault any more, and what has to work again.
     pub healed: Option<Healed>,
+    /// What may have taken leaders away since. Without it nobody knows how many elections there
+    /// had to be, and they are not counted.
+    pub disturbances: Option<Vec<Disturbance>>,
     /// With it a tick is a microsecond.
     origin: Option<Instant>,
     tick: u64,
@@ -269,6 +272,12 @@ impl History {
     pub fn heal(&mut self, places: Vec<Place>, within: u64) {
         let at = self.next_tick();
         self.healed = Some(Healed { at, within, places });
+    }
+
+    /// What was about to begin at this tick, and is over, may have taken leaders from partitions.
+    pub fn disturb(&mut self, from: u64, nodes: Vec<NodeId>) {
+        let to = self.next_tick();
+        self.disturbances.get_or_insert_default().push(Disturbance { from, to, nodes });
     }
 
     /// The answer is there.
@@ -324,6 +333,7 @@ impl History {
         let operations = std::mem::take(&mut self.operations);
         self.seen.clear();
         self.healed = None;
+        self.disturbances = None;
         for operation in operations {
             if let Call::CreateTopic { topic, retained: true } = &operation.call {
                 self.base.retained.insert(Arc::clone(topic));

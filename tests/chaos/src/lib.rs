@@ -30,7 +30,7 @@ mod swarm;
 mod value;
 
 pub use availability::longest_gaps;
-pub use check::{Violation, check, is_alive};
+pub use check::{Epochs, Violation, check, epochs, is_alive};
 pub use client::{Stubs, reason_of};
 pub use cluster::{Addresses, Cluster};
 pub use command::{copy_directory, has_program, is_root, run};
@@ -39,8 +39,8 @@ pub use cut::PowerCut;
 pub use damage::{Damage, Target, targets};
 pub use error::ChaosError;
 pub use history::{
-    Answer, Call, Client, Healed, History, LogRead, NodeId, Operation, OperationId, Outcome,
-    PartitionState, Place, RecordedAs, Recorder, Seen, Sight,
+    Answer, Call, Client, Disturbance, Healed, History, LogRead, NodeId, Operation, OperationId,
+    Outcome, PartitionState, Place, RecordedAs, Recorder, Seen, Sight,
 };
 pub use load::{
     COMMIT_GROUP, Load, LoadPlan, TOPICS, append_once, create_replicated_topics, create_topics,

@@ -3,10 +3,14 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::Duration;
 
 use ropewalk_harness::{Broker, BrokerBuilder};
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+use tokio::time::Instant;
 
 use crate::control::{Control, ControlResult};
 use crate::cut::PowerCut;
@@ -186,6 +190,48 @@ impl Node {
     pub fn slow_down(&mut self, bytes_a_second: u64) -> Result<SlowDisk, ChaosError> {
         let gone = || ChaosError::broken(format!("node {} does not run", self.id));
         let pid = self.broker.pid().ok_or_else(gone)?;
+        self.slow_process_down(pid, bytes_a_second)
+    }
+
+    /// Checks that a process that is slowed down is slow: one that writes past the page cache, as
+    /// the broker does to its journal, for two seconds.
+    ///
+    /// # Errors
+    /// When the system does not let us, and when it is not slow.
+    pub async fn prove_slow(&mut self, bytes_a_second: u64) -> Result<(), ChaosError> {
+        let what = "running dd on a slow disk";
+        let file = self.point.join("slow");
+        let script = "read go && exec dd if=/dev/zero of=\"$0\" bs=\"$1\" count=20 \
+                      oflag=direct,dsync status=none";
+        // Whole pages, or it would not get past the page cache.
+        let block = (bytes_a_second / 10).next_multiple_of(4096);
+        let mut writer = Command::new("sh")
+            .args(["-c", script, &file.to_string_lossy(), &block.to_string()])
+            .stdin(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(ChaosError::system(what))?;
+        let pid = writer.id().ok_or_else(|| ChaosError::broken(what))?;
+        let slow = self.slow_process_down(pid, bytes_a_second)?;
+        let begun = Instant::now();
+        // It begins when this ends.
+        if let Some(mut input) = writer.stdin.take() {
+            input.write_all(b"\n").await.map_err(ChaosError::system(what))?;
+        }
+        let ended = writer.wait().await.map_err(ChaosError::system(what))?;
+        drop(slow);
+        fs::remove_file(&file).map_err(ChaosError::system(what))?;
+        let took = begun.elapsed();
+        if ended.success() && took >= Duration::from_secs(1) {
+            return Ok(());
+        }
+        let all = block * 20;
+        let what = format!("{all} bytes took {took:.1?} at {bytes_a_second} a second: {ended}");
+        Err(ChaosError::broken(what))
+    }
+
+    fn slow_process_down(&mut self, pid: u32, bytes_a_second: u64) -> Result<SlowDisk, ChaosError> {
+        let gone = || ChaosError::broken(format!("node {} has no disk", self.id));
         let mount = self.mount.as_ref().ok_or_else(gone)?;
         self.slowed += 1;
         // The directory's name is nobody else's on this machine.

@@ -35,6 +35,9 @@ pub struct Options {
     /// `ROPEWALK_CHAOS_SECONDS`: how long the load of each test of a cluster runs, in place of its
     /// own time.
     pub seconds: Option<u64>,
+    /// `CI`, as services that test every change set it: what this machine cannot run is a failure,
+    /// or nobody would notice that it is never run.
+    pub must_run: bool,
 }
 
 impl Options {
@@ -50,6 +53,7 @@ impl Options {
             long: is_long()?,
             seconds: number("ROPEWALK_CHAOS_SECONDS")?,
             strict: number::<u8>("ROPEWALK_CHAOS_STRICT")?.unwrap_or(0) != 0,
+            must_run: !matches!(env::var("CI").as_deref(), Err(_) | Ok("" | "0" | "false")),
         })
     }
 

@@ -244,6 +244,31 @@ fn a_high_watermark_that_falls_is_found() {
 }
 
 #[test]
+fn a_leader_that_changes_without_a_cause_is_found() {
+    // Node 2 leads in epoch 4, something happens to a node, and somebody leads in a later epoch.
+    let rises_to = |nodes: &[NodeId], epoch| {
+        let mut history = three();
+        describe(&mut history, 1, 2, 4, 3);
+        let from = history.now();
+        describe(&mut history, 1, 3, epoch, 3);
+        history.disturb(from, nodes.to_vec());
+        describe(&mut history, 1, 2, epoch + 1, 3);
+        history
+    };
+    // Three epochs a minute are free; a leader that is lost costs two more.
+    assert_found(&rises_to(&[1], 6), &[]);
+    assert_found(&rises_to(&[1], 7), &["Restless"]);
+    assert_found(&rises_to(&[1, 2], 8), &[]);
+    assert_found(&rises_to(&[1, 2], 9), &["Restless"]);
+    // One that took over meanwhile was lost as well.
+    assert_found(&rises_to(&[3], 8), &[]);
+    // Where leaders are changed on purpose nothing says how often.
+    let mut history = rises_to(&[], 20);
+    history.disturbances = None;
+    assert_found(&history, &[]);
+}
+
+#[test]
 fn a_partition_that_stays_dead_is_found() {
     // It takes nothing.
     let mut history = three();

@@ -27,6 +27,11 @@ impl History {
             let event = json!({"time": healed.at, "event": "healed", "within": healed.within});
             events.push((healed.at, event));
         }
+        for fault in self.disturbances.iter().flatten() {
+            for (at, event) in [(fault.from, "fault"), (fault.to, "fault over")] {
+                events.push((at, json!({"time": at, "event": event, "nodes": fault.nodes})));
+            }
+        }
         events.sort_by_key(|(at, _)| *at);
         for (_, event) in events {
             writeln!(out, "{event}")?;

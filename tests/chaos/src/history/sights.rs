@@ -75,6 +75,17 @@ pub struct PartitionState {
     pub high_watermark: i64,
 }
 
+/// A fault that may take the leader from partitions.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Disturbance {
+    /// When it was about to be made.
+    pub from: u64,
+    /// When it was over.
+    pub to: u64,
+    /// The nodes that cannot go on to lead what they lead.
+    pub nodes: Vec<NodeId>,
+}
+
 /// The end of all faults.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Healed {

@@ -3,12 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ropewalk_proto::v1;
 use tokio::time::sleep;
 
-use super::{CALL_TIMEOUT, Worker};
-use crate::client::{outcome_of, within};
-use crate::history::{Answer, Call, Outcome, PartitionState, RecordedAs};
+use super::Worker;
+use crate::history::RecordedAs;
 use crate::load::{COMMIT_GROUP, TOPICS, any_place, partition_of};
 
 /// The pause between two trims, or two looks at the state of a node.
@@ -70,31 +68,11 @@ pub(super) async fn trim(mut worker: Worker) {
 pub(super) async fn describe(mut worker: Worker) {
     while let Some(stubs) = worker.connect().await {
         for (topic, ..) in TOPICS {
-            let call = Call::Describe { topic: topic.into() };
-            let id = worker.recorder.invoke_at(worker.node(), worker.client, call);
-            let request = v1::GetTopicRequest { name: topic.to_owned() };
-            let outcome = match stubs.admin().get_topic(within(request, CALL_TIMEOUT)).await {
-                Ok(found) => {
-                    let found = found.into_inner().partitions.into_iter().map(state);
-                    Outcome::Ok(Answer::Described(found.collect()))
-                }
-                Err(status) => outcome_of(Err(status)),
-            };
-            if worker.recorder.end(id, outcome) != RecordedAs::Ok {
+            if worker.caller(&stubs).describe(topic).await != RecordedAs::Ok {
                 break;
             }
         }
         sleep(LONG_PAUSE).await;
         worker.elsewhere().await;
-    }
-}
-
-fn state(found: v1::PartitionInfo) -> PartitionState {
-    PartitionState {
-        partition: found.partition,
-        leader: found.leader_broker_id,
-        epoch: found.leader_epoch,
-        log_start: found.log_start_offset,
-        high_watermark: found.high_watermark,
     }
 }

@@ -8,9 +8,9 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use ropewalk_chaos::{
-    Answer, Call, ChaosError, Cluster, History, NodeId, Operation, Options, Outcome, RecordedAs,
-    Recorder, Rng, Swarm, Violation, check, create_replicated_topics, is_alive, keep_directory,
-    longest_gaps, places, read_back_through,
+    Answer, Call, ChaosError, Cluster, Epochs, History, NodeId, Operation, Options, Outcome,
+    RecordedAs, Recorder, Rng, Swarm, Violation, check, create_replicated_topics, epochs, is_alive,
+    keep_directory, longest_gaps, places, read_back_through,
 };
 use tokio::time::{Instant, sleep};
 
@@ -50,7 +50,8 @@ pub(crate) const RUNS: &[Run] = &[
     Run { forgets: true, seconds: 4, ..run_of("one_forgetful", 1, &[Fault::KillLeader]) },
     run_of("one_kill9", 1, &[Fault::KillLeader, Fault::Pause, Fault::Rolling]),
     run_of("one_power_cut", 1, &[Fault::PowerAll]),
-    long_run_of("one_disk", 1, &[Fault::SlowDisk, Fault::FullDisk]),
+    long_run_of("one_slow_disk", 1, &[Fault::SlowDisk]),
+    long_run_of("one_full_disk", 1, &[Fault::FullDisk]),
     long_run_of("one_clock", 1, &[Fault::Clock]),
     run_of("three_kill_leader", 3, &[Fault::KillLeader]),
     run_of("three_kill_follower", 3, &[Fault::KillFollower]),
@@ -62,10 +63,14 @@ pub(crate) const RUNS: &[Run] = &[
     run_of("three_loss", 3, &[Fault::Loss]),
     run_of("three_power_one", 3, &[Fault::PowerOne]),
     run_of("three_power_all", 3, &[Fault::PowerAll]),
-    run_of("three_disk", 3, &[Fault::SlowDisk, Fault::FullDisk]),
+    run_of("three_slow_disk", 3, &[Fault::SlowDisk]),
+    run_of("three_full_disk", 3, &[Fault::FullDisk]),
     run_of("three_clock", 3, &[Fault::Clock]),
     run_of("three_wipe", 3, &[Fault::Wipe]),
     run_of("three_rolling", 3, &[Fault::Rolling]),
+    run_of("three_transfers", 3, &[Fault::Transfer]),
+    // Each partition has three replicas: every node has to forward what is asked of some.
+    run_of("four_members", 4, &[Fault::Members, Fault::KillLeader]),
     long_run_of("five_mixed", 5, &[Fault::KillLeader, Fault::Pause, Fault::Cut, Fault::PowerOne]),
 ];
 
@@ -86,11 +91,11 @@ pub(crate) fn run(run: &'static Run) -> impl Fn(Options) -> Running {
 }
 
 async fn with_each_seed(run: &'static Run, options: Options) -> Result<String, ChaosError> {
+    if run.long && !options.long {
+        return Err(ChaosError::LeftToLongTier);
+    }
     needs_network()?;
     run.faults.iter().try_for_each(|fault| fault.needs())?;
-    if run.long && !options.long {
-        return Err(ChaosError::Skipped("it is of the long tier: ROPEWALK_CHAOS=long".into()));
-    }
     let mut summaries = Vec::new();
     for number in 0..if options.long { LONG_SEEDS } else { 1 } {
         let seed = options.seed.wrapping_add(number);
@@ -110,7 +115,7 @@ async fn one(run: &Run, options: Options, seed: u64) -> Result<String, ChaosErro
     let mut cluster = Cluster::make(run.nodes, temporary()?, builder)?;
     Nemesis::prepare(&mut cluster, run.faults)?;
     cluster.start().await?;
-    Nemesis::started(&cluster, run.faults).await?;
+    Nemesis::started(&mut cluster, run.faults).await?;
     let recorder = Recorder::of(History::timed());
     let copies = if run.nodes == 1 { 1 } else { COPIES };
     create_replicated_topics(&cluster.addresses()[0].1, &recorder, copies).await?;
@@ -130,7 +135,7 @@ async fn under_faults(
     recorder: &Recorder,
 ) -> Result<String, ChaosError> {
     let mut rng = Rng::new(seed);
-    let mut nemesis = Nemesis::default();
+    let mut nemesis = Nemesis::new(recorder);
     let swarm = Swarm::start(cluster.addresses(), recorder, seed);
     let began = recorder.lock().now();
     sleep(AT_FIRST).await;
@@ -138,7 +143,7 @@ async fn under_faults(
     let until = Instant::now() + Duration::from_secs(options.seconds.unwrap_or(usual));
     nemesis.run(cluster, run.faults, &mut rng, until, options.long).await?;
     if run.leaves_cut {
-        Nemesis::cut_one_way(cluster, &mut rng)?;
+        nemesis.cut_one_way(cluster, &mut rng).await?;
     }
     let healed = {
         let mut history = recorder.lock();
@@ -152,6 +157,7 @@ async fn under_faults(
         sleep(Duration::from_millis(100)).await;
     }
     cluster.network().heal()?;
+    nemesis.settle(cluster).await?;
     swarm.stop().await?;
     for (node, address) in cluster.addresses().iter() {
         read_back_through(*node, address, recorder, &topics()).await?;
@@ -226,9 +232,14 @@ fn sum_up(history: &History, began: u64, healed: u64) -> String {
     let gaps = gaps.iter().map(|(place, ticks)| {
         format!("{place} {:.1}", Duration::from_micros(*ticks).as_secs_f64())
     });
+    let epochs = epochs(history);
+    let most = epochs.iter().max_by_key(|(_, epochs)| epochs.rose);
+    let most = most.map_or(String::new(), |(place, Epochs { rose, losses, allowed })| {
+        format!("; {place} rose by {rose} epochs of {allowed}, for {losses} losses of its leader")
+    });
     format!(
         "{} calls, of the appends {} acked, {} refused, {} unknown; longest without an ack, in s: \
-         {}",
+         {}{most}",
         history.operations.len(),
         count(RecordedAs::Ok),
         count(RecordedAs::Fail),

@@ -24,6 +24,11 @@ const WITHOUT_FOLLOWER: Duration = Duration::from_millis(500);
 const GONE: Duration = Duration::from_secs(4);
 /// How long the brokers have to spread the leaders evenly again.
 const SETTLE: Duration = Duration::from_secs(2);
+/// By how much an epoch may rise when its leader is killed: another one is chosen, and the preferred
+/// one leads again once it is back.
+const EACH_KILL: i64 = 2;
+/// By how much it may rise for nothing in each minute that has begun.
+const EACH_MINUTE: u64 = 3;
 /// The partitions of the restart of all.
 const MANY: i32 = 300;
 const MANY_TOPIC: &str = "many";
@@ -42,7 +47,9 @@ pub(crate) async fn run(options: Options) -> Result<String, ChaosError> {
     let swarm = Swarm::start_steady(cluster.addresses(), &recorder, options.seed);
     let mut rng = Rng::new(options.seed);
     let (mut of_leaders, mut of_others) = (Vec::new(), Vec::new());
+    let begun = Instant::now();
     let mut first_epochs = None;
+    let mut allowed: BTreeMap<Place, i64> = BTreeMap::new();
     for _ in 0..options.rounds.unwrap_or(KILLS) {
         sleep(SETTLE).await;
         let leaders = all_leaders(&cluster, "plain").await?;
@@ -58,7 +65,12 @@ pub(crate) async fn run(options: Options) -> Result<String, ChaosError> {
         };
         for (place, (leader, _)) in &leaders {
             let gap = Duration::from_micros(gaps.get(place).copied().unwrap_or(u64::MAX));
-            if *leader == victim { &mut of_leaders } else { &mut of_others }.push(gap);
+            if *leader == victim {
+                of_leaders.push(gap);
+                *allowed.entry(place.clone()).or_default() += EACH_KILL;
+            } else {
+                of_others.push(gap);
+            }
         }
         cluster.node(victim).begin()?;
         cluster.wait_ready().await?;
@@ -68,15 +80,39 @@ pub(crate) async fn run(options: Options) -> Result<String, ChaosError> {
     judge("failover", &recorder)?;
     within("led by the killed broker", &of_leaders, WITHOUT_LEADER)?;
     within("led by another broker", &of_others, WITHOUT_FOLLOWER)?;
+    let free = EACH_MINUTE * begun.elapsed().as_secs().div_ceil(60);
+    let rose = rose_by(&first_epochs.unwrap_or_default(), &epochs, &allowed, free)?;
     let restarted = restart_of_all(&mut cluster).await?;
-    let grown = first_epochs.unwrap_or_default();
-    let grown = grown.iter().map(|(place, (_, epoch))| epochs[place].1 - epoch).max();
     Ok(format!(
-        "killed leaders {}, killed others {}; epochs rose by {} at most; {restarted}",
+        "killed leaders {}, killed others {}; {rose}; {restarted}",
         sum_up(&of_leaders),
         sum_up(&of_others),
-        grown.unwrap_or(0)
     ))
+}
+
+/// Says by how much epochs rose; an error when one rose more than the kills of its leaders and this
+/// much more.
+fn rose_by(
+    before: &Leaders,
+    after: &Leaders,
+    allowed: &BTreeMap<Place, i64>,
+    free: u64,
+) -> Result<String, ChaosError> {
+    let free = i64::try_from(free).unwrap_or(i64::MAX);
+    let mut most = 0;
+    for (place, (_, epoch)) in before {
+        let rose = after[place].1 - epoch;
+        let kills = allowed.get(place).copied().unwrap_or(0);
+        if rose > kills + free {
+            let what = format!(
+                "the epoch of {place} rose by {rose}: kills of its leaders explain {kills}, and \
+                 {free} are free"
+            );
+            return Err(ChaosError::broken(what));
+        }
+        most = most.max(rose);
+    }
+    Ok(format!("epochs rose by {most} at most"))
 }
 
 /// Kills all at once and starts them again, with many partitions.

@@ -1,15 +1,19 @@
 //! The faults of a cluster: each is made, lasts for a while, and is mended again.
 
+mod operators;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ropewalk_chaos::{
-    ChaosError, Cluster, ControlResult, From, Node, NodeId, Rng, SlowDisk, Stubs, faketime_library,
-    places,
+    ChaosError, Cluster, ControlResult, From, Node, NodeId, Recorder, Rng, SlowDisk, Stubs,
+    faketime_library, places,
 };
 use ropewalk_proto::v1;
 use tokio::time::{Instant, sleep, sleep_until};
+
+use self::operators::Operators;
 
 /// What happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +46,11 @@ pub(crate) enum Fault {
     Wipe,
     /// Each node ends in good order and comes back, one after the other.
     Rolling,
+    /// Ten times a second a partition is given another leader.
+    Transfer,
+    /// Partitions get other replicas, and nodes are drained, several times a second. Some replicas
+    /// are still on their way when it is over.
+    Members,
 }
 
 const LOSS_PERCENT: u8 = 30;
@@ -56,17 +65,22 @@ const ELECTED: Duration = Duration::from_secs(2);
 const JUMP: i64 = 3_600;
 
 /// Makes faults, and counts them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Nemesis {
+    recorder: Recorder,
     made: BTreeMap<&'static str, u32>,
     controls: Vec<ControlResult>,
+    operators: Operators,
 }
+
+/// The nodes that cannot go on to lead what they lead; those of one entry at the same time.
+type Met = Vec<Vec<NodeId>>;
 
 impl Fault {
     /// Says why this cannot be made here, if it cannot.
     pub(crate) fn needs(self) -> Result<(), ChaosError> {
         let missing = match self {
-            Self::SlowDisk if !SlowDisk::is_offered() => "the blkio controller of cgroup version 1",
+            Self::SlowDisk if !SlowDisk::is_offered() => "a control group for block devices",
             Self::Clock if faketime_library().is_none() => "libfaketime",
             _ => return Ok(()),
         };
@@ -89,13 +103,21 @@ impl Fault {
             Self::Clock => "clock jump",
             Self::Wipe => "wiped node",
             Self::Rolling => "rolling restart",
+            Self::Transfer => "storm of transfers",
+            Self::Members => "change of members",
         }
+    }
+
+    /// Whether leaders change because somebody says so, and nobody knows how often.
+    fn changes_leaders(self) -> bool {
+        matches!(self, Self::Transfer | Self::Members)
     }
 
     /// How long it lasts, where it lasts: in the long tier up to half a minute.
     fn lasts(self, rng: &mut Rng, long: bool) -> Duration {
         let most = match self {
             Self::SlowDisk | Self::FullDisk | Self::Loss => 8_000,
+            Self::Members => 2_000,
             _ if long => 29_000,
             _ => 7_000,
         };
@@ -104,6 +126,16 @@ impl Fault {
 }
 
 impl Nemesis {
+    /// One that notes what it does in a history.
+    pub(crate) fn new(recorder: &Recorder) -> Self {
+        Self {
+            recorder: recorder.clone(),
+            made: BTreeMap::new(),
+            controls: Vec::new(),
+            operators: Operators::default(),
+        }
+    }
+
     /// Gets nodes ready that do not run yet, for what cannot be made later.
     pub(crate) fn prepare(cluster: &mut Cluster, faults: &[Fault]) -> Result<(), ChaosError> {
         if faults.contains(&Fault::Clock)
@@ -117,8 +149,12 @@ impl Nemesis {
         Ok(())
     }
 
-    /// Checks that what was prepared acts: a broker whose clock cannot be moved proves nothing.
-    pub(crate) async fn started(cluster: &Cluster, faults: &[Fault]) -> Result<(), ChaosError> {
+    /// Checks that what was prepared acts: a broker whose clock cannot be moved proves nothing, and
+    /// neither does a disk that is as fast as ever.
+    pub(crate) async fn started(cluster: &mut Cluster, faults: &[Fault]) -> Result<(), ChaosError> {
+        if faults.contains(&Fault::SlowDisk) {
+            cluster.nodes()[0].prove_slow(SLOW_BYTES).await?;
+        }
         if !faults.contains(&Fault::Clock) {
             return Ok(());
         }
@@ -137,9 +173,18 @@ impl Nemesis {
     }
 
     /// Some node does not hear the others, or they do not hear it, until the network is healed.
-    pub(crate) fn cut_one_way(cluster: &Cluster, rng: &mut Rng) -> Result<(), ChaosError> {
+    pub(crate) async fn cut_one_way(
+        &self,
+        cluster: &Cluster,
+        rng: &mut Rng,
+    ) -> Result<(), ChaosError> {
         let ids = cluster.ids();
-        lose(cluster, Fault::CutOneWay, ids[rng.index(ids.len())], rng)
+        let cut = ids[rng.index(ids.len())];
+        cluster.note_leaders(&self.recorder).await;
+        let from = self.recorder.lock().now();
+        lose(cluster, Fault::CutOneWay, cut, rng)?;
+        self.recorder.lock().disturb(from, vec![cut]);
+        Ok(())
     }
 
     /// Makes one fault after the other until that time; all are mended then, and all nodes ready.
@@ -169,76 +214,78 @@ impl Nemesis {
             let fault = left.remove(rng.index(left.len()));
             wiped |= fault == Fault::Wipe;
             let lasts = fault.lasts(rng, long);
-            self.make(cluster, fault, rng, lasts).await?;
+            if faults.iter().any(|fault| fault.changes_leaders()) {
+                self.make(cluster, fault, rng, lasts).await?;
+            } else {
+                cluster.note_leaders(&self.recorder).await;
+                let from = self.recorder.lock().now();
+                for met in self.make(cluster, fault, rng, lasts).await? {
+                    self.recorder.lock().disturb(from, met);
+                }
+            }
             *self.made.entry(fault.name()).or_default() += 1;
         }
         cluster.network().heal()?;
         cluster.wait_ready().await
     }
 
+    /// Makes a fault, and mends it.
     async fn make(
         &mut self,
         cluster: &mut Cluster,
         fault: Fault,
         rng: &mut Rng,
         lasts: Duration,
-    ) -> Result<(), ChaosError> {
+    ) -> Result<Met, ChaosError> {
         let ids = cluster.ids();
         let any = ids[rng.index(ids.len())];
         match fault {
             Fault::KillLeader => {
                 let leader = leader(cluster, rng).await.unwrap_or(any);
-                kill(cluster, &[leader], rng).await
+                kill(cluster, vec![leader], rng).await
             }
             Fault::KillFollower => {
                 let leader = leader(cluster, rng).await;
                 let followers: Vec<_> = ids.into_iter().filter(|id| Some(*id) != leader).collect();
                 let follower = followers.get(rng.index(followers.len())).copied().unwrap_or(any);
-                kill(cluster, &[follower], rng).await
+                kill(cluster, vec![follower], rng).await
             }
             Fault::KillAll => {
-                kill(cluster, &ids, rng).await?;
+                let met = kill(cluster, ids, rng).await?;
                 // A group that is never led shows nothing.
                 sleep(ELECTED).await;
-                Ok(())
-            }
-            Fault::Pause => {
-                let _stopped = cluster.node(any).pause()?;
-                sleep(lasts).await;
-                Ok(())
+                Ok(met)
             }
             Fault::CutOneWay | Fault::Cut | Fault::Loss => {
                 lose(cluster, fault, any, rng)?;
                 sleep(lasts).await;
-                cluster.network().heal()
+                cluster.network().heal()?;
+                Ok(vec![if fault == Fault::Loss { ids } else { vec![any] }])
             }
-            Fault::PowerOne => self.power(cluster, &[any], rng).await,
+            Fault::PowerOne => self.power(cluster, vec![any], rng).await,
             Fault::PowerAll => {
-                self.power(cluster, &ids, rng).await?;
+                let met = self.power(cluster, ids, rng).await?;
                 sleep(ELECTED).await;
-                Ok(())
+                Ok(met)
             }
-            Fault::SlowDisk => {
-                let _slow = cluster.node(any).slow_down(SLOW_BYTES)?;
-                sleep(lasts).await;
-                Ok(())
-            }
-            Fault::FullDisk => {
-                let _filler = cluster.node(any).fill_disk(LEFT[rng.index(LEFT.len())])?;
-                sleep(lasts).await;
-                Ok(())
-            }
-            Fault::Clock => jump(cluster.node(any), rng, lasts).await,
-            Fault::Wipe => wipe(cluster.node(any), rng).await,
             Fault::Rolling => {
-                for id in ids {
-                    let node = cluster.node(id);
+                for id in &ids {
+                    let node = cluster.node(*id);
                     node.terminate().await?;
                     node.begin()?;
                     node.wait_ready().await?;
                 }
-                Ok(())
+                Ok(ids.into_iter().map(|id| vec![id]).collect())
             }
+            Fault::Transfer => {
+                self.operators.transfer(cluster, rng, lasts).await?;
+                Ok(Met::new())
+            }
+            Fault::Members => {
+                self.operators.change_members(cluster, rng, lasts).await?;
+                Ok(Met::new())
+            }
+            _ => bother(cluster.node(any), fault, rng, lasts).await,
         }
     }
 
@@ -246,11 +293,11 @@ impl Nemesis {
     async fn power(
         &mut self,
         cluster: &mut Cluster,
-        ids: &[NodeId],
+        ids: Vec<NodeId>,
         rng: &mut Rng,
-    ) -> Result<(), ChaosError> {
+    ) -> Result<Met, ChaosError> {
         let mut armed = Vec::new();
-        for id in ids {
+        for id in &ids {
             armed.push((*id, cluster.node(*id).arm()?));
         }
         // The controls write something that they can lose.
@@ -263,7 +310,13 @@ impl Nemesis {
         for (id, dark) in dark {
             self.controls.push(cluster.node(id).power_on(dark)?);
         }
-        cluster.wait_ready().await
+        cluster.wait_ready().await?;
+        Ok(vec![ids])
+    }
+
+    /// Waits until every replica is where it is to be, where that was changed.
+    pub(crate) async fn settle(&self, cluster: &Cluster) -> Result<(), ChaosError> {
+        self.operators.settle(cluster).await
     }
 
     /// What was made; an error when the power cuts were none.
@@ -281,6 +334,7 @@ impl Nemesis {
             return Err(ChaosError::broken(what));
         }
         let made = self.made.iter().map(|(name, times)| format!("{times} {name}"));
+        let made = made.chain(self.operators.sum_up()?);
         Ok(made.collect::<Vec<_>>().join(", "))
     }
 }
@@ -304,15 +358,43 @@ async fn leader(cluster: &Cluster, rng: &mut Rng) -> Option<NodeId> {
     cluster.leader_of(&places[rng.index(places.len())]).await
 }
 
-async fn kill(cluster: &mut Cluster, ids: &[NodeId], rng: &mut Rng) -> Result<(), ChaosError> {
-    for id in ids {
+async fn kill(cluster: &mut Cluster, ids: Vec<NodeId>, rng: &mut Rng) -> Result<Met, ChaosError> {
+    for id in &ids {
         cluster.node(*id).kill9().await?;
     }
     sleep(rng.up_to_millis(GONE_MILLIS)).await;
-    for id in ids {
+    for id in &ids {
         cluster.node(*id).begin()?;
     }
-    cluster.wait_ready().await
+    cluster.wait_ready().await?;
+    Ok(vec![ids])
+}
+
+/// What happens to one node whose process goes on.
+async fn bother(
+    node: &mut Node,
+    fault: Fault,
+    rng: &mut Rng,
+    lasts: Duration,
+) -> Result<Met, ChaosError> {
+    match fault {
+        Fault::Pause => {
+            let _stopped = node.pause()?;
+            sleep(lasts).await;
+        }
+        Fault::SlowDisk => {
+            let _slow = node.slow_down(SLOW_BYTES)?;
+            sleep(lasts).await;
+        }
+        Fault::FullDisk => {
+            let _filler = node.fill_disk(LEFT[rng.index(LEFT.len())])?;
+            sleep(lasts).await;
+        }
+        Fault::Wipe => wipe(node, rng).await?,
+        // Who leads has nothing to do with what time it is.
+        _ => return jump(node, rng, lasts).await.map(|()| vec![Vec::new()]),
+    }
+    Ok(vec![vec![node.id()]])
 }
 
 /// Packets get lost between this node and the others, or between all.

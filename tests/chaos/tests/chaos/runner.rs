@@ -2,9 +2,13 @@
 
 use std::pin::Pin;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use ropewalk_chaos::{ChaosError, Options};
 use tokio::time::Instant;
+
+/// How long all that every change runs may take on two cores.
+const ALL_WITHIN: Duration = Duration::from_secs(25 * 60);
 
 type Running = Pin<Box<dyn Future<Output = Result<String, ChaosError>> + Send>>;
 
@@ -70,12 +74,16 @@ pub(crate) fn run(scenarios: &[Scenario], arguments: &[String]) -> ExitCode {
     };
     let chosen = Chosen::from(arguments);
     println!("ROPEWALK_CHAOS_SEED={} runs this again", options.seed);
-    let mut failed = Vec::new();
+    let begun = Instant::now();
+    let (mut failed, mut count) = (Vec::new(), 0);
     for scenario in scenarios.iter().filter(|scenario| chosen.has(scenario.name)) {
+        count += 1;
         if !one(scenario, options) {
             failed.push(scenario.name);
         }
     }
+    let (took, most) = (begun.elapsed().as_secs(), ALL_WITHIN.as_secs());
+    println!("\n{count} tests took {took} s; all that are not of the long tier have {most} s");
     if failed.is_empty() {
         return ExitCode::SUCCESS;
     }
@@ -100,6 +108,14 @@ fn one(scenario: &Scenario, options: Options) -> bool {
         Ok(Ok(summary)) => {
             println!("test {} ... ok ({took:.1?}): {summary}", scenario.name);
             true
+        }
+        Ok(Err(ChaosError::LeftToLongTier)) => {
+            println!("test {} ... {}", scenario.name, ChaosError::LeftToLongTier);
+            true
+        }
+        Ok(Err(ChaosError::Skipped(why))) if options.must_run => {
+            println!("test {} ... FAILED: it cannot run here, and CI is set: {why}", scenario.name);
+            false
         }
         Ok(Err(ChaosError::Skipped(why))) => {
             println!("test {} ... skipped: {why}", scenario.name);
