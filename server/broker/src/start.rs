@@ -10,7 +10,7 @@ use ropewalk_cluster::{
     MetadataWatch,
 };
 use ropewalk_consensus::shard::NewGroup;
-use ropewalk_core::{GroupId, NodeId, ReplicaId};
+use ropewalk_core::{GroupId, ReplicaId};
 use ropewalk_storage::group_log::SegmentPolicy;
 use ropewalk_storage::{GroupState, StorageError};
 use tokio::sync::Semaphore;
