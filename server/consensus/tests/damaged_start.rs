@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use ropewalk_consensus::logger::tracing_logger;
+use ropewalk_consensus::machine::LaterVersion;
 use ropewalk_consensus::{
     Applied, CatchUpBounds, Durability, Input, MembershipChange, NewGroup, Output, Proposal,
     ProposalKind, Receipt, Shard, StateMachine,
@@ -93,9 +94,14 @@ impl StateMachine for Tally {
         Ok(())
     }
 
-    fn apply(&mut self, _: u64, _: &[u8]) -> Applied {
+    fn apply(&mut self, _: u64, _: &[u8]) -> Result<Applied, LaterVersion> {
         self.0 += 1;
-        Applied { response: vec![self.0], rows: vec![(b"count".to_vec(), Some(vec![self.0]))] }
+        let rows = vec![(b"count".to_vec(), Some(vec![self.0]))];
+        Ok(Applied { response: vec![self.0], rows })
+    }
+
+    fn refusal(&self, _: &[u8]) -> Option<Vec<u8>> {
+        None
     }
 
     fn query(&self, _: &[u8]) -> Vec<u8> {
