@@ -32,101 +32,127 @@ func TestCluster(t *testing.T) {
 func TestClusterIsOperated(t *testing.T) {
 	brokers := brokertest.StartCluster(t)
 	client := dial(t, brokers[0].Address)
-	ctx, admin := longContext(t), client.Admin()
-	made, err := admin.CreateTopic(ctx, "t", 3)
+	o := operator{t, longContext(t), client.Admin()}
+	made, err := o.admin.CreateTopic(o.ctx, "t", 3)
 	if err != nil || made.ReplicationFactor != 3 {
 		t.Fatal(made, err)
 	}
-	if _, err := admin.CreateTopic(ctx, "one", 1, ropewalk.ReplicationFactor(1)); err != nil {
+	if _, err := o.admin.CreateTopic(o.ctx, "one", 1, ropewalk.ReplicationFactor(1)); err != nil {
 		t.Fatal(err)
 	}
 	produce(t, client, "one", "0", "1")
-	partition := func(topic string) ropewalk.PartitionInfo {
-		t.Helper()
-		_, partitions, err := admin.GetTopic(ctx, topic)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return partitions[0]
-	}
-	cluster := func() *ropewalk.Cluster {
-		t.Helper()
-		cluster, err := admin.GetCluster(ctx)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return cluster
-	}
 	eventually(t, "every replica is in sync", func() bool {
-		c := cluster()
+		c := o.cluster()
 		return c.UnderReplicated == 0 && c.Leaderless == 0 && !slices.ContainsFunc(c.Brokers,
 			func(b ropewalk.Broker) bool { return !b.Alive || b.Replicas < 3 || b.SystemReplicas == 0 })
 	})
-	if members := partition("t").Members; len(members) != 3 || !members[0].Voter || !members[0].InSync {
+	if members := o.partition("t").Members; len(members) != 3 || !members[0].Voter || !members[0].InSync {
 		t.Errorf("the replicas are %+v", members)
 	}
+	o.drain(o.transfer())
+	from, to := o.reassign()
+	expect(t, newConsumer(t, client, ropewalk.WithTopics("one")), "0", "1")
+	o.remove(from, dial(t, brokers[to-1].Address).Admin()) // the one that is removed ends
+}
 
-	// Leadership: to a broker that is named, which is then the preferred one.
-	follower := partition("t").Replicas[1]
-	if leads, err := admin.TransferLeadership(ctx, "t", 0, follower); err != nil || leads != follower {
-		t.Fatal(leads, err)
-	}
-	if p := partition("t"); p.Replicas[0] != follower {
-		t.Errorf("after the transfer: %+v", p)
-	}
-	if leads, err := admin.TransferLeadership(ctx, "t", 0, ropewalk.PreferredLeader); err != nil || leads != follower {
-		t.Fatal(leads, err)
-	}
+// operator does to a cluster what the test shows, and waits until it is done.
+type operator struct {
+	t     *testing.T
+	ctx   context.Context
+	admin *ropewalk.Admin
+}
 
-	// Draining, and its end.
-	if drained, err := admin.SetDraining(ctx, follower, true); err != nil || !drained.Draining || drained.ID != follower {
-		t.Fatal(drained, err)
+func (o operator) partition(topic string) ropewalk.PartitionInfo {
+	o.t.Helper()
+	_, partitions, err := o.admin.GetTopic(o.ctx, topic)
+	if err != nil {
+		o.t.Fatal(err)
 	}
-	eventually(t, "a broker that drains leads nothing", func() bool {
-		b := cluster().Brokers[follower-1]
+	return partitions[0]
+}
+
+func (o operator) cluster() *ropewalk.Cluster {
+	o.t.Helper()
+	cluster, err := o.admin.GetCluster(o.ctx)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	return cluster
+}
+
+// transfer has a follower lead, which is then the preferred leader.
+func (o operator) transfer() (leader uint64) {
+	o.t.Helper()
+	leader = o.partition("t").Replicas[1]
+	for _, to := range []uint64{leader, ropewalk.PreferredLeader} {
+		leads, err := o.admin.TransferLeadership(o.ctx, "t", 0, to)
+		if err != nil || leads != leader {
+			o.t.Fatal(leads, err)
+		}
+	}
+	if p := o.partition("t"); p.Replicas[0] != leader {
+		o.t.Errorf("after the transfer: %+v", p)
+	}
+	return leader
+}
+
+// drain drains a broker, and ends that.
+func (o operator) drain(id uint64) {
+	o.t.Helper()
+	drained, err := o.admin.SetDraining(o.ctx, id, true)
+	if err != nil || !drained.Draining || drained.ID != id {
+		o.t.Fatal(drained, err)
+	}
+	eventually(o.t, "a broker that drains leads nothing", func() bool {
+		b := o.cluster().Brokers[id-1]
 		return b.Draining && b.Leaders+b.SystemLeaders == 0
 	})
-	if _, err := admin.TransferLeadership(ctx, "t", 0, follower); !errors.Is(err, ropewalk.ReasonInvalidField) {
-		t.Errorf("transferred to a broker that drains: %v", err)
+	if _, err := o.admin.TransferLeadership(o.ctx, "t", 0, id); !errors.Is(err, ropewalk.ReasonInvalidField) {
+		o.t.Errorf("transferred to a broker that drains: %v", err)
 	}
-	if undrained, err := admin.SetDraining(ctx, follower, false); err != nil || undrained.Draining {
-		t.Fatal(undrained, err)
+	if undrained, err := o.admin.SetDraining(o.ctx, id, false); err != nil || undrained.Draining {
+		o.t.Fatal(undrained, err)
 	}
+	if _, err := o.admin.SetDraining(o.ctx, 99, true); !errors.Is(err, ropewalk.ReasonInvalidField) {
+		o.t.Errorf("drained a broker that there is not: %v", err)
+	}
+}
 
-	// Replicas: the only one moves with its records.
-	was := partition("one").Replicas[0]
-	to := was%3 + 1
-	err = admin.ReassignPartitions(ctx, ropewalk.Assignment{
+// reassign moves the only replica of a topic to another broker.
+func (o operator) reassign() (from, to uint64) {
+	o.t.Helper()
+	from = o.partition("one").Replicas[0]
+	to = from%3 + 1
+	err := o.admin.ReassignPartitions(o.ctx, ropewalk.Assignment{
 		TopicPartition: ropewalk.TopicPartition{Topic: "one"}, Brokers: []uint64{to},
 	})
 	if err != nil {
-		t.Fatal(err)
+		o.t.Fatal(err)
 	}
-	eventually(t, "the replica is where it is to be", func() bool {
-		p := partition("one")
+	eventually(o.t, "the replica is where it is to be", func() bool {
+		p := o.partition("one")
 		return len(p.Members) == 1 && p.Members[0].Broker == to && p.Leader == to
 	})
-	expect(t, newConsumer(t, client, ropewalk.WithTopics("one")), "0", "1")
+	return from, to
+}
 
-	// Taking a broker out, once no topic needs it.
-	if err := admin.RemoveBroker(ctx, was); !errors.Is(err, ropewalk.ReasonInvalidField) {
-		t.Errorf("removed although a topic has three replicas: %v", err)
+// remove takes a broker out, once no topic needs it. Another one is asked whether it is gone.
+func (o operator) remove(id uint64, others *ropewalk.Admin) {
+	o.t.Helper()
+	if err := o.admin.RemoveBroker(o.ctx, id); !errors.Is(err, ropewalk.ReasonInvalidField) {
+		o.t.Errorf("removed although a topic has three replicas: %v", err)
 	}
-	if err := admin.DeleteTopic(ctx, "t"); err != nil {
-		t.Fatal(err)
+	if err := o.admin.DeleteTopic(o.ctx, "t"); err != nil {
+		o.t.Fatal(err)
 	}
-	if err := admin.RemoveBroker(ctx, was); err != nil {
-		t.Fatal(err)
+	if err := o.admin.RemoveBroker(o.ctx, id); err != nil {
+		o.t.Fatal(err)
 	}
-	others := dial(t, brokers[to-1].Address).Admin() // the one that was removed ends
-	eventually(t, "the broker is gone", func() bool {
-		c, err := others.GetCluster(ctx)
+	eventually(o.t, "the broker is gone", func() bool {
+		c, err := others.GetCluster(o.ctx)
 		return err == nil && !slices.ContainsFunc(c.Brokers,
-			func(b ropewalk.Broker) bool { return b.ID == was && !b.Removed })
+			func(b ropewalk.Broker) bool { return b.ID == id && !b.Removed })
 	})
-	if _, err := others.SetDraining(ctx, 99, true); !errors.Is(err, ropewalk.ReasonInvalidField) {
-		t.Errorf("drained a broker that there is not: %v", err)
-	}
 }
 
 // longContext bounds a test that waits for brokers to carry something out.
