@@ -224,13 +224,10 @@ async fn others_propose_within_the_budget_and_while_there_is_room() {
     let unknown = submit(&inbound, GroupId(group.0 + 1), batch()).await;
     assert_eq!(unknown, Err(ProposeError::NoLeader));
 
-    // Those of this broker and of others share the budget.
+    // What this broker's own clients wait for may wait for others: it holds nobody else up.
     let all = broker.reserve(broker.config().append_budget, None).await.unwrap();
-    let mut waits = std::pin::pin!(submit(&inbound, group, batch()));
-    assert!(timeout(Duration::from_millis(50), &mut waits).await.is_err());
-    assert_eq!(partition.bounds().high_watermark, Offset(0));
+    let appended = timeout(LONG, submit(&inbound, group, batch())).await.unwrap();
     drop(all);
-    let appended = waits.await;
     assert!(
         matches!(appended, Ok(Receipt::Appended { base_offset: Offset(0), record_count: 1, .. })),
         "{appended:?}"

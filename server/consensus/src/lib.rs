@@ -17,8 +17,8 @@
 //! - [`Input::Reachable`] and [`Input::Unreachable`] for the connections to the other brokers, so
 //!   that idle groups may sleep: they count on it to learn of the end of their leader. No end of a
 //!   connection may be kept from a shard.
-//! - [`Input::Message`] for what comes from other brokers, checked to be from them. A shard whose disk
-//!   does not keep up drops appends, rather than have them pile up in memory.
+//! - [`Input::Message`] for what comes from other brokers, checked to be from them. A shard whose
+//!   disk does not keep up drops appends, rather than have them pile up in memory.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 

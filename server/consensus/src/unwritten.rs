@@ -1,10 +1,10 @@
 //! What leaders have sent and the disk does not have yet.
 //!
 //! While the writes are full, appends go into the groups all the same, as their answers must wait
-//! for the disk anyway. Raft bounds what is under way to a replica, not to a broker: with a disk that
-//! stands still, hundreds of groups would hold a gigabyte. So a shard takes no more than a bound, and
-//! drops what comes then. Leaders learn of it by what follows: an append, be it an empty one after a
-//! heartbeat, that does not fit the log is refused with the place where to go on.
+//! for the disk anyway. Raft bounds what is under way to a replica, not to a broker: with a disk
+//! that stands still, hundreds of groups would hold a gigabyte. So a shard takes no more than a
+//! bound, and drops what comes then. Leaders learn of it by what follows: an append, be it an empty
+//! one after a heartbeat, that does not fit the log is refused with the place where to go on.
 
 use std::collections::VecDeque;
 

@@ -66,8 +66,8 @@ impl<T> ReplicaGroup<T> {
         }
     }
 
-    /// Whether so much waits for the disk that more of it is worth nothing: while that stands still,
-    /// each heartbeat would add an answer.
+    /// Whether so much waits for the disk that more of it is worth nothing: while that stands
+    /// still, each heartbeat would add an answer.
     pub(super) fn has_much_to_say(&self) -> bool {
         self.held.len() + self.node.raft.msgs.len() >= MAX_UNSENT_MESSAGES
     }
