@@ -226,7 +226,7 @@ async fn others_propose_within_the_budget_and_while_there_is_room() {
 
     // What this broker's own clients wait for may wait for others: it holds nobody else up.
     let all = broker.reserve(broker.config().append_budget, None).await.unwrap();
-    let appended = timeout(LONG, submit(&inbound, group, batch())).await.unwrap();
+    let appended = timeout(SOON, submit(&inbound, group, batch())).await.unwrap();
     drop(all);
     assert!(
         matches!(appended, Ok(Receipt::Appended { base_offset: Offset(0), record_count: 1, .. })),
