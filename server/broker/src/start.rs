@@ -85,16 +85,7 @@ impl Broker {
         });
         watch.opened().await;
         let mut tasks = JoinSet::new();
-        let whereabouts = Whereabouts {
-            node: config.node,
-            metadata: metadata.clone(),
-            met: config.addresses.clone(),
-            join: config.join.clone(),
-            peers: Arc::clone(&ways.peers),
-            inbound: Arc::clone(&config.links.inbound),
-            groups: Arc::clone(&groups),
-        };
-        tasks.spawn(whereabouts.follow());
+        tasks.spawn(Whereabouts::new(&config, &metadata, &groups).follow());
         let voters = metadata_nodes(&metadata.borrow(), &config);
         let handle = GroupHandle::new(GroupId::METADATA, &ways, Some(watch), &voters);
         registered(&config, &handle, &metadata).await?;

@@ -116,8 +116,8 @@ pub async fn replicas_of(handles: &[GroupHandle]) -> Vec<Option<GroupReplicas>> 
 
 impl Broker {
     /// The replicas of this broker that lack too much of what their groups have, or have nothing
-    /// yet, or whose leader does not answer. Groups that are in `caught_up` are not asked again, and
-    /// those that have caught up are put there.
+    /// yet, or whose leader does not answer. Groups that are in `caught_up` are not asked again,
+    /// and those that have caught up are put there.
     pub async fn behind(&self, caught_up: &mut BTreeSet<GroupId>) -> usize {
         let node = self.config().node;
         let mut handles = self.handles();

@@ -9,6 +9,7 @@ use ropewalk_core::NodeId;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::broker::BrokerConfig;
 use crate::groups::Groups;
 use crate::inbound::Inbound;
 use crate::peers::Peers;
@@ -37,18 +38,34 @@ type Sightings = BTreeMap<NodeId, Sighting>;
 /// Tells the transport where the brokers are.
 pub(crate) struct Whereabouts {
     /// This broker.
-    pub(crate) node: NodeId,
-    pub(crate) metadata: MetadataWatch,
+    node: NodeId,
+    metadata: MetadataWatch,
     /// Where brokers were before there was metadata.
-    pub(crate) met: BTreeMap<NodeId, String>,
+    met: BTreeMap<NodeId, String>,
     /// Peer addresses that this broker was given.
-    pub(crate) join: Vec<String>,
-    pub(crate) peers: Arc<dyn Peers>,
-    pub(crate) inbound: Arc<Inbound>,
-    pub(crate) groups: Arc<Groups>,
+    join: Vec<String>,
+    peers: Arc<dyn Peers>,
+    inbound: Arc<Inbound>,
+    groups: Arc<Groups>,
 }
 
 impl Whereabouts {
+    pub(crate) fn new(
+        config: &BrokerConfig,
+        metadata: &MetadataWatch,
+        groups: &Arc<Groups>,
+    ) -> Self {
+        Self {
+            node: config.node,
+            metadata: metadata.clone(),
+            met: config.addresses.clone(),
+            join: config.join.clone(),
+            peers: Arc::clone(&config.links.peers),
+            inbound: Arc::clone(&config.links.inbound),
+            groups: Arc::clone(groups),
+        }
+    }
+
     /// Runs until the broker stops.
     pub(crate) async fn follow(self) {
         let (tell, seen) = watch::channel(Sightings::new());

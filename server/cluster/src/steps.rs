@@ -1,8 +1,8 @@
 //! From the members that a group has to those that it is to have, one step at a time.
 //!
 //! A replica gets the log as a learner, votes once it has caught up, and only then does another one
-//! go: the group never has fewer copies than before, but for that of a broker which is to have a new
-//! one in its place. Pure: whoever leads the group carries it out.
+//! go: the group never has fewer copies than before, but for that of a broker which is to have a
+//! new one in its place. Pure: whoever leads the group carries it out.
 
 use ropewalk_consensus::proposal::MembershipChange;
 use ropewalk_core::ReplicaId;

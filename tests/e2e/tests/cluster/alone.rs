@@ -1,4 +1,4 @@
-//! A broker whose others are missing: it lives, says that it is not ready, and ends when it is told.
+//! A broker whose others are missing: it lives, says that it is not ready, and ends when told to.
 
 use std::time::Duration;
 

@@ -17,8 +17,8 @@ use tokio::time::Instant;
 
 use support::{SOON, Three, cli, json, soon};
 
-/// How soon a broker leads again what it is the preferred leader of: that is looked after every five
-/// seconds.
+/// How soon a broker leads again what it is the preferred leader of: that is looked after every
+/// five seconds.
 const LEADS_AGAIN_WITHIN: Duration = Duration::from_secs(15);
 /// How long a producer may wait at most while a leader hands over. An election takes one second at
 /// least.

@@ -77,7 +77,7 @@ async fn one_address_is_enough_where_the_others_lead_nowhere() {
         slowest = slowest.max(begun.elapsed());
     }
 
-    // One client knows the brokers by now, and tries to read from a leader; the other knows nothing.
+    // One client knows the brokers by now, and tries to read from a leader; the other does not.
     let mut first_reads = Vec::new();
     for client in [client.clone(), Client::connect(server).await.unwrap()] {
         let begun = Instant::now();

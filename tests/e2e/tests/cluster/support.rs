@@ -102,8 +102,8 @@ pub(crate) fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
 }
 
-/// A port such that it, the two after it, and those 100 and 200 higher are free; another one for each
-/// test.
+/// A port such that it, the two after it, and those 100 and 200 higher are free; another one for
+/// each test.
 pub(crate) fn free_base_port() -> u16 {
     static GIVEN: AtomicU16 = AtomicU16::new(0);
     let is_free = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
