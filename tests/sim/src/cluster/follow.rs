@@ -62,26 +62,30 @@ impl Cluster {
         }
         let Some(replicas) = metadata.replicas(LOG) else { return };
         let own = replicas.iter().find(|replica| replica.node() == node).copied();
-        let is_held = broker.readers.contains_key(&LOG);
-        let Some(own) = own else {
-            // What it has stays until the group lets it go.
-            if !is_held && broker.stored.contains_key(&LOG) {
-                self.take_up(node, LOG);
-            }
+        if broker.readers.contains_key(&LOG) {
+            // Whatever is to take its place: it stays until the group lets it go.
             return;
-        };
-        let founders = metadata.founders(LOG).unwrap_or_default();
-        let founders = if founders.contains(&own) { founders.to_vec() } else { Vec::new() };
-        let assignment = Assignment { replica: own, founders };
-        let current = broker.assigned.get(&LOG).map(|assigned| assigned.replica);
-        if !is_held && broker.stored.contains_key(&LOG) {
-            broker.assigned.insert(LOG, assignment);
-            self.take_up(node, LOG);
-        } else if !is_held || current != Some(own) {
-            // After a start the metadata may stand at a later index than that of its last command.
-            broker.placed_at = self.ledger.lock().unwrap().last_up_to(metadata.index);
-            self.assign(node, LOG, assignment);
         }
+        let assignment = |replica: ReplicaId| {
+            let founders = metadata.founders(LOG).unwrap_or_default();
+            let founders = if founders.contains(&replica) { founders.to_vec() } else { Vec::new() };
+            Assignment { replica, founders }
+        };
+        // So does what it has on its disk, be it wanted or not.
+        if let Some(stored) = broker.stored.get(&LOG).map(|stored| stored.replica) {
+            broker.assigned.insert(LOG, assignment(stored));
+            self.take_up(node, LOG);
+        } else if let Some(own) = own {
+            self.place(node, metadata.index, assignment(own));
+        }
+    }
+
+    /// A broker takes up a replica of the partition that it was not given before.
+    fn place(&mut self, node: NodeId, index: u64, assignment: Assignment) {
+        // After a start the metadata may stand at a later index than that of its last command.
+        let placed_at = self.ledger.lock().unwrap().last_up_to(index);
+        self.at(node).placed_at = placed_at;
+        self.assign(node, LOG, assignment);
     }
 
     /// Makes the next step of each group whose members are not yet those that they are to be, of
@@ -148,8 +152,9 @@ impl Cluster {
         self.brokers.iter().any(|broker| {
             let Some(metadata) = self.metadata(broker.node) else { return true };
             let replicas = metadata.replicas(LOG).unwrap_or_default();
-            let own = replicas.iter().find(|replica| replica.node() == broker.node);
-            own.is_none() && broker.readers.contains_key(&LOG)
+            let assigned = broker.assigned.get(&LOG).map(|assigned| assigned.replica);
+            broker.readers.contains_key(&LOG)
+                && assigned.is_some_and(|own| !replicas.contains(&own))
         })
     }
 
@@ -171,6 +176,12 @@ impl Cluster {
                 self.drop_replica(node, LOG);
                 self.at(node).assigned.remove(&LOG);
                 self.moments.note(Moment::ReplicaMoved);
+                // Another one may have waited for that.
+                let placed = metadata.replicas(LOG).unwrap_or_default();
+                if let Some(own) = placed.iter().find(|replica| replica.node() == node) {
+                    let assignment = Assignment { replica: *own, founders: Vec::new() };
+                    self.place(node, metadata.index, assignment);
+                }
             }
         }
     }
