@@ -67,8 +67,8 @@ pub struct Life {
 impl Life {
     fn new(seed: u64, traced: bool) -> Self {
         let mut random = Random::new(seed);
-        let kind =
-            if seed % DISK_LIVES == DISK_LIVES - 1 { StoreKind::Disk } else { StoreKind::Memory };
+        let is_disk = random.one_in(DISK_LIVES);
+        let kind = if is_disk { StoreKind::Disk } else { StoreKind::Memory };
         let count = if random.one_in(3) { 5 } else { 3 };
         let replicas = if count == 5 && random.one_in(2) { 5 } else { 3 };
         let loss = random.pick(&[5, 20, 100, 1_000]);
@@ -87,7 +87,7 @@ impl Life {
             life.step();
         }
         let marks = life.cluster.marks;
-        let is_liveness = seed % LIVENESS_LIVES == 1;
+        let is_liveness = life.random.one_in(LIVENESS_LIVES);
         if !(is_liveness && life.do_without()) {
             life.heal();
         }

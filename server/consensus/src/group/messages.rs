@@ -51,7 +51,7 @@ impl<T> ReplicaGroup<T> {
         if let Some(mut message) = to_raft(message) {
             let is_ack = message.get_msg_type() == MessageType::MsgAppendResponse;
             if is_ack && Plant::LearnerCounts.is_planted() {
-                self.take_for_voter(&mut message);
+                self.take_for_voter(&message);
             }
             let asks_for_vote = matches!(
                 message.get_msg_type(),
@@ -72,12 +72,14 @@ impl<T> ReplicaGroup<T> {
         self.held.len() + self.node.raft.msgs.len() >= MAX_UNSENT_MESSAGES
     }
 
-    /// The bug of [`Plant::LearnerCounts`]: what a learner says, a voter has said.
-    fn take_for_voter(&self, message: &mut RaftMessage) {
+    /// The bug of [`Plant::LearnerCounts`]: what a learner says, a voter has said too.
+    fn take_for_voter(&mut self, message: &RaftMessage) {
         let members = self.log().conf_state();
         let other = members.voters.iter().find(|voter| **voter != self.node.raft.id);
         if let Some(other) = other.filter(|_| members.learners.contains(&message.from)) {
-            message.from = *other;
+            let taken = RaftMessage { from: *other, ..message.clone() };
+            // It is of no other term than the learner's own answer, which raft judges next.
+            let _ = self.node.step(taken);
         }
     }
 

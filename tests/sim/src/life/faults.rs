@@ -153,13 +153,11 @@ impl Life {
         self.cluster.propose(leader, COMMANDS, ProposalKind::Command(command.encode()));
     }
 
-    /// The partition is to be on other brokers, where there are others.
+    /// The partition is to be on other brokers, where there are others; be it on its way already.
     fn move_replicas(&mut self) {
         let count = self.cluster.brokers.len() as u64;
         let first = self.node();
-        if !self.may_lose() {
-            return;
-        }
+        self.may_change = Some(Change::Wanted);
         let replicas = self.cluster.log_replicas();
         let command = commands::move_log(first, replicas, count);
         let leader = self.node_for(COMMANDS);

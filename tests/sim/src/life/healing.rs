@@ -119,14 +119,15 @@ impl Life {
             }
         }
         let replicas = self.cluster.brokers.iter().filter(|b| b.readers.contains_key(&LOG));
-        assert_eq!(replicas.count() as u64, self.cluster.log_replicas());
+        assert_eq!(replicas.count() as u64, self.cluster.log_replicas(), "replicas of the log");
         self.cluster.check_logs();
         self.cluster.checks.finish(bounds.0);
         let lost = self.cluster.checks.has_lost_weakly_acked(bounds.0);
         self.cluster.moments.note_if(lost, Moment::LeaderAckLost);
-        assert_eq!(self.cluster.damaged, []);
+        assert_eq!(self.cluster.damaged, [], "what is damaged was not replaced");
         let last = self.cluster.ledger.lock().unwrap().last();
         let states = self.cluster.metadata_states();
-        assert_eq!(states, [(last, self.cluster.brokers.len())].into());
+        let all = [(last, self.cluster.brokers.len())].into();
+        assert_eq!(states, all, "some broker has other metadata than the commands lead to");
     }
 }

@@ -106,7 +106,9 @@ impl Life {
                 return;
             }
         }
-        panic!("a majority chooses no leader without {broken:?}");
+        let known = self.cluster.brokers.iter().filter(|broker| broker.is_up());
+        let known: Vec<_> = known.map(|b| (b.node, &b.leaders, &b.serves, &b.members)).collect();
+        panic!("a majority chooses no leader without {broken:?}: {known:?}");
     }
 
     fn get_on(&mut self, broken: &BTreeSet<NodeId>) {
