@@ -5,28 +5,30 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use ropewalk_cluster::TopicSettings;
-use ropewalk_core::{NodeId, Offset, PartitionId, Timestamp, TopicId};
+use ropewalk_core::{GroupId, NodeId, Offset, PartitionId, ReplicaId, Timestamp, TopicId};
+use ropewalk_storage::Engine;
 use ropewalk_storage::memory::MemoryEngine;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::follow::{FollowEvent, Follower};
 use crate::network::Network;
 use crate::offsets::OffsetCommand;
+use crate::registration::founding_replica;
 use crate::support::{READS_BUDGET, append, config, introduction, options};
-use crate::{Broker, BrokerTasks, Inbound, Partition, PeerLinks};
+use crate::{Broker, BrokerConfig, BrokerTasks, Inbound, Partition, PeerLinks};
 
 /// An election takes up to two seconds, and there may be a few of them.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-struct Cluster {
-    network: Arc<Network>,
-    founders: Vec<(NodeId, [u8; 16])>,
-    engines: Vec<MemoryEngine>,
-    brokers: Vec<Option<(Arc<Broker>, BrokerTasks)>>,
+pub(crate) struct Cluster {
+    pub(crate) network: Arc<Network>,
+    pub(crate) founders: Vec<(NodeId, [u8; 16])>,
+    pub(crate) engines: Vec<MemoryEngine>,
+    pub(crate) brokers: Vec<Option<(Arc<Broker>, BrokerTasks)>>,
 }
 
 impl Cluster {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let mut cluster = Self {
             network: Arc::default(),
             founders: (1..=3).map(|node| (NodeId(node), [node as u8; 16])).collect(),
@@ -39,20 +41,30 @@ impl Cluster {
     }
 
     async fn launch(&self, at: usize) -> (Arc<Broker>, BrokerTasks) {
+        self.launch_as(at, founding_replica(self.founders[at].0)).await
+    }
+
+    /// Starts a broker with this replica of the metadata, where it has none yet.
+    pub(crate) async fn launch_as(
+        &self,
+        at: usize,
+        metadata_replica: ReplicaId,
+    ) -> (Arc<Broker>, BrokerTasks) {
         let (node, founders) = (self.founders[at].0, self.founders.clone());
         let inbound = Inbound::new(introduction(node, &founders));
         let peers = self.network.join(node, &inbound);
         let engine = Arc::new(self.engines[at].reopened());
         let links = PeerLinks { peers, inbound };
-        Broker::start(config(engine, node, founders, links)).await.unwrap()
+        let config = config(engine, node, founders, links);
+        Broker::start(BrokerConfig { metadata_replica, ..config }).await.unwrap()
     }
 
-    fn broker(&self, at: usize) -> &Arc<Broker> {
+    pub(crate) fn broker(&self, at: usize) -> &Arc<Broker> {
         &self.brokers[at].as_ref().unwrap().0
     }
 
     /// The brokers that run.
-    fn running(&self) -> impl Iterator<Item = &Arc<Broker>> {
+    pub(crate) fn running(&self) -> impl Iterator<Item = &Arc<Broker>> {
         self.brokers.iter().flatten().map(|(broker, _)| broker)
     }
 
@@ -69,7 +81,7 @@ impl Cluster {
     }
 
     /// The broker of this id is gone, for the others at once.
-    async fn stop(&mut self, node: NodeId) -> usize {
+    pub(crate) async fn stop(&mut self, node: NodeId) -> usize {
         let at = self.founders.iter().position(|(founder, _)| *founder == node).unwrap();
         self.network.leave(node);
         let (broker, tasks) = self.brokers[at].take().unwrap();
@@ -78,7 +90,13 @@ impl Cluster {
         at
     }
 
-    async fn end(mut self) {
+    /// Whether a broker's disk has something of a group.
+    pub(crate) fn engine_has(&self, node: NodeId, group: GroupId) -> bool {
+        let at = self.founders.iter().position(|(founder, _)| *founder == node).unwrap();
+        self.engines[at].groups().unwrap().iter().any(|state| state.group == group)
+    }
+
+    pub(crate) async fn end(mut self) {
         for at in 0..3 {
             if self.brokers[at].is_some() {
                 self.stop(self.founders[at].0).await;
@@ -87,13 +105,13 @@ impl Cluster {
     }
 }
 
-async fn create(broker: &Broker, name: &str, replicas: u32) {
+pub(crate) async fn create(broker: &Broker, name: &str, replicas: u32) {
     let settings = TopicSettings::default();
     broker.create_topic(name, Some(1), Some(replicas), settings).await.unwrap();
 }
 
 /// A topic's partition, once the broker knows of it.
-async fn partition(broker: &Broker, topic: &str) -> Arc<Partition> {
+pub(crate) async fn partition(broker: &Broker, topic: &str) -> Arc<Partition> {
     let mut table = broker.watch_table();
     let known = table.wait_for(|table| table.topics.contains_key(topic));
     let table = timeout(PATIENCE, known).await.unwrap().unwrap();
@@ -101,7 +119,7 @@ async fn partition(broker: &Broker, topic: &str) -> Arc<Partition> {
 }
 
 /// Appends one record, however often that takes.
-async fn append_one(broker: &Broker, topic: &str) {
+pub(crate) async fn append_one(broker: &Broker, topic: &str) {
     let partition = partition(broker, topic).await;
     let deadline = Instant::now() + PATIENCE;
     while !append(&partition, broker, 1, 10).await.await.unwrap() {
@@ -129,7 +147,7 @@ async fn take(follower: &mut Follower, mut next: u64, end: u64) {
     assert_eq!(next, end);
 }
 
-async fn read_all(broker: &Broker, topic: &str, end: u64) {
+pub(crate) async fn read_all(broker: &Broker, topic: &str, end: u64) {
     let mut follower = broker.follower(options(1024));
     follower.add(partition(broker, topic).await, Offset(0), None);
     take(&mut follower, 0, end).await;

@@ -10,14 +10,16 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::stream;
 use ropewalk_cluster::{
-    Desired, Members, Metadata, MetadataCommand, MetadataWatch, Step, Topic, leader_moves,
+    Desired, Gone, Members, Metadata, MetadataCommand, MetadataWatch, Step, Topic, leader_moves,
+    replacement,
 };
-use ropewalk_consensus::{ProposalKind, ProposeError};
-use ropewalk_core::{GroupId, NodeId};
+use ropewalk_consensus::{MemberProgress, ProposalKind, ProposeError, Receipt};
+use ropewalk_core::{GroupId, NodeId, ReplicaId, limits};
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::broker::command_metadata;
+use crate::errors::TopicError;
 use crate::group_handle::{GroupHandle, Ways};
 use crate::group_watch::{GroupChanges, GroupWatch, Role};
 use crate::groups::Groups;
@@ -26,6 +28,10 @@ use crate::groups::Groups;
 const TRY_AGAIN: Duration = Duration::from_millis(500);
 /// How often it is looked who should lead.
 const BALANCE: Duration = Duration::from_secs(5);
+/// How long a leader may take to answer before it is asked again later.
+const ANSWER_WITHIN: Duration = Duration::from_millis(500);
+/// How long a command of the metadata may take, likewise.
+const COMMAND_WITHIN: Duration = Duration::from_secs(2);
 /// Groups that are brought along at a time.
 const SIDE_BY_SIDE: usize = 16;
 
@@ -33,6 +39,41 @@ const SIDE_BY_SIDE: usize = 16;
 fn next_step(role: &Role, desired: &Desired) -> Option<Step> {
     let members = Members { own: role.replica?, voters: &role.voters, learners: &role.learners };
     members.next_step(desired)
+}
+
+/// The same, where it is known who is in sync: others are let go before them, as the group may need
+/// each vote that it gets; and one of them takes over.
+fn next_step_among(role: &Role, desired: &Desired, in_sync: &[ReplicaId]) -> Option<Step> {
+    let (mut role, mut desired) = (role.clone(), desired.clone());
+    role.voters.sort_by_key(|voter| in_sync.contains(voter));
+    desired.voters.sort_by_key(|voter| !in_sync.contains(voter));
+    let step = next_step(&role, &desired);
+    // To one that is not there a leader hands over in vain, and takes no records meanwhile.
+    step.filter(|step| !matches!(step, Step::HandOver(to) if !in_sync.contains(to)))
+}
+
+/// What a broker answers that may lead a group, if it does in time.
+async fn answer(handle: &GroupHandle, node: NodeId, kind: ProposalKind) -> Option<Receipt> {
+    timeout(ANSWER_WITHIN, handle.propose_at(node, kind)).await.ok()?.ok()
+}
+
+/// What has become of a group for now.
+#[derive(Default)]
+struct Along {
+    /// There is more to do later.
+    has_more: bool,
+    /// Who counts no more, and is to be forgotten.
+    gone: Vec<Gone>,
+}
+
+impl Along {
+    fn later() -> Self {
+        Self { has_more: true, gone: Vec::new() }
+    }
+
+    fn later_if(has_more: bool) -> Self {
+        Self { has_more, gone: Vec::new() }
+    }
 }
 
 /// The groups that may be meant to be elsewhere than before. What is not new is shared by both.
@@ -92,10 +133,12 @@ impl Keeper {
             let groups = std::mem::take(&mut unsettled);
             let steps = stream::iter(groups).map(|group| {
                 let keeper = &self;
-                async move { keeper.bring_along(group).await.then_some(group) }
+                async move { (group, keeper.bring_along(group).await) }
             });
             let left: Vec<_> = steps.buffer_unordered(SIDE_BY_SIDE).collect().await;
-            unsettled = left.into_iter().flatten().collect();
+            let has_more = left.iter().filter(|(_, along)| along.has_more);
+            unsettled = has_more.map(|(group, _)| *group).collect();
+            self.forget(left.into_iter().flat_map(|(_, along)| along.gone).collect()).await;
         }
     }
 
@@ -116,17 +159,23 @@ impl Keeper {
         self.groups.filtered(is_damaged).into_keys()
     }
 
-    /// Makes the next step of a group. Returns whether there is more to do.
-    async fn bring_along(&self, group: GroupId) -> bool {
-        let Some(watch) = self.groups.get(group) else { return false };
+    /// Makes the next step of a group.
+    async fn bring_along(&self, group: GroupId) -> Along {
+        let Some(watch) = self.groups.get(group) else { return Along::default() };
         if watch.is_damaged() {
-            return self.replace(group, &watch).await;
+            return Along::later_if(self.replace(group, &watch).await);
         }
         if watch.epoch().is_none() {
-            return false;
+            return Along::default();
         }
-        let Some(desired) = self.metadata.borrow().desired(group) else { return false };
-        let Some(step) = next_step(&watch.role(), &desired) else { return false };
+        let metadata: Arc<Metadata> = self.metadata.borrow().clone();
+        let Some(desired) = metadata.desired(group) else { return Along::default() };
+        if next_step(&watch.role(), &desired).is_none() {
+            return self.let_go(group, watch, &metadata).await;
+        }
+        let in_sync = self.in_sync(group, &watch).await;
+        let step = next_step_among(&watch.role(), &desired, &in_sync);
+        let Some(step) = step else { return Along::later() };
         let kind = match step {
             Step::Change(change) => ProposalKind::Membership(change),
             Step::HandOver(to) => ProposalKind::TransferLeadership(to),
@@ -134,18 +183,74 @@ impl Keeper {
         if let Err(error) = self.propose(group, watch, kind).await {
             tracing::debug!(%group, ?step, %error, "a step of the members is made later");
         }
-        true
+        Along::later()
+    }
+
+    /// The members of a group that is led here that are in sync.
+    async fn in_sync(&self, group: GroupId, watch: &Arc<GroupWatch>) -> Vec<ReplicaId> {
+        let handle = GroupHandle::new(group, &self.ways, Some(Arc::clone(watch)), &[]);
+        let Ok(Receipt::Progress { members, .. }) =
+            handle.propose_here(ProposalKind::Progress).await
+        else {
+            return Vec::new();
+        };
+        let in_sync = members.iter().filter(|member| member.is_in_sync());
+        in_sync.map(|member| member.replica).collect()
+    }
+
+    /// The members of a group by the word of a broker that leads it, and led it still after it had
+    /// given it: one that stood still for long may not know who became a member meanwhile.
+    async fn members_at(&self, handle: &GroupHandle, node: NodeId) -> Option<Vec<MemberProgress>> {
+        let progress = answer(handle, node, ProposalKind::Progress).await?;
+        let Receipt::Progress { members, leader_epoch } = progress else { return None };
+        let still = answer(handle, node, ProposalKind::Bounds).await?.leader_epoch()?;
+        (still == leader_epoch).then_some(members)
+    }
+
+    /// The group has the members that it is to have. Returns who is to be forgotten, if anybody.
+    async fn let_go(&self, group: GroupId, watch: Arc<GroupWatch>, metadata: &Metadata) -> Along {
+        if !metadata.has_former(group) {
+            return Along::default();
+        }
+        let handle = GroupHandle::new(group, &self.ways, Some(watch), &[]);
+        let members = self.members_at(&handle, self.ways.node).await;
+        let gone = members.map(|members| metadata.gone(group, &members)).unwrap_or_default();
+        Along { has_more: true, gone }
+    }
+
+    /// Has replicas forgotten that their groups count no more.
+    async fn forget(&self, mut gone: Vec<Gone>) {
+        gone.truncate(limits::MAX_PARTITIONS_PER_REQUEST);
+        // With older metadata this broker would make members of them again, were it to start now.
+        if gone.is_empty() || self.ways.driver.keep(GroupId::METADATA).await.is_err() {
+            return;
+        }
+        if let Err(error) = self.command(&MetadataCommand::ForgetReplicas { gone }).await {
+            tracing::debug!(%error, "replicas that have left their groups are forgotten later");
+        }
+    }
+
+    /// Has a command of the metadata carried out, by whoever leads them.
+    async fn command(&self, command: &MetadataCommand) -> Result<(), TopicError> {
+        let metadata = self.groups.get(GroupId::METADATA).ok_or(ProposeError::NoLeader)?;
+        let voters = metadata.role().voters;
+        let metadata = GroupHandle::new(GroupId::METADATA, &self.ways, Some(metadata), &voters);
+        let carried_out = timeout(COMMAND_WITHIN, command_metadata(&metadata, command)).await;
+        // Whoever does not wait any more asks once more.
+        carried_out.map_err(|_| ProposeError::NoLeader)?.map(|_| ())
     }
 
     /// Has this broker's replica, which is damaged, replaced by a new one that gets everything from
-    /// the others. One that leads hands over first, and one that is alone stays: it is the only one
-    /// that has something. Returns whether there is more to do.
+    /// the others, where these can do without it. One that leads hands over first, and one that is
+    /// alone stays: it is the only one that has something. Returns whether there is more to do.
     async fn replace(&self, group: GroupId, watch: &Arc<GroupWatch>) -> bool {
         let role = watch.role();
         let (Some(own), false) = (role.replica, watch.is_alone()) else { return false };
         if role.epoch.is_some() {
+            let in_sync = self.in_sync(group, watch).await;
             // Not to one that lacks too much: it may be behind because of the damage here.
-            for other in role.voters.iter().filter(|voter| **voter != own) {
+            let is_fit = |voter: &&ReplicaId| **voter != own && in_sync.contains(voter);
+            for other in role.voters.iter().filter(is_fit) {
                 let kind = ProposalKind::TransferLeadership(*other);
                 if self.propose(group, Arc::clone(watch), kind).await.is_ok() {
                     break;
@@ -160,12 +265,17 @@ impl Keeper {
             );
             return false;
         }
-        let Some(metadata) = self.groups.get(GroupId::METADATA) else { return true };
-        let voters = metadata.role().voters;
-        let metadata = GroupHandle::new(GroupId::METADATA, &self.ways, Some(metadata), &voters);
-        let command = MetadataCommand::ReplaceReplica { group, replica: own };
-        match command_metadata(&metadata, &command).await {
-            Ok(_) => {
+        let wanted = self.metadata.borrow().replicas(group).unwrap_or_default().to_vec();
+        if !wanted.contains(&own) {
+            // It is to go, or was replaced already.
+            return false;
+        }
+        let Some(command) = self.replacement(group, watch, &wanted).await else {
+            tracing::debug!(%group, "a damaged replica is needed, and is replaced later");
+            return true;
+        };
+        match self.command(&command).await {
+            Ok(()) => {
                 tracing::warn!(%group, replica = %own, "a damaged replica is replaced");
                 false
             }
@@ -174,6 +284,30 @@ impl Keeper {
                 true
             }
         }
+    }
+
+    /// How the damaged replica here can be replaced now, by what the leader of its group says.
+    async fn replacement(
+        &self,
+        group: GroupId,
+        watch: &Arc<GroupWatch>,
+        wanted: &[ReplicaId],
+    ) -> Option<MetadataCommand> {
+        let role = watch.role();
+        let handle = GroupHandle::new(group, &self.ways, Some(Arc::clone(watch)), wanted);
+        // One that takes no part any more does not know who leads.
+        let all = role.leader.iter().chain(&role.voters).chain(wanted);
+        let mut others: Vec<_> = all.map(|replica| replica.node()).collect();
+        others.retain(|node| *node != self.ways.node);
+        let mut asked = BTreeSet::new();
+        for node in others {
+            if asked.insert(node)
+                && let Some(members) = self.members_at(&handle, node).await
+            {
+                return replacement(group, role.replica?, &members);
+            }
+        }
+        None
     }
 
     async fn propose(
@@ -278,6 +412,27 @@ mod tests {
             Step::HandOver(four),
         ];
         assert_eq!(steps(&[one, two, three], &[], &desired), expected);
+    }
+
+    /// A dead one that is to go may hinder the group once it is one of few.
+    #[test]
+    fn who_is_in_sync_goes_last_and_takes_over() {
+        let (one, two, dead) = (replica(1, 0), replica(2, 0), replica(3, 0));
+        let (new, slow) = (replica(4, 5), replica(5, 5));
+        let role = |voters: &[ReplicaId]| Role {
+            replica: Some(one),
+            voters: voters.to_vec(),
+            ..Role::default()
+        };
+        let only = Desired { voters: vec![one], learners: Vec::new() };
+        let step = next_step_among(&role(&[one, two, dead]), &only, &[one, two]);
+        assert_eq!(step, Some(Step::Change(MembershipChange::Remove(dead))));
+
+        let others = Desired { voters: vec![slow, new], learners: Vec::new() };
+        let heir =
+            |in_sync: &[ReplicaId]| next_step_among(&role(&[one, new, slow]), &others, in_sync);
+        assert_eq!(heir(&[one, new]), Some(Step::HandOver(new)), "not to one that is not there");
+        assert_eq!(heir(&[one]), None, "it leads on until there is one");
     }
 
     #[test]

@@ -339,7 +339,9 @@ impl From<MetadataError> for Failure {
             | MetadataError::BrokerNeeded { .. }
             | MetadataError::BrokerRemoved(_)
             | MetadataError::DirectoryTaken(_) => Self::field("broker_id", message),
-            MetadataError::NotFormed => Self::new(Reason::NoLeader, message),
+            MetadataError::NotFormed | MetadataError::ReplicaNeeded(_) => {
+                Self::new(Reason::NoLeader, message)
+            }
             MetadataError::Exhausted => Self::new(Reason::TooMany, message),
             MetadataError::OutOfRange(ref error) => {
                 let field = match error.setting.as_str() {

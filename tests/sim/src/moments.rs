@@ -65,6 +65,7 @@ moments! {
     MemberRemoved: "a member removed",
     HandedOverToLeave: "a leader hands over because it is to go",
     ReplicaMoved: "a replica moved to another broker",
+    ReplicaCameBack: "a replica back on its broker before it had left",
     ReplicaReplaced: "a replica replaced under a new id",
     VoidReplicaHeard: "a message for a replica that is no more",
     // The metadata.
@@ -107,6 +108,7 @@ moments! {
     DamageMetByFollower: "a damaged chunk that a follower needs",
     DamageAtStart: "a damaged journal found at a start",
     DamagedReplaced: "a replica that cannot be read replaced",
+    DamagedNeeded: "one that stays, as its group needs its vote",
     // Clocks.
     ClockBack: "a clock jumped back",
     ClockForward: "a clock jumped forward",
