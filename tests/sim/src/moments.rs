@@ -108,7 +108,6 @@ moments! {
     DamageMetByFollower: "a damaged chunk that a follower needs",
     DamageAtStart: "a damaged journal found at a start",
     DamagedReplaced: "a replica that cannot be read replaced",
-    DamagedNeeded: "one that stays, as its group needs its vote",
     // Clocks.
     ClockBack: "a clock jumped back",
     ClockForward: "a clock jumped forward",

@@ -301,9 +301,8 @@ impl Cluster {
             return;
         }
         let Some((members, epoch)) = self.members_at(leader) else { return };
-        match replacement(LOG, replica, &members) {
-            Some(command) => self.confirm(leader, epoch, command),
-            None => self.moments.note(Moment::DamagedNeeded),
+        if let Some(command) = replacement(LOG, replica, &members) {
+            self.confirm(leader, epoch, command);
         }
     }
 }
