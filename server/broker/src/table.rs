@@ -208,7 +208,7 @@ impl Reconciler {
     }
 
     /// Removes a group with its data, once it is on the disk why: were this broker to start again
-    /// with the metadata of before, it would take the replica up anew, without what it had promised.
+    /// with the metadata of before, it would make the replica anew, without what it had promised.
     async fn remove(&mut self, metadata: &Metadata, group: GroupId) -> Result<(), Stopped> {
         if self.kept < metadata.index {
             self.ways.driver.keep(GroupId::METADATA).await?;

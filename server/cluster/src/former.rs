@@ -1,10 +1,10 @@
 //! Replicas that their brokers are not to have any more, and that their groups may still count.
 //!
 //! A replica that is placed elsewhere stays on its broker until the group has let it go: until then
-//! it may be the only one that has everything. Should its broker get the group back meanwhile, it is
-//! this replica that comes back: nothing is copied, and nothing is lost. So an id is forgotten, and
-//! only then is its data deleted, when whoever leads the group says that it counts it no more; from
-//! then on it is never given again.
+//! it may be the only one that has everything. Should its broker get the group back meanwhile, it
+//! comes back: nothing is copied, and nothing is lost. An id is forgotten when whoever leads
+//! the group says that it counts it no more. Only then is its data deleted, and from then on the id
+//! is never given again.
 //!
 //! A replica whose disk is lost or damaged, or whose broker was removed, is not given back. It is
 //! remembered all the same: it may still have a vote that nobody casts.

@@ -40,7 +40,7 @@ mod tests {
         MemberProgress { replica, is_voter, is_active, matched: 10, lag: 0 }
     }
 
-    /// Whether the replica on broker 1 is replaced, where these voters beside it are in sync or not.
+    /// Whether the replica on broker 1 is replaced, where the voters beside it are in sync so.
     fn is_replaced(others: &[bool]) -> bool {
         let others = (2..).zip(others).map(|(node, is_active)| member(node, true, *is_active));
         let members: Vec<_> = std::iter::once(member(1, true, true)).chain(others).collect();

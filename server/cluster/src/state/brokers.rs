@@ -167,7 +167,7 @@ impl Change {
         if !wanted.contains(&replica) {
             return Ok(MetadataReply::default());
         }
-        // One that is to go may go while this one is replaced, one that is lost has no vote to give.
+        // One that is to go may do so meanwhile, and one that is lost has no vote to give.
         let is_settled = !metadata.has_former(group)
             && voters.len() == wanted.len()
             && voters.iter().all(|voter| wanted.contains(voter));

@@ -223,8 +223,8 @@ impl StateMachine for Adder {
     }
 }
 
-/// Who deletes something of another group by what a state machine says must not hear the opposite of
-/// it after a start.
+/// Who deletes something of another group by what a state machine says must not hear the opposite
+/// after a start.
 #[test]
 fn what_was_applied_is_kept_when_somebody_waits_for_it() {
     let group = GroupId::METADATA;

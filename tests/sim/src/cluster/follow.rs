@@ -84,8 +84,8 @@ impl Cluster {
         }
     }
 
-    /// A broker is to have no replica of the partition. What it has stays until the group has let it
-    /// go, and may come back until then.
+    /// A broker is to have no replica of the partition. What it has stays until the group has let
+    /// it go, and may come back until then.
     fn leave(&mut self, node: NodeId, metadata: &Metadata) {
         let broker = self.at(node);
         let Some(replica) = broker.assigned.get(&LOG).map(|assigned| assigned.replica) else {
