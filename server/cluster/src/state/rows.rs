@@ -115,8 +115,10 @@ fn former_changes(before: &MetadataState, now: &MetadataState, rows: &mut Vec<Ro
 }
 
 /// Former replicas, by broker and run of groups.
-fn former_runs(formers: &Formers) -> BTreeMap<(NodeId, u64), Vec<(GroupId, ReplicaId, Former)>> {
-    let mut runs: BTreeMap<_, Vec<_>> = BTreeMap::new();
+type FormerRuns = BTreeMap<(NodeId, u64), Vec<(GroupId, ReplicaId, Former)>>;
+
+fn former_runs(formers: &Formers) -> FormerRuns {
+    let mut runs = FormerRuns::new();
     for ((group, replica), former) in formers.all() {
         let run = runs.entry((replica.node(), group.0 / GROUPS_PER_ROW)).or_default();
         run.push((*group, *replica, *former));
