@@ -35,7 +35,7 @@ async fn reassign(broker: &Broker, to: NodeId) {
 /// Waits until something is so of the partition as a broker has it.
 async fn until(broker: &Broker, what: &str, is_so: impl Fn(&Partition) -> bool) {
     let all = async {
-        while !is_so(&partition(broker, "t").await) {
+        while !is_so(&*partition(broker, "t").await) {
             sleep(Duration::from_millis(20)).await;
         }
     };
@@ -62,7 +62,7 @@ async fn a_partition_that_is_moved_away_and_back_at_once_keeps_what_it_has() {
 
     reassign(&holder, target).await;
     assert_eq!(placed(&holder, group)[0].node(), target);
-    assert_eq!(own(&partition(&holder, "t").await), Some(before[0]));
+    assert_eq!(own(&*partition(&holder, "t").await), Some(before[0]));
     reassign(&holder, at).await;
     assert_eq!(placed(&holder, group), before, "it is the replica that it was");
     append_one(&holder, "t").await;
@@ -120,7 +120,7 @@ async fn a_damaged_replica_stays_until_its_group_can_do_without_it() {
         cluster.running().find(|it| it.config().node == damaged).cloned().unwrap()
     };
     let broker = find(&cluster);
-    let replica = own(&partition(&broker, "t").await).unwrap();
+    let replica = own(&*partition(&broker, "t").await).unwrap();
     let handle = partition(&broker, "t").await.handle().clone();
     let knows = async {
         let two =
