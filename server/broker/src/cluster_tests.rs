@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use ropewalk_cluster::{LEVEL, TopicSettings};
-use ropewalk_core::{NodeId, Offset, PartitionId, Timestamp, TopicId};
-use ropewalk_storage::StorageError;
+use ropewalk_core::{GroupId, NodeId, Offset, PartitionId, ReplicaId, Timestamp, TopicId};
 use ropewalk_storage::memory::MemoryEngine;
+use ropewalk_storage::{Engine, StorageError};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -15,6 +15,7 @@ use crate::follow::{FollowEvent, Follower};
 use crate::network::Network;
 use crate::offsets::OffsetCommand;
 use crate::operations::Assignment;
+use crate::registration::founding_replica;
 use crate::support::{READS_BUDGET, append, config, introduction, options};
 use crate::survey::replicas_of;
 use crate::{Broker, BrokerConfig, BrokerTasks, Inbound, Partition, PeerLinks};
@@ -25,7 +26,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Cluster {
     pub(crate) network: Arc<Network>,
     pub(crate) founders: Vec<(NodeId, [u8; 16])>,
-    engines: Vec<MemoryEngine>,
+    pub(crate) engines: Vec<MemoryEngine>,
     /// The level of the version with which each broker starts next.
     pub(crate) levels: Vec<u32>,
     pub(crate) brokers: Vec<Option<(Arc<Broker>, BrokerTasks)>>,
@@ -53,13 +54,30 @@ impl Cluster {
         &self,
         at: usize,
     ) -> Result<(Arc<Broker>, BrokerTasks), StorageError> {
+        self.try_launch_as(at, founding_replica(self.founders[at].0)).await
+    }
+
+    /// Starts a broker with this replica of the metadata, where it has none yet.
+    pub(crate) async fn launch_as(
+        &self,
+        at: usize,
+        metadata_replica: ReplicaId,
+    ) -> (Arc<Broker>, BrokerTasks) {
+        self.try_launch_as(at, metadata_replica).await.unwrap()
+    }
+
+    async fn try_launch_as(
+        &self,
+        at: usize,
+        metadata_replica: ReplicaId,
+    ) -> Result<(Arc<Broker>, BrokerTasks), StorageError> {
         let (node, founders) = (self.founders[at].0, self.founders.clone());
         let inbound = Inbound::new(introduction(node, &founders));
         let peers = self.network.join(node, &inbound);
         let engine = Arc::new(self.engines[at].reopened());
         let links = PeerLinks { peers, inbound };
-        let level = self.levels[at];
-        Broker::start(BrokerConfig { level, ..config(engine, node, founders, links) }).await
+        let config = config(engine, node, founders, links);
+        Broker::start(BrokerConfig { metadata_replica, level: self.levels[at], ..config }).await
     }
 
     pub(crate) fn broker(&self, at: usize) -> &Arc<Broker> {
@@ -93,6 +111,12 @@ impl Cluster {
         at
     }
 
+    /// Whether a broker's disk has something of a group.
+    pub(crate) fn engine_has(&self, node: NodeId, group: GroupId) -> bool {
+        let at = self.founders.iter().position(|(founder, _)| *founder == node).unwrap();
+        self.engines[at].groups().unwrap().iter().any(|state| state.group == group)
+    }
+
     pub(crate) async fn end(mut self) {
         for at in 0..3 {
             if self.brokers[at].is_some() {
@@ -116,7 +140,7 @@ pub(crate) async fn partition(broker: &Broker, topic: &str) -> Arc<Partition> {
 }
 
 /// Appends one record, however often that takes.
-async fn append_one(broker: &Broker, topic: &str) {
+pub(crate) async fn append_one(broker: &Broker, topic: &str) {
     let partition = partition(broker, topic).await;
     let deadline = Instant::now() + PATIENCE;
     while !append(&partition, broker, 1, 10).await.await.unwrap() {
@@ -303,7 +327,7 @@ async fn a_partition_elsewhere_is_used_as_if_it_were_here() {
     cluster.end().await;
 }
 
-/// The broker is to have another replica than it has, and the one that it has is the only one.
+/// The replica that is there is the only one, and it is wanted again before another one has come.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_partition_that_is_moved_away_and_back_at_once_keeps_its_records() {
     let mut cluster = Cluster::start().await;
@@ -440,8 +464,7 @@ async fn groups_that_sleep_wake_when_a_broker_stops() {
     cluster.end().await;
 }
 
-/// The broker that a partition comes back to has all that there is, under an id that is not the one
-/// that it is to have by then.
+/// Whether the replica that was there has left or not when its broker gets the partition back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_partition_that_moves_back_before_it_has_moved_away_loses_nothing() {
     let cluster = Cluster::start().await;

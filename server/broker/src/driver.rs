@@ -7,6 +7,11 @@
 //! They cannot wait for one another for ever: a shard hands the journal no more batches than fit
 //! its queue.
 
+#[cfg(test)]
+pub(crate) mod fake_shard;
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -21,7 +26,7 @@ use ropewalk_consensus::{CatchUpBounds, CatchUpRead, Input, Message, Output, Pro
 use ropewalk_core::{Clock, GroupId, NodeId, Timestamp, limits};
 use ropewalk_storage::group_log::SegmentPolicy;
 use ropewalk_storage::{Engine, StorageError, WriteBatch};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::group_watch::{GroupChanges, GroupWatch};
 use crate::lines::{Line, Lines};
@@ -63,22 +68,6 @@ pub struct Driver {
     shards: Vec<mpsc::Sender<Command>>,
 }
 
-/// A test in the place of a shard.
-#[cfg(test)]
-pub(crate) struct FakeShard(mpsc::Receiver<Command>);
-
-#[cfg(test)]
-impl FakeShard {
-    /// The next group that is to be taken up, and its watch; other commands are passed over.
-    pub(crate) async fn opens(&mut self) -> Option<(GroupId, Arc<GroupWatch>)> {
-        loop {
-            if let Command::Open(new, watch) = self.0.recv().await? {
-                return Some((new.group, watch));
-            }
-        }
-    }
-}
-
 /// The broker is stopping, and takes nothing more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stopped;
@@ -88,13 +77,6 @@ impl Driver {
     #[cfg(test)]
     pub(crate) fn without_shards() -> Self {
         Self { shards: Vec::new() }
-    }
-
-    /// For tests of what shards are told: one whose only shard is the test.
-    #[cfg(test)]
-    pub(crate) fn with_fake_shard() -> (Self, FakeShard) {
-        let (sender, commands) = mpsc::channel(1);
-        (Self { shards: vec![sender] }, FakeShard(commands))
     }
 
     fn shard(&self, group: GroupId) -> &mpsc::Sender<Command> {
@@ -113,6 +95,17 @@ impl Driver {
     /// Removes a group and all its data.
     pub async fn remove(&self, group: GroupId) -> Result<(), Stopped> {
         self.send(group, Command::Input(Input::Remove(group))).await
+    }
+
+    /// Waits until all that the shard of a group has taken up and applied so far is on the disk.
+    pub async fn keep(&self, group: GroupId) -> Result<(), Stopped> {
+        let (done, kept) = oneshot::channel();
+        let reply: Reply = Box::new(move |_| {
+            // Nobody waits any more: the broker stops.
+            let _ = done.send(());
+        });
+        self.send(group, Command::Input(Input::Keep(reply))).await?;
+        kept.await.map_err(|_| Stopped)
     }
 
     /// Says when a group's segments are closed from now on.
@@ -397,6 +390,8 @@ impl ShardThread {
             Command::Input(input) => {
                 match &input {
                     Input::Remove(group) => {
+                        // What was said of it so far is not to be heard of its successor.
+                        self.tell_of(*group, out);
                         self.watches.remove(group);
                     }
                     // It counts as out of reach until the next tick.
@@ -460,18 +455,15 @@ impl ShardThread {
 }
 
 impl ShardThread {
+    /// Lets others see what has become of one group so far.
+    fn tell_of(&self, group: GroupId, out: &mut Vec<Output<Reply>>) {
+        let is_of_it = |output: &mut Output<Reply>| told_of(output).is_some_and(|of| of.0 == group);
+        out.extract_if(.., is_of_it).for_each(|told| self.tell(told));
+    }
+
     /// Lets others see what has become of a group.
     fn tell(&self, told: Output<Reply>) {
-        let (group, changes) = match &told {
-            Output::Opened { group, .. } | Output::Progress { group, .. } => (*group, false),
-            Output::Leadership { group, .. }
-            | Output::Leader { group, .. }
-            | Output::Members { group, .. }
-            | Output::Damaged { group } => (*group, true),
-            Output::Write { .. } | Output::Read(_) | Output::Reply { .. } | Output::Send(_) => {
-                return;
-            }
-        };
+        let Some((group, changes)) = told_of(&told) else { return };
         let Some(watch) = self.watches.get(&group) else { return };
         match told {
             Output::Opened { reader, .. } => watch.open(reader),
@@ -485,6 +477,19 @@ impl ShardThread {
         if changes {
             self.changes.note(group);
         }
+    }
+}
+
+/// The group of which others are told something, and whether it is one of who leads it or belongs
+/// to it.
+fn told_of(output: &Output<Reply>) -> Option<(GroupId, bool)> {
+    match output {
+        Output::Opened { group, .. } | Output::Progress { group, .. } => Some((*group, false)),
+        Output::Leadership { group, .. }
+        | Output::Leader { group, .. }
+        | Output::Members { group, .. }
+        | Output::Damaged { group } => Some((*group, true)),
+        Output::Write { .. } | Output::Read(_) | Output::Reply { .. } | Output::Send(_) => None,
     }
 }
 

@@ -10,14 +10,16 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::stream;
 use ropewalk_cluster::{
-    Desired, Members, Metadata, MetadataCommand, MetadataWatch, Step, Topic, leader_moves,
+    Desired, Gone, Members, Metadata, MetadataCommand, MetadataWatch, Step, Topic, leader_moves,
+    replacement,
 };
-use ropewalk_consensus::{ProposalKind, ProposeError};
-use ropewalk_core::{GroupId, NodeId, ReplicaId};
+use ropewalk_consensus::{MemberProgress, ProposalKind, ProposeError, Receipt};
+use ropewalk_core::{GroupId, NodeId, ReplicaId, limits};
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::broker::command_metadata;
+use crate::errors::TopicError;
 use crate::group_handle::{GroupHandle, Ways};
 use crate::group_watch::{GroupChanges, GroupWatch, Role};
 use crate::groups::Groups;
@@ -26,6 +28,10 @@ use crate::groups::Groups;
 const TRY_AGAIN: Duration = Duration::from_millis(500);
 /// How often it is looked who should lead.
 const BALANCE: Duration = Duration::from_secs(5);
+/// How long a leader may take to answer before it is asked again later.
+const ANSWER_WITHIN: Duration = Duration::from_millis(500);
+/// How long a command of the metadata may take, likewise.
+const COMMAND_WITHIN: Duration = Duration::from_secs(2);
 /// Groups that are brought along at a time.
 const SIDE_BY_SIDE: usize = 16;
 
@@ -35,6 +41,46 @@ fn next_step(role: &Role, desired: &Desired, behind: &[ReplicaId]) -> Option<Ste
     let own = role.replica?;
     let members = Members { own, voters: &role.voters, learners: &role.learners, behind };
     members.next_step(desired)
+}
+
+/// The same, where it is known who is in sync: others are let go before them, as the group may need
+/// each vote that it gets; and one of them takes over.
+fn next_step_among(
+    role: &Role,
+    desired: &Desired,
+    in_sync: &[ReplicaId],
+    behind: &[ReplicaId],
+) -> Option<Step> {
+    let (mut role, mut desired) = (role.clone(), desired.clone());
+    role.voters.sort_by_key(|voter| in_sync.contains(voter));
+    desired.voters.sort_by_key(|voter| !in_sync.contains(voter));
+    let step = next_step(&role, &desired, behind);
+    // To one that is not there a leader hands over in vain, and takes no records meanwhile.
+    step.filter(|step| !matches!(step, Step::HandOver(to) if !in_sync.contains(to)))
+}
+
+/// What a broker answers that may lead a group, if it does in time.
+async fn answer(handle: &GroupHandle, node: NodeId, kind: ProposalKind) -> Option<Receipt> {
+    timeout(ANSWER_WITHIN, handle.propose_at(node, kind)).await.ok()?.ok()
+}
+
+/// What has become of a group for now.
+#[derive(Default)]
+struct Along {
+    /// There is more to do later.
+    has_more: bool,
+    /// Who counts no more, and is to be forgotten.
+    gone: Vec<Gone>,
+}
+
+impl Along {
+    fn later() -> Self {
+        Self { has_more: true, gone: Vec::new() }
+    }
+
+    fn later_if(has_more: bool) -> Self {
+        Self { has_more, gone: Vec::new() }
+    }
 }
 
 /// The groups that may be meant to be elsewhere than before. What is not new is shared by both.
@@ -94,10 +140,12 @@ impl Keeper {
             let groups = std::mem::take(&mut unsettled);
             let steps = stream::iter(groups).map(|group| {
                 let keeper = &self;
-                async move { keeper.bring_along(group).await.then_some(group) }
+                async move { (group, keeper.bring_along(group).await) }
             });
             let left: Vec<_> = steps.buffer_unordered(SIDE_BY_SIDE).collect().await;
-            unsettled = left.into_iter().flatten().collect();
+            let has_more = left.iter().filter(|(_, along)| along.has_more);
+            unsettled = has_more.map(|(group, _)| *group).collect();
+            self.forget(left.into_iter().flat_map(|(_, along)| along.gone).collect()).await;
         }
     }
 
@@ -118,50 +166,111 @@ impl Keeper {
         self.groups.filtered(is_damaged).into_keys()
     }
 
-    /// Makes the next step of a group. Returns whether there is more to do.
-    async fn bring_along(&self, group: GroupId) -> bool {
-        let Some(watch) = self.groups.get(group) else { return false };
+    /// Makes the next step of a group.
+    async fn bring_along(&self, group: GroupId) -> Along {
+        let Some(watch) = self.groups.get(group) else { return Along::default() };
         if watch.is_damaged() {
-            return self.replace(group, &watch).await;
+            return Along::later_if(self.replace(group, &watch).await);
         }
         if watch.epoch().is_none() {
-            return false;
+            return Along::default();
         }
-        let Some(desired) = self.metadata.borrow().desired(group) else { return false };
+        let metadata: Arc<Metadata> = self.metadata.borrow().clone();
+        let Some(desired) = metadata.desired(group) else { return Along::default() };
+        if next_step(&watch.role(), &desired, &[]).is_none() {
+            return self.let_go(group, watch, &metadata).await;
+        }
+        let in_sync = self.in_sync(group, &watch).await;
         let role = watch.role();
         let mut behind = Vec::new();
-        while let Some(step) = next_step(&role, &desired, &behind) {
+        while let Some(step) = next_step_among(&role, &desired, &in_sync, &behind) {
             let kind = match step {
                 Step::Change(change) => ProposalKind::Membership(change),
                 Step::HandOver(to) => ProposalKind::TransferLeadership(to),
             };
-            let Err(error) = self.propose(group, Arc::clone(&watch), kind).await else {
-                return true;
-            };
+            let Err(error) = self.propose(group, Arc::clone(&watch), kind).await else { break };
             tracing::debug!(%group, ?step, %error, "a step of the members is made later");
             match error {
                 // Another one may be ready: this one's broker may be dead.
                 ProposeError::Behind(replica) if !behind.contains(&replica) => behind.push(replica),
-                _ => return true,
+                _ => break,
             }
         }
-        !behind.is_empty()
+        Along::later()
+    }
+
+    /// The members of a group that is led here that are in sync.
+    async fn in_sync(&self, group: GroupId, watch: &Arc<GroupWatch>) -> Vec<ReplicaId> {
+        let handle = GroupHandle::new(group, &self.ways, Some(Arc::clone(watch)), &[]);
+        let Ok(Receipt::Progress { members, .. }) =
+            handle.propose_here(ProposalKind::Progress).await
+        else {
+            return Vec::new();
+        };
+        let in_sync = members.iter().filter(|member| member.is_in_sync());
+        in_sync.map(|member| member.replica).collect()
+    }
+
+    /// The members of a group by the word of a broker that leads it, and led it still after it had
+    /// given it: one that stood still for long may not know who became a member meanwhile.
+    async fn members_at(&self, handle: &GroupHandle, node: NodeId) -> Option<Vec<MemberProgress>> {
+        let progress = answer(handle, node, ProposalKind::Progress).await?;
+        let Receipt::Progress { members, leader_epoch } = progress else { return None };
+        let still = answer(handle, node, ProposalKind::Bounds).await?.leader_epoch()?;
+        (still == leader_epoch).then_some(members)
+    }
+
+    /// The group has the members that it is to have. Returns who is to be forgotten, if anybody.
+    async fn let_go(&self, group: GroupId, watch: Arc<GroupWatch>, metadata: &Metadata) -> Along {
+        if !metadata.has_former(group) {
+            return Along::default();
+        }
+        let handle = GroupHandle::new(group, &self.ways, Some(watch), &[]);
+        let members = self.members_at(&handle, self.ways.node).await;
+        let gone = members.map(|members| metadata.gone(group, &members)).unwrap_or_default();
+        Along { has_more: true, gone }
+    }
+
+    /// Has replicas forgotten that their groups count no more.
+    async fn forget(&self, mut gone: Vec<Gone>) {
+        gone.truncate(limits::MAX_PARTITIONS_PER_REQUEST);
+        // With older metadata this broker would make members of them again, were it to start now.
+        if gone.is_empty() || self.ways.driver.keep(GroupId::METADATA).await.is_err() {
+            return;
+        }
+        if let Err(error) = self.command(&MetadataCommand::ForgetReplicas { gone }).await {
+            tracing::debug!(%error, "replicas that have left their groups are forgotten later");
+        }
+    }
+
+    /// Has a command of the metadata carried out, by whoever leads them.
+    async fn command(&self, command: &MetadataCommand) -> Result<(), TopicError> {
+        let metadata = self.groups.get(GroupId::METADATA).ok_or(ProposeError::NoLeader)?;
+        let voters = metadata.role().voters;
+        let metadata = GroupHandle::new(GroupId::METADATA, &self.ways, Some(metadata), &voters);
+        let level = self.metadata.borrow().level();
+        let carried_out =
+            timeout(COMMAND_WITHIN, command_metadata(&metadata, level, command)).await;
+        // Whoever does not wait any more asks once more.
+        carried_out.map_err(|_| ProposeError::NoLeader)?.map(|_| ())
     }
 
     /// Has this broker's replica, which is damaged, replaced by a new one that gets everything from
-    /// the others. One that leads hands over first, and one that is alone stays: it is the only one
-    /// that has something. Returns whether there is more to do.
+    /// the others, where these can do without it. One that leads hands over first, and one that is
+    /// alone stays: it is the only one that has something. Returns whether there is more to do.
     async fn replace(&self, group: GroupId, watch: &Arc<GroupWatch>) -> bool {
         let role = watch.role();
         let (Some(own), false) = (role.replica, watch.is_alone()) else { return false };
-        let metadata = self.metadata.borrow().clone();
-        if metadata.replicas(group).is_some_and(|placed| !placed.contains(&own)) {
-            // Another one is to come in its place already, once the group has let this one go.
+        let wanted = self.metadata.borrow().replicas(group).unwrap_or_default().to_vec();
+        if group != GroupId::METADATA && !wanted.contains(&own) {
+            // It is to go, or was replaced already.
             return false;
         }
         if role.epoch.is_some() {
+            let in_sync = self.in_sync(group, watch).await;
             // Not to one that lacks too much: it may be behind because of the damage here.
-            for other in role.voters.iter().filter(|voter| **voter != own) {
+            let is_fit = |voter: &&ReplicaId| **voter != own && in_sync.contains(voter);
+            for other in role.voters.iter().filter(is_fit) {
                 let kind = ProposalKind::TransferLeadership(*other);
                 if self.propose(group, Arc::clone(watch), kind).await.is_ok() {
                     break;
@@ -176,13 +285,12 @@ impl Keeper {
             );
             return false;
         }
-        let Some(metadata) = self.groups.get(GroupId::METADATA) else { return true };
-        let voters = metadata.role().voters;
-        let metadata = GroupHandle::new(GroupId::METADATA, &self.ways, Some(metadata), &voters);
-        let command = MetadataCommand::ReplaceReplica { group, replica: own };
-        let level = self.metadata.borrow().level();
-        match command_metadata(&metadata, level, &command).await {
-            Ok(_) => {
+        let Some(command) = self.replacement(group, watch, &wanted).await else {
+            tracing::debug!(%group, "a damaged replica is needed, and is replaced later");
+            return true;
+        };
+        match self.command(&command).await {
+            Ok(()) => {
                 tracing::warn!(%group, replica = %own, "a damaged replica is replaced");
                 false
             }
@@ -191,6 +299,30 @@ impl Keeper {
                 true
             }
         }
+    }
+
+    /// How the damaged replica here can be replaced now, by what the leader of its group says.
+    async fn replacement(
+        &self,
+        group: GroupId,
+        watch: &Arc<GroupWatch>,
+        wanted: &[ReplicaId],
+    ) -> Option<MetadataCommand> {
+        let role = watch.role();
+        let handle = GroupHandle::new(group, &self.ways, Some(Arc::clone(watch)), wanted);
+        // One that takes no part any more does not know who leads.
+        let all = role.leader.iter().chain(&role.voters).chain(wanted);
+        let mut others: Vec<_> = all.map(|replica| replica.node()).collect();
+        others.retain(|node| *node != self.ways.node);
+        let mut asked = BTreeSet::new();
+        for node in others {
+            if asked.insert(node)
+                && let Some(members) = self.members_at(&handle, node).await
+            {
+                return replacement(group, role.replica?, &members);
+            }
+        }
+        None
     }
 
     async fn propose(
@@ -293,62 +425,35 @@ mod tests {
         assert_eq!(steps(&[one, two, lost], &[], &desired), expected);
     }
 
-    /// The broker that a group comes back to has its old replica still, under another id: it goes
-    /// when others have everything, and never while it is the only one that has something.
+    /// Its broker gives it back the replica that it has yet.
     #[test]
-    fn a_group_that_moves_back_before_it_has_moved_away_loses_nothing() {
-        let (old, new) = (replica(1, 0), replica(1, 13));
-        let (away, other) = (replica(2, 10), replica(3, 13));
-        let desired = Desired { voters: vec![away, new, other], learners: Vec::new() };
+    fn a_group_that_moves_back_before_it_has_moved_away_keeps_its_replica() {
+        let (old, away, other) = (replica(1, 0), replica(2, 10), replica(3, 13));
+        let desired = Desired { voters: vec![away, old, other], learners: Vec::new() };
         let expected = [
             Step::Change(MembershipChange::AddLearner(other)),
             Step::Change(MembershipChange::Promote(other)),
-            Step::HandOver(away),
         ];
-        assert_eq!(steps(&[old, away], &[], &desired), expected, "while the old one leads");
-        let expected = [
-            Step::Change(MembershipChange::Remove(old)),
-            Step::Change(MembershipChange::AddLearner(new)),
-            Step::Change(MembershipChange::Promote(new)),
-        ];
-        assert_eq!(steps(&[away, old, other], &[], &desired), expected);
-
-        let back = Desired { voters: vec![new], learners: Vec::new() };
+        assert_eq!(steps(&[old, away], &[], &desired), expected);
+        let back = Desired { voters: vec![old], learners: Vec::new() };
         let let_go = [Step::Change(MembershipChange::Remove(away))];
-        assert_eq!(steps(&[old], &[away], &back), let_go, "the only voter stands for the new one");
-        let expected = [
-            Step::Change(MembershipChange::Remove(old)),
-            Step::Change(MembershipChange::AddLearner(new)),
-            Step::Change(MembershipChange::Promote(new)),
-            Step::HandOver(new),
-        ];
-        assert_eq!(steps(&[away, old], &[], &back), expected, "there was another one");
+        assert_eq!(steps(&[old], &[away], &back), let_go);
     }
 
-    /// All that can come comes first; then one by one, so that most of them have everything.
+    /// The metadata that a leader knows may be older than what its predecessor has done.
     #[test]
-    fn replicas_that_were_moved_away_and_back_are_replaced_one_by_one() {
-        let (one, two, three, four) = (replica(1, 0), replica(2, 0), replica(3, 0), replica(4, 5));
-        let (new_two, new_three) = (replica(2, 5), replica(3, 5));
-        let desired = Desired { voters: vec![new_two, new_three, four], learners: Vec::new() };
-        let expected = [
-            Step::Change(MembershipChange::AddLearner(four)),
-            Step::Change(MembershipChange::Promote(four)),
-            Step::Change(MembershipChange::Remove(two)),
-            Step::Change(MembershipChange::AddLearner(new_two)),
-            Step::Change(MembershipChange::Promote(new_two)),
-            Step::Change(MembershipChange::Remove(three)),
-            Step::Change(MembershipChange::AddLearner(new_three)),
-            Step::Change(MembershipChange::Promote(new_three)),
-            Step::HandOver(new_two),
-        ];
-        assert_eq!(steps(&[one, two, three], &[], &desired), expected);
+    fn older_metadata_change_nothing_where_a_broker_has_a_later_replica() {
+        let (one, two, lost, new) = (replica(1, 0), replica(2, 0), replica(3, 0), replica(3, 9));
+        let before = Desired { voters: vec![one, two, lost], learners: Vec::new() };
+        assert_eq!(steps(&[one, two, new], &[], &before), []);
+        assert_eq!(steps(&[one, two], &[new], &before), []);
     }
 
+    /// Neither the others that come nor those that go are waited for.
     #[test]
-    fn one_that_is_in_the_way_goes_before_one_that_is_not() {
+    fn what_is_lost_goes_first() {
         let (one, two, three) = (replica(1, 0), replica(2, 0), replica(3, 0));
-        let (late, new) = (replica(4, 5), replica(4, 7));
+        let (late, new, dead) = (replica(4, 5), replica(4, 7), replica(5, 7));
         let desired = Desired { voters: vec![one, two, new], learners: Vec::new() };
         let expected = [
             Step::Change(MembershipChange::Remove(late)),
@@ -358,19 +463,28 @@ mod tests {
         ];
         assert_eq!(steps(&[one, two, three], &[late], &desired), expected);
         assert_eq!(steps(&[one, two, three, late], &[], &desired), expected);
-        // Also where that is the leader.
-        let desired = Desired { voters: vec![replica(1, 5), two, late], learners: Vec::new() };
-        assert_eq!(steps(&[one, two, three, late], &[], &desired), [Step::HandOver(two)]);
+
+        let desired = Desired { voters: vec![one, new, dead], learners: Vec::new() };
+        let expected = [
+            Step::Change(MembershipChange::Remove(late)),
+            Step::Change(MembershipChange::AddLearner(new)),
+            Step::Change(MembershipChange::AddLearner(dead)),
+            Step::Change(MembershipChange::Promote(new)),
+        ];
+        assert_eq!(steps_past(&[dead], &[one, two, late], &[], &desired), expected);
     }
 
     #[test]
-    fn a_leader_that_was_moved_away_and_back_hands_over_to_one_that_votes() {
+    fn a_leader_in_whose_place_another_replica_is_to_come_hands_over_to_one_that_votes() {
         let (old, two, three, new) = (replica(1, 0), replica(2, 0), replica(3, 0), replica(1, 5));
         let desired = Desired { voters: vec![new, two, three], learners: Vec::new() };
-        assert_eq!(steps(&[old, two, three], &[], &desired), [Step::HandOver(two)]);
-        // Where nobody else votes it stays: it is the only one that has anything.
-        let desired = Desired { voters: vec![new], learners: Vec::new() };
-        assert_eq!(steps(&[old], &[], &desired), []);
+        let members = [old, two, three];
+        assert_eq!(steps(&members, &[], &desired), [Step::HandOver(two)]);
+        assert_eq!(steps_past(&[two], &members, &[], &desired), [Step::HandOver(three)]);
+        // Where nobody else votes it stays until somebody does.
+        let desired = Desired { voters: vec![two, new], learners: Vec::new() };
+        let step = steps(&[old], &[], &desired)[0];
+        assert_eq!(step, Step::Change(MembershipChange::AddLearner(two)));
     }
 
     #[test]
@@ -385,6 +499,28 @@ mod tests {
             Step::HandOver(four),
         ];
         assert_eq!(steps(&[one, two, three], &[], &desired), expected);
+    }
+
+    /// A dead one that is to go may hinder the group once it is one of few.
+    #[test]
+    fn who_is_in_sync_goes_last_and_takes_over() {
+        let (one, two, dead) = (replica(1, 0), replica(2, 0), replica(3, 0));
+        let (new, slow) = (replica(4, 5), replica(5, 5));
+        let role = |voters: &[ReplicaId]| Role {
+            replica: Some(one),
+            voters: voters.to_vec(),
+            ..Role::default()
+        };
+        let only = Desired { voters: vec![one], learners: Vec::new() };
+        let step = next_step_among(&role(&[one, two, dead]), &only, &[one, two], &[]);
+        assert_eq!(step, Some(Step::Change(MembershipChange::Remove(dead))));
+
+        let others = Desired { voters: vec![slow, new], learners: Vec::new() };
+        let heir = |in_sync: &[ReplicaId]| {
+            next_step_among(&role(&[one, new, slow]), &others, in_sync, &[])
+        };
+        assert_eq!(heir(&[one, new]), Some(Step::HandOver(new)), "not to one that is not there");
+        assert_eq!(heir(&[one]), None, "it leads on until there is one");
     }
 
     #[test]

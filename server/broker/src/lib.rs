@@ -32,6 +32,8 @@ pub mod ingest;
 mod keeper;
 pub mod lines;
 #[cfg(test)]
+mod members_tests;
+#[cfg(test)]
 mod memory_tests;
 pub mod metrics;
 #[cfg(test)]

@@ -118,7 +118,9 @@ impl Broker {
             self.hand_over(handle, *replica).await?;
         }
         if target.replicas.first() != Some(replica) && to.is_some() {
-            let others = target.replicas.iter().map(|other| other.node());
+            // It may have been placed elsewhere meanwhile, which stands.
+            let replicas = self.target(served.topic.id, handle, topic, to)?.replicas;
+            let others = replicas.iter().map(|other| other.node());
             let others = others.filter(|other| *other != node);
             let brokers = std::iter::once(node).chain(others).collect();
             let moved = PartitionMove { topic: target.topic, partition: partition.id, brokers };

@@ -8,13 +8,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use ropewalk_cluster::{Metadata, MetadataWatch, Topic, TopicPartition, TopicSettings};
+use ropewalk_consensus::StateMachine;
 use ropewalk_consensus::shard::NewGroup;
-use ropewalk_consensus::{ProposalKind, Receipt, StateMachine};
 use ropewalk_core::{GroupId, PartitionId, ReplicaId};
 use ropewalk_storage::GroupState;
 use ropewalk_storage::group_log::SegmentPolicy;
 use tokio::sync::watch;
-use tokio::time::{Duration, interval};
 
 use crate::driver::Stopped;
 use crate::group_handle::{GroupHandle, Ways};
@@ -22,11 +21,7 @@ use crate::group_watch::GroupWatch;
 use crate::groups::Groups;
 use crate::offsets::{OffsetMachine, SharedOffsets};
 use crate::partition::Partition;
-use crate::peers::RemoteProposal;
 use crate::pools::Pools;
-
-/// How often it is looked whether replicas that are not wanted here have left their groups.
-const LOOK_AT_LEAVING: Duration = Duration::from_secs(1);
 
 /// A topic with its partitions.
 #[derive(Clone)]
@@ -42,6 +37,11 @@ impl ServedTopic {
     #[must_use]
     pub fn partition(&self, id: PartitionId) -> Option<&Arc<Partition>> {
         self.partitions.get(id.0 as usize)
+    }
+
+    /// Whether it has one of these groups.
+    fn has_any(&self, groups: &BTreeSet<GroupId>) -> bool {
+        !groups.is_empty() && self.partitions.iter().any(|it| groups.contains(&it.group))
     }
 }
 
@@ -93,6 +93,8 @@ pub(crate) struct Reconciler {
     groups: Arc<Groups>,
     /// Groups whose replica here is not wanted any more, and has not left yet.
     leaving: BTreeSet<GroupId>,
+    /// The metadata is on this broker's disk up to this index, for certain.
+    kept: u64,
 }
 
 impl Reconciler {
@@ -106,7 +108,7 @@ impl Reconciler {
     ) -> (Self, TableWatch) {
         let (table, watch) = watch::channel(TableSnapshot::default());
         let (held, leaving) = (BTreeMap::new(), BTreeSet::new());
-        (Self { ways, metadata, table, pools, stored, held, groups, leaving }, watch)
+        (Self { ways, metadata, table, pools, stored, held, groups, leaving, kept: 0 }, watch)
     }
 
     /// Makes the table say what the metadata says now. Groups whose only voter is this broker are
@@ -117,16 +119,8 @@ impl Reconciler {
 
     /// Follows the metadata until the broker stops.
     pub(crate) async fn run(mut self) {
-        let mut looks = interval(LOOK_AT_LEAVING);
-        loop {
-            let done = tokio::select! {
-                changed = self.metadata.changed() => match changed {
-                    Ok(()) => self.follow().await,
-                    Err(_) => return,
-                },
-                _ = looks.tick() => self.let_leave().await,
-            };
-            if done == Err(Stopped) {
+        while self.metadata.changed().await.is_ok() {
+            if self.follow().await == Err(Stopped) {
                 return;
             }
         }
@@ -142,13 +136,17 @@ impl Reconciler {
         // Readers and writers see that a topic is gone before its data is.
         self.publish(&metadata, &topics, None, false);
         self.remove_gone(&metadata).await?;
+        // Their partitions are read elsewhere from now on.
+        let left = self.let_leave(&metadata).await?;
         let mut opened = Vec::new();
         let coordinators = self.coordinators(&metadata, &mut opened).await?;
         for topic in metadata.topics.values() {
             let served = topics.get(&topic.name);
-            if !served.is_some_and(|served| Arc::ptr_eq(&served.topic, topic)) {
+            let is_same =
+                |served: &ServedTopic| Arc::ptr_eq(&served.topic, topic) && !served.has_any(&left);
+            if !served.is_some_and(is_same) {
                 let served = served.cloned();
-                let served = self.serve(topic, served.as_ref(), &mut opened).await?;
+                let served = self.serve(&metadata, topic, served.as_ref(), &mut opened).await?;
                 topics.insert(topic.name.clone(), served);
             }
         }
@@ -167,8 +165,7 @@ impl Reconciler {
         for (group, placement) in &metadata.system {
             if GroupId::COORDINATORS.contains(group) {
                 let policy = SegmentPolicy::default();
-                let own = self.own(&placement.replicas);
-                let held = self.hold(*group, own, &placement.founders, policy, opened).await?;
+                let held = self.hold(metadata, *group, policy, opened).await?;
                 let (watch, offsets) = held.map(|held| (held.watch, held.offsets)).unzip();
                 let handle = GroupHandle::new(*group, &self.ways, watch, &placement.replicas);
                 let offsets = offsets.flatten();
@@ -194,8 +191,9 @@ impl Reconciler {
         });
     }
 
-    /// The replica that this broker is to have.
-    fn own(&self, replicas: &[ReplicaId]) -> Option<ReplicaId> {
+    /// The replica that this broker is to have of a group.
+    fn own(&self, metadata: &Metadata, group: GroupId) -> Option<ReplicaId> {
+        let replicas = metadata.replicas(group).unwrap_or_default();
         replicas.iter().find(|replica| replica.node() == self.ways.node).copied()
     }
 
@@ -210,13 +208,19 @@ impl Reconciler {
         let gone: Vec<_> = held.copied().filter(is_gone).collect();
         for group in gone {
             tracing::debug!(%group, "removing a partition of a deleted topic");
-            self.remove(group).await?;
+            self.remove(metadata, group).await?;
             self.ways.forget(group);
         }
         Ok(())
     }
 
-    async fn remove(&mut self, group: GroupId) -> Result<(), Stopped> {
+    /// Removes a group with its data, once it is on the disk why: were this broker to start again
+    /// with the metadata of before, it would make the replica anew, without what it had promised.
+    async fn remove(&mut self, metadata: &Metadata, group: GroupId) -> Result<(), Stopped> {
+        if self.kept < metadata.index {
+            self.ways.driver.keep(GroupId::METADATA).await?;
+            self.kept = metadata.index;
+        }
         self.stored.remove(&group);
         self.held.remove(&group);
         self.leaving.remove(&group);
@@ -224,32 +228,45 @@ impl Reconciler {
         self.ways.driver.remove(group).await
     }
 
+    /// Whether a replica that is here is to go with its data. The metadata gives the group back to
+    /// the replica that a broker has of it, or another id if that one counts for nothing: its group
+    /// has let it go, or can do without it while it is damaged.
+    ///
+    /// Ids of a broker rise: a lower one than that on the disk is of older metadata, which a start
+    /// may find.
+    fn may_go(&self, metadata: &Metadata, group: GroupId, replica: ReplicaId) -> bool {
+        match self.own(metadata, group) {
+            Some(own) => own.serial() > replica.serial(),
+            None => metadata.has_let_go(group, replica),
+        }
+    }
+
     /// Takes up the replica that this broker is to have of a group. Returns the one that it has,
-    /// also where it is not wanted any more and has not left its group yet: another one is taken up
-    /// after that.
+    /// also where it is not wanted any more and has not left its group yet.
     async fn hold(
         &mut self,
+        metadata: &Metadata,
         group: GroupId,
-        own: Option<ReplicaId>,
-        founders: &[ReplicaId],
         policy: SegmentPolicy,
         opened: &mut Vec<Arc<GroupWatch>>,
     ) -> Result<Option<Held>, Stopped> {
-        if let Some(held) = self.held.get(&group).cloned() {
-            let is_wanted = own == Some(held.replica);
-            if is_wanted || own.is_none() || !held.watch.is_damaged() {
-                self.note_leaving(group, is_wanted);
-                self.ways.driver.set_policy(group, policy).await?;
-                return Ok(Some(held));
-            }
-            // Another replica takes its place: what this one was told and has said is void.
-            self.remove(group).await?;
+        let own = self.own(metadata, group);
+        let held = self.held.get(&group).map(|held| held.replica);
+        let here = held.or(self.stored.get(&group).map(|state| state.replica));
+        if here.is_some_and(|here| self.may_go(metadata, group, here)) {
+            // What it was told and has said is void for the one that takes its place.
+            self.remove(metadata, group).await?;
         }
-        // The group may have come back before it had left: what is here may be all that there is.
+        if let Some(held) = self.held.get(&group).cloned() {
+            self.note_leaving(group, own.is_some());
+            self.ways.driver.set_policy(group, policy).await?;
+            return Ok(Some(held));
+        }
         let stored = self.stored.remove(&group);
         let Some(replica) = stored.as_ref().map(|state| state.replica).or(own) else {
             return Ok(None);
         };
+        let founders = metadata.founders(group).unwrap_or_default();
         let founders = if founders.contains(&replica) { founders.to_vec() } else { Vec::new() };
         let offsets = (!group.is_partition()).then(SharedOffsets::default);
         let machine =
@@ -260,7 +277,7 @@ impl Reconciler {
         let new = NewGroup { group, stored, replica, founders, machine, policy };
         self.ways.driver.open(new, Arc::clone(&watch)).await?;
         opened.push(Arc::clone(&watch));
-        self.note_leaving(group, own == Some(replica));
+        self.note_leaving(group, own.is_some());
         let held = Held { replica, watch, offsets };
         self.held.insert(group, held.clone());
         Ok(Some(held))
@@ -278,6 +295,7 @@ impl Reconciler {
     /// Takes up the partitions that are new, and changes the others.
     async fn serve(
         &mut self,
+        metadata: &Metadata,
         topic: &Arc<Topic>,
         served: Option<&ServedTopic>,
         opened: &mut Vec<Arc<GroupWatch>>,
@@ -286,8 +304,8 @@ impl Reconciler {
         let name: Arc<str> = topic.name.as_str().into();
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for (id, wanted) in (0..).map(PartitionId).zip(&topic.partitions) {
-            let TopicPartition { group, replicas, founders } = wanted;
-            let held = self.hold(*group, self.own(replicas), founders, policy, opened).await?;
+            let TopicPartition { group, replicas, .. } = wanted;
+            let held = self.hold(metadata, *group, policy, opened).await?;
             let known = served.and_then(|served| served.partition(id));
             let partition = match known.filter(|known| is_same(known, held.as_ref(), replicas)) {
                 Some(known) => Arc::clone(known),
@@ -305,64 +323,19 @@ impl Reconciler {
         Ok(ServedTopic { topic: Arc::clone(topic), partitions: partitions.into() })
     }
 
-    /// Whether the leader of a group says that a replica is none of its members, which it does once
-    /// a majority of them knows. The replica itself may be the last to hear of it.
-    async fn has_left(&self, group: GroupId, held: &Held, replicas: &[ReplicaId]) -> bool {
-        let role = held.watch.role();
-        let members = role.voters.iter().chain(&role.learners).chain(replicas);
-        let nodes: BTreeSet<_> = members.map(|member| member.node()).collect();
-        for node in nodes.into_iter().filter(|node| *node != self.ways.node) {
-            let proposal = RemoteProposal { group, kind: ProposalKind::Progress };
-            if let Ok(Receipt::Progress { members, .. }) =
-                self.ways.peers.propose(node, proposal).await
-            {
-                return members.iter().all(|member| member.replica != held.replica);
-            }
-        }
-        false
-    }
-
     /// Removes replicas that are not wanted here, once their groups have let them go: until then
-    /// they may be the only ones that have everything.
-    async fn let_leave(&mut self) -> Result<(), Stopped> {
-        let metadata = self.metadata.borrow().clone();
-        let mut left = Vec::new();
-        for group in &self.leaving {
-            let Some(held) = self.held.get(group) else { continue };
-            let Some(replicas) = metadata.replicas(*group) else { continue };
-            if held.watch.epoch().is_none() && self.has_left(*group, held, replicas).await {
-                left.push(*group);
-            }
-        }
-        if left.is_empty() {
-            return Ok(());
-        }
-        for group in left {
-            tracing::info!(%group, "a replica that has left its group is removed");
-            self.remove(group).await?;
-        }
-        // Their groups are asked for elsewhere from now on, or have another replica here.
-        let mut opened = Vec::new();
-        let coordinators = self.coordinators(&metadata, &mut opened).await?;
-        let old = self.table.borrow().topics.clone();
-        let stays = |served: &ServedTopic| {
-            let mut partitions = served.partitions.iter();
-            partitions.all(|partition| {
-                partition.handle().watch().is_none() || self.held.contains_key(&partition.group)
-            })
+    /// they may be the only ones that have everything. Returns the groups.
+    async fn let_leave(&mut self, metadata: &Metadata) -> Result<BTreeSet<GroupId>, Stopped> {
+        let may_go = |group: &GroupId| {
+            let held = self.held.get(group);
+            held.is_some_and(|held| metadata.has_let_go(*group, held.replica))
         };
-        let topics = old.iter().filter(|(_, served)| stays(served));
-        let topics: BTreeMap<_, _> =
-            topics.map(|(name, served)| (name.clone(), served.clone())).collect();
-        let mut all = topics.clone();
-        for topic in metadata.topics.values().filter(|topic| !topics.contains_key(&topic.name)) {
-            let before = old.get(&topic.name).filter(|before| before.topic.id == topic.id);
-            let served = self.serve(topic, before, &mut opened).await?;
-            all.insert(topic.name.clone(), served);
+        let left: BTreeSet<_> = self.leaving.iter().copied().filter(may_go).collect();
+        for group in &left {
+            tracing::info!(%group, "a replica that has left its group is removed");
+            self.remove(metadata, *group).await?;
         }
-        await_all(&opened).await;
-        self.publish(&metadata, &all, Some(coordinators), false);
-        Ok(())
+        Ok(left)
     }
 }
 

@@ -6,6 +6,7 @@ use ropewalk_consensus::LaterVersion;
 use ropewalk_core::codec::{DecodeError, Reader, Writer};
 use ropewalk_core::{GroupId, NodeId, PartitionId, ReplicaId, Timestamp, TopicId};
 
+use crate::former::Gone;
 use crate::level::FIRST;
 use crate::metadata::{ClusterId, DirectoryId};
 use crate::settings::{TopicSettings, TopicUpdate};
@@ -107,6 +108,22 @@ pub enum MetadataCommand {
         /// The replica.
         replica: ReplicaId,
     },
+    /// The same for a replica that votes, if its group can do without it.
+    ReplaceVoter {
+        /// The group.
+        group: GroupId,
+        /// The replica.
+        replica: ReplicaId,
+        /// All who vote, the replica among them, as the leader says; most of them, others than the
+        /// replica, are in sync. Refused when others are to vote.
+        voters: Vec<ReplicaId>,
+    },
+    /// Replicas that their brokers are not to have any more are counted by their groups no more, as
+    /// their leaders say: their data may be deleted, and their ids are never given again.
+    ForgetReplicas {
+        /// The replicas.
+        gone: Vec<Gone>,
+    },
     /// Partitions are placed by hand. One that is refused refuses them all.
     ReassignPartitions {
         /// Where each is to be.
@@ -138,13 +155,15 @@ enum Kind {
     RemoveBroker = 7,
     ReassignPartitions = 8,
     ReplaceReplica = 9,
+    ReplaceVoter = 10,
+    ForgetReplicas = 11,
     #[cfg(feature = "next")]
-    SetRack = 10,
+    SetRack = 12,
 }
 
 /// The last kind of each level, from the first level on.
 const LAST_KINDS: &[Kind] = &[
-    Kind::ReplaceReplica,
+    Kind::ForgetReplicas,
     #[cfg(feature = "next")]
     Kind::SetRack,
 ];
@@ -210,6 +229,16 @@ impl MetadataCommand {
             Self::ReplaceReplica { group, replica } => {
                 out.u8(Kind::ReplaceReplica as u8).u64(group.0).u64(replica.0);
             }
+            Self::ReplaceVoter { group, replica, voters } => {
+                out.u8(Kind::ReplaceVoter as u8).u64(group.0).u64(replica.0);
+                write_list(&mut out, voters, |out, voter| {
+                    out.u64(voter.0);
+                });
+            }
+            Self::ForgetReplicas { gone } => {
+                out.u8(Kind::ForgetReplicas as u8);
+                write_list(&mut out, gone, write_gone);
+            }
             Self::ReassignPartitions { moves } => {
                 out.u8(Kind::ReassignPartitions as u8);
                 write_list(&mut out, moves, write_move);
@@ -256,9 +285,15 @@ impl MetadataCommand {
                 group: GroupId(reader.u64()?),
                 replica: ReplicaId(reader.u64()?),
             },
+            10 => Self::ReplaceVoter {
+                group: GroupId(reader.u64()?),
+                replica: ReplicaId(reader.u64()?),
+                voters: read_list(&mut reader, |reader| reader.u64().map(ReplicaId))?,
+            },
+            11 => Self::ForgetReplicas { gone: read_list(&mut reader, read_gone)? },
             8 => Self::ReassignPartitions { moves: read_list(&mut reader, read_move)? },
             #[cfg(feature = "next")]
-            10 => Self::SetRack { id: NodeId(reader.u64()?), rack: reader.string()? },
+            12 => Self::SetRack { id: NodeId(reader.u64()?), rack: reader.string()? },
             _ => return Err(reader.error()),
         };
         reader.finish()?;
@@ -302,4 +337,13 @@ fn read_move(reader: &mut Reader<'_>) -> Result<PartitionMove, DecodeError> {
         partition: PartitionId(reader.u32()?),
         brokers: read_list(reader, |reader| reader.u64().map(NodeId))?,
     })
+}
+
+fn write_gone(out: &mut Writer, gone: &Gone) {
+    out.u64(gone.group.0).u64(gone.replica.0).u64(gone.since);
+}
+
+fn read_gone(reader: &mut Reader<'_>) -> Result<Gone, DecodeError> {
+    let (group, replica) = (GroupId(reader.u64()?), ReplicaId(reader.u64()?));
+    Ok(Gone { group, replica, since: reader.u64()? })
 }

@@ -1,7 +1,7 @@
 //! Why a command changed nothing, and its form on the way to a proposer on another broker.
 
 use ropewalk_core::codec::{DecodeError, Reader, Writer};
-use ropewalk_core::{NodeId, PartitionId};
+use ropewalk_core::{NodeId, PartitionId, ReplicaId};
 use thiserror::Error;
 
 use crate::settings::OutOfRange;
@@ -116,6 +116,9 @@ pub enum MetadataError {
     /// Serial numbers of replicas are used up.
     #[error("the metadata group has taken 4 billion commands, and takes no more")]
     Exhausted,
+    /// A damaged replica is needed: who votes in its group is about to change.
+    #[error("replica {0} is damaged, and its group needs it: it is replaced later")]
+    ReplicaNeeded(ReplicaId),
     /// A value would be outside its range.
     #[error(transparent)]
     OutOfRange(#[from] OutOfRange),
@@ -182,6 +185,7 @@ pub(crate) fn write_error(out: &mut Writer, error: &MetadataError) {
         E::Malformed(_) => out.u8(18),
         E::LevelTooLow { broker, cluster } => out.u8(19).u32(*broker).u32(*cluster),
         E::NotUpgraded { needed, cluster } => out.u8(20).u32(*needed).u32(*cluster),
+        E::ReplicaNeeded(replica) => out.u8(21).u64(replica.0),
     };
 }
 
@@ -223,6 +227,7 @@ pub(crate) fn read_error(reader: &mut Reader<'_>) -> Result<MetadataError, Decod
         18 => E::Malformed(DecodeError("metadata command")),
         19 => E::LevelTooLow { broker: reader.u32()?, cluster: reader.u32()? },
         20 => E::NotUpgraded { needed: reader.u32()?, cluster: reader.u32()? },
+        21 => E::ReplicaNeeded(ReplicaId(reader.u64()?)),
         _ => return Err(reader.error()),
     })
 }

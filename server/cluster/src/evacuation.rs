@@ -1,24 +1,40 @@
 //! What becomes of the replicas of a broker that lost its disk or leaves the cluster.
 
-use ropewalk_core::{NodeId, ReplicaId};
+use ropewalk_core::{GroupId, NodeId, ReplicaId};
 
+use crate::former::Formers;
 use crate::metadata::Topic;
 use crate::placement::{Placer, nodes, put};
 
-/// Gives the broker's replicas a new serial number: they are empty, and what the old ones have said
-/// must not count for them.
-pub(crate) fn renumber(replicas: &mut [ReplicaId], id: NodeId, serial: u32) {
+/// Gives the broker's replica of a group a new serial number: it is empty, and what the old one has
+/// said must not count for it.
+pub(crate) fn renumber(
+    group: GroupId,
+    replicas: &mut [ReplicaId],
+    id: NodeId,
+    serial: u32,
+    former: &mut Formers,
+) {
     for replica in replicas.iter_mut().filter(|replica| replica.node() == id) {
+        // Who belongs to the metadata group and is not to is known without: it has every broker.
+        if group != GroupId::METADATA {
+            former.lose(group, *replica, serial.into());
+        }
         *replica = ReplicaId::new(id, serial);
     }
 }
 
 /// The topic with the broker's replicas renumbered; `None` when it has none there.
-pub(crate) fn renumbered(topic: &Topic, id: NodeId, serial: u32) -> Option<Topic> {
+pub(crate) fn renumbered(
+    topic: &Topic,
+    id: NodeId,
+    serial: u32,
+    former: &mut Formers,
+) -> Option<Topic> {
     is_on(topic, id).then(|| {
         let mut topic = topic.clone();
         for partition in &mut topic.partitions {
-            renumber(&mut partition.replicas, id, serial);
+            renumber(partition.group, &mut partition.replicas, id, serial, former);
         }
         topic
     })
@@ -32,6 +48,7 @@ pub(crate) fn evacuated(
     topic: &Topic,
     id: NodeId,
     serial: u32,
+    former: &mut Formers,
 ) -> Option<Topic> {
     if !is_on(topic, id) {
         return None;
@@ -53,7 +70,7 @@ pub(crate) fn evacuated(
         }
         after.extend(placer.next(&after));
         placer.add(&after);
-        put(&mut partition.replicas, &after, serial);
+        put(partition.group, &mut partition.replicas, &after, serial, former);
     }
     Some(topic)
 }

@@ -12,10 +12,12 @@ pub mod balance;
 pub mod command;
 pub mod error;
 mod evacuation;
+mod former;
 pub mod level;
 pub mod machine;
 pub mod metadata;
 mod placement;
+pub mod replacement;
 pub mod settings;
 pub mod state;
 pub mod steps;
@@ -27,11 +29,13 @@ pub use answer::{MetadataAnswer, MetadataReply};
 pub use balance::leader_moves;
 pub use command::{BrokerRegistration, MetadataCommand, PartitionMove};
 pub use error::MetadataError;
+pub use former::Gone;
 pub use level::LEVEL;
 pub use machine::{MetadataMachine, MetadataWatch};
 pub use metadata::{
     BrokerInfo, ClusterId, Desired, DirectoryId, Metadata, Placement, Topic, TopicPartition,
 };
+pub use replacement::replacement;
 pub use settings::{TopicSettings, TopicUpdate};
 pub use state::founder_placement;
 pub use steps::{Members, Step};

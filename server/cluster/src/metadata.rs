@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use ropewalk_core::{GroupId, NodeId, PartitionId, ReplicaId, Timestamp, TopicId};
 
+use crate::former::Formers;
 use crate::level;
 use crate::settings::TopicSettings;
 
@@ -142,6 +143,8 @@ pub struct Metadata {
     /// Data directories that must not come back: what their replicas have said is void. Shared by
     /// all pictures until there is another one.
     pub(crate) retired: Arc<BTreeMap<DirectoryId, Retired>>,
+    /// Replicas that groups are not to have any more, and may still count.
+    pub(crate) former: Formers,
 }
 
 /// A data directory whose broker is gone.
@@ -165,6 +168,7 @@ impl Default for Metadata {
             next_group: GroupId::FIRST_PARTITION,
             runs: Arc::default(),
             retired: Arc::default(),
+            former: Formers::default(),
         }
     }
 }
@@ -316,7 +320,9 @@ impl Metadata {
     /// Takes a topic out.
     pub(crate) fn remove_topic(&mut self, name: &str) -> Option<Arc<Topic>> {
         Arc::make_mut(&mut self.runs).retain(|_, run| run.topic != name);
-        self.topics.remove(name)
+        let topic = self.topics.remove(name)?;
+        topic.groups().for_each(|(_, group)| self.former.forget_group(group));
+        Some(topic)
     }
 }
 

@@ -9,9 +9,10 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use ropewalk_core::{NodeId, ReplicaId, limits};
+use ropewalk_core::{GroupId, NodeId, ReplicaId, limits};
 
 use crate::error::MetadataError;
+use crate::former::Formers;
 use crate::metadata::{BrokerInfo, Metadata, Topic, TopicPartition};
 
 /// How much a broker has.
@@ -176,13 +177,25 @@ pub(crate) fn nodes(partition: &TopicPartition) -> impl Iterator<Item = NodeId> 
     partition.replicas.iter().map(|replica| replica.node())
 }
 
-/// Puts a partition on these brokers. Replicas stay who they are; new ones get this serial number.
-pub(crate) fn put(replicas: &mut Vec<ReplicaId>, nodes: &[NodeId], serial: u32) {
+/// Puts a group on these brokers. Replicas stay who they are, and one that has not left yet comes
+/// back; new ones get this serial number. Those that are to leave are noted.
+pub(crate) fn put(
+    group: GroupId,
+    replicas: &mut Vec<ReplicaId>,
+    nodes: &[NodeId],
+    serial: u32,
+    former: &mut Formers,
+) {
+    let before = std::mem::take(replicas);
     let moved = nodes.iter().map(|node| {
-        let current = replicas.iter().find(|replica| replica.node() == *node);
-        current.copied().unwrap_or(ReplicaId::new(*node, serial))
+        let current = before.iter().find(|replica| replica.node() == *node).copied();
+        let known = current.or_else(|| former.take_back(group, *node));
+        known.unwrap_or(ReplicaId::new(*node, serial))
     });
-    *replicas = moved.collect();
+    replicas.extend(moved);
+    for left in before.iter().filter(|replica| !replicas.contains(replica)) {
+        former.leave(group, *left, serial.into());
+    }
 }
 
 /// Whether these are different brokers.

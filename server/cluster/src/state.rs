@@ -99,6 +99,10 @@ impl Change {
             MetadataCommand::ReplaceReplica { group, replica } => {
                 Ok(self.replace_replica(group, replica))
             }
+            MetadataCommand::ReplaceVoter { group, replica, voters } => {
+                self.replace_voter(group, replica, &voters)
+            }
+            MetadataCommand::ForgetReplicas { gone } => self.forget(&gone),
             #[cfg(feature = "next")]
             MetadataCommand::SetRack { id, rack } => self.set_rack(id, rack),
         }

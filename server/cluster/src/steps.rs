@@ -1,8 +1,8 @@
 //! From the members that a group has to those that it is to have, one step at a time.
 //!
 //! A replica gets the log as a learner, votes once it has caught up, and only then does another one
-//! go: the group never has fewer copies than before, but for that of a broker which is to have a
-//! new one in its place. Pure: whoever leads the group carries it out.
+//! go: the group never has fewer copies than before. What is lost is no copy: it goes first. Pure:
+//! whoever leads the group carries it out.
 
 use ropewalk_consensus::proposal::MembershipChange;
 use ropewalk_core::ReplicaId;
@@ -39,7 +39,16 @@ impl Members<'_> {
     pub fn next_step(&self, desired: &Desired) -> Option<Step> {
         let wanted = desired.voters.iter().chain(&desired.learners);
         let missing: Vec<_> = wanted.copied().filter(|new| !self.is_member(*new)).collect();
-        if let Some(new) = missing.iter().find(|new| self.before(**new).is_none()) {
+        let before = |new: &ReplicaId| Some((self.beside(*new)?, *new));
+        let mut replaced = missing.iter().filter_map(before);
+        if replaced.clone().any(|(member, wanted)| member.serial() > wanted.serial()) {
+            // Ids of a broker rise: the group is further than what is known of the metadata.
+            return None;
+        }
+        if let Some(step) = replaced.find_map(|(lost, _)| self.let_go_of_lost(lost, desired)) {
+            return Some(step);
+        }
+        if let Some(new) = missing.first() {
             return Some(Step::Change(MembershipChange::AddLearner(*new)));
         }
         let is_ready = |replica: &&ReplicaId| !self.behind.contains(replica);
@@ -49,9 +58,6 @@ impl Members<'_> {
             let ready = promoted.find(is_ready);
             return ready.map(|learner| Step::Change(MembershipChange::Promote(*learner)));
         }
-        if let Some(old) = missing.iter().find_map(|new| self.before(*new)) {
-            return self.clear_the_place(old, desired);
-        }
         self.let_go(desired)
     }
 
@@ -59,26 +65,25 @@ impl Members<'_> {
         self.voters.contains(&replica) || self.learners.contains(&replica)
     }
 
-    /// The member that a new replica's broker has already. A broker has one replica of a group: the
-    /// new one is taken up once the group has let the other go.
-    fn before(&self, new: ReplicaId) -> Option<ReplicaId> {
+    /// The member on the broker of one that is none.
+    fn beside(&self, other: ReplicaId) -> Option<ReplicaId> {
         let mut members = self.voters.iter().chain(self.learners);
-        members.find(|member| member.node() == new.node()).copied()
+        members.find(|member| member.node() == other.node()).copied()
     }
 
-    /// Has a replica go whose broker is to have another one. It may have all there is, as where a
-    /// partition moves back before it has moved away, or be lost with its disk: so the only voter
-    /// stays, and stands for the new one; and else those who stay have everything.
-    fn clear_the_place(&self, old: ReplicaId, desired: &Desired) -> Option<Step> {
-        if self.voters == [old] {
-            return self.let_go_of_learners(desired);
+    /// Has a member go whose broker is to have the group under a later id: it is lost with its disk,
+    /// or was damaged where the others have everything. Without what counts for nothing no more
+    /// votes are needed than before. The only voter stays until there is another one.
+    fn let_go_of_lost(&self, lost: ReplicaId, desired: &Desired) -> Option<Step> {
+        if self.voters == [lost] {
+            return None;
         }
-        if old != self.own {
-            return Some(Step::Change(MembershipChange::Remove(old)));
+        if lost != self.own {
+            return Some(Step::Change(MembershipChange::Remove(lost)));
         }
-        let stays = |voter: &&ReplicaId| **voter != old && !self.behind.contains(voter);
+        let takes_over = |voter: &&ReplicaId| **voter != lost && !self.behind.contains(voter);
         let mut wanted = self.voters.iter().filter(|voter| desired.voters.contains(voter));
-        let to = wanted.find(stays).or_else(|| self.voters.iter().find(stays))?;
+        let to = wanted.find(takes_over).or_else(|| self.voters.iter().find(takes_over))?;
         Some(Step::HandOver(*to))
     }
 
@@ -98,19 +103,14 @@ impl Members<'_> {
             };
             return Some(Step::Change(change));
         }
-        if let Some(step) = self.let_go_of_learners(desired) {
-            return Some(step);
+        let is_wanted = |learner: &ReplicaId| {
+            desired.learners.contains(learner) || desired.voters.contains(learner)
+        };
+        if let Some(learner) = self.learners.iter().find(|learner| !is_wanted(learner)) {
+            return Some(Step::Change(MembershipChange::Remove(*learner)));
         }
         this.first()?;
         let to = desired.voters.iter().find(|voter| !self.behind.contains(voter));
         to.map(|to| Step::HandOver(*to))
-    }
-
-    fn let_go_of_learners(&self, desired: &Desired) -> Option<Step> {
-        let is_wanted = |learner: &ReplicaId| {
-            desired.learners.contains(learner) || desired.voters.contains(learner)
-        };
-        let extra = self.learners.iter().find(|learner| !is_wanted(learner));
-        extra.map(|learner| Step::Change(MembershipChange::Remove(*learner)))
     }
 }

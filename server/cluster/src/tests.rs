@@ -2,6 +2,7 @@
 //! what commands made.
 
 mod brokers;
+mod former;
 mod forms;
 mod placement;
 mod random;

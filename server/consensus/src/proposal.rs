@@ -132,7 +132,8 @@ pub enum Receipt {
         /// The leader's epoch.
         leader_epoch: u64,
     },
-    /// The membership step is in force, or the transfer was begun.
+    /// The membership step is in force, or the transfer was begun, or what was to be kept is on the
+    /// disk.
     Done,
     /// How far each member has the log.
     Progress {

@@ -80,6 +80,9 @@ pub enum Input<T> {
     Tick,
     /// What nobody waits for is to be written too: every half second or so.
     Settle,
+    /// What the groups have taken up and applied so far is to be on the disk, also what nobody
+    /// waits for. Answered with [`Receipt::Done`] when it is.
+    Keep(T),
 }
 
 /// What a shard wants done.
@@ -172,7 +175,7 @@ pub struct Shard<T> {
     /// Writes of groups as such: created, removed.
     changes: Vec<GroupWrite>,
     /// What each write on its way covers, oldest first.
-    in_flight: VecDeque<(u64, Vec<Handed>)>,
+    in_flight: VecDeque<InFlight<T>>,
     unwritten: Unwritten,
     next_number: u64,
     recent: Recent,
@@ -183,6 +186,16 @@ pub struct Shard<T> {
     gathered: usize,
     /// What nobody waits for is to be written too, and not left to the next write.
     settling: bool,
+    /// Who waits until everything is durable.
+    keeping: Vec<T>,
+}
+
+/// A write on its way.
+struct InFlight<T> {
+    number: u64,
+    handed: Vec<Handed>,
+    /// Who waits for it.
+    keeping: Vec<T>,
 }
 
 /// Entries in memory, of all groups, in the order in which they came: the oldest leave first.
@@ -247,6 +260,7 @@ impl<T> Shard<T> {
             backlog: VecDeque::new(),
             gathered: 0,
             settling: false,
+            keeping: Vec::new(),
         }
     }
 
@@ -272,7 +286,7 @@ impl<T> Shard<T> {
     #[must_use]
     pub fn is_written(&self) -> bool {
         let is_idle = self.changes.is_empty() && self.dirty.is_empty() && self.backlog.is_empty();
-        is_idle && self.in_flight.is_empty()
+        is_idle && self.in_flight.is_empty() && self.keeping.is_empty()
     }
 
     /// Takes one input. `flush` must follow, after any number of steps.
@@ -324,6 +338,7 @@ impl<T> Shard<T> {
                 self.settling = true;
                 self.write_commits();
             }
+            Input::Keep(reply) => self.keeping.push(reply),
         }
         Ok(())
     }
@@ -432,11 +447,13 @@ impl<T> Shard<T> {
             // There were no entries among it that raft wanted.
             self.unwritten.forget_gathered();
         }
-        if batch.groups.is_empty() {
+        let keeping = std::mem::take(&mut self.keeping);
+        if batch.groups.is_empty() && keeping.is_empty() {
             self.settling = false;
             return Ok(());
         }
-        batch.sync |= !handed.is_empty();
+        // What was written before without a sync becomes durable with the next one that has one.
+        batch.sync |= !handed.is_empty() || !keeping.is_empty();
         if !batch.sync && !self.settling {
             // Nobody waits for it: it goes along with the next write, or when things settle.
             self.changes = batch.groups;
@@ -444,7 +461,7 @@ impl<T> Shard<T> {
         }
         self.settling = false;
         self.next_number += 1;
-        self.in_flight.push_back((self.next_number, handed));
+        self.in_flight.push_back(InFlight { number: self.next_number, handed, keeping });
         self.unwritten.hand_out(self.next_number);
         batch.sync &= !Plant::AckBeforeSync.is_planted();
         out.push(Output::Write { number: self.next_number, batch });
@@ -517,9 +534,12 @@ impl<T> Shard<T> {
 
     fn on_durable(&mut self, number: u64, out: &mut Vec<Output<T>>) {
         self.unwritten.become_durable(number);
-        while self.in_flight.front().is_some_and(|(first, _)| *first <= number) {
-            let Some((_, handed)) = self.in_flight.pop_front() else { break };
-            for handed in handed {
+        while self.in_flight.front().is_some_and(|first| first.number <= number) {
+            let Some(written) = self.in_flight.pop_front() else { break };
+            for to in written.keeping {
+                out.push(Output::Reply { to, result: Ok(Receipt::Done) });
+            }
+            for handed in written.handed {
                 if let Some(replica) = self.groups.get_mut(&handed.group) {
                     replica.on_durable(handed, out);
                     self.dirty.insert(handed.group);

@@ -352,10 +352,11 @@ impl From<MetadataError> for Failure {
             | MetadataError::BrokerNeeded { .. }
             | MetadataError::BrokerRemoved(_)
             | MetadataError::DirectoryTaken(_) => Self::field("broker_id", message),
-            // What can be had later: when founders come, or all brokers are upgraded.
-            MetadataError::NotFormed | MetadataError::NotUpgraded { .. } => {
-                Self::new(Reason::NoLeader, message)
-            }
+            // What can be had later: when founders come, all brokers are upgraded, or another one
+            // is back.
+            MetadataError::NotFormed
+            | MetadataError::NotUpgraded { .. }
+            | MetadataError::ReplicaNeeded(_) => Self::new(Reason::NoLeader, message),
             MetadataError::Exhausted => Self::new(Reason::TooMany, message),
             MetadataError::OutOfRange(ref error) => {
                 let field = match error.setting.as_str() {

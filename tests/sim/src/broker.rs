@@ -44,6 +44,8 @@ pub struct Broker {
     pub disks: u8,
     /// The registration that must be answered before it can start.
     pub joining: Option<Joining>,
+    /// Its replica of the partition was not wanted by the metadata that it saw last.
+    pub is_leaving: bool,
     /// A bit of its disk has turned.
     pub is_rotten: bool,
     /// Groups whose log it has found damaged.
@@ -91,6 +93,7 @@ impl Broker {
             placed_at: 0,
             disks: 1,
             joining: None,
+            is_leaving: false,
             is_rotten: false,
             damaged: BTreeSet::new(),
             is_still: false,

@@ -10,6 +10,7 @@ mod replicas;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex};
 
+use ropewalk_cluster::MetadataCommand;
 use ropewalk_consensus::{Input, Message, Output, ProposalKind, ProposeError, Receipt};
 use ropewalk_core::{GroupId, NodeId, ReplicaId, Timestamp};
 
@@ -83,6 +84,9 @@ pub struct Cluster {
     /// The most bytes of a segment of a log.
     pub segment_bytes: u64,
     pub(crate) seen: Seen,
+    /// Commands that are proposed once their leader has said, at this number, that it leads still
+    /// in this epoch.
+    confirming: Vec<(u64, u64, MetadataCommand)>,
     /// What was proposed and has not ended.
     pub(crate) asked: BTreeMap<u64, Asked>,
     kind: StoreKind,
@@ -168,6 +172,7 @@ impl Cluster {
             segment_bytes: if kind == StoreKind::Memory { 500 } else { 20_000 },
             seen: Seen::default(),
             asked: BTreeMap::new(),
+            confirming: Vec::new(),
             kind,
             log_replicas: count,
             seed,

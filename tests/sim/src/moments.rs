@@ -65,6 +65,7 @@ moments! {
     MemberRemoved: "a member removed",
     HandedOverToLeave: "a leader hands over because it is to go",
     ReplicaMoved: "a replica moved to another broker",
+    ReplicaCameBack: "a replica back on its broker before it had left",
     ReplicaReplaced: "a replica replaced under a new id",
     VoidReplicaHeard: "a message for a replica that is no more",
     // The metadata.

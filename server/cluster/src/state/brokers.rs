@@ -10,6 +10,7 @@ use crate::answer::{MetadataAnswer, MetadataReply};
 use crate::command::BrokerRegistration;
 use crate::error::MetadataError;
 use crate::evacuation::{evacuated, renumber, renumbered};
+use crate::former::Gone;
 use crate::metadata::{BrokerInfo, ClusterId, DirectoryId, Metadata, Placement, Retired, Topic};
 use crate::placement::{Placer, are_distinct};
 use crate::settings::check;
@@ -116,18 +117,21 @@ impl Change {
                 replication_factor,
             });
         }
-        let mut placer = Placer::new(metadata);
+        let (mut placer, mut former) = (Placer::new(metadata), metadata.former.clone());
         placer.exclude(id);
         let topics = metadata.topics.values();
-        let moved: Vec<_> =
-            topics.filter_map(|topic| evacuated(&mut placer, topic, id, self.serial)).collect();
+        let mut move_away = |topic| evacuated(&mut placer, topic, id, self.serial, &mut former);
+        let moved: Vec<_> = topics.filter_map(|topic| move_away(topic)).collect();
         placer.check()?;
         let metadata = &mut self.next.metadata;
+        metadata.former = former;
         moved.into_iter().for_each(|topic| metadata.put_topic(topic));
         let broker = metadata.brokers.remove(&id).map(|broker| BrokerInfo::clone(&broker));
         metadata.awaited.remove(&id);
         self.retire(directory, id);
         self.settle();
+        // Its data directory must not come back, and so nothing of what is in it.
+        self.next.metadata.former.lose_all(id);
         Ok(MetadataReply { topic: None, broker })
     }
 
@@ -142,19 +146,54 @@ impl Change {
         if !is_placed && !is_listener {
             return MetadataReply::default();
         }
+        let mut former = metadata.former.clone();
         if let Some(placement) = metadata.system.get_mut(&group) {
-            renumber(&mut placement.replicas, id, serial);
+            renumber(group, &mut placement.replicas, id, serial, &mut former);
         } else if let Some((topic, partition)) = metadata.partition(group) {
             let mut topic = Topic::clone(topic);
-            renumber(&mut topic.partitions[partition.0 as usize].replicas, id, serial);
+            let replicas = &mut topic.partitions[partition.0 as usize].replicas;
+            renumber(group, replicas, id, serial, &mut former);
             metadata.put_topic(topic);
         }
+        metadata.former = former;
         if is_listener && let Some(broker) = metadata.brokers.get(&id) {
             let metadata_replica = ReplicaId::new(id, serial);
             let broker = BrokerInfo { metadata_replica, ..BrokerInfo::clone(broker) };
             metadata.brokers.insert(id, broker.into());
         }
         MetadataReply::default()
+    }
+
+    /// Gives a replica that votes a new id, if these are all who vote, and those who are to: its
+    /// group goes on without it then, as was found when they were asked.
+    pub(super) fn replace_voter(
+        &mut self,
+        group: GroupId,
+        replica: ReplicaId,
+        voters: &[ReplicaId],
+    ) -> MetadataAnswer {
+        let metadata = &self.next.metadata;
+        let wanted = metadata.replicas(group).unwrap_or_default();
+        if !wanted.contains(&replica) {
+            return Ok(MetadataReply::default());
+        }
+        // One that is to go may do so meanwhile, and one that is lost has no vote to give.
+        let is_settled = !metadata.has_former(group)
+            && voters.len() == wanted.len()
+            && voters.iter().all(|voter| wanted.contains(voter));
+        if !is_settled {
+            return Err(MetadataError::ReplicaNeeded(replica));
+        }
+        Ok(self.replace_replica(group, replica))
+    }
+
+    /// Forgets replicas that their groups count no more.
+    pub(super) fn forget(&mut self, gone: &[Gone]) -> MetadataAnswer {
+        let limit = limits::MAX_PARTITIONS_PER_REQUEST;
+        let expected = format!("at most {limit} replicas");
+        check(gone.len() <= limit, "gone", &expected, || gone.len().to_string())?;
+        gone.iter().for_each(|gone| self.next.metadata.former.forget(gone));
+        Ok(MetadataReply::default())
     }
 
     /// Takes a broker in, in place of the one with its id.
@@ -202,13 +241,14 @@ impl Change {
 
     /// Gives all replicas of a broker that lost its disk new ids.
     fn wipe(&mut self, id: NodeId) -> ReplicaId {
-        let metadata = &mut self.next.metadata;
-        for placement in metadata.system.values_mut() {
-            renumber(&mut placement.replicas, id, self.serial);
+        let Metadata { system, topics, former, .. } = &mut self.next.metadata;
+        for (group, placement) in system {
+            renumber(*group, &mut placement.replicas, id, self.serial, former);
         }
-        let topics = metadata.topics.values();
-        let changed: Vec<_> =
-            topics.filter_map(|topic| renumbered(topic, id, self.serial)).collect();
+        let renumber = |topic: &Arc<Topic>| renumbered(topic, id, self.serial, former);
+        let changed: Vec<_> = topics.values().filter_map(renumber).collect();
+        former.lose_all(id);
+        let metadata = &mut self.next.metadata;
         changed.into_iter().for_each(|topic| metadata.put_topic(topic));
         ReplicaId::new(id, self.serial)
     }

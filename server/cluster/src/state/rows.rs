@@ -1,23 +1,27 @@
-//! The rows that keep the state: one for each broker, topic and system group, and one for every
-//! [`PARTITIONS_PER_ROW`] partitions of a topic. Each fits a small value of storage.
+//! The rows that keep the state: one for each broker, topic and system group, one for every
+//! [`PARTITIONS_PER_ROW`] partitions of a topic, and one for the former replicas on a broker of
+//! every [`GROUPS_PER_ROW`] groups. Each fits a small value of storage.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ropewalk_consensus::machine::Row;
 use ropewalk_core::codec::{DecodeError, Reader, Writer};
-use ropewalk_core::{GroupId, NodeId, TopicId};
+use ropewalk_core::{GroupId, NodeId, ReplicaId, TopicId};
 
 use super::MetadataState;
+use crate::former::{Former, Formers};
 use crate::metadata::{Metadata, Retired, Topic, TopicPartition};
 use crate::stored::{
-    read_broker, read_list, read_partition, read_placement, read_topic_head, write_broker,
-    write_list, write_partition, write_placement, write_topic_head,
+    read_bool, read_broker, read_list, read_partition, read_placement, read_topic_head,
+    write_broker, write_list, write_partition, write_placement, write_topic_head,
 };
 
 const VERSION: u8 = 2;
 /// A partition takes 91 bytes at most.
 const PARTITIONS_PER_ROW: usize = 32;
+/// A broker has five former replicas of a group at most, and each takes 25 bytes.
+const GROUPS_PER_ROW: u64 = 24;
 
 /// What a row is about: the first byte of its key. The numbers are stored: they are never used
 /// again.
@@ -26,6 +30,7 @@ const PARTITIONS_PER_ROW: usize = 32;
 enum Kind {
     Broker = b'b',
     Cluster = b'c',
+    Former = b'f',
     NextGroup = b'g',
     Partitions = b'p',
     Retired = b'r',
@@ -62,6 +67,7 @@ pub(super) fn changes(former: &MetadataState, current: &MetadataState) -> Vec<Ro
             out.u64(retired.broker.0).u64(retired.index);
         }));
     }
+    former_changes(former, current, &mut rows);
     let (former, current) = (&former.metadata, &current.metadata);
     for (id, broker) in differences(&former.brokers, &current.brokers) {
         rows.push(row(Kind::Broker, &id.0.to_be_bytes(), broker.map(Arc::as_ref), write_broker));
@@ -89,6 +95,35 @@ pub(super) fn changes(former: &MetadataState, current: &MetadataState) -> Vec<Ro
         }));
     }
     rows
+}
+
+/// The rows of replicas that groups are not to have any more.
+fn former_changes(before: &MetadataState, now: &MetadataState, rows: &mut Vec<Row>) {
+    let (before, now) = (&before.metadata.former, &now.metadata.former);
+    // There may be many while brokers are replaced, and most commands leave them alone.
+    if before.is_same(now) {
+        return;
+    }
+    for ((node, run), former) in differences(&former_runs(before), &former_runs(now)) {
+        let key = [node.0.to_be_bytes(), run.to_be_bytes()].concat();
+        rows.push(row(Kind::Former, &key, former, |out, former| {
+            write_list(out, former, |out, (group, replica, former)| {
+                out.u64(group.0).u64(replica.0).u64(former.since).u8(former.is_lost.into());
+            });
+        }));
+    }
+}
+
+/// Former replicas, by broker and run of groups.
+type FormerRuns = BTreeMap<(NodeId, u64), Vec<(GroupId, ReplicaId, Former)>>;
+
+fn former_runs(formers: &Formers) -> FormerRuns {
+    let mut runs = FormerRuns::new();
+    for ((group, replica), former) in formers.all() {
+        let run = runs.entry((replica.node(), group.0 / GROUPS_PER_ROW)).or_default();
+        run.push((*group, *replica, *former));
+    }
+    runs
 }
 
 /// The rows of a topic that differ from those of its former state. One command never puts a topic
@@ -172,6 +207,17 @@ fn read_into(
             let founder =
                 |reader: &mut Reader<'_>| Ok((reader.u64().map(NodeId)?, reader.array()?));
             metadata.awaited = read_list(value, founder)?.into_iter().collect();
+        }
+        b'f' => {
+            let _: [u8; 16] = id.array()?;
+            let former = read_list(value, |reader| {
+                let (group, replica) = (GroupId(reader.u64()?), ReplicaId(reader.u64()?));
+                let former = Former { since: reader.u64()?, is_lost: read_bool(reader)? };
+                Ok((group, replica, former))
+            })?;
+            for (group, replica, former) in former {
+                metadata.former.insert(group, replica, former);
+            }
         }
         b'g' => metadata.next_group = GroupId(value.u64()?),
         b's' => {

@@ -64,9 +64,10 @@ impl Change {
         rule.spread();
         rule.spread_leaders();
         let coordinators = rule.coordinators;
-        let system = &mut self.next.metadata.system;
+        let Metadata { system, former, .. } = &mut self.next.metadata;
         for (group, nodes) in coordinators {
-            put(&mut system.entry(group).or_default().replicas, &nodes, self.serial);
+            let replicas = &mut system.entry(group).or_default().replicas;
+            put(group, replicas, &nodes, self.serial, former);
         }
         system.entry(GroupId::METADATA).or_default().replicas = voters;
     }

@@ -89,7 +89,12 @@ impl Change {
         Ok(MetadataReply::default())
     }
 
-    fn reassign_one(&self, topic: &mut Topic, moved: &PartitionMove, is_repeated: bool) -> Checked {
+    fn reassign_one(
+        &mut self,
+        topic: &mut Topic,
+        moved: &PartitionMove,
+        is_repeated: bool,
+    ) -> Checked {
         let partition = moved.partition;
         let (name, factor) = (topic.name.clone(), topic.replication_factor);
         let Some(current) = topic.partitions.get_mut(partition.0 as usize) else {
@@ -109,7 +114,8 @@ impl Change {
                 moved.brokers.len()
             )
         } else {
-            put(&mut current.replicas, &moved.brokers, self.serial);
+            let former = &mut self.next.metadata.former;
+            put(current.group, &mut current.replicas, &moved.brokers, self.serial, former);
             return Ok(());
         };
         Err(MetadataError::InvalidReplicas { topic: name, partition, problem })
@@ -155,7 +161,8 @@ impl Change {
     }
 
     /// Gives each partition as many replicas as the topic says.
-    fn resize(&self, topic: &mut Topic) -> Checked {
+    fn resize(&mut self, topic: &mut Topic) -> Checked {
+        let mut former = self.next.metadata.former.clone();
         let mut placer = Placer::new(&self.next.metadata);
         placer.begin(topic);
         let wanted = topic.replication_factor as usize;
@@ -173,8 +180,10 @@ impl Change {
                 chosen.push(next);
             }
             placer.add(&chosen);
-            put(&mut partition.replicas, &chosen, self.serial);
+            put(partition.group, &mut partition.replicas, &chosen, self.serial, &mut former);
         }
-        placer.check()
+        placer.check()?;
+        self.next.metadata.former = former;
+        Ok(())
     }
 }

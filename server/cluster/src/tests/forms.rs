@@ -16,7 +16,7 @@ use super::{
 use crate::answer::{decode, decode_applied, decode_index, encode};
 use crate::settings::OutOfRange;
 use crate::{
-    BrokerRegistration, MetadataAnswer, MetadataCommand, MetadataError, MetadataMachine,
+    BrokerRegistration, Gone, MetadataAnswer, MetadataCommand, MetadataError, MetadataMachine,
     TopicUpdate,
 };
 
@@ -42,7 +42,7 @@ fn the_rows_of_the_largest_topic_stay_small() {
     let longest = cluster.rows.iter().map(bytes).max().unwrap();
     assert!(longest < 3_000, "{longest}");
     let count = cluster.rows.len();
-    assert!(count < 400, "{count}");
+    assert!(count < 2_500, "{count}");
     assert_eq!(cluster.restored(), cluster.state);
 
     // A partition that moves changes its own row, and the topic's.
@@ -164,6 +164,7 @@ fn errors() -> Vec<MetadataError> {
         E::Malformed(DecodeError("metadata command")),
         E::LevelTooLow { broker: 4, cluster: 5 },
         E::NotUpgraded { needed: 7, cluster: 6 },
+        E::ReplicaNeeded(replica(2, 7)),
     ]
 }
 
@@ -215,6 +216,20 @@ fn golden_commands() -> Vec<(&'static str, MetadataCommand)> {
         (
             "replace one that is gone",
             MetadataCommand::ReplaceReplica { group: GroupId(9_999), replica: replica(2, 7) },
+        ),
+        (
+            "replace a voter that is gone",
+            MetadataCommand::ReplaceVoter {
+                group: GroupId(9_999),
+                replica: replica(2, 7),
+                voters: vec![replica(1, 0), replica(2, 7)],
+            },
+        ),
+        (
+            "forget one that is not there",
+            MetadataCommand::ForgetReplicas {
+                gone: vec![Gone { group: GroupId(9_999), replica: replica(2, 7), since: 8 }],
+            },
         ),
     ]
 }

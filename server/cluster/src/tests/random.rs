@@ -44,19 +44,25 @@ fn command() -> impl Strategy<Value = MetadataCommand> {
         3 => (id, 0..4u32, brokers.prop_shuffle())
             .prop_map(|(id, partition, brokers)| reassign(id, partition, &brokers)),
         1 => (1..=5u64).prop_map(form),
+        2 => Just(MetadataCommand::ForgetReplicas { gone: Vec::new() }),
     ]
 }
 
-/// Who is and who was a member of each group.
+/// Who is or may become a member of each group, and who was one.
 #[derive(Default)]
 struct History(BTreeMap<GroupId, (BTreeSet<ReplicaId>, BTreeSet<ReplicaId>)>);
 
 impl History {
-    /// A replica that has left never comes back: what it said must not count for another.
+    /// A replica that was lost or forgotten never comes back: what it said must not count for
+    /// another, which has nothing of what it had.
     fn note(&mut self, metadata: &Metadata) {
         for (group, _) in metadata.groups() {
             let desired = metadata.desired(group).unwrap();
-            let members: BTreeSet<_> = desired.voters.into_iter().chain(desired.learners).collect();
+            let mut members: BTreeSet<_> =
+                desired.voters.into_iter().chain(desired.learners).collect();
+            let former = metadata.former.all().iter();
+            let leaving = former.filter(|((of, _), former)| *of == group && !former.is_lost);
+            members.extend(leaving.map(|((_, replica), _)| *replica));
             let (current, gone) = self.0.entry(group).or_default();
             assert!(gone.is_disjoint(&members), "{group}: {members:?} after {gone:?}");
             gone.extend(current.difference(&members));
@@ -149,6 +155,16 @@ fn with_own_id(command: MetadataCommand, next: &mut u8) -> MetadataCommand {
     }
 }
 
+/// The oldest group that is to do without somebody counts none of them any more.
+fn with_the_gone(command: MetadataCommand, metadata: &Metadata) -> MetadataCommand {
+    if !matches!(command, MetadataCommand::ForgetReplicas { .. }) {
+        return command;
+    }
+    let group = metadata.former.all().keys().next().map(|(group, _)| *group);
+    let gone = group.map(|group| metadata.gone(group, &[])).unwrap_or_default();
+    MetadataCommand::ForgetReplicas { gone }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
@@ -159,6 +175,7 @@ proptest! {
         let (mut history, mut next_topic) = (History::default(), 0);
         for command in commands {
             let command = with_own_id(command, &mut next_topic);
+            let command = with_the_gone(command, cluster.metadata());
             let mut twin = cluster.clone();
             let level = cluster.metadata().level();
             let answer = cluster.apply(&command);
@@ -177,7 +194,7 @@ proptest! {
     #[test]
     fn bytes_from_elsewhere_do_no_harm(
         bytes in prop::collection::vec(any::<u8>(), 0..80),
-        kind in 1..9u8,
+        kind in 1..12u8,
     ) {
         for bytes in [bytes.clone(), [&[2, kind], &bytes[..]].concat()] {
             if let Ok(command) = MetadataCommand::decode(&bytes) {

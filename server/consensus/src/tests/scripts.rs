@@ -239,6 +239,31 @@ impl StateMachine for Adder {
     }
 }
 
+/// Who deletes something of another group by what a state machine says must not hear the opposite
+/// after a start.
+#[test]
+fn what_was_applied_is_kept_when_somebody_waits_for_it() {
+    let group = GroupId::METADATA;
+    let mut bench = Bench::new();
+    bench.open(group, Some(Adder::new(&Arc::default())));
+    bench.settle();
+    bench.propose(group, 1, ProposalKind::Command(vec![5]));
+    bench.settle();
+    assert!(bench.engine.rows(group, b"sum").unwrap().is_empty(), "nobody waits for the rows");
+    bench.step(Input::Keep(2));
+    let asks = bench.writes.iter().map(|(_, batch)| batch.sync).collect::<Vec<_>>();
+    assert_eq!((asks, bench.ends.len()), (vec![true], 1), "not before it is on the disk");
+    bench.settle();
+    assert_eq!(bench.ends[1], (2, End::Done));
+    assert_eq!(bench.engine.rows(group, b"sum").unwrap().len(), 1);
+
+    // What was written already, but perhaps not synced, is made durable too.
+    bench.step(Input::Keep(3));
+    bench.settle();
+    assert_eq!(bench.ends[2..], [(3, End::Done)]);
+    assert!(bench.shard.is_written());
+}
+
 #[test]
 fn a_question_is_answered_from_what_was_answered_before_it() {
     let group = GroupId::METADATA;

@@ -1,8 +1,10 @@
 //! Brokers follow the metadata as they do in a process: each takes up the replicas that it is
 //! given, and the one that leads a group brings its members along, one step at a time.
 
-use ropewalk_cluster::{Members, Metadata, MetadataAnswer, MetadataCommand, Step, answer};
-use ropewalk_consensus::{ProposalKind, ProposeError, Receipt};
+use ropewalk_cluster::{
+    Members, Metadata, MetadataAnswer, MetadataCommand, Step, answer, replacement,
+};
+use ropewalk_consensus::{MemberProgress, ProposalKind, ProposeError, Receipt};
 use ropewalk_core::{GroupId, NodeId, ReplicaId};
 
 use super::{COMMANDS, Cluster, GROUPS, LOG};
@@ -70,25 +72,51 @@ impl Cluster {
         let own = replicas.iter().find(|replica| replica.node() == node).copied();
         let broker = &mut self.brokers[node.0 as usize - 1];
         let is_held = broker.readers.contains_key(&LOG);
-        let stored = broker.stored.get(&LOG).filter(|_| !is_held).map(|state| state.replica);
-        let current = broker.assigned.get(&LOG).map(|assigned| assigned.replica);
-        let Some(replica) = stored.or(own) else { return };
+        let Some(own) = own else {
+            return self.leave(node, metadata);
+        };
         let founders = metadata.founders(LOG).unwrap_or_default();
-        let founders = if founders.contains(&replica) { founders.to_vec() } else { Vec::new() };
-        let assignment = Assignment { replica, founders };
-        if stored.is_some() {
+        let founders = if founders.contains(&own) { founders.to_vec() } else { Vec::new() };
+        let assignment = Assignment { replica: own, founders };
+        let current = broker.assigned.get(&LOG).map(|assigned| assigned.replica);
+        let came_back = std::mem::take(&mut broker.is_leaving) && is_held && current == Some(own);
+        self.moments.note_if(came_back, Moment::ReplicaCameBack);
+        if !is_held && broker.stored.contains_key(&LOG) {
             broker.assigned.insert(LOG, assignment);
             self.take_up(node, LOG);
-        } else if !is_held || current != own && broker.damaged.contains(&LOG) {
+        } else if !is_held || current != Some(own) {
             // After a start the metadata may stand at a later index than that of its last command.
             broker.placed_at = self.ledger.lock().unwrap().last_up_to(metadata.index);
             self.assign(node, LOG, assignment);
         }
     }
 
+    /// A broker is to have no replica of the partition. What it has stays until the group has let
+    /// it go, and may come back until then.
+    fn leave(&mut self, node: NodeId, metadata: &Metadata) {
+        let broker = self.at(node);
+        let Some(replica) = broker.assigned.get(&LOG).map(|assigned| assigned.replica) else {
+            return;
+        };
+        let is_held = broker.readers.contains_key(&LOG);
+        broker.is_leaving = true;
+        if metadata.has_let_go(LOG, replica) {
+            if is_held || broker.stored.contains_key(&LOG) {
+                self.drop_replica(node, LOG);
+                self.moments.note(Moment::ReplicaMoved);
+            }
+            let broker = self.at(node);
+            broker.assigned.remove(&LOG);
+            broker.damaged.remove(&LOG);
+        } else if !is_held && broker.stored.contains_key(&LOG) {
+            self.take_up(node, LOG);
+        }
+    }
+
     /// Makes the next step of each group whose members are not yet those that they are to be, of
     /// each broker that waits to be let in, and of each replica that cannot be read.
     pub fn bring_along(&mut self) {
+        self.propose_what_is_confirmed();
         for node in self.nodes() {
             self.let_in(node);
             self.report_damage(node);
@@ -113,7 +141,7 @@ impl Cluster {
                 }
             }
         }
-        self.let_leave();
+        self.let_go();
     }
 
     fn next_step(&self, group: GroupId, leader: NodeId, behind: &[ReplicaId]) -> Option<Step> {
@@ -163,25 +191,48 @@ impl Cluster {
         })
     }
 
-    /// A replica that is placed nowhere any more goes when the leader says that the group does not
-    /// count it.
-    fn let_leave(&mut self) {
-        let Some(leader) = self.leader(LOG).filter(|_| self.has_leaving()) else { return };
+    /// Whoever leads the partition has those forgotten that it counts no more.
+    fn let_go(&mut self) {
+        let Some(leader) = self.leader(LOG).filter(|_| self.confirming.is_empty()) else { return };
+        let Some(metadata) = self.metadata(leader).filter(|known| known.has_former(LOG)) else {
+            return;
+        };
+        if self.next_step(LOG, leader, &[]).is_some() {
+            return;
+        }
+        let Some((members, epoch)) = self.members_at(leader) else { return };
+        let gone = metadata.gone(LOG, &members);
+        if !gone.is_empty() {
+            self.confirm(leader, epoch, MetadataCommand::ForgetReplicas { gone });
+        }
+    }
+
+    /// The members of the partition by the word of a broker, and the epoch in which it leads.
+    fn members_at(&mut self, leader: NodeId) -> Option<(Vec<MemberProgress>, u64)> {
         let asked = self.propose(leader, LOG, ProposalKind::Progress);
-        let Some(Ok(Receipt::Progress { members, .. })) = self.ends.remove(&asked) else { return };
-        for node in self.nodes() {
-            let Some(metadata) = self.metadata(node) else { continue };
-            let broker = self.see(node);
-            let Some(assigned) = broker.assigned.get(&LOG) else { continue };
-            let replica = assigned.replica;
-            let is_placed = metadata.replicas(LOG).is_some_and(|placed| placed.contains(&replica));
-            let is_member = members.iter().any(|member| member.replica == replica);
-            let is_known = metadata.index >= broker.follows_from;
-            if is_known && !is_placed && !is_member && broker.readers.contains_key(&LOG) {
-                self.drop_replica(node, LOG);
-                self.at(node).assigned.remove(&LOG);
-                self.place(node, &metadata);
-                self.moments.note(Moment::ReplicaMoved);
+        match self.ends.remove(&asked) {
+            Some(Ok(Receipt::Progress { members, leader_epoch })) => Some((members, leader_epoch)),
+            _ => None,
+        }
+    }
+
+    /// A command is right if the broker that has told of the members leads still after that.
+    fn confirm(&mut self, leader: NodeId, epoch: u64, command: MetadataCommand) {
+        let asked = self.propose(leader, LOG, ProposalKind::Bounds);
+        self.confirming.push((asked, epoch, command));
+    }
+
+    fn propose_what_is_confirmed(&mut self) {
+        for (asked, epoch, command) in std::mem::take(&mut self.confirming) {
+            match self.ends.get(&asked) {
+                Some(Ok(Receipt::Bounds { leader_epoch, .. })) if *leader_epoch == epoch => {
+                    let is_damaged = !matches!(command, MetadataCommand::ForgetReplicas { .. });
+                    self.moments.note_if(is_damaged, Moment::DamagedReplaced);
+                    let Some(leader) = self.leader(COMMANDS) else { continue };
+                    self.propose(leader, COMMANDS, ProposalKind::Command(command.encode()));
+                }
+                None if self.is_asked(asked) => self.confirming.push((asked, epoch, command)),
+                _ => {}
             }
         }
     }
@@ -247,9 +298,26 @@ impl Cluster {
             }
             return;
         }
+        if group == LOG {
+            return self.replace_damaged(own);
+        }
         let Some(leader) = self.leader(COMMANDS) else { return };
         let command = MetadataCommand::ReplaceReplica { group, replica: own };
-        self.moments.note(Moment::DamagedReplaced);
         self.propose(leader, COMMANDS, ProposalKind::Command(command.encode()));
+    }
+
+    /// A damaged replica of the partition is replaced where the others can do without it.
+    fn replace_damaged(&mut self, replica: ReplicaId) {
+        let Some(leader) = self.leader(LOG).filter(|_| self.confirming.is_empty()) else { return };
+        let wanted = self.metadata(replica.node());
+        let is_wanted =
+            |known: &Metadata| known.replicas(LOG).is_some_and(|wanted| wanted.contains(&replica));
+        if !wanted.as_deref().is_some_and(is_wanted) {
+            return;
+        }
+        let Some((members, epoch)) = self.members_at(leader) else { return };
+        if let Some(command) = replacement(LOG, replica, &members) {
+            self.confirm(leader, epoch, command);
+        }
     }
 }

@@ -153,10 +153,12 @@ impl Life {
         self.cluster.propose(leader, COMMANDS, ProposalKind::Command(command.encode()));
     }
 
-    /// The partition is to be on other brokers, where there are others; be it on its way already.
+    /// The partition is to be on other brokers, where there are others, also while it is on its way
+    /// already: the new ones come before others go, so that as many have everything as ever.
     fn move_replicas(&mut self) {
         let count = self.cluster.brokers.len() as u64;
         let first = self.node();
+        // Nothing may be lost until it is there.
         self.may_change = Some(Change::Wanted);
         let replicas = self.cluster.log_replicas();
         let command = commands::move_log(first, replicas, count);
