@@ -51,12 +51,15 @@ fn next_step_among(
     in_sync: &[ReplicaId],
     behind: &[ReplicaId],
 ) -> Option<Step> {
-    let (mut role, mut desired) = (role.clone(), desired.clone());
+    let (mut role, mut behind) = (role.clone(), behind.to_vec());
     role.voters.sort_by_key(|voter| in_sync.contains(voter));
-    desired.voters.sort_by_key(|voter| !in_sync.contains(voter));
-    let step = next_step(&role, &desired, behind);
-    // To one that is not there a leader hands over in vain, and takes no records meanwhile.
-    step.filter(|step| !matches!(step, Step::HandOver(to) if !in_sync.contains(to)))
+    loop {
+        match next_step(&role, desired, &behind) {
+            // To one that is not there a leader hands over in vain, and takes no records meanwhile.
+            Some(Step::HandOver(to)) if !in_sync.contains(&to) => behind.push(to),
+            step => return step,
+        }
+    }
 }
 
 /// What a broker answers that may lead a group, if it does in time.
@@ -521,6 +524,9 @@ mod tests {
         };
         assert_eq!(heir(&[one, new]), Some(Step::HandOver(new)), "not to one that is not there");
         assert_eq!(heir(&[one]), None, "it leads on until there is one");
+        let replaced = Desired { voters: vec![replica(1, 9), slow, new], learners: Vec::new() };
+        let step = next_step_among(&role(&[one, slow, new]), &replaced, &[one, new], &[]);
+        assert_eq!(step, Some(Step::HandOver(new)));
     }
 
     #[test]
