@@ -436,8 +436,8 @@ impl<T> Shard<T> {
                 self.catch_up.note_written(now, bytes);
             }
             if !write.is_empty() {
-                // Who the members are is to outlive a power cut as soon as it is known: after one of
-                // several brokers they might all wait for a vote of somebody who need not come back.
+                // Who the members are is to outlive a power cut as soon as it is known: after one
+                // of several brokers they might wait for the vote of one that need not come back.
                 batch.sync |= write.conf_state.is_some();
                 batch.groups.push(write);
             }

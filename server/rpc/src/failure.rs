@@ -169,8 +169,8 @@ impl Failure {
     }
 
     pub(crate) fn timed_out() -> Self {
-        let message = "the call's deadline ran out: what it asked for may be done all the same; look \
-                       before you repeat it, or give it more time";
+        let message = "the call's deadline ran out: what it asked for may be done all the same; \
+                       look before you repeat it, or give it more time";
         Self::new(Reason::TimedOut, message)
     }
 

@@ -24,8 +24,8 @@ const WITHOUT_FOLLOWER: Duration = Duration::from_millis(500);
 const GONE: Duration = Duration::from_secs(4);
 /// How long the brokers have to spread the leaders evenly again.
 const SETTLE: Duration = Duration::from_secs(2);
-/// By how much an epoch may rise when its leader is killed: another one is chosen, and the preferred
-/// one leads again once it is back.
+/// By how much an epoch may rise when its leader is killed: another one is chosen, and the
+/// preferred one leads again once it is back.
 const EACH_KILL: i64 = 2;
 /// By how much it may rise for nothing in each minute that has begun.
 const EACH_MINUTE: u64 = 3;

@@ -104,7 +104,7 @@ async fn what_is_drained_moved_and_removed_keeps_its_records() {
     // One that holds the only replica of something cannot be free of leaders, and that is told.
     let (code, _, errors) = three.try_cli(&["cluster", "drain", "2", "--within", "20s"]);
     assert_eq!(code, 1);
-    assert!(errors.contains("only replica of 1 partitions (one/1)"), "{errors}");
+    assert!(errors.contains("only replica of 1 partition (one/1)"), "{errors}");
     three.cli(&["cluster", "reassign", "one", "1", "--to", "3", "--within", "20s"]);
     three.cli(&["cluster", "drain", "2", "--within", "20s"]);
     let broker = three.broker(2);

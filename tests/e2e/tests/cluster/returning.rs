@@ -67,6 +67,31 @@ async fn in_sync(three: &Three, topic: &str) {
     }
 }
 
+/// Waits until the cluster's status names a topic's partition, with who leads it, and with a broker
+/// that is out of sync.
+async fn is_shown_as_lacking(three: &Three, topic: &str, broker: u64) {
+    let begun = Instant::now();
+    loop {
+        let status = json(&three.cli(&["cluster", "status", "--format", "json"]));
+        let lacking = status["partitions"].as_array().unwrap().clone();
+        let is_it = |partition: &Value| {
+            let members = partition["members"].as_array().unwrap();
+            let is_out = |at: &Value| at["broker_id"] == broker && at["in_sync"] == false;
+            partition["topic"] == topic && members.iter().any(is_out)
+        };
+        if let Some(found) = lacking.iter().find(|partition| is_it(partition)) {
+            assert!(
+                found["leader"].is_u64() && found["leader_epoch"].as_u64() > Some(0),
+                "{found}"
+            );
+            assert_eq!(lacking.len() as u64, status["under_replicated_partitions"]);
+            return;
+        }
+        assert!(begun.elapsed() < SOON, "nobody says so: {status}");
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
 /// What a broker's health says of its replicas.
 async fn replicas_health(server: &str) -> ServingStatus {
     let endpoint = Endpoint::from_shared(format!("http://{server}")).unwrap();
@@ -120,6 +145,7 @@ async fn a_damaged_chunk_is_read_from_others_and_its_replica_is_replaced() {
     in_sync(&three, "t").await;
 
     three.stop(2).await;
+    is_shown_as_lacking(&three, "t", 2).await;
     let directory = three.at(2).data_dir().to_owned();
     let log = large_log(&storage("inspect", &directory).1);
     let segment = a_segment(&directory, &log);

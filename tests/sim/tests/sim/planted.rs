@@ -53,8 +53,8 @@ const STORE: &[Sought] = &[
 ];
 
 /// One of a broker's, whose replicas say nothing wrong: its own tests find it
-/// (`server/broker/src/cluster_tests.rs`), and runs of real brokers (`tests/chaos/planted`). And one
-/// that a script finds.
+/// (`server/broker/src/cluster_tests.rs`), and runs of real brokers (`tests/chaos/planted`). And
+/// one that a script finds.
 const ELSEWHERE: &[Plant] = &[Plant::FollowerBounds, Plant::ForgetChanges];
 
 /// The seed of a life that finds a bug, and what it says.
