@@ -134,7 +134,7 @@ impl Reconciler {
             metadata.topic(name).is_some_and(|topic| topic.id == served.topic.id)
         });
         // Readers and writers see that a topic is gone before its data is.
-        self.publish(&metadata, &topics, None, false);
+        self.publish(&metadata, &topics, None);
         self.remove_gone(&metadata).await?;
         // Their partitions are read elsewhere from now on.
         let left = self.let_leave(&metadata).await?;
@@ -151,7 +151,7 @@ impl Reconciler {
             }
         }
         await_all(&opened).await;
-        self.publish(&metadata, &topics, Some(coordinators), true);
+        self.publish(&metadata, &topics, Some(coordinators));
         Ok(())
     }
 
@@ -179,15 +179,18 @@ impl Reconciler {
         &self,
         metadata: &Arc<Metadata>,
         topics: &BTreeMap<String, ServedTopic>,
-        coordinators: Option<BTreeMap<GroupId, Coordinator>>,
-        is_settled: bool,
+        settled: Option<BTreeMap<GroupId, Coordinator>>,
     ) {
         let before = self.table.borrow().clone();
+        let (coordinators, settled) = match settled {
+            Some(coordinators) => (Arc::new(coordinators), metadata.index),
+            None => (before.coordinators, before.settled),
+        };
         self.table.send_replace(TableSnapshot {
             metadata: Arc::clone(metadata),
             topics: Arc::new(topics.clone()),
-            coordinators: coordinators.map_or(before.coordinators, Arc::new),
-            settled: if is_settled { metadata.index } else { before.settled },
+            coordinators,
+            settled,
         });
     }
 

@@ -71,9 +71,9 @@ impl Members<'_> {
         members.find(|member| member.node() == other.node()).copied()
     }
 
-    /// Has a member go whose broker is to have the group under a later id: it is lost with its disk,
-    /// or was damaged where the others have everything. Without what counts for nothing no more
-    /// votes are needed than before. The only voter stays until there is another one.
+    /// Has a member go whose broker is to have the group under a later id: it is lost with its
+    /// disk, or was damaged where the others have everything. Without what counts for nothing no
+    /// more votes are needed than before. The only voter stays until there is another one.
     fn let_go_of_lost(&self, lost: ReplicaId, desired: &Desired) -> Option<Step> {
         if self.voters == [lost] {
             return None;
