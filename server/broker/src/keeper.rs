@@ -484,10 +484,16 @@ mod tests {
         let members = [old, two, three];
         assert_eq!(steps(&members, &[], &desired), [Step::HandOver(two)]);
         assert_eq!(steps_past(&[two], &members, &[], &desired), [Step::HandOver(three)]);
-        // Where nobody else votes it stays until somebody does.
-        let desired = Desired { voters: vec![two, new], learners: Vec::new() };
-        let step = steps(&[old], &[], &desired)[0];
-        assert_eq!(step, Step::Change(MembershipChange::AddLearner(two)));
+        // Where nobody else votes it stays until somebody does: it is all that there is.
+        let desired = Desired { voters: vec![new, two], learners: Vec::new() };
+        let expected = [
+            Step::Change(MembershipChange::AddLearner(two)),
+            Step::Change(MembershipChange::Promote(two)),
+            Step::HandOver(two),
+        ];
+        assert_eq!(steps(&[old], &[], &desired), expected);
+        let desired = Desired { voters: vec![new], learners: Vec::new() };
+        assert_eq!(steps(&[old], &[], &desired), []);
     }
 
     #[test]

@@ -33,8 +33,8 @@ pub struct Members<'a> {
 }
 
 impl Members<'_> {
-    /// The next step towards the members that the group is to have; `None` when it has them, or
-    /// when only those who are behind keep it from having them.
+    /// The next step towards the members that the group is to have; `None` when it has them, when
+    /// only those who are behind keep it from having them, or when later metadata are needed.
     #[must_use]
     pub fn next_step(&self, desired: &Desired) -> Option<Step> {
         let wanted = desired.voters.iter().chain(&desired.learners);
@@ -48,7 +48,8 @@ impl Members<'_> {
         if let Some(step) = replaced.find_map(|(lost, _)| self.let_go_of_lost(lost, desired)) {
             return Some(step);
         }
-        if let Some(new) = missing.first() {
+        // On its own broker another one comes when it is led elsewhere.
+        if let Some(new) = missing.iter().find(|new| new.node() != self.own.node()) {
             return Some(Step::Change(MembershipChange::AddLearner(*new)));
         }
         let is_ready = |replica: &&ReplicaId| !self.behind.contains(replica);
@@ -58,7 +59,7 @@ impl Members<'_> {
             let ready = promoted.find(is_ready);
             return ready.map(|learner| Step::Change(MembershipChange::Promote(*learner)));
         }
-        self.let_go(desired)
+        if missing.is_empty() { self.let_go(desired) } else { None }
     }
 
     fn is_member(&self, replica: ReplicaId) -> bool {
