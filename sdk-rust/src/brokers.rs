@@ -145,7 +145,8 @@ impl Brokers {
     }
 
     /// Where a broker is. One that could not be reached may be elsewhere by now, and nobody says so
-    /// unasked: the brokers are asked for first, as where it is not known yet which cluster this is.
+    /// unasked: the brokers are asked for first, as where it is not known yet which cluster this
+    /// is.
     async fn find(&self, client: &Client, id: u64) -> Option<Arc<str>> {
         let has_failed = self.state().known.get(&id).is_some_and(|known| known.failures > 0);
         if has_failed || client.connector().cluster().is_none() {

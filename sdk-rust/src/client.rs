@@ -59,8 +59,8 @@ impl ClientBuilder {
         self
     }
 
-    /// How long a try of one address may take, with the question of which cluster is there: one that
-    /// answers nothing is not waited for longer. Default: 3 s.
+    /// How long a try of one address may take, with the question of which cluster is there: one
+    /// that answers nothing is not waited for longer. Default: 3 s.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;

@@ -136,7 +136,8 @@ async fn stranger() -> Fake {
     stranger
 }
 
-/// Makes sure that a client, whose broker is gone, brings nothing to a stranger, and gives the error.
+/// Makes sure that a client, whose broker is gone, brings nothing to a stranger, and gives the
+/// error.
 async fn keeps_away_from(stranger: &Fake, client: &Client) -> ropewalk::Error {
     let producer = client.producer().delivery_timeout(Duration::from_secs(1)).build();
     let record = Record::to("t").partition(0).value("0");
