@@ -9,6 +9,7 @@ use tonic::codegen::http::uri::PathAndQuery;
 use tonic_prost::ProstCodec;
 
 use crate::client::{Client, Repeat};
+use crate::connector::who_are_you;
 use crate::error::{Error, ErrorKind};
 use crate::settings::{NewTopic, Topic, TopicUpdate};
 use crate::topic_watch::TopicWatch;
@@ -309,7 +310,7 @@ impl Admin {
 
     /// The same, without what the leaders of all partitions have to be asked for.
     pub(crate) async fn brokers(&self) -> Result<Cluster, Error> {
-        self.ask_for_cluster(v1::GetClusterRequest { without_survey: true }).await
+        self.ask_for_cluster(who_are_you()).await
     }
 
     async fn ask_for_cluster(&self, request: v1::GetClusterRequest) -> Result<Cluster, Error> {

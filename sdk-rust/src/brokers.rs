@@ -7,8 +7,6 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use ropewalk_proto::v1::GetClusterRequest;
-use ropewalk_proto::v1::admin_service_client::AdminServiceClient;
 use tokio::time::{Instant, timeout};
 use tonic::metadata::MetadataMap;
 
@@ -26,8 +24,8 @@ const REFRESH_PAUSE: Duration = Duration::from_secs(1);
 /// For how long a broker that could not be reached is left alone: from this, doubling, to that.
 const AWAY_FIRST: Duration = Duration::from_secs(1);
 const AWAY_LONGEST: Duration = Duration::from_secs(30);
-/// How long a broker may take to say which cluster it belongs to.
-const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long it may take to ask where a broker is by now.
+const ASKING_TIMEOUT: Duration = Duration::from_secs(5);
 /// The most brokers that are remembered.
 const MAX_BROKERS: usize = 1_000;
 
@@ -41,7 +39,6 @@ pub(crate) struct Brokers {
 
 #[derive(Debug, Default)]
 struct State {
-    cluster_id: String,
     known: BTreeMap<u64, Known>,
     refreshed: Option<Instant>,
 }
@@ -116,7 +113,6 @@ impl Brokers {
 
     fn replace(&self, cluster: &Cluster) {
         let mut state = self.state();
-        state.cluster_id.clone_from(&cluster.id);
         state.known.retain(|id, _| cluster.brokers.iter().any(|broker| broker.id == *id));
         drop(state);
         for broker in &cluster.brokers {
@@ -135,43 +131,26 @@ impl Brokers {
         self.state().refreshed = Some(Instant::now());
         self.replace(&cluster);
         let addresses = cluster.brokers.iter().map(|broker| broker.address.as_str());
-        client.connector().learn(addresses);
+        client.connector().learn(&cluster.id, addresses);
         Ok(())
     }
 
-    /// Connects to one broker. What answers there must belong to the cluster: the address may mean
-    /// something else where this client runs.
+    /// Connects to one broker.
     pub(crate) async fn connect(client: Client, id: u64, window: u32) -> Result<Connection, Error> {
         let Some(address) = client.brokers().find(&client, id).await else {
             let message = format!("broker {id} is not in the cluster any more");
             return Err(Error::new(ErrorKind::Unreachable, message));
         };
-        let connection = client.connector().connect_to(&address, window).await?;
-        let mut admin = AdminServiceClient::new(connection.channel.clone());
-        // Not how the partitions stand: the leaders of all would have to answer first, and this one
-        // may be asked for because some do not.
-        let greeting = GetClusterRequest { without_survey: true };
-        let answer = timeout(GREETING_TIMEOUT, admin.get_cluster(greeting)).await;
-        let stranger = |what: &str| {
-            let message = format!("{address}: {what}; calls go through other brokers");
-            Error::new(ErrorKind::Unreachable, message)
-        };
-        match answer {
-            Err(_) => Err(stranger("no answer")),
-            Ok(Err(status)) => Err(stranger(status.message())),
-            Ok(Ok(answer)) if answer.get_ref().cluster_id == client.brokers().cluster_id() => {
-                Ok(connection)
-            }
-            Ok(Ok(_)) => Err(stranger("a broker of another cluster answers")),
-        }
+        client.connector().connect_to(&address, window).await
     }
 
     /// Where a broker is. One that could not be reached may be elsewhere by now, and nobody says so
-    /// unasked: the brokers are asked for first.
+    /// unasked: the brokers are asked for first, as where it is not known yet which cluster this
+    /// is.
     async fn find(&self, client: &Client, id: u64) -> Option<Arc<str>> {
         let has_failed = self.state().known.get(&id).is_some_and(|known| known.failures > 0);
-        if has_failed {
-            match timeout(GREETING_TIMEOUT, self.refresh(client)).await {
+        if has_failed || client.connector().cluster().is_none() {
+            match timeout(ASKING_TIMEOUT, self.refresh(client)).await {
                 Ok(Ok(())) => {}
                 // What was known may still be right.
                 Ok(Err(error)) => tracing::debug!(%error, "the brokers could not be learned"),
@@ -179,10 +158,6 @@ impl Brokers {
             }
         }
         self.state().known.get(&id).map(|known| Arc::clone(&known.address))
-    }
-
-    fn cluster_id(&self) -> String {
-        self.state().cluster_id.clone()
     }
 }
 

@@ -22,6 +22,9 @@ use crate::producer::{Append, ProducerBuilder};
 /// What a broker may send ahead of what is read, for plain calls.
 const CALL_WINDOW: u32 = 1 << 20;
 
+/// How long a try of one address may take, unless told otherwise.
+const TRY_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// A client of one cluster. Cheap to clone: clones share one connection for plain calls. Each
 /// producer and each consumer has a connection of its own, so that none waits for another.
 #[derive(Clone, Debug)]
@@ -56,7 +59,8 @@ impl ClientBuilder {
         self
     }
 
-    /// How long one address may take to accept a connection. Default: 5 s.
+    /// How long a try of one address may take, with the question of which cluster is there: one
+    /// that answers nothing is not waited for longer. Default: 3 s.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
@@ -121,7 +125,7 @@ impl Client {
     pub fn builder() -> ClientBuilder {
         ClientBuilder {
             addresses: Vec::new(),
-            connect_timeout: Duration::from_secs(5),
+            connect_timeout: TRY_TIMEOUT,
             request_timeout: Duration::from_secs(30),
             name: "ropewalk-rust".to_owned(),
         }

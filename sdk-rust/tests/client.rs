@@ -10,7 +10,7 @@ mod fake;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use fake::{Fake, Reading, Step};
+use fake::{Fake, Log, Reading, Step};
 use futures::StreamExt;
 use ropewalk::{
     Client, ErrorKind, Event, NewTopic, OffsetQuery, Position, Producer, Record, Retention,
@@ -291,6 +291,26 @@ async fn a_consumer_goes_on_at_the_next_offset_after_a_cut() {
     assert_eq!(resumed(1), Some(Offset(20)));
     assert_eq!(resumed(3), Some(Offset(30)));
     assert_eq!(resumed(4), Some(Offset(40)));
+}
+
+#[tokio::test]
+async fn a_consumer_of_more_topics_than_patterns_take_goes_on_and_sees_new_partitions() {
+    let fake = Fake::start().await;
+    // Four names fit in a pattern, and a broker takes 16 patterns.
+    let names: Vec<_> = (0..70).map(|number| format!("{number:0>249}")).collect();
+    names.iter().for_each(|name| fake.create(name, 1));
+    fake.change(|state| state.readings.push_back(Reading::CutAfter(0)));
+    let client = fake.client().await;
+    let topics = names.iter().fold(client.consumer(), |consumer, name| consumer.topic(name));
+    let consumer = topics.heartbeat_interval(Duration::from_millis(100)).build();
+    let mut consumer = consumer.await.unwrap();
+    let reading = tokio::spawn(async move { consumer.next().await.unwrap() });
+    fake.until(|state| state.subscriptions.len() == 2).await;
+    // For the last ones there was no pattern: their partitions are looked for.
+    fake.change(|state| state.topics.get_mut(&names[69]).unwrap().partitions.push(Log::default()));
+    fake.append(&names[69], 1, ["new".to_owned()]);
+    let record = timeout(SOON, reading).await.unwrap().unwrap().unwrap();
+    assert_eq!((&*record.topic, record.partition, record.offset), (&*names[69], 1, 0));
 }
 
 #[tokio::test]

@@ -9,8 +9,10 @@ mod fake;
 use std::time::Duration;
 
 use fake::{Fake, Step};
-use ropewalk::{Client, Producer, Record, Stop};
-use tokio::time::timeout;
+use futures::future::join_all;
+use ropewalk::{Client, ErrorKind, NewTopic, Producer, Record, Stop};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, timeout};
 
 async fn send(producer: &Producer, values: std::ops::Range<usize>) {
     let mut deliveries = Vec::new();
@@ -124,4 +126,88 @@ async fn a_client_finds_the_others_when_its_only_address_is_gone() {
     let cluster = timeout(Duration::from_secs(10), client.admin().cluster()).await.unwrap();
     assert_eq!(cluster.unwrap().brokers.len(), 2);
     assert!(Client::connect(&fakes[0].address.to_string()).await.is_err());
+}
+
+/// A broker of another cluster, which would take everything.
+async fn stranger() -> Fake {
+    let stranger = Fake::start().await;
+    stranger.change(|state| state.cluster = Some("another"));
+    stranger.create("t", 1);
+    stranger
+}
+
+/// Makes sure that a client, whose broker is gone, brings nothing to a stranger, and gives the
+/// error.
+async fn keeps_away_from(stranger: &Fake, client: &Client) -> ropewalk::Error {
+    let producer = client.producer().delivery_timeout(Duration::from_secs(1)).build();
+    let record = Record::to("t").partition(0).value("0");
+    let lost = timeout(Duration::from_secs(10), producer.send(record)).await.unwrap().unwrap_err();
+    assert!(!lost.may_have_happened(), "{lost}");
+    let refused = client.admin().create_topic(NewTopic::named("new")).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unreachable, "{refused}");
+    let state = stranger.state();
+    assert!(state.requests.is_empty() && !state.topics.contains_key("new"), "{:?}", state.requests);
+    assert!(state.get_cluster_calls > 0, "it was asked who it is");
+    refused
+}
+
+/// A client of a broker that names others, once it has learned of them.
+async fn client_that_knows(fake: &Fake, given: &str, connect_timeout: Duration) -> Client {
+    let builder = Client::builder().address(given).connect_timeout(connect_timeout);
+    let client = builder.request_timeout(Duration::from_secs(3)).connect().await.unwrap();
+    fake.until(|state| state.get_cluster_calls > 0).await;
+    client.admin().cluster().await.unwrap();
+    client
+}
+
+#[tokio::test]
+async fn an_address_that_was_learned_is_not_used_where_another_cluster_answers() {
+    let (fake, stranger) = (Fake::start().await, stranger().await);
+    let brokers = [(1, fake.address.to_string()), (2, stranger.address.to_string())];
+    fake.change(|state| state.brokers.extend(brokers));
+    let given = fake.address.to_string();
+    let client = client_that_knows(&fake, &given, Duration::from_secs(3)).await;
+    fake.stop().await;
+    let refused = keeps_away_from(&stranger, &client).await.to_string();
+    assert!(refused.contains("another cluster") && refused.contains("advertises"), "{refused}");
+}
+
+#[tokio::test]
+async fn an_address_that_was_given_is_not_used_where_another_cluster_answers() {
+    let (fake, stranger) = (Fake::start().await, stranger().await);
+    let given = format!("{},{}", fake.address, stranger.address);
+    let client = client_that_knows(&fake, &given, Duration::from_secs(3)).await;
+    fake.stop().await;
+    let refused = keeps_away_from(&stranger, &client).await.to_string();
+    assert!(
+        refused.contains("another cluster") && refused.contains("make a new client"),
+        "{refused}"
+    );
+}
+
+/// Addresses that take a connection and then say nothing, as those behind some firewalls.
+#[tokio::test]
+async fn the_only_address_is_found_again_while_others_answer_nothing() {
+    let fake = Fake::start().await;
+    let holes = join_all((0..12).map(|_| TcpListener::bind("127.0.0.1:0"))).await;
+    let holes: Vec<_> = holes.into_iter().map(Result::unwrap).collect();
+    let places = holes.iter().map(|hole| hole.local_addr().unwrap().to_string());
+    fake.change(|state| state.brokers.extend((2..).zip(places)));
+    fake.change(|state| state.brokers.insert(1, fake.address.to_string()));
+    let given = fake.address.to_string();
+    // They would be waited for longer than this test takes.
+    let patience = Duration::from_secs(60);
+    let client = client_that_knows(&fake, &given, patience).await;
+    fake.stop().await;
+    let reading = tokio::spawn(async move {
+        // Again and again: each call waits for three seconds at most.
+        while client.admin().cluster().await.is_err() {}
+    });
+    // All of them are being tried.
+    let knocks = join_all(holes.iter().map(TcpListener::accept)).await;
+    let held: Vec<TcpStream> = knocks.into_iter().map(|knock| knock.unwrap().0).collect();
+    fake.come_back().await;
+    let begun = Instant::now();
+    timeout(Duration::from_secs(3), reading).await.expect("found again").unwrap();
+    println!("found again after {:?}, beside {} others", begun.elapsed(), held.len());
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use futures::future::BoxFuture;
-use futures::{Stream, StreamExt};
+use futures::{FutureExt, Stream, StreamExt};
 use ropewalk_proto::broker as proto;
 use ropewalk_proto::broker::SubscribeResponse;
 use ropewalk_proto::broker::subscribe_response::Event as ProtoEvent;
@@ -66,6 +66,8 @@ enum State {
 struct Reading {
     events: Streaming<SubscribeResponse>,
     connection: Connection,
+    /// Ready once partitions were added that do not join the stream by themselves.
+    grown: BoxFuture<'static, ()>,
     /// `started`, until it was given.
     started: Option<Vec<PartitionState>>,
     /// When the stream counts as dead.
@@ -229,6 +231,11 @@ impl Consumer {
                 self.reopen();
                 Ok(None)
             }
+            Next::Grown => {
+                tracing::debug!("a consumer reads partitions that were added");
+                self.reopen();
+                Ok(None)
+            }
             Next::Broken(error) | Next::Failed(error) => Err(error),
             Next::Ended => {
                 self.state = State::Ended;
@@ -242,6 +249,7 @@ impl Consumer {
         let reading = Reading {
             events: session.events,
             connection: session.connection,
+            grown: session.grown,
             started: Some(session.started),
             silence: Box::pin(sleep(self.plan.heartbeat * MISSED_HEARTBEATS)),
         };
@@ -319,6 +327,8 @@ enum Next {
     Event(ProtoEvent),
     /// The session is over, but reading may go on.
     Broken(Error),
+    /// Partitions were added, and only another session reads them.
+    Grown,
     /// Reading cannot go on.
     Failed(Error),
     Ended,
@@ -328,6 +338,9 @@ impl Reading {
     fn poll_next(&mut self, context: &mut Context<'_>, plan: &Plan) -> Poll<Next> {
         if let Some(started) = self.started.take() {
             return Poll::Ready(Next::Started(started));
+        }
+        if self.grown.poll_unpin(context).is_ready() {
+            return Poll::Ready(Next::Grown);
         }
         loop {
             let Poll::Ready(message) = self.events.poll_next_unpin(context) else {

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use ropewalk_proto::broker::subscribe_response::Event as ProtoEvent;
 use ropewalk_proto::broker::topic_selection::Selection as ProtoSelection;
 use ropewalk_proto::broker::{
@@ -16,17 +18,23 @@ use tonic::{Request, Status, Streaming};
 use tonic_prost::ProstCodec;
 
 use super::builder::{Plan, Selection};
-use super::event::{PartitionState, Start};
+use super::event::{PartitionState, Start, Stop};
 use crate::backoff::Backoff;
 use crate::brokers::Brokers;
 use crate::connector::Connection;
 use crate::error::{Error, ErrorKind, timed_out};
+use crate::settings::Topic;
 
 /// A message of the broker, and room for what later versions add to it.
 const MAX_MESSAGE_BYTES: usize = 8 * 1024 * 1024;
 
-/// The longest pattern that a broker takes, in bytes.
-const LONGEST_PATTERN: usize = 1024;
+/// What a broker takes: topics and patterns of a request, patterns among them, bytes of a pattern.
+const MAX_SELECTIONS: usize = 1_000;
+const MAX_PATTERNS: usize = 16;
+const MAX_PATTERN_BYTES: usize = 1024;
+
+/// Topics for which there was no pattern are looked at once in this many heartbeats.
+const HEARTBEATS_PER_LOOK: u32 = 12;
 
 /// How long a leader may take to be reached before another broker is asked, which reads for it.
 const DIRECT_TIMEOUT: Duration = Duration::from_secs(1);
@@ -47,6 +55,8 @@ pub(super) struct Session {
     pub(super) events: Streaming<SubscribeResponse>,
     pub(super) started: Vec<PartitionState>,
     pub(super) connection: Connection,
+    /// Ready once partitions were added that do not join the stream by themselves.
+    pub(super) grown: BoxFuture<'static, ()>,
 }
 
 /// Opens a subscription that goes on at `progress`, trying for `patience`.
@@ -71,8 +81,8 @@ pub(super) async fn open(
     }
 }
 
-async fn attempt(plan: &Plan, progress: &Progress) -> Result<Session, Error> {
-    let request = request(plan, progress).await?;
+async fn attempt(plan: &Arc<Plan>, progress: &Progress) -> Result<Session, Error> {
+    let (request, unwatched) = request(plan, progress).await?;
     let connector = plan.client.connector();
     let connection = connect(plan).await?;
     let subscribing = subscribe(&connection, request);
@@ -80,7 +90,8 @@ async fn attempt(plan: &Plan, progress: &Progress) -> Result<Session, Error> {
         Ok(Ok((events, started))) => {
             let started: Vec<PartitionState> = started;
             check_ids(progress, &started)?;
-            return Ok(Session { events, started, connection });
+            let grown = grown(Arc::clone(plan), unwatched).boxed();
+            return Ok(Session { events, started, connection, grown });
         }
         Ok(Err(error)) => error,
         Err(_) => timed_out().context("subscribing"),
@@ -166,48 +177,97 @@ fn check_ids(progress: &Progress, started: &[PartitionState]) -> Result<(), Erro
     }
 }
 
+/// Topics that are read as a whole, each with the number of partitions that are named.
+type Unwatched = BTreeMap<String, i32>;
+
 /// The request that goes on at `progress`.
 ///
 /// Partitions are read from their next offsets, so they have to be named; a pattern beside them,
-/// which covers the topic as a whole, lets those join that are added later.
-async fn request(plan: &Plan, progress: &Progress) -> Result<SubscribeRequest, Error> {
+/// which covers the topic as a whole, lets those join that are added later. Topics for which a
+/// broker takes no further pattern are given beside the request.
+async fn request(plan: &Plan, progress: &Progress) -> Result<(SubscribeRequest, Unwatched), Error> {
     let mut topics = Vec::with_capacity(plan.selections.len());
-    let mut patterns: Vec<String> = Vec::new();
+    let mut patterns = Patterns::beside(plan.selections.len());
+    let mut unwatched = Unwatched::new();
     for selection in &plan.selections {
         let partitions = match progress.get(selection.topic.as_str()) {
             Some(known) if selection.partitions.is_empty() => {
-                add_pattern(&mut patterns, &selection.topic);
-                all_partitions(plan, &selection.topic, known).await?
+                let all = all_partitions(plan, &selection.topic, known).await?;
+                if !patterns.add(&selection.topic) {
+                    let count = i32::try_from(all.len()).unwrap_or(i32::MAX);
+                    unwatched.insert(selection.topic.clone(), count);
+                }
+                all
             }
             known => named_partitions(selection, known),
         };
         let name = ProtoSelection::Name(selection.topic.clone());
         topics.push(TopicSelection { selection: Some(name), partitions });
     }
-    topics.extend(patterns.into_iter().map(|pattern| TopicSelection {
+    topics.extend(patterns.all.into_iter().map(|pattern| TopicSelection {
         selection: Some(ProtoSelection::Pattern(pattern)),
         partitions: Vec::new(),
     }));
-    Ok(SubscribeRequest {
+    let request = SubscribeRequest {
         topics,
         default_start: Some(plan.start.to_proto()),
         stop: plan.stop.to_proto(),
         max_batch_bytes: plan.max_batch_bytes.unwrap_or_default(),
         heartbeat_interval: plan.heartbeat.try_into().ok(),
         ..SubscribeRequest::default()
-    })
+    };
+    Ok((request, unwatched))
 }
 
-/// Adds a topic to the last pattern, or begins another where that would be too long for the broker.
-fn add_pattern(patterns: &mut Vec<String>, topic: &str) {
-    // Of what a name may hold, only the dot means something else in a pattern.
-    let name = topic.replace('.', "\\.");
-    match patterns.last_mut() {
-        Some(last) if last.len() + name.len() < LONGEST_PATTERN => {
-            last.push('|');
-            last.push_str(&name);
+/// Patterns that match topics by name, as many as a broker takes beside the topics of a request.
+struct Patterns {
+    all: Vec<String>,
+    room: usize,
+}
+
+impl Patterns {
+    fn beside(topics: usize) -> Patterns {
+        let room = MAX_SELECTIONS.saturating_sub(topics).min(MAX_PATTERNS);
+        Patterns { all: Vec::new(), room }
+    }
+
+    /// Adds a topic to the last pattern, or begins another where that would be too long. False
+    /// where there is no room for another.
+    fn add(&mut self, topic: &str) -> bool {
+        // Of what a name may hold, only the dot means something else in a pattern.
+        let name = topic.replace('.', "\\.");
+        let count = self.all.len();
+        match self.all.last_mut() {
+            Some(last) if last.len() + 1 + name.len() <= MAX_PATTERN_BYTES => {
+                last.push('|');
+                last.push_str(&name);
+            }
+            _ if count < self.room => self.all.push(name),
+            _ => return false,
         }
-        _ => patterns.push(name),
+        true
+    }
+}
+
+/// Looks from time to time whether one of the topics has more partitions than were named, and comes
+/// back once one has. Where reading is to end nothing joins any more.
+async fn grown(plan: Arc<Plan>, topics: Unwatched) {
+    if topics.is_empty() || plan.stop != Stop::Never {
+        return std::future::pending().await;
+    }
+    loop {
+        sleep(plan.heartbeat * HEARTBEATS_PER_LOOK).await;
+        match plan.client.admin().list_topics("").await {
+            Ok(listed) => {
+                let has_grown = |topic: &Topic| {
+                    topics.get(&topic.name).is_some_and(|count| topic.partition_count > *count)
+                };
+                if listed.iter().any(has_grown) {
+                    return;
+                }
+            }
+            Err(error) => tracing::debug!(%error, "topics could not be looked at"),
+        }
     }
 }
 
@@ -239,4 +299,20 @@ async fn all_partitions(
         PartitionSelection { partition, start: Some(start.to_proto()) }
     });
     Ok(partitions.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_stay_within_what_a_broker_takes() {
+        for (topics, room) in [(1, 16), (990, 10), (1_000, 0)] {
+            let mut patterns = Patterns::beside(topics);
+            let taken =
+                (0..1_000).filter(|number| patterns.add(&format!("{number:0>249}"))).count();
+            assert_eq!((taken, patterns.all.len()), (4 * room, room), "beside {topics} topics");
+            assert!(patterns.all.iter().all(|pattern| pattern.len() <= MAX_PATTERN_BYTES));
+        }
+    }
 }

@@ -141,7 +141,7 @@ impl AdminService for Fake {
         &self,
         _: Request<v1::GetClusterRequest>,
     ) -> Result<Response<v1::GetClusterResponse>, Status> {
-        let cluster_id = "fake".to_owned();
+        let cluster_id = self.state().cluster.unwrap_or("fake").to_owned();
         let brokers = self.change(|state| {
             state.get_cluster_calls += 1;
             let brokers = state.brokers.iter().map(|(id, address)| v1::Broker {

@@ -14,6 +14,11 @@ use tonic::{Code, Request, Response, Status};
 
 use super::{Fake, State, now, status};
 
+/// What a broker takes in one subscription.
+const MAX_SELECTIONS: usize = 1_000;
+const MAX_PATTERNS: usize = 16;
+const MAX_PATTERN_BYTES: usize = 1024;
+
 /// Records in a batch of the fake.
 const BATCH: usize = 10;
 
@@ -52,6 +57,7 @@ impl ConsumerService for Fake {
         let (reading, cursors) = self.change(|state| {
             state.subscriptions.push(request.clone());
             state.readers.push(self.id);
+            check(&request)?;
             let reading = state.readings.pop_front().unwrap_or(Reading::Normal);
             if let Reading::Refuse(reason) = reading {
                 return Err(status(Code::Unavailable, reason));
@@ -105,6 +111,19 @@ impl ConsumerService for Fake {
         }
         Ok(Response::new(v1::ListOffsetsResponse { offsets }))
     }
+}
+
+fn check(request: &v1::SubscribeRequest) -> Result<(), Status> {
+    let patterns = request.topics.iter().filter_map(|topic| match &topic.selection {
+        Some(Selection::Pattern(pattern)) => Some(pattern.len()),
+        _ => None,
+    });
+    let lengths: Vec<_> = patterns.collect();
+    let is_right = request.topics.len() <= MAX_SELECTIONS
+        && lengths.len() <= MAX_PATTERNS
+        && lengths.iter().all(|length| (1..=MAX_PATTERN_BYTES).contains(length));
+    let wrong = || status(Code::InvalidArgument, "INVALID_FIELD");
+    is_right.then_some(()).ok_or_else(wrong)
 }
 
 impl Fake {

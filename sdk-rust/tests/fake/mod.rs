@@ -50,6 +50,8 @@ pub struct State {
     pub committed: HashMap<String, Vec<v1::CommittedOffset>>,
     pub get_topic_calls: usize,
     pub get_cluster_calls: usize,
+    /// The cluster that the brokers are in. None: `fake`.
+    pub cluster: Option<&'static str>,
     /// Where the brokers are, by id. Empty: the one broker says nothing of itself.
     pub brokers: BTreeMap<u64, String>,
     /// The broker that appended each produce request, or forwarded it.
@@ -115,6 +117,12 @@ impl Fake {
             state,
             changes,
         };
+        fake.listen(listener);
+        fake
+    }
+
+    fn listen(&self, listener: TcpListener) {
+        let fake = self.clone();
         let server = Server::builder()
             .add_service(v1::producer_service_server::ProducerServiceServer::new(fake.clone()))
             .add_service(v1::consumer_service_server::ConsumerServiceServer::new(fake.clone()))
@@ -127,7 +135,6 @@ impl Fake {
                 .await
                 .unwrap();
         });
-        fake
     }
 
     /// Takes no more connections, and ends those that it has.
@@ -136,6 +143,12 @@ impl Fake {
         while tokio::net::TcpStream::connect(self.address).await.is_ok() {
             tokio::task::yield_now().await;
         }
+    }
+
+    /// Is there again after [`stop`](Fake::stop), at the same address.
+    pub async fn come_back(&self) {
+        self.serving.send_replace(true);
+        self.listen(TcpListener::bind(self.address).await.unwrap());
     }
 
     /// Has a broker lead a partition from now on.

@@ -61,7 +61,7 @@ async fn cluster(args: Cluster) -> Result<(), Failure> {
 pub(super) async fn connect(common: &Common) -> Result<Client, Failure> {
     let client = Client::builder()
         .address(&common.server)
-        .connect_timeout(common.timeout.min(std::time::Duration::from_secs(5)))
+        .connect_timeout(common.timeout.min(std::time::Duration::from_secs(3)))
         .request_timeout(common.timeout)
         .name(concat!("ropewalk-cli/", env!("CARGO_PKG_VERSION")));
     Ok(client.connect().await?)

@@ -48,8 +48,8 @@ const fn long_run_of(name: &'static str, nodes: NodeId, faults: &'static [Fault]
 /// The runs. Those of one node prove the harness and, for the clients, a broker that comes back.
 pub(crate) const RUNS: &[Run] = &[
     Run { forgets: true, seconds: 4, ..run_of("one_forgetful", 1, &[Fault::KillLeader]) },
-    run_of("one_kill9", 1, &[Fault::KillLeader, Fault::Pause, Fault::Rolling]),
-    run_of("one_power_cut", 1, &[Fault::PowerAll]),
+    long_run_of("one_kill9", 1, &[Fault::KillLeader, Fault::Pause, Fault::Rolling]),
+    long_run_of("one_power_cut", 1, &[Fault::PowerAll]),
     long_run_of("one_slow_disk", 1, &[Fault::SlowDisk]),
     long_run_of("one_full_disk", 1, &[Fault::FullDisk]),
     long_run_of("one_clock", 1, &[Fault::Clock]),

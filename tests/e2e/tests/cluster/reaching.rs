@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout};
 use super::support::{cli, json, soon};
 
 /// How long any append may take, also the first one of a new client: it does not wait for brokers
-/// that cannot be reached, which are given five seconds.
+/// that cannot be reached, which are given three seconds.
 const APPEND: Duration = Duration::from_secs(2);
 /// How long it may take until a new consumer has its first record: it gives the leader one second.
 const FIRST_READ: Duration = Duration::from_secs(3);
