@@ -303,42 +303,6 @@ async fn a_partition_elsewhere_is_used_as_if_it_were_here() {
     cluster.end().await;
 }
 
-/// The broker is to have another replica than it has, and the one that it has is the only one.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_partition_that_is_moved_away_and_back_at_once_keeps_its_records() {
-    let mut cluster = Cluster::start().await;
-    create(cluster.broker(0), "t", 1).await;
-    for _ in 0..3 {
-        append_one(cluster.broker(0), "t").await;
-    }
-    let home = partition(cluster.broker(0), "t").await.nodes()[0];
-    let away = NodeId(1 + home.0 % 3);
-    for to in [away, home] {
-        let assignment = Assignment { topic: "t".to_owned(), partition: 0, brokers: vec![to] };
-        cluster.broker(0).reassign(&[assignment]).await.unwrap();
-    }
-    // It may have come to the other one for a moment.
-    let deadline = Instant::now() + PATIENCE;
-    for broker in cluster.running().filter(|broker| broker.config().node != home) {
-        while partition(broker, "t").await.handle().watch().is_some() {
-            assert!(Instant::now() < deadline, "a replica does not leave");
-            sleep(Duration::from_millis(20)).await;
-        }
-    }
-    for (broker, end) in cluster.running().zip(4..) {
-        append_one(broker, "t").await;
-        read_all(broker, "t", end).await;
-    }
-    // Nor does a start take what is on the disk for what nobody wants.
-    let at = cluster.stop(home).await;
-    cluster.brokers[at] = Some(timeout(PATIENCE, cluster.launch(at)).await.unwrap());
-    for (broker, end) in cluster.running().zip(7..) {
-        append_one(broker, "t").await;
-        read_all(broker, "t", end).await;
-    }
-    cluster.end().await;
-}
-
 /// Memory is for those who ask, also where the bytes come from another broker, and where that one
 /// does not answer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
