@@ -111,6 +111,16 @@ impl Cluster {
         at
     }
 
+    /// Waits until all brokers have carried out the metadata that one of them knows.
+    async fn all_follow(&self, broker: &Broker) {
+        let index = broker.metadata().index;
+        for other in self.running() {
+            let mut table = other.watch_table();
+            let follows = table.wait_for(|table| table.settled >= index);
+            timeout(PATIENCE, follows).await.unwrap().unwrap();
+        }
+    }
+
     /// Whether a broker's disk has something of a group.
     pub(crate) fn engine_has(&self, node: NodeId, group: GroupId) -> bool {
         let at = self.founders.iter().position(|(founder, _)| *founder == node).unwrap();
@@ -341,7 +351,9 @@ async fn a_partition_that_is_moved_away_and_back_at_once_keeps_its_records() {
         let assignment = Assignment { topic: "t".to_owned(), partition: 0, brokers: vec![to] };
         cluster.broker(0).reassign(&[assignment]).await.unwrap();
     }
-    // It may have come to the other one for a moment.
+    // It may have come to the other one for a moment, where a reader that does not follow the table
+    // is told nothing more.
+    cluster.all_follow(cluster.broker(0)).await;
     let deadline = Instant::now() + PATIENCE;
     for broker in cluster.running().filter(|broker| broker.config().node != home) {
         while partition(broker, "t").await.handle().watch().is_some() {
