@@ -266,12 +266,10 @@ impl From<ProposeError> for Failure {
             }
             ProposeError::StorageFull { floor } => StorageFull { floor }.into(),
             ProposeError::Behind(replica) => Self::not_ready(format!(
-                "broker {} has not caught up with the partition yet; try again later",
+                "broker {} has not caught up with the partition yet",
                 replica.node()
             )),
-            ProposeError::Members => {
-                Self::not_ready(message + "; another may be under way: try again later")
-            }
+            ProposeError::Members => Self::not_ready(message + ", and another may be under way"),
             ProposeError::Overloaded => {
                 Self::new(Reason::Overloaded, message + "; try again later")
                     .retry_after(Duration::from_millis(500))
