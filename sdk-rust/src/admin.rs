@@ -390,7 +390,7 @@ impl Admin {
     /// # Errors
     ///
     /// `TOPIC_NOT_FOUND`, `PARTITION_NOT_FOUND`, `INVALID_FIELD` for a broker that cannot lead it,
-    /// `NO_LEADER` for one that is not in sync, and what every call may meet.
+    /// `NO_LEADER` for one that is not in sync in five seconds, and what every call may meet.
     pub async fn transfer_leadership(
         &self,
         topic: &str,

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::follow::{FollowEvent, Follower};
 use crate::network::Network;
 use crate::offsets::OffsetCommand;
-use crate::operations::Assignment;
+use crate::operations::{Assignment, TransferError};
 use crate::registration::founding_replica;
 use crate::support::{READS_BUDGET, append, config, introduction, options};
 use crate::survey::replicas_of;
@@ -219,6 +219,28 @@ async fn what_any_broker_is_asked_for_is_done() {
         let offsets: Vec<_> = positions.iter().map(|(_, _, at)| at.offset.0).collect();
         assert_eq!(offsets, [2]);
     }
+    cluster.end().await;
+}
+
+/// The replica of a partition that was made a moment ago has answered nothing yet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_waits_for_the_replica_that_is_to_take_over() {
+    let mut cluster = Cluster::start().await;
+    let (here, absent) = (Arc::clone(cluster.broker(0)), NodeId(3));
+    let at = cluster.stop(absent).await;
+    create(&here, "t", 3).await;
+    append_one(&here, "t").await;
+    let (transfer, comes) =
+        tokio::join!(here.transfer_leadership("t", 0, Some(absent)), cluster.try_launch(at));
+    cluster.brokers[at] = Some(comes.unwrap());
+    assert_eq!(transfer.unwrap(), absent);
+
+    cluster.stop(absent).await;
+    append_one(&here, "t").await;
+    let refused = here.transfer_leadership("t", 0, Some(absent)).await;
+    assert!(matches!(refused, Err(TransferError::NotInSync(broker)) if broker == absent));
+    append_one(&here, "t").await;
+    drop(here);
     cluster.end().await;
 }
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use ropewalk_cluster::{BrokerInfo, MetadataCommand, MetadataError, PartitionMove};
-use ropewalk_consensus::{ProposalKind, ProposeError};
+use ropewalk_consensus::{MemberProgress, ProposalKind, ProposeError};
 use ropewalk_core::{GroupId, NodeId, ReplicaId, TopicId};
 use thiserror::Error;
 use tokio::time::{Instant, sleep};
@@ -48,7 +48,8 @@ pub enum TransferError {
     /// The broker is to lead nothing.
     #[error("broker {0} is draining and is to lead nothing: undrain it first, or name another one")]
     Draining(NodeId),
-    /// The broker does not answer the leader, or lacks too much of the log.
+    /// The broker does not answer the leader, or lacks too much of the log, and that has lasted for
+    /// [`LEADER_TIMEOUT`].
     #[error("the replica on broker {0} is not in sync with the leader's")]
     NotInSync(NodeId),
     /// It was told to take over, and has not yet.
@@ -162,17 +163,7 @@ impl Broker {
     async fn hand_over(&self, handle: &GroupHandle, to: ReplicaId) -> Result<(), TransferError> {
         let node = to.node();
         let deadline = Instant::now() + LEADER_TIMEOUT;
-        // A leader that hands over takes no records until it has ended: to one that does not answer
-        // it must not even begin.
-        let found = replicas_of(std::slice::from_ref(handle)).await.pop().flatten();
-        let found = found.ok_or(ProposeError::NoLeader)?;
-        let is_ready = found
-            .members
-            .iter()
-            .any(|member| member.replica == to && member.is_voter && member.is_in_sync());
-        if !is_ready {
-            return Err(TransferError::NotInSync(node));
-        }
+        Self::await_sync(handle, to, deadline).await?;
         handle.propose(|| ProposalKind::TransferLeadership(to), None).await?;
         while Instant::now() < deadline {
             if handle.is_led_by(node).await {
@@ -181,6 +172,30 @@ impl Broker {
             sleep(LOOK_AGAIN).await;
         }
         Err(TransferError::NotTaken(node))
+    }
+
+    /// Waits until the replica is in sync: that of a partition which was just made has answered
+    /// nothing yet, and another may be catching up.
+    ///
+    /// A leader that hands over takes no records until it has ended: to one that does not answer it
+    /// must not even begin.
+    async fn await_sync(
+        handle: &GroupHandle,
+        to: ReplicaId,
+        deadline: Instant,
+    ) -> Result<(), TransferError> {
+        loop {
+            let found = replicas_of(std::slice::from_ref(handle)).await.pop().flatten();
+            let found = found.ok_or(ProposeError::NoLeader)?;
+            let is_ready = |member: &MemberProgress| member.is_voter && member.is_in_sync();
+            if found.members.iter().any(|member| member.replica == to && is_ready(member)) {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                return Err(TransferError::NotInSync(to.node()));
+            }
+            sleep(LOOK_AGAIN).await;
+        }
     }
 }
 

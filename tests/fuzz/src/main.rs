@@ -3,6 +3,7 @@
 //!     cargo run -p ropewalk-fuzz -- --seconds 60            each target for a minute
 //!     cargo run -p ropewalk-fuzz -- --seconds 60 chunk key  these targets
 //!     cargo run -p ropewalk-fuzz -- --replay FILE chunk     one input
+//!     cargo run -p ropewalk-fuzz -- --list                  the names of the targets
 //!     cargo run -p ropewalk-fuzz -- --write-corpus          makes the corpus anew
 //!
 //! Inputs are made from those of the corpus: changed, cut, crossed, and mostly given the checksums
@@ -60,6 +61,9 @@ struct Options {
     /// Run one input only
     #[arg(long)]
     replay: Option<PathBuf>,
+    /// Print the names of the targets
+    #[arg(long)]
+    list: bool,
     /// Make the corpus anew, from the golden files
     #[arg(long)]
     write_corpus: bool,
@@ -82,6 +86,10 @@ fn run(options: &Options) -> Result<(), String> {
     }
     let all = targets::all();
     let names: Vec<&str> = all.iter().map(|target| target.name).collect();
+    if options.list {
+        println!("{}", names.join("\n"));
+        return Ok(());
+    }
     if let Some(other) = options.targets.iter().find(|name| !names.contains(&name.as_str())) {
         return Err(format!("there is no target {other}; the targets are: {}", names.join(", ")));
     }

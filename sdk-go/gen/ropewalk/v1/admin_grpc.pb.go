@@ -101,8 +101,8 @@ type AdminServiceClient interface {
 	ReassignPartitions(ctx context.Context, in *ReassignPartitionsRequest, opts ...grpc.CallOption) (*ReassignPartitionsResponse, error)
 	// Has another broker lead a partition. When it answers, that broker leads. The broker that is
 	// named is the preferred leader from then on. It is refused with INVALID_FIELD (`broker_id`) for
-	// a broker that has no replica or is draining, with NO_LEADER while its replica is not in sync,
-	// and with TIMED_OUT when it has not taken over in five seconds.
+	// a broker that has no replica or is draining, with NO_LEADER when its replica is not in sync in
+	// five seconds, and with TIMED_OUT when it has not taken over by then.
 	TransferLeadership(ctx context.Context, in *TransferLeadershipRequest, opts ...grpc.CallOption) (*TransferLeadershipResponse, error)
 }
 
@@ -309,8 +309,8 @@ type AdminServiceServer interface {
 	ReassignPartitions(context.Context, *ReassignPartitionsRequest) (*ReassignPartitionsResponse, error)
 	// Has another broker lead a partition. When it answers, that broker leads. The broker that is
 	// named is the preferred leader from then on. It is refused with INVALID_FIELD (`broker_id`) for
-	// a broker that has no replica or is draining, with NO_LEADER while its replica is not in sync,
-	// and with TIMED_OUT when it has not taken over in five seconds.
+	// a broker that has no replica or is draining, with NO_LEADER when its replica is not in sync in
+	// five seconds, and with TIMED_OUT when it has not taken over by then.
 	TransferLeadership(context.Context, *TransferLeadershipRequest) (*TransferLeadershipResponse, error)
 	mustEmbedUnimplementedAdminServiceServer()
 }
