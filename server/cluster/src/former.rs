@@ -7,7 +7,8 @@
 //! is never given again.
 //!
 //! A replica whose disk is lost or damaged, or whose broker was removed, is not given back. It is
-//! remembered all the same: it may still have a vote that nobody casts.
+//! remembered all the same: it may still have a vote that nobody casts, and that of a broker that
+//! was removed may be the only one that has everything.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,16 +19,33 @@ use ropewalk_core::{GroupId, NodeId, ReplicaId};
 use crate::metadata::Metadata;
 
 /// So many lost replicas of a group are remembered: a broker may lose its disk any number of times
-/// while nobody leads. They are never given back, so that nothing depends on the oldest ones.
+/// while nobody leads. They have nothing and are never given back, so that nothing depends on the
+/// oldest ones.
 const MAX_LOST: usize = 4;
+
+/// What a former replica is good for. The numbers are stored: they are never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Worth {
+    /// Its broker has it, and gets it back with the group.
+    Whole = 0,
+    /// Its disk is lost or damaged.
+    Lost = 1,
+    /// Its broker was removed: it must not come back, and may have what nobody else has.
+    Removed = 2,
+}
+
+impl Worth {
+    pub(crate) fn of(number: u8) -> Option<Self> {
+        [Self::Whole, Self::Lost, Self::Removed].into_iter().find(|worth| *worth as u8 == number)
+    }
+}
 
 /// Since when a group is to do without a replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Former {
     /// The command with which its broker was not to have it any more.
     pub(crate) since: u64,
-    /// It must not come back.
-    pub(crate) is_lost: bool,
+    pub(crate) worth: Worth,
 }
 
 /// A replica that a group counts no more.
@@ -55,7 +73,7 @@ impl Formers {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    fn of(&self, group: GroupId) -> impl DoubleEndedIterator<Item = (ReplicaId, Former)> {
+    fn of(&self, group: GroupId) -> impl Iterator<Item = (ReplicaId, Former)> {
         let range = (group, ReplicaId(0))..=(group, ReplicaId(u64::MAX));
         self.0.range(range).map(|((_, replica), former)| (*replica, *former))
     }
@@ -71,36 +89,57 @@ impl Formers {
 
     /// A broker is not to have its replica any more; its data stays until the group lets it go.
     pub(crate) fn leave(&mut self, group: GroupId, replica: ReplicaId, since: u64) {
-        self.insert(group, replica, Former { since, is_lost: false });
+        self.insert(group, replica, Former { since, worth: Worth::Whole });
     }
 
     /// A replica is lost: it is not to come back.
     pub(crate) fn lose(&mut self, group: GroupId, replica: ReplicaId, since: u64) {
-        self.insert(group, replica, Former { since, is_lost: true });
-        let lost = || self.of(group).filter(|(_, former)| former.is_lost);
-        if lost().count() > MAX_LOST
-            && let Some((oldest, _)) = lost().min_by_key(|(_, former)| former.since)
-        {
-            Arc::make_mut(&mut self.0).remove(&(group, oldest));
+        self.insert(group, replica, Former { since, worth: Worth::Lost });
+        self.forget_oldest_lost(group);
+    }
+
+    /// Nothing that a broker had is to come back: its disk is lost, or another broker has its id,
+    /// so that nobody reaches it.
+    pub(crate) fn lose_all(&mut self, node: NodeId) {
+        for group in self.depreciate(node, Worth::Lost) {
+            self.forget_oldest_lost(group);
         }
     }
 
-    /// Nothing that a broker had is to come back.
-    pub(crate) fn lose_all(&mut self, node: NodeId) {
-        let is_its =
-            |replica: ReplicaId, former: &Former| replica.node() == node && !former.is_lost;
-        if self.0.iter().any(|((_, replica), former)| is_its(*replica, former)) {
-            let all = Arc::make_mut(&mut self.0).iter_mut();
-            let its = all.filter(|((_, replica), former)| is_its(*replica, former));
-            its.for_each(|(_, former)| former.is_lost = true);
+    /// Nothing that a broker has is to come back. While it is needed it runs on.
+    pub(crate) fn remove_all(&mut self, node: NodeId) {
+        self.depreciate(node, Worth::Removed);
+    }
+
+    /// What a broker has, and is not lost, is worth this from now on. Returns the groups.
+    fn depreciate(&mut self, node: NodeId, worth: Worth) -> Vec<GroupId> {
+        let is_its = |replica: ReplicaId, former: &Former| {
+            replica.node() == node && !matches!(former.worth, Worth::Lost)
+        };
+        let its = self.0.iter().filter(|((_, replica), former)| is_its(*replica, former));
+        let keys: Vec<_> = its.map(|(key, _)| *key).collect();
+        for key in &keys {
+            if let Some(former) = Arc::make_mut(&mut self.0).get_mut(key) {
+                former.worth = worth;
+            }
+        }
+        keys.into_iter().map(|(group, _)| group).collect()
+    }
+
+    fn forget_oldest_lost(&mut self, group: GroupId) {
+        let lost = self.of(group).filter(|(_, former)| former.worth == Worth::Lost);
+        let mut lost: Vec<_> = lost.map(|(replica, former)| (former.since, replica)).collect();
+        lost.sort_unstable();
+        for (_, replica) in &lost[..lost.len().saturating_sub(MAX_LOST)] {
+            Arc::make_mut(&mut self.0).remove(&(group, *replica));
         }
     }
 
     /// The replica that a broker has yet of a group that it is to have again.
     pub(crate) fn take_back(&mut self, group: GroupId, node: NodeId) -> Option<ReplicaId> {
-        let found =
-            self.of(group).find(|(replica, former)| replica.node() == node && !former.is_lost);
-        let (replica, _) = found?;
+        let (replica, _) = self
+            .of(group)
+            .find(|(replica, former)| replica.node() == node && former.worth == Worth::Whole)?;
         Arc::make_mut(&mut self.0).remove(&(group, replica));
         Some(replica)
     }

@@ -9,7 +9,8 @@ use crate::command::MetadataCommand;
 
 /// The command that has a damaged replica replaced, where the group can do without it by what its
 /// leader says of the members: the others in sync are a majority of all voters, of whom some may be
-/// lost already. A replica without a vote can go at any time. `None`: it is to stay for now.
+/// lost already. One without a vote can go; one in sync has a vote as soon as its leader sees
+/// that, and perhaps before it is replaced. `None`: it is to stay for now.
 #[must_use]
 pub fn replacement(
     group: GroupId,
@@ -18,7 +19,9 @@ pub fn replacement(
 ) -> Option<MetadataCommand> {
     let voters: Vec<_> = members.iter().filter(|member| member.is_voter).collect();
     if !voters.iter().any(|voter| voter.replica == replica) {
-        return Some(MetadataCommand::ReplaceReplica { group, replica });
+        let is_it = |member: &&MemberProgress| member.replica == replica;
+        let is_to_vote = members.iter().find(is_it).is_some_and(MemberProgress::is_in_sync);
+        return (!is_to_vote).then_some(MetadataCommand::ReplaceReplica { group, replica });
     }
     let others = voters.iter().filter(|voter| voter.replica != replica && voter.is_in_sync());
     let voters_ids = || voters.iter().map(|voter| voter.replica).collect();
@@ -63,12 +66,16 @@ mod tests {
     }
 
     #[test]
-    fn one_that_does_not_vote_is_replaced_at_any_time() {
-        let members = [member(1, false, true), member(2, true, true)];
-        for node in [1, 9] {
+    fn one_that_does_not_vote_is_replaced_unless_it_is_about_to() {
+        let replaced = |node, is_active| {
+            let members = [member(1, false, is_active), member(2, true, true)];
             let replica = ReplicaId::new(NodeId(node), 0);
-            let command = MetadataCommand::ReplaceReplica { group: GroupId(7), replica };
-            assert_eq!(replacement(GroupId(7), replica, &members), Some(command));
-        }
+            let command = replacement(GroupId(7), replica, &members)?;
+            assert_eq!(command, MetadataCommand::ReplaceReplica { group: GroupId(7), replica });
+            Some(())
+        };
+        assert!(replaced(1, false).is_some(), "it takes no part");
+        assert!(replaced(9, false).is_some(), "it is no member");
+        assert!(replaced(1, true).is_none(), "of two that vote none can go");
     }
 }

@@ -65,7 +65,11 @@ impl Change {
                     None => self.wipe(id),
                 }
             }
-            _ => ReplicaId::new(id, self.serial),
+            _ => {
+                // The one that had this id before, and was removed, gets no messages from now on.
+                self.next.metadata.former.lose_all(id);
+                ReplicaId::new(id, self.serial)
+            }
         };
         self.next.metadata.awaited.remove(&id);
         let broker = BrokerInfo {
@@ -131,7 +135,7 @@ impl Change {
         self.retire(directory, id);
         self.settle();
         // Its data directory must not come back, and so nothing of what is in it.
-        self.next.metadata.former.lose_all(id);
+        self.next.metadata.former.remove_all(id);
         Ok(MetadataReply { topic: None, broker })
     }
 

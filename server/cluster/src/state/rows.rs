@@ -10,11 +10,11 @@ use ropewalk_core::codec::{DecodeError, Reader, Writer};
 use ropewalk_core::{GroupId, NodeId, ReplicaId, TopicId};
 
 use super::MetadataState;
-use crate::former::{Former, Formers};
+use crate::former::{Former, Formers, Worth};
 use crate::metadata::{Metadata, Retired, Topic, TopicPartition};
 use crate::stored::{
-    read_bool, read_broker, read_list, read_partition, read_placement, read_topic_head,
-    write_broker, write_list, write_partition, write_placement, write_topic_head,
+    read_broker, read_list, read_partition, read_placement, read_topic_head, write_broker,
+    write_list, write_partition, write_placement, write_topic_head,
 };
 
 const VERSION: u8 = 2;
@@ -108,7 +108,7 @@ fn former_changes(before: &MetadataState, now: &MetadataState, rows: &mut Vec<Ro
         let key = [node.0.to_be_bytes(), run.to_be_bytes()].concat();
         rows.push(row(Kind::Former, &key, former, |out, former| {
             write_list(out, former, |out, (group, replica, former)| {
-                out.u64(group.0).u64(replica.0).u64(former.since).u8(former.is_lost.into());
+                out.u64(group.0).u64(replica.0).u64(former.since).u8(former.worth as u8);
             });
         }));
     }
@@ -212,8 +212,9 @@ fn read_into(
             let _: [u8; 16] = id.array()?;
             let former = read_list(value, |reader| {
                 let (group, replica) = (GroupId(reader.u64()?), ReplicaId(reader.u64()?));
-                let former = Former { since: reader.u64()?, is_lost: read_bool(reader)? };
-                Ok((group, replica, former))
+                let since = reader.u64()?;
+                let worth = Worth::of(reader.u8()?).ok_or(reader.error())?;
+                Ok((group, replica, Former { since, worth }))
             })?;
             for (group, replica, former) in former {
                 metadata.former.insert(group, replica, former);

@@ -114,14 +114,44 @@ fn replicas_of_a_broker_that_lost_its_disk_or_was_removed_do_not_come_back() {
     );
 }
 
-/// However often that happens while nobody leads the group.
+/// However often that happens while nobody leads the group, also to one that was to go already.
 #[test]
 fn of_the_lost_replicas_some_are_remembered() {
     let mut cluster = cluster();
-    for disk in 0..40u8 {
+    for disk in 0..20u8 {
         cluster.apply(&register_with([0xa0 + disk; 16], 1)).unwrap();
+        move_to(&mut cluster, &[4, 5, 6]);
+        cluster.apply(&register_with([0xc0 + disk; 16], 1)).unwrap();
+        move_to(&mut cluster, &[1, 2, 3]);
     }
-    assert_eq!(former(&cluster).len(), 4);
+    let on = |cluster: &Cluster, node| {
+        let all = former(cluster);
+        all.iter().filter(|replica| replica.node() == NodeId(node)).count()
+    };
+    assert_eq!(on(&cluster, 1), 4);
+    for times in 0..20u8 {
+        cluster.apply(&remove(1)).unwrap();
+        assert_eq!(on(&cluster, 1), 5, "the last one may have everything");
+        cluster.apply(&register_with([0x80 + times; 16], 1)).unwrap();
+        assert_eq!(on(&cluster, 1), 4, "nobody reaches it any more");
+        move_to(&mut cluster, &[1, 2, 3]);
+    }
+    assert_eq!(cluster.restored(), cluster.state);
+}
+
+/// A broker that was removed gives away what only it has, for as long as that takes.
+#[test]
+fn what_a_removed_broker_has_is_remembered_whatever_the_others_lose() {
+    let mut cluster = cluster();
+    let only = cluster.metadata().replicas(GROUP).unwrap()[1];
+    cluster.apply(&remove(2)).unwrap();
+    for disk in 0..10u8 {
+        cluster.apply(&register_with([0xa0 + disk; 16], 1)).unwrap();
+        cluster.apply(&register_with([0xb0 + disk; 16], 3)).unwrap();
+    }
+    assert!(former(&cluster).contains(&only));
+    assert!(!cluster.metadata().has_let_go(GROUP, only));
+    assert_eq!(cluster.restored(), cluster.state);
 }
 
 /// Each of two that are damaged can be spared, and not both.

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use ropewalk_core::{GroupId, NodeId, ReplicaId, TopicId};
 
 use super::{Cluster, create_with, delete, drain, form, reassign, registration, remove, update};
+use crate::former::Worth;
 use crate::{BrokerRegistration, Metadata, MetadataCommand, Topic, TopicUpdate};
 
 const BROKERS: u64 = 7;
@@ -61,7 +62,8 @@ impl History {
             let mut members: BTreeSet<_> =
                 desired.voters.into_iter().chain(desired.learners).collect();
             let former = metadata.former.all().iter();
-            let leaving = former.filter(|((of, _), former)| *of == group && !former.is_lost);
+            let leaving =
+                former.filter(|((of, _), former)| *of == group && former.worth == Worth::Whole);
             members.extend(leaving.map(|((_, replica), _)| *replica));
             let (current, gone) = self.0.entry(group).or_default();
             assert!(gone.is_disjoint(&members), "{group}: {members:?} after {gone:?}");
