@@ -3,19 +3,24 @@
 //!
 //! What the next step is, is a pure function ([`Members::next_step`]).
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream;
+use ropewalk_cluster::answer::decode_index;
 use ropewalk_cluster::{
     Desired, Gone, Members, Metadata, MetadataCommand, MetadataWatch, Step, Topic, leader_moves,
     replacement,
 };
+use ropewalk_consensus::proposal::MembershipChange;
 use ropewalk_consensus::{MemberProgress, ProposalKind, ProposeError, Receipt};
 use ropewalk_core::{GroupId, NodeId, ReplicaId, limits};
-use tokio::sync::watch;
+use tokio::sync::{OnceCell, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::broker::command_metadata;
@@ -86,6 +91,16 @@ impl Along {
     }
 }
 
+/// One look at groups that are not as they are to be.
+#[derive(Default)]
+struct Round {
+    /// The groups, with the epochs in which this broker led them when it began.
+    epochs: BTreeMap<GroupId, Option<u64>>,
+    /// Whether this broker has all of the metadata that there were after that. Asked once, by the
+    /// first that needs it.
+    is_up_to_date: OnceCell<bool>,
+}
+
 /// The groups that may be meant to be elsewhere than before. What is not new is shared by both.
 fn groups_changed(before: &Metadata, now: &Metadata) -> Vec<GroupId> {
     let is_new = |topic: &&Arc<Topic>| {
@@ -140,10 +155,11 @@ impl Keeper {
             if is_balanced {
                 balanced_to = self.balance(balanced_to).await;
             }
-            let groups = std::mem::take(&mut unsettled);
+            let round = self.round(std::mem::take(&mut unsettled));
+            let groups: Vec<_> = round.epochs.keys().copied().collect();
             let steps = stream::iter(groups).map(|group| {
-                let keeper = &self;
-                async move { (group, keeper.bring_along(group).await) }
+                let (keeper, round) = (&self, &round);
+                async move { (group, keeper.bring_along(group, round).await) }
             });
             let left: Vec<_> = steps.buffer_unordered(SIDE_BY_SIDE).collect().await;
             let has_more = left.iter().filter(|(_, along)| along.has_more);
@@ -169,8 +185,14 @@ impl Keeper {
         self.groups.filtered(is_damaged).into_keys()
     }
 
+    fn round(&self, groups: BTreeSet<GroupId>) -> Round {
+        let epoch = |group| self.groups.get(group).and_then(|watch| watch.epoch());
+        let epochs = groups.into_iter().map(|group| (group, epoch(group))).collect();
+        Round { epochs, is_up_to_date: OnceCell::new() }
+    }
+
     /// Makes the next step of a group.
-    async fn bring_along(&self, group: GroupId) -> Along {
+    async fn bring_along(&self, group: GroupId, round: &Round) -> Along {
         let Some(watch) = self.groups.get(group) else { return Along::default() };
         if watch.is_damaged() {
             return Along::later_if(self.replace(group, &watch).await);
@@ -179,14 +201,20 @@ impl Keeper {
             return Along::default();
         }
         let metadata: Arc<Metadata> = self.metadata.borrow().clone();
-        let Some(desired) = metadata.desired(group) else { return Along::default() };
+        let Some(mut desired) = metadata.desired(group) else { return Along::default() };
         if next_step(&watch.role(), &desired, &[]).is_none() {
             return self.let_go(group, watch, &metadata).await;
         }
         let in_sync = self.in_sync(group, &watch).await;
         let role = watch.role();
         let mut behind = Vec::new();
+        let mut may_add = group == GroupId::METADATA;
         while let Some(step) = next_step_among(&role, &desired, &in_sync, &behind) {
+            if matches!(step, Step::Change(MembershipChange::AddLearner(_))) && !may_add {
+                let Some(newest) = self.newest(group, &watch, round).await else { break };
+                (desired, may_add) = (newest, true);
+                continue;
+            }
             let kind = match step {
                 Step::Change(change) => ProposalKind::Membership(change),
                 Step::HandOver(to) => ProposalKind::TransferLeadership(to),
@@ -200,6 +228,56 @@ impl Keeper {
             }
         }
         Along::later()
+    }
+
+    /// The members that a group is to have by the newest metadata, if this broker has them and has
+    /// led the group since before it asked for them. A replica that was let go of and forgotten is
+    /// deleted: were it a member again by older metadata, the group might count on it meanwhile. So
+    /// nobody adds one who does not know all. Whoever finds that one is no member has led since it
+    /// was not to be one, and after that nobody else adds it: who led before cannot any more.
+    ///
+    /// A broker that was removed gets no newer ones, and gives away what it has. Who is forgotten
+    /// after that was found to be no member by one that did not count this broker either.
+    async fn newest(&self, group: GroupId, watch: &GroupWatch, round: &Round) -> Option<Desired> {
+        let known = self.metadata.borrow().clone();
+        if known.metadata_replica(self.ways.node).is_none() {
+            return known.desired(group);
+        }
+        let is_up_to_date = *round.is_up_to_date.get_or_init(|| self.catch_up()).await;
+        let since = round.epochs.get(&group).copied().flatten()?;
+        let is_safe = is_up_to_date && watch.epoch() == Some(since);
+        let metadata = is_safe.then(|| self.metadata.borrow().clone())?;
+        metadata.desired(group)
+    }
+
+    /// Asks whoever leads the metadata how far they are, and waits until this broker has them.
+    async fn catch_up(&self) -> bool {
+        let Some(metadata) = self.metadata_group() else { return false };
+        let question = || ProposalKind::Query(Vec::new());
+        let answer = timeout(ANSWER_WITHIN, metadata.ask(question, None)).await;
+        let Some(index) = answer.ok().and_then(Result::ok).and_then(|it| decode_index(&it).ok())
+        else {
+            return false;
+        };
+        let mut known = self.metadata.clone();
+        let has_all = known.wait_for(|known| known.index >= index);
+        if timeout(ANSWER_WITHIN, has_all).await.is_ok_and(|known| known.is_ok()) {
+            return true;
+        }
+        // After a start it counts entries that are no commands. The next command is at the same
+        // index everywhere.
+        let nothing = MetadataCommand::ForgetReplicas { gone: Vec::new() };
+        if let Err(error) = self.command(&nothing).await {
+            tracing::debug!(%error, "this broker is behind with the metadata");
+        }
+        false
+    }
+
+    /// The way to the metadata group.
+    fn metadata_group(&self) -> Option<GroupHandle> {
+        let metadata = self.groups.get(GroupId::METADATA)?;
+        let voters = metadata.role().voters;
+        Some(GroupHandle::new(GroupId::METADATA, &self.ways, Some(metadata), &voters))
     }
 
     /// The members of a group that is led here that are in sync.
@@ -238,7 +316,8 @@ impl Keeper {
     async fn forget(&self, mut gone: Vec<Gone>) {
         gone.truncate(limits::MAX_PARTITIONS_PER_REQUEST);
         // With older metadata this broker would make members of them again, were it to start now.
-        if gone.is_empty() || self.ways.driver.keep(GroupId::METADATA).await.is_err() {
+        let kept = timeout(COMMAND_WITHIN, self.ways.driver.keep(GroupId::METADATA));
+        if gone.is_empty() || !matches!(kept.await, Ok(Ok(()))) {
             return;
         }
         if let Err(error) = self.command(&MetadataCommand::ForgetReplicas { gone }).await {
@@ -248,9 +327,7 @@ impl Keeper {
 
     /// Has a command of the metadata carried out, by whoever leads them.
     async fn command(&self, command: &MetadataCommand) -> Result<(), TopicError> {
-        let metadata = self.groups.get(GroupId::METADATA).ok_or(ProposeError::NoLeader)?;
-        let voters = metadata.role().voters;
-        let metadata = GroupHandle::new(GroupId::METADATA, &self.ways, Some(metadata), &voters);
+        let metadata = self.metadata_group().ok_or(ProposeError::NoLeader)?;
         let level = self.metadata.borrow().level();
         let carried_out =
             timeout(COMMAND_WITHIN, command_metadata(&metadata, level, command)).await;
@@ -361,220 +438,5 @@ impl Keeper {
             }
         }
         moves.last().map(|(group, _)| *group)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use ropewalk_consensus::proposal::MembershipChange;
-
-    use super::*;
-
-    fn replica(node: u64, serial: u32) -> ReplicaId {
-        ReplicaId::new(NodeId(node), serial)
-    }
-
-    /// Makes all steps, each with success, and returns them.
-    fn steps(voters: &[ReplicaId], learners: &[ReplicaId], desired: &Desired) -> Vec<Step> {
-        steps_past(&[], voters, learners, desired)
-    }
-
-    /// The same while some are behind, and stay so.
-    fn steps_past(
-        behind: &[ReplicaId],
-        voters: &[ReplicaId],
-        learners: &[ReplicaId],
-        desired: &Desired,
-    ) -> Vec<Step> {
-        let mut role = Role {
-            replica: voters.first().copied(),
-            voters: voters.to_vec(),
-            learners: learners.to_vec(),
-            ..Role::default()
-        };
-        let mut steps = Vec::new();
-        while let Some(step) = next_step(&role, desired, behind) {
-            steps.push(step);
-            assert!(steps.len() < 20, "it does not end: {steps:?}");
-            let Step::Change(change) = step else { break };
-            match change {
-                MembershipChange::AddLearner(replica) => {
-                    role.voters.retain(|voter| *voter != replica);
-                    role.learners.push(replica);
-                }
-                MembershipChange::Promote(replica) => {
-                    role.learners.retain(|learner| *learner != replica);
-                    role.voters.push(replica);
-                }
-                MembershipChange::Remove(replica) => {
-                    role.voters.retain(|voter| *voter != replica);
-                    role.learners.retain(|learner| *learner != replica);
-                }
-            }
-        }
-        steps
-    }
-
-    /// What has no disk counts for nothing: without it no more votes are needed than before.
-    #[test]
-    fn a_replica_that_lost_its_disk_goes_before_the_new_one_comes() {
-        let (one, two, lost, new) = (replica(1, 0), replica(2, 0), replica(3, 0), replica(3, 9));
-        let desired = Desired { voters: vec![one, two, new], learners: Vec::new() };
-        let expected = [
-            Step::Change(MembershipChange::Remove(lost)),
-            Step::Change(MembershipChange::AddLearner(new)),
-            Step::Change(MembershipChange::Promote(new)),
-        ];
-        assert_eq!(steps(&[one, two, lost], &[], &desired), expected);
-    }
-
-    /// Its broker gives it back the replica that it has yet.
-    #[test]
-    fn a_group_that_moves_back_before_it_has_moved_away_keeps_its_replica() {
-        let (old, away, other) = (replica(1, 0), replica(2, 10), replica(3, 13));
-        let desired = Desired { voters: vec![away, old, other], learners: Vec::new() };
-        let expected = [
-            Step::Change(MembershipChange::AddLearner(other)),
-            Step::Change(MembershipChange::Promote(other)),
-        ];
-        assert_eq!(steps(&[old, away], &[], &desired), expected);
-        let back = Desired { voters: vec![old], learners: Vec::new() };
-        let let_go = [Step::Change(MembershipChange::Remove(away))];
-        assert_eq!(steps(&[old], &[away], &back), let_go);
-    }
-
-    /// The metadata that a leader knows may be older than what its predecessor has done.
-    #[test]
-    fn older_metadata_change_nothing_where_a_broker_has_a_later_replica() {
-        let (one, two, lost, new) = (replica(1, 0), replica(2, 0), replica(3, 0), replica(3, 9));
-        let before = Desired { voters: vec![one, two, lost], learners: Vec::new() };
-        assert_eq!(steps(&[one, two, new], &[], &before), []);
-        assert_eq!(steps(&[one, two], &[new], &before), []);
-    }
-
-    /// Neither the others that come nor those that go are waited for.
-    #[test]
-    fn what_is_lost_goes_first() {
-        let (one, two, three) = (replica(1, 0), replica(2, 0), replica(3, 0));
-        let (late, new, dead) = (replica(4, 5), replica(4, 7), replica(5, 7));
-        let desired = Desired { voters: vec![one, two, new], learners: Vec::new() };
-        let expected = [
-            Step::Change(MembershipChange::Remove(late)),
-            Step::Change(MembershipChange::AddLearner(new)),
-            Step::Change(MembershipChange::Promote(new)),
-            Step::Change(MembershipChange::Remove(three)),
-        ];
-        assert_eq!(steps(&[one, two, three], &[late], &desired), expected);
-        assert_eq!(steps(&[one, two, three, late], &[], &desired), expected);
-
-        let desired = Desired { voters: vec![one, new, dead], learners: Vec::new() };
-        let expected = [
-            Step::Change(MembershipChange::Remove(late)),
-            Step::Change(MembershipChange::AddLearner(new)),
-            Step::Change(MembershipChange::AddLearner(dead)),
-            Step::Change(MembershipChange::Promote(new)),
-        ];
-        assert_eq!(steps_past(&[dead], &[one, two, late], &[], &desired), expected);
-    }
-
-    #[test]
-    fn a_leader_in_whose_place_another_replica_is_to_come_hands_over_to_one_that_votes() {
-        let (old, two, three, new) = (replica(1, 0), replica(2, 0), replica(3, 0), replica(1, 5));
-        let desired = Desired { voters: vec![new, two, three], learners: Vec::new() };
-        let members = [old, two, three];
-        assert_eq!(steps(&members, &[], &desired), [Step::HandOver(two)]);
-        assert_eq!(steps_past(&[two], &members, &[], &desired), [Step::HandOver(three)]);
-        // Where nobody else votes it stays until somebody does: it is all that there is.
-        let desired = Desired { voters: vec![new, two], learners: Vec::new() };
-        let expected = [
-            Step::Change(MembershipChange::AddLearner(two)),
-            Step::Change(MembershipChange::Promote(two)),
-            Step::HandOver(two),
-        ];
-        assert_eq!(steps(&[old], &[], &desired), expected);
-        let desired = Desired { voters: vec![new], learners: Vec::new() };
-        assert_eq!(steps(&[old], &[], &desired), []);
-    }
-
-    #[test]
-    fn a_leader_that_is_to_go_lets_the_others_go_and_hands_over_last() {
-        let (one, two, three, four) = (replica(1, 0), replica(2, 0), replica(3, 0), replica(4, 5));
-        let desired = Desired { voters: vec![four], learners: Vec::new() };
-        let expected = [
-            Step::Change(MembershipChange::AddLearner(four)),
-            Step::Change(MembershipChange::Promote(four)),
-            Step::Change(MembershipChange::Remove(two)),
-            Step::Change(MembershipChange::Remove(three)),
-            Step::HandOver(four),
-        ];
-        assert_eq!(steps(&[one, two, three], &[], &desired), expected);
-    }
-
-    /// A dead one that is to go may hinder the group once it is one of few.
-    #[test]
-    fn who_is_in_sync_goes_last_and_takes_over() {
-        let (one, two, dead) = (replica(1, 0), replica(2, 0), replica(3, 0));
-        let (new, slow) = (replica(4, 5), replica(5, 5));
-        let role = |voters: &[ReplicaId]| Role {
-            replica: Some(one),
-            voters: voters.to_vec(),
-            ..Role::default()
-        };
-        let only = Desired { voters: vec![one], learners: Vec::new() };
-        let step = next_step_among(&role(&[one, two, dead]), &only, &[one, two], &[]);
-        assert_eq!(step, Some(Step::Change(MembershipChange::Remove(dead))));
-
-        let others = Desired { voters: vec![slow, new], learners: Vec::new() };
-        let heir = |in_sync: &[ReplicaId]| {
-            next_step_among(&role(&[one, new, slow]), &others, in_sync, &[])
-        };
-        assert_eq!(heir(&[one, new]), Some(Step::HandOver(new)), "not to one that is not there");
-        assert_eq!(heir(&[one]), None, "it leads on until there is one");
-        let replaced = Desired { voters: vec![replica(1, 9), slow, new], learners: Vec::new() };
-        let step = next_step_among(&role(&[one, slow, new]), &replaced, &[one, new], &[]);
-        assert_eq!(step, Some(Step::HandOver(new)));
-    }
-
-    #[test]
-    fn one_dead_target_keeps_no_other_from_voting_and_nobody_goes_before_it_votes() {
-        let (old, dead, new) = (replica(1, 0), replica(4, 7), replica(5, 7));
-        let desired = Desired { voters: vec![dead, new], learners: Vec::new() };
-        let expected = [
-            Step::Change(MembershipChange::AddLearner(dead)),
-            Step::Change(MembershipChange::AddLearner(new)),
-            Step::Change(MembershipChange::Promote(new)),
-        ];
-        assert_eq!(steps_past(&[dead], &[old], &[], &desired), expected);
-        let rest = [Step::Change(MembershipChange::Promote(dead)), Step::HandOver(dead)];
-        assert_eq!(steps(&[old, new], &[dead], &desired), rest, "it is back");
-    }
-
-    #[test]
-    fn a_leader_that_is_to_go_hands_over_to_one_that_is_ready() {
-        let (old, dead, new) = (replica(1, 0), replica(4, 7), replica(5, 7));
-        let desired = Desired { voters: vec![dead, new], learners: Vec::new() };
-        let expected = [Step::HandOver(new)];
-        assert_eq!(steps_past(&[dead], &[old, dead, new], &[], &desired), expected);
-        assert_eq!(steps_past(&[dead, new], &[old, dead, new], &[], &desired), []);
-    }
-
-    #[test]
-    fn who_is_to_go_goes_before_another_loses_its_vote() {
-        let (one, two, dead) = (replica(1, 0), replica(2, 0), replica(3, 0));
-        let desired = Desired { voters: vec![one], learners: vec![two] };
-        let expected = [
-            Step::Change(MembershipChange::Remove(dead)),
-            Step::Change(MembershipChange::AddLearner(two)),
-        ];
-        assert_eq!(steps(&[one, two, dead], &[], &desired), expected);
-    }
-
-    #[test]
-    fn a_voter_that_is_to_listen_only_keeps_the_log() {
-        let (one, two) = (replica(1, 0), replica(2, 0));
-        let desired = Desired { voters: vec![one], learners: vec![two] };
-        let expected = [Step::Change(MembershipChange::AddLearner(two))];
-        assert_eq!(steps(&[one, two], &[], &desired), expected);
-        assert_eq!(steps(&[one], &[two], &desired), []);
     }
 }

@@ -97,6 +97,7 @@ async fn hear(shard: &mut FakeShard) -> Vec<&'static str> {
                 reply(Ok(Receipt::Done));
             }
             Told::Remove => heard.push("remove"),
+            Told::Propose(..) => panic!("the table proposes nothing"),
             Told::Open(replica, true) => {
                 heard.push(if replica.serial() == 0 {
                     "open the old"

@@ -87,6 +87,9 @@ pub struct Cluster {
     /// Commands that are proposed once their leader has said, at this number, that it leads still
     /// in this epoch.
     confirming: Vec<(u64, u64, MetadataCommand)>,
+    /// The broker that asks, at this number, whether it has all of the metadata, to add a member to
+    /// the partition, which it leads in this epoch.
+    adding: Option<(u64, NodeId, u64)>,
     /// What was proposed and has not ended.
     pub(crate) asked: BTreeMap<u64, Asked>,
     kind: StoreKind,
@@ -173,6 +176,7 @@ impl Cluster {
             seen: Seen::default(),
             asked: BTreeMap::new(),
             confirming: Vec::new(),
+            adding: None,
             kind,
             log_replicas: count,
             seed,

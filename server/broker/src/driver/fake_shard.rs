@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ropewalk_consensus::Input;
+use ropewalk_consensus::{Input, ProposalKind};
 use ropewalk_core::{GroupId, ReplicaId};
 use tokio::sync::mpsc;
 
@@ -21,6 +21,8 @@ pub(crate) enum Told {
     Remove,
     /// Everything is to be on the disk.
     Keep(Reply),
+    /// Something is proposed.
+    Propose(ProposalKind, Reply),
 }
 
 impl FakeShard {
@@ -42,6 +44,9 @@ impl FakeShard {
                 }
                 Command::Input(Input::Remove(of)) if of == group => return Some(Told::Remove),
                 Command::Input(Input::Keep(reply)) => return Some(Told::Keep(reply)),
+                Command::Input(Input::Propose(of, proposal)) if of == group => {
+                    return Some(Told::Propose(proposal.kind, proposal.reply));
+                }
                 _ => {}
             }
         }

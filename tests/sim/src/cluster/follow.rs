@@ -4,13 +4,18 @@
 use ropewalk_cluster::{
     Members, Metadata, MetadataAnswer, MetadataCommand, Step, answer, replacement,
 };
-use ropewalk_consensus::{MemberProgress, ProposalKind, ProposeError, Receipt};
+use ropewalk_consensus::{MemberProgress, MembershipChange, ProposalKind, ProposeError, Receipt};
 use ropewalk_core::{GroupId, NodeId, ReplicaId};
 
 use super::{COMMANDS, Cluster, GROUPS, LOG};
 use crate::broker::{Assignment, Joining};
 use crate::commands;
 use crate::moments::Moment;
+
+/// Whether a step adds a member.
+fn is_addition(step: Step) -> bool {
+    matches!(step, Step::Change(MembershipChange::AddLearner(_)))
+}
 
 impl Cluster {
     /// Forms the cluster, and registers each of its brokers.
@@ -117,6 +122,7 @@ impl Cluster {
     /// each broker that waits to be let in, and of each replica that cannot be read.
     pub fn bring_along(&mut self) {
         self.propose_what_is_confirmed();
+        self.add_confirmed();
         for node in self.nodes() {
             self.let_in(node);
             self.report_damage(node);
@@ -125,6 +131,10 @@ impl Cluster {
             let Some(leader) = self.leader(group) else { continue };
             let mut behind = Vec::new();
             while let Some(step) = self.next_step(group, leader, &behind) {
+                if group == LOG && is_addition(step) {
+                    self.confirm_metadata(leader);
+                    break;
+                }
                 let kind = match step {
                     Step::Change(change) => ProposalKind::Membership(change),
                     Step::HandOver(to) => {
@@ -234,6 +244,41 @@ impl Cluster {
                 None if self.is_asked(asked) => self.confirming.push((asked, epoch, command)),
                 _ => {}
             }
+        }
+    }
+
+    /// Whoever adds a member makes sure first that it has all of the metadata.
+    fn confirm_metadata(&mut self, leader: NodeId) {
+        let Some(of_metadata) = self.leader(COMMANDS).filter(|_| self.adding.is_none()) else {
+            return;
+        };
+        let epoch = self.see(leader).serves[&LOG];
+        let asked = self.propose(of_metadata, COMMANDS, ProposalKind::Query(Vec::new()));
+        self.adding = Some((asked, leader, epoch));
+    }
+
+    /// Adds a member to the partition where its leader has all of the metadata, and has led since
+    /// before it asked for them.
+    fn add_confirmed(&mut self) {
+        let Some((asked, leader, epoch)) = self.adding.take() else { return };
+        let Some(Ok(Receipt::Applied(answer))) = self.ends.get(&asked) else {
+            self.adding = self.is_asked(asked).then_some((asked, leader, epoch));
+            return;
+        };
+        let index = answer::decode_index(answer).unwrap();
+        if !self.is_up(leader) || self.see(leader).serves.get(&LOG) != Some(&epoch) {
+            return;
+        }
+        if self.metadata(leader).is_none_or(|known| known.index < index) {
+            // What was restored counts entries that are no commands: the next one does not.
+            let nothing = MetadataCommand::ForgetReplicas { gone: Vec::new() };
+            let Some(of_metadata) = self.leader(COMMANDS) else { return };
+            self.propose(of_metadata, COMMANDS, ProposalKind::Command(nothing.encode()));
+            return;
+        }
+        let step = self.next_step(LOG, leader, &[]).filter(|step| is_addition(*step));
+        if let Some(Step::Change(change)) = step {
+            self.propose(leader, LOG, ProposalKind::Membership(change));
         }
     }
 
