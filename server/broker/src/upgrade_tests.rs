@@ -27,7 +27,13 @@ fn set_rack(rack: &str) -> MetadataCommand {
 async fn sees(broker: &Broker, is_so: impl Fn(&Metadata) -> bool) {
     let mut watch = broker.metadata_watch.clone();
     let seen = timeout(PATIENCE, watch.wait_for(|metadata| is_so(metadata))).await;
-    seen.expect("the metadata comes").unwrap();
+    if seen.is_err() {
+        let known = broker.metadata();
+        let node = broker.config().node;
+        let leader = broker.metadata_group().leader();
+        let role = broker.metadata_group().watch().map(|watch| watch.role());
+        panic!("broker {node} waits for more than it has: {known:#?}\n{leader:?}\n{role:?}");
+    }
 }
 
 /// Does something while records are appended through a broker. Returns how many were acked.

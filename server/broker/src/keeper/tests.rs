@@ -326,5 +326,5 @@ async fn a_broker_that_was_removed_gives_away_what_it_has_by_what_it_knows() {
     let added = change(&keeper, &keeper.round([GROUP].into()), &mut shard).await;
     let placed = keeper.metadata.borrow().replicas(GROUP).unwrap().to_vec();
     assert_eq!(added, Some(MembershipChange::AddLearner(placed[0])));
-    assert_eq!((placed.len(), peers.asked()), (2, Vec::new()));
+    assert_eq!((placed.len(), peers.asked()), (1, Vec::new()));
 }
