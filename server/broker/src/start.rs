@@ -88,7 +88,9 @@ impl Broker {
         tasks.spawn(Whereabouts::new(&config, &metadata, &groups).follow());
         let voters = metadata_nodes(&metadata.borrow(), &config);
         let handle = GroupHandle::new(GroupId::METADATA, &ways, Some(watch), &voters);
-        registered(&config, &handle, &metadata).await?;
+        let registration = registration(&config);
+        registered(&config, &handle, &metadata, &registration).await?;
+        tasks.spawn(stay_registered(registration, handle.clone(), metadata.clone()));
 
         let (mut reconciler, table) = Reconciler::new(
             Arc::clone(&ways),
@@ -177,15 +179,9 @@ fn metadata_nodes(metadata: &Metadata, config: &BrokerConfig) -> Vec<ReplicaId> 
     known.unwrap_or_else(founders)
 }
 
-/// Makes sure that the cluster is formed and knows this broker as it is now. A broker that it knows
-/// so already waits for nobody. Nor does one that was removed: it may have what nobody else has,
-/// and goes on until nobody needs it.
-async fn registered(
-    config: &BrokerConfig,
-    metadata: &GroupHandle,
-    watch: &MetadataWatch,
-) -> Result<(), StorageError> {
-    let registration = BrokerRegistration {
+/// What this broker says of itself.
+fn registration(config: &BrokerConfig) -> BrokerRegistration {
+    BrokerRegistration {
         id: config.node,
         directory: config.directory,
         address: config.address.clone(),
@@ -194,7 +190,18 @@ async fn registered(
         version: config.version.clone(),
         started: config.clock.now(),
         level: config.level,
-    };
+    }
+}
+
+/// Makes sure that the cluster is formed and knows this broker as it is now. A broker that it knows
+/// so already, by what is on the disk here, waits for nobody. Nor does one that was removed: it may
+/// have what nobody else has, and goes on until nobody needs it.
+async fn registered(
+    config: &BrokerConfig,
+    metadata: &GroupHandle,
+    watch: &MetadataWatch,
+    registration: &BrokerRegistration,
+) -> Result<(), StorageError> {
     let refused = |error: &dyn std::fmt::Display| {
         StorageError::Refused(format!("this broker could not be registered: {error}"))
     };
@@ -211,7 +218,7 @@ async fn registered(
     }
     let is_alone = config.founders.len() == 1 && watch.borrow().brokers.len() <= 1;
     let known = watch.borrow().brokers.get(&config.node).cloned();
-    if !is_alone && known.is_some_and(|known| is_same(&known, &registration)) {
+    if !is_alone && known.is_some_and(|known| is_same(&known, registration)) {
         return Ok(());
     }
     loop {
@@ -233,6 +240,30 @@ async fn registered(
             Err(TopicError::Metadata(MetadataError::NotFormed) | TopicError::Propose(_)) => {}
             Err(error) => return Err(refused(&error)),
         }
+        tokio::time::sleep(ASK_AGAIN).await;
+    }
+}
+
+/// Registers this broker again where the cluster knows it otherwise than it is: what it found on its
+/// disk may be older than what it has said of itself since, as when it was upgraded, taken back and
+/// upgraded again at once.
+async fn stay_registered(
+    registration: BrokerRegistration,
+    metadata: GroupHandle,
+    mut watch: MetadataWatch,
+) {
+    let is_other = |known: &Arc<Metadata>| {
+        let known = known.brokers.get(&registration.id);
+        // With another directory it is another broker.
+        let is_this = |known: &&Arc<BrokerInfo>| known.directory == registration.directory;
+        known.filter(is_this).is_some_and(|known| !is_same(known, &registration))
+    };
+    while let Ok(level) = watch.wait_for(is_other).await.map(|known| known.level()) {
+        let register = MetadataCommand::RegisterBroker(registration.clone());
+        if let Err(error) = command_metadata(&metadata, level, &register).await {
+            tracing::warn!(%error, "the cluster knows this broker as it was before: trying again");
+        }
+        // It learns of its success a moment later.
         tokio::time::sleep(ASK_AGAIN).await;
     }
 }
