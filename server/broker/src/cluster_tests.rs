@@ -230,7 +230,10 @@ async fn what_any_broker_is_asked_for_is_done() {
 async fn a_broker_that_the_cluster_knows_as_it_was_before_registers_again() {
     let cluster = Cluster::start().await;
     let broker = cluster.broker(1);
-    let known = BrokerInfo::clone(&broker.metadata().brokers[&NodeId(2)]);
+    let mut watch = broker.metadata_watch.clone();
+    let registered = watch.wait_for(|metadata| metadata.brokers.contains_key(&NodeId(2)));
+    let registered = timeout(PATIENCE, registered).await.unwrap().unwrap().clone();
+    let known = BrokerInfo::clone(&registered.brokers[&NodeId(2)]);
     let before = BrokerRegistration {
         id: known.id,
         directory: known.directory,
@@ -241,9 +244,8 @@ async fn a_broker_that_the_cluster_knows_as_it_was_before_registers_again() {
         started: known.started,
         level: known.level,
     };
-    let index = broker.metadata().index;
+    let index = registered.index;
     cluster.broker(0).change_metadata(&MetadataCommand::RegisterBroker(before)).await.unwrap();
-    let mut watch = broker.metadata_watch.clone();
     // That was one command, and its own is the next.
     let is_known = |metadata: &Arc<Metadata>| {
         metadata.index >= index + 2 && metadata.brokers[&NodeId(2)].address == known.address

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ropewalk_cluster::{LEVEL, Metadata, MetadataCommand, MetadataError};
-use ropewalk_core::NodeId;
+use ropewalk_core::{NodeId, TopicId};
 use tokio::time::{sleep, timeout};
 
 use crate::Broker;
@@ -19,21 +19,15 @@ use crate::support::append;
 const NEXT: u32 = LEVEL + 1;
 
 /// The command that came with the next version.
-fn set_rack(rack: &str) -> MetadataCommand {
-    MetadataCommand::SetRack { id: NodeId(2), rack: rack.to_owned() }
+fn keep(id: TopicId, bytes: u64) -> MetadataCommand {
+    MetadataCommand::SetRetentionBytes { id, bytes }
 }
 
 /// Waits until a broker has seen something of the metadata.
 async fn sees(broker: &Broker, is_so: impl Fn(&Metadata) -> bool) {
     let mut watch = broker.metadata_watch.clone();
     let seen = timeout(PATIENCE, watch.wait_for(|metadata| is_so(metadata))).await;
-    if seen.is_err() {
-        let known = broker.metadata();
-        let node = broker.config().node;
-        let leader = broker.metadata_group().leader();
-        let role = broker.metadata_group().watch().map(|watch| watch.role());
-        panic!("broker {node} waits for more than it has: {known:#?}\n{leader:?}\n{role:?}");
-    }
+    seen.unwrap_or_else(|_| panic!("the metadata do not come: {:?}", broker.metadata())).unwrap();
 }
 
 /// Does something while records are appended through a broker. Returns how many were acked.
@@ -73,23 +67,24 @@ async fn restart(cluster: &mut Cluster, at: usize, level: u32) -> u64 {
 async fn brokers_are_upgraded_one_after_the_other_while_records_come_in() {
     let mut cluster = Cluster::start().await;
     create(cluster.broker(0), "t", 3).await;
+    let topic = cluster.broker(0).topic("t").unwrap().topic.id;
     let mut acked = 0;
     // Each may go back for as long as not all are upgraded: nothing is there that it does not know.
     for (at, level) in [(0, NEXT), (0, LEVEL), (0, NEXT), (1, NEXT), (1, LEVEL), (1, NEXT)] {
         acked += restart(&mut cluster, at, level).await;
         if level == NEXT {
-            let refused = cluster.broker(at).change_metadata(&set_rack("early")).await;
+            let refused = cluster.broker(at).change_metadata(&keep(topic, 1)).await;
             let Err(TopicError::Metadata(error)) = refused else { panic!("{refused:?}") };
             assert_eq!(error, MetadataError::NotUpgraded { needed: NEXT, cluster: LEVEL });
         }
     }
     acked += restart(&mut cluster, 2, NEXT).await;
-    for (at, rack) in ["a", "b", "c"].into_iter().enumerate() {
+    for (at, bytes) in [1 << 40, 1 << 41, 1 << 42].into_iter().enumerate() {
         sees(cluster.broker(at), |metadata| metadata.level() == NEXT).await;
-        cluster.broker(at).change_metadata(&set_rack(rack)).await.unwrap();
+        cluster.broker(at).change_metadata(&keep(topic, bytes)).await.unwrap();
         for broker in cluster.running() {
-            sees(broker, |metadata| metadata.brokers[&NodeId(2)].rack.as_deref() == Some(rack))
-                .await;
+            let kept = |metadata: &Metadata| metadata.topics["t"].settings.retention_bytes;
+            sees(broker, |metadata| kept(metadata) == Some(bytes)).await;
         }
     }
 

@@ -129,13 +129,13 @@ pub enum MetadataCommand {
         /// Where each is to be.
         moves: Vec<PartitionMove>,
     },
-    /// What the next version could bring: a broker is put into another rack.
+    /// What the next version could bring: how much of a topic is kept, by itself.
     #[cfg(feature = "next")]
-    SetRack {
-        /// The broker.
-        id: NodeId,
-        /// The rack.
-        rack: String,
+    SetRetentionBytes {
+        /// The topic.
+        id: TopicId,
+        /// The bytes of each partition.
+        bytes: u64,
     },
 }
 
@@ -158,14 +158,14 @@ enum Kind {
     ReplaceVoter = 10,
     ForgetReplicas = 11,
     #[cfg(feature = "next")]
-    SetRack = 12,
+    SetRetentionBytes = 12,
 }
 
 /// The last kind of each level, from the first level on.
 const LAST_KINDS: &[Kind] = &[
     Kind::ForgetReplicas,
     #[cfg(feature = "next")]
-    Kind::SetRack,
+    Kind::SetRetentionBytes,
 ];
 
 impl MetadataCommand {
@@ -244,9 +244,8 @@ impl MetadataCommand {
                 write_list(&mut out, moves, write_move);
             }
             #[cfg(feature = "next")]
-            Self::SetRack { id, rack } => {
-                out.u8(Kind::SetRack as u8).u64(id.0);
-                write_text(&mut out, rack);
+            Self::SetRetentionBytes { id, bytes } => {
+                out.u8(Kind::SetRetentionBytes as u8).raw(&id.0).u64(*bytes);
             }
         }
         out.finish()
@@ -293,7 +292,7 @@ impl MetadataCommand {
             11 => Self::ForgetReplicas { gone: read_list(&mut reader, read_gone)? },
             8 => Self::ReassignPartitions { moves: read_list(&mut reader, read_move)? },
             #[cfg(feature = "next")]
-            12 => Self::SetRack { id: NodeId(reader.u64()?), rack: reader.string()? },
+            12 => Self::SetRetentionBytes { id: TopicId(reader.array()?), bytes: reader.u64()? },
             _ => return Err(reader.error()),
         };
         reader.finish()?;

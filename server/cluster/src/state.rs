@@ -104,7 +104,7 @@ impl Change {
             }
             MetadataCommand::ForgetReplicas { gone } => self.forget(&gone),
             #[cfg(feature = "next")]
-            MetadataCommand::SetRack { id, rack } => self.set_rack(id, rack),
+            MetadataCommand::SetRetentionBytes { id, bytes } => self.set_retention_bytes(id, bytes),
         }
     }
 }

@@ -87,15 +87,6 @@ impl Change {
         Ok(self.put_broker(broker))
     }
 
-    /// Puts a broker into another rack.
-    #[cfg(feature = "next")]
-    pub(super) fn set_rack(&mut self, id: NodeId, rack: String) -> MetadataAnswer {
-        let broker = self.next.metadata.brokers.get(&id);
-        let broker = broker.ok_or(MetadataError::BrokerNotFound(id))?;
-        let broker = BrokerInfo { rack: Some(rack), ..BrokerInfo::clone(broker) };
-        Ok(self.put_broker(broker))
-    }
-
     pub(super) fn set_broker_state(&mut self, id: NodeId, is_draining: bool) -> MetadataAnswer {
         let broker = self.next.metadata.brokers.get(&id);
         let broker = broker.ok_or(MetadataError::BrokerNotFound(id))?;

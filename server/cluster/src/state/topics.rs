@@ -65,6 +65,15 @@ impl Change {
         Ok(self.put_topic(topic))
     }
 
+    /// Says how much of a topic is kept.
+    #[cfg(feature = "next")]
+    pub(super) fn set_retention_bytes(&mut self, id: TopicId, bytes: u64) -> MetadataAnswer {
+        let mut topic = self.topic(id)?;
+        topic.settings.retention_bytes = Some(bytes);
+        topic.settings.validate()?;
+        Ok(self.put_topic(topic))
+    }
+
     pub(super) fn delete_topic(&mut self, id: TopicId) -> MetadataAnswer {
         let name = self.topic(id)?.name;
         let topic = self.next.metadata.remove_topic(&name);
