@@ -244,9 +244,9 @@ async fn registered(
     }
 }
 
-/// Registers this broker again where the cluster knows it otherwise than it is: what it found on its
-/// disk may be older than what it has said of itself since, as when it was upgraded, taken back and
-/// upgraded again at once.
+/// Registers this broker again where the cluster knows it otherwise than it is: what it found on
+/// its disk may be older than what it has said of itself since, as when it was upgraded, taken back
+/// and upgraded again at once.
 async fn stay_registered(
     registration: BrokerRegistration,
     metadata: GroupHandle,
