@@ -203,7 +203,7 @@ impl Cluster {
 
     /// Whoever leads the partition has those forgotten that it counts no more.
     fn let_go(&mut self) {
-        let Some(leader) = self.leader(LOG).filter(|_| self.confirming.is_empty()) else { return };
+        let Some(leader) = self.leader(LOG).filter(|_| !self.is_confirming(true)) else { return };
         let Some(metadata) = self.metadata(leader).filter(|known| known.has_former(LOG)) else {
             return;
         };
@@ -224,6 +224,15 @@ impl Cluster {
             Some(Ok(Receipt::Progress { members, leader_epoch })) => Some((members, leader_epoch)),
             _ => None,
         }
+    }
+
+    /// Whether it is being made sure that replicas are to be forgotten, or that one is to be
+    /// replaced: neither waits for the other, as different brokers do them.
+    fn is_confirming(&self, forgets: bool) -> bool {
+        let is_such = |command: &MetadataCommand| {
+            matches!(command, MetadataCommand::ForgetReplicas { .. }) == forgets
+        };
+        self.confirming.iter().any(|(_, _, command)| is_such(command))
     }
 
     /// A command is right if the broker that has told of the members leads still after that.
@@ -353,7 +362,7 @@ impl Cluster {
 
     /// A damaged replica of the partition is replaced where the others can do without it.
     fn replace_damaged(&mut self, replica: ReplicaId) {
-        let Some(leader) = self.leader(LOG).filter(|_| self.confirming.is_empty()) else { return };
+        let Some(leader) = self.leader(LOG).filter(|_| !self.is_confirming(false)) else { return };
         let wanted = self.metadata(replica.node());
         let is_wanted =
             |known: &Metadata| known.replicas(LOG).is_some_and(|wanted| wanted.contains(&replica));
