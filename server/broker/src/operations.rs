@@ -158,41 +158,42 @@ impl Broker {
     }
 
     /// Has the leader hand over, and waits until the other one leads.
+    ///
+    /// It waits before that, too: the replica of a partition which was just made has answered
+    /// nothing yet, and another may be catching up.
     async fn hand_over(&self, handle: &GroupHandle, to: ReplicaId) -> Result<(), TransferError> {
-        let node = to.node();
         let deadline = Instant::now() + LEADER_TIMEOUT;
-        Self::await_sync(handle, to, deadline).await?;
-        handle.propose(|| ProposalKind::TransferLeadership(to), None).await?;
+        loop {
+            match Self::begin_to_hand_over(handle, to).await {
+                Err(TransferError::NotInSync(_)) if Instant::now() < deadline => {
+                    sleep(LOOK_AGAIN).await;
+                }
+                begun => break begun?,
+            }
+        }
         while Instant::now() < deadline {
-            if handle.is_led_by(node).await {
+            if handle.is_led_by(to.node()).await {
                 return Ok(());
             }
             sleep(LOOK_AGAIN).await;
         }
-        Err(TransferError::NotTaken(node))
+        Err(TransferError::NotTaken(to.node()))
     }
 
-    /// Waits until the replica is in sync: that of a partition which was just made has answered
-    /// nothing yet, and another may be catching up.
-    ///
-    /// A leader that hands over takes no records until it has ended: to one that does not answer it
-    /// must not even begin.
-    async fn await_sync(
-        handle: &GroupHandle,
-        to: ReplicaId,
-        deadline: Instant,
-    ) -> Result<(), TransferError> {
-        loop {
-            let found = replicas_of(std::slice::from_ref(handle)).await.pop().flatten();
-            let found = found.ok_or(ProposeError::NoLeader)?;
-            let is_ready = |member: &MemberProgress| member.is_voter && member.is_in_sync();
-            if found.members.iter().any(|member| member.replica == to && is_ready(member)) {
-                return Ok(());
-            }
-            if Instant::now() >= deadline {
-                return Err(TransferError::NotInSync(to.node()));
-            }
-            sleep(LOOK_AGAIN).await;
+    async fn begin_to_hand_over(handle: &GroupHandle, to: ReplicaId) -> Result<(), TransferError> {
+        let not_in_sync = || TransferError::NotInSync(to.node());
+        // A leader that hands over takes no records until it has ended: to one that does not answer
+        // it must not even begin.
+        let found = replicas_of(std::slice::from_ref(handle)).await.pop().flatten();
+        let found = found.ok_or(ProposeError::NoLeader)?;
+        let is_ready = |member: &MemberProgress| member.is_voter && member.is_in_sync();
+        if !found.members.iter().any(|member| member.replica == to && is_ready(member)) {
+            return Err(not_in_sync());
+        }
+        match handle.propose(|| ProposalKind::TransferLeadership(to), None).await {
+            Ok(_) => Ok(()),
+            Err(ProposeError::Behind(_)) => Err(not_in_sync()),
+            Err(error) => Err(error.into()),
         }
     }
 }

@@ -85,10 +85,11 @@ pub struct MemberProgress {
 pub const CAUGHT_UP_ENTRIES: u64 = 128;
 
 impl MemberProgress {
-    /// Whether it has answered lately and has caught up with the log.
+    /// Whether it has answered lately and has caught up with the log. One of which nothing is known
+    /// yet has not, however short the log is.
     #[must_use]
     pub fn is_in_sync(&self) -> bool {
-        self.is_active && self.lag <= CAUGHT_UP_ENTRIES
+        self.is_active && self.matched > 0 && self.lag <= CAUGHT_UP_ENTRIES
     }
 }
 
