@@ -28,6 +28,9 @@ const PRODUCERS: u32 = 4;
 const PARTITIONS: i32 = 2;
 /// How long filling the disk may take.
 const FILL_WITHIN: Duration = Duration::from_secs(60);
+/// How long commits may go on beside a disk without a byte: 5,000 to 33,000 were seen to fit into
+/// what the files have, each with a sync of its own.
+const REFUSED_WITHIN: Duration = Duration::from_secs(240);
 /// How long produce may be refused after there is room again.
 const WORKS_WITHIN: Duration = Duration::from_secs(10);
 /// What somebody else leaves of the disk: as much as one checkpoint may take, too little for one,
@@ -198,7 +201,7 @@ impl Disk {
 
     /// Commits until there is no more room for that either; gives how often.
     async fn commit_until_refused(&mut self, stubs: &Stubs) -> Result<u32, ChaosError> {
-        let until = Instant::now() + FILL_WITHIN;
+        let until = Instant::now() + REFUSED_WITHIN;
         let mut count = 0;
         while Instant::now() < until {
             match self.commit(stubs, i64::from(count % 2)).await {
