@@ -173,10 +173,7 @@ impl Broker {
         let index = if self.metadata.watch().is_some_and(|watch| watch.is_alone()) {
             self.metadata().index
         } else {
-            let question = || ProposalKind::Query(Vec::new());
-            let answer = self.metadata.ask(question, None).await?;
-            // What cannot be read comes from a broker of another version.
-            decode_index(&answer).map_err(|_| ProposeError::NoLeader)?
+            metadata_index(&self.metadata).await?
         };
         self.knows(|table| table.settled >= index).await;
         Ok(self.topic(name)?)
@@ -423,6 +420,13 @@ impl Broker {
         let unread = |_| ProposeError::LeaderChanged { epoch: 0 };
         Ok(decode_answer(&answer).map_err(unread)??)
     }
+}
+
+/// How far the metadata are, by whoever leads them.
+pub(crate) async fn metadata_index(metadata: &GroupHandle) -> Result<u64, ProposeError> {
+    let answer = metadata.ask(|| ProposalKind::Query(Vec::new()), None).await?;
+    // What cannot be read comes from a broker of another version.
+    decode_index(&answer).map_err(|_| ProposeError::NoLeader)
 }
 
 /// Gives a command to the metadata group of a cluster that has this level, or a higher one by now.

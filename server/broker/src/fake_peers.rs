@@ -8,7 +8,8 @@ use futures::future::{BoxFuture, ready};
 use ropewalk_core::NodeId;
 
 use crate::peers::{
-    Fetch, Fetched, Introduction, Message, Peers, Receipt, RemoteError, RemoteProposal,
+    Fetch, Fetched, Introduction, Message, Peers, ProposalKind, Receipt, RemoteError,
+    RemoteProposal,
 };
 
 type Answer = Result<Receipt, RemoteError>;
@@ -18,7 +19,9 @@ type Answer = Result<Receipt, RemoteError>;
 pub(crate) struct FakePeers {
     answers: Mutex<BTreeMap<NodeId, VecDeque<Answer>>>,
     asked: Mutex<Vec<NodeId>>,
+    epochs: Mutex<Vec<Option<u64>>>,
     introductions: Mutex<BTreeMap<String, Introduction>>,
+    announced: Mutex<BTreeMap<NodeId, String>>,
 }
 
 pub(crate) fn unreachable(to: &str) -> RemoteError {
@@ -41,6 +44,16 @@ impl FakePeers {
         lock(&self.asked).drain(..).map(|node| node.0).collect()
     }
 
+    /// Where this broker was told last that one is.
+    pub(crate) fn announced(&self, node: u64) -> Option<String> {
+        lock(&self.announced).get(&NodeId(node)).cloned()
+    }
+
+    /// For which epochs the batches were that came since the last time, in order.
+    pub(crate) fn epochs(&self) -> Vec<Option<u64>> {
+        lock(&self.epochs).drain(..).collect()
+    }
+
     /// Whoever is at this address introduces itself so from now on.
     pub(crate) fn put(&self, address: &str, introduction: Introduction) {
         lock(&self.introductions).insert(address.to_owned(), introduction);
@@ -52,9 +65,14 @@ impl Peers for FakePeers {
         false
     }
 
-    fn announce(&self, _addresses: BTreeMap<NodeId, String>) {}
+    fn announce(&self, addresses: BTreeMap<NodeId, String>) {
+        *lock(&self.announced) = addresses;
+    }
 
-    fn propose(&self, node: NodeId, _proposal: RemoteProposal) -> BoxFuture<'static, Answer> {
+    fn propose(&self, node: NodeId, proposal: RemoteProposal) -> BoxFuture<'static, Answer> {
+        if let ProposalKind::Batch { epoch, .. } = proposal.kind {
+            lock(&self.epochs).push(epoch);
+        }
         lock(&self.asked).push(node);
         let answer = lock(&self.answers).get_mut(&node).and_then(VecDeque::pop_front);
         ready(answer.unwrap_or_else(|| Err(unreachable(&node.to_string())))).boxed()

@@ -173,21 +173,23 @@ impl GroupHandle {
         }
     }
 
-    /// Hands a batch to whoever leads. Batches that are handed over one after the other to one
-    /// leader are appended in that order; `reply` is told how it ended, on a thread that must not
-    /// be kept waiting.
+    /// Hands a batch to whoever leads, for its epoch alone. Batches that are handed over one after
+    /// the other are appended in that order, as far as they are: one leader gets them in order, and
+    /// one that leads again appends none of those that it got late. `reply` is told how it ended,
+    /// on a thread that must not be kept waiting.
     pub(crate) async fn submit(
         &self,
-        kind: ProposalKind,
+        mut kind: ProposalKind,
         held: Box<dyn Any + Send>,
         reply: Reply,
     ) -> Result<(), Stopped> {
-        let leader = if self.is_led_here() {
-            Some(self.ways.node)
-        } else {
-            self.await_leader(Instant::now() + APPEND_LEADER_TIMEOUT, 0).await
-        };
-        match leader {
+        let deadline = Instant::now() + APPEND_LEADER_TIMEOUT;
+        // Closed by its deadline: who leads elsewhere is asked for no longer than that.
+        let leader = timeout_at(deadline, self.await_epoch(deadline)).await.ok().flatten();
+        if let ProposalKind::Batch { epoch, .. } = &mut kind {
+            *epoch = leader.and_then(|leader| leader.epoch);
+        }
+        match leader.map(|leader| leader.node) {
             None => reply(Err(ProposeError::NoLeader)),
             Some(node) if node == self.ways.node => {
                 return self.ways.driver.propose(self.group, Proposal { kind, reply, held }).await;
@@ -259,6 +261,23 @@ impl GroupHandle {
         }
     }
 
+    /// Who leads, and in which epoch: where no replica here tells, the leader is asked first. Only
+    /// one of an older version does not say it.
+    async fn await_epoch(&self, deadline: Instant) -> Option<GroupLeader> {
+        if let Some(watch) = &self.watch {
+            let (node, epoch) = match watch.epoch() {
+                Some(epoch) => (self.ways.node, epoch),
+                None => self.await_led(watch, deadline, 0).await?,
+            };
+            return Some(GroupLeader { node, epoch: Some(epoch) });
+        }
+        let found = || self.ways.found().get(&self.group).copied();
+        if found().is_none_or(|leader| leader.epoch.is_none()) {
+            self.propose(|| ProposalKind::Bounds, None).await.ok()?;
+        }
+        found()
+    }
+
     /// The broker that leads, once there is one; its replica serves, where it is this one. After a
     /// try that failed there is a pause, or a change.
     async fn await_leader(&self, deadline: Instant, tries: usize) -> Option<NodeId> {
@@ -273,10 +292,17 @@ impl GroupHandle {
             let next = || others.get(tries % others.len().max(1)).map(|node| **node);
             return found.map(|leader| leader.node).or_else(next);
         };
-        let leader = |role: &Role| match role.leader {
-            Some(leader) if leader.node() == own => role.epoch.map(|_| own),
-            leader => leader.map(ReplicaId::node),
-        };
+        Some(self.await_led(watch, deadline, tries).await?.0)
+    }
+
+    /// The same, and its epoch, as the replica here tells it.
+    async fn await_led(
+        &self,
+        watch: &GroupWatch,
+        deadline: Instant,
+        tries: usize,
+    ) -> Option<(NodeId, u64)> {
+        let own = self.ways.node;
         let mut role = watch.watch_role();
         if tries > 0 {
             // Whoever led when it was tried may not know yet that it does not, or that it does.
@@ -284,10 +310,17 @@ impl GroupHandle {
             let pause = (Instant::now() + LOOK_AGAIN).min(deadline);
             let _ = timeout_at(pause, role.changed()).await;
         }
-        let led = timeout_at(deadline, role.wait_for(|role| leader(role).is_some())).await;
+        let led = timeout_at(deadline, role.wait_for(|role| led_by(role, own).is_some())).await;
         let led = led.ok()?.ok()?;
-        leader(&led)
+        led_by(&led, own)
     }
+}
+
+/// Who leads and in which epoch; `own` only where it serves.
+fn led_by(role: &Role, own: NodeId) -> Option<(NodeId, u64)> {
+    let node = role.leader?.node();
+    let epoch = if node == own { role.epoch? } else { role.term };
+    Some((node, epoch))
 }
 
 /// What became of a proposal on another broker.

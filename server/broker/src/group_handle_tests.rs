@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ropewalk_consensus::{ProposalKind, ProposeError, Receipt};
-use ropewalk_core::{GroupId, NodeId, Offset, ReplicaId};
+use ropewalk_consensus::{Durability, ProposalKind, ProposeError, Receipt};
+use ropewalk_core::batch::RecordTimes;
+use ropewalk_core::{BatchDraft, Compression, GroupId, NodeId, Offset, ReplicaId, TimestampType};
 use tokio::time::Instant;
 
 use crate::driver::Driver;
@@ -27,6 +28,12 @@ fn handle(peers: &Arc<FakePeers>, watch: Option<Arc<GroupWatch>>) -> GroupHandle
 
 fn command() -> ProposalKind {
     ProposalKind::Command(b"command".to_vec())
+}
+
+fn batch() -> ProposalKind {
+    let times = RecordTimes { newest: None, untimed: true };
+    let draft = BatchDraft::new(b"records", 1, Compression::None, TimestampType::Create, times);
+    ProposalKind::Batch { draft, expected: None, durability: Durability::Quorum, epoch: None }
 }
 
 fn done() -> Result<Receipt, RemoteError> {
@@ -148,6 +155,41 @@ async fn its_own_replica_tells_who_leads() {
     let (proposed, ()) = tokio::join!(handle.propose(command, None), elects);
     assert_eq!((proposed, peers.asked()), (Ok(Receipt::Done), vec![3, 3]));
     assert_eq!(handle.leader(), Some(GroupLeader { node: NodeId(3), epoch: Some(5) }));
+}
+
+/// With an epoch that is over, a batch that comes late to a broker that leads again could be
+/// appended behind one that was handed over after it.
+#[tokio::test(start_paused = true)]
+async fn a_batch_is_for_the_epoch_that_is_known_when_it_is_handed_over() {
+    let peers = Arc::new(FakePeers::default());
+    let submit = async |handle: &GroupHandle| {
+        let (told, end) = tokio::sync::oneshot::channel();
+        let reply = Box::new(move |result| told.send(result).unwrap());
+        handle.submit(batch(), Box::new(()), reply).await.unwrap();
+        end.await.unwrap()
+    };
+    // Its own replica knows the epoch.
+    let watch = Arc::new(GroupWatch::new(replica(1)));
+    watch.set_leader(Some(replica(2)), 9);
+    peers.answer(2, refused(ProposeError::NoLeader));
+    let here = handle(&peers, Some(Arc::clone(&watch)));
+    assert_eq!(submit(&here).await, Err(ProposeError::NoLeader));
+    watch.set_leader(Some(replica(3)), 10);
+    peers.answer(3, done());
+    assert_eq!(submit(&here).await, Ok(Receipt::Done));
+    assert_eq!(peers.epochs(), [Some(9), Some(10)]);
+
+    // Without one, the leader is asked first, and again when it has led to an end.
+    let elsewhere = handle(&peers, None);
+    for epoch in [3, 5] {
+        let (start, high_watermark) = (Offset(0), Offset(0));
+        peers.answer(2, Ok(Receipt::Bounds { start, high_watermark, leader_epoch: epoch }));
+        peers.answer(2, done());
+        peers.answer(2, refused(ProposeError::NoLeader));
+        assert_eq!(submit(&elsewhere).await, Ok(Receipt::Done));
+        assert_eq!(submit(&elsewhere).await, Err(ProposeError::NoLeader));
+        assert_eq!(peers.epochs(), [Some(epoch), Some(epoch)]);
+    }
 }
 
 #[tokio::test]

@@ -38,7 +38,12 @@ fn draft() -> BatchDraft {
 }
 
 fn batch() -> ProposalKind {
-    ProposalKind::Batch { draft: draft(), expected: None, durability: Durability::Quorum }
+    ProposalKind::Batch {
+        draft: draft(),
+        expected: None,
+        durability: Durability::Quorum,
+        epoch: None,
+    }
 }
 
 async fn submit(

@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream;
-use ropewalk_cluster::answer::decode_index;
 use ropewalk_cluster::{
     Desired, Gone, Members, Metadata, MetadataCommand, MetadataWatch, Step, Topic, leader_moves,
     replacement,
@@ -23,7 +22,7 @@ use ropewalk_core::{GroupId, NodeId, ReplicaId, limits};
 use tokio::sync::{OnceCell, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use crate::broker::command_metadata;
+use crate::broker::{command_metadata, metadata_index};
 use crate::errors::TopicError;
 use crate::group_handle::{GroupHandle, Ways};
 use crate::group_watch::{GroupChanges, GroupWatch, Role};
@@ -82,17 +81,12 @@ struct Along {
 }
 
 impl Along {
-    fn later() -> Self {
-        Self { has_more: true, gone: Vec::new() }
-    }
-
     fn later_if(has_more: bool) -> Self {
         Self { has_more, gone: Vec::new() }
     }
 }
 
 /// One look at groups that are not as they are to be.
-#[derive(Default)]
 struct Round {
     /// The groups, with the epochs in which this broker led them when it began.
     epochs: BTreeMap<GroupId, Option<u64>>,
@@ -227,7 +221,7 @@ impl Keeper {
                 _ => break,
             }
         }
-        Along::later()
+        Along::later_if(true)
     }
 
     /// The members that a group is to have by the newest metadata, if this broker has them and has
@@ -253,10 +247,7 @@ impl Keeper {
     /// Asks whoever leads the metadata how far they are, and waits until this broker has them.
     async fn catch_up(&self) -> bool {
         let Some(metadata) = self.metadata_group() else { return false };
-        let question = || ProposalKind::Query(Vec::new());
-        let answer = timeout(ANSWER_WITHIN, metadata.ask(question, None)).await;
-        let Some(index) = answer.ok().and_then(Result::ok).and_then(|it| decode_index(&it).ok())
-        else {
+        let Ok(Ok(index)) = timeout(ANSWER_WITHIN, metadata_index(&metadata)).await else {
             return false;
         };
         let mut known = self.metadata.clone();

@@ -237,7 +237,7 @@ impl Partition {
                 _ => unreachable!("a batch is answered as a batch"),
             }));
         });
-        let kind = ProposalKind::Batch { draft, expected, durability };
+        let kind = ProposalKind::Batch { draft, expected, durability, epoch: None };
         self.handle.submit(kind, Box::new(reserved.0), reply).await
     }
 

@@ -195,14 +195,15 @@ fn cluster_id_of(founders: &[(NodeId, [u8; 16])]) -> [u8; 16] {
 }
 
 /// Registers a broker that has no metadata yet with the cluster that it joins. Returns its replica
-/// of the metadata group. Waits until the cluster answers.
+/// of the metadata group, and where the others were met last: some may have moved meanwhile. Waits
+/// until the cluster answers.
 pub async fn register_anew(
     peers: &dyn Peers,
     inbound: &Inbound,
     joining: &Joining,
     mut met: Met,
     registration: &BrokerRegistration,
-) -> Result<ReplicaId, JoinError> {
+) -> Result<(ReplicaId, Met), JoinError> {
     let own = inbound.introduction();
     loop {
         peers.announce(met.addresses.clone());
@@ -220,7 +221,7 @@ pub async fn register_anew(
             match decode_applied(&answer) {
                 Ok((_, Ok(reply))) => {
                     if let Some(broker) = reply.broker {
-                        return Ok(broker.metadata_replica);
+                        return Ok((broker.metadata_replica, met));
                     }
                 }
                 Ok((_, Err(MetadataError::NotFormed))) | Err(_) => {}

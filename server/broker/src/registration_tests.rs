@@ -171,7 +171,7 @@ async fn whoever_leads_the_metadata_registers_a_new_broker() {
     // In the next round.
     peers.answer(2, told(Ok(registered(replica))));
     let found = register_anew(&peers, &inbound, &joining, met.clone(), &registration()).await;
-    assert_eq!(found.unwrap(), replica);
+    assert_eq!(found.unwrap().0, replica);
     assert_eq!(peers.asked(), [1, 2, 3, 1, 2]);
 
     peers.answer(1, told(Err(MetadataError::TooManyBrokers { limit: 7 })));

@@ -1,6 +1,6 @@
 //! Where the other brokers are: what the metadata says, and what is found where that is old.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ const ASK_AT_LEAST: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Sighting {
     address: String,
-    /// Where the metadata said then that it was. What it says later is newer.
+    /// Where it was expected then. What the metadata says later is newer.
     instead_of: String,
 }
 
@@ -100,8 +100,7 @@ impl Whereabouts {
             leaving.retain(|node, _| addresses.contains_key(node));
             addresses.extend(addresses_of(&known));
             for (node, sighting) in seen.borrow_and_update().iter() {
-                let expected = known.brokers.get(node).map(|broker| &broker.peer_address);
-                if expected == Some(&sighting.instead_of) {
+                if self.expected(&known, *node) == Some(&sighting.instead_of) {
                     addresses.insert(*node, sighting.address.clone());
                 }
             }
@@ -127,18 +126,21 @@ impl Whereabouts {
     /// that have all moved at once would find one another in no other way, as the metadata changes
     /// only once enough of them have.
     async fn look(&self, seen: &watch::Sender<Sightings>) {
-        let mut alive = self.inbound.watch_alive();
+        let (mut alive, mut metadata) = (self.inbound.watch_alive(), self.metadata.clone());
         let mut pause = ASK_FIRST;
         loop {
             let known = self.metadata.borrow().clone();
-            let all_are_there = {
-                let alive = alive.borrow_and_update();
-                let mut others = known.brokers.keys().filter(|node| **node != self.node);
-                self.join.is_empty() || others.all(|node| alive.contains(node))
-            };
-            if all_are_there {
+            let missing = self.missing(&known, &alive.borrow_and_update());
+            if missing.is_empty() || self.join.is_empty() {
                 pause = ASK_FIRST;
-                if alive.changed().await.is_err() {
+                let changed = async {
+                    tokio::select! {
+                        changed = alive.changed() => changed.is_ok(),
+                        moved = metadata.wait_for(|now| addresses_of(now) != addresses_of(&known)) =>
+                            moved.is_ok(),
+                    }
+                };
+                if !changed.await {
                     return;
                 }
                 continue;
@@ -154,7 +156,21 @@ impl Whereabouts {
         }
     }
 
-    /// The brokers of this cluster that answer where the metadata does not expect them.
+    /// The other brokers that cannot be reached. One that was taken in and has no metadata yet goes
+    /// by those that it met: it gets none where it cannot answer who leads the metadata group.
+    fn missing(&self, known: &Metadata, alive: &BTreeSet<NodeId>) -> BTreeSet<NodeId> {
+        let met = self.met.keys().filter(|_| known.brokers.is_empty());
+        let others = known.brokers.keys().chain(met).filter(|node| **node != self.node);
+        others.filter(|node| !alive.contains(node)).copied().collect()
+    }
+
+    /// Where a broker is to be, as far as nobody has found it elsewhere.
+    fn expected<'a>(&'a self, known: &'a Metadata, node: NodeId) -> Option<&'a String> {
+        let said = known.brokers.get(&node).map(|broker| &broker.peer_address);
+        said.or_else(|| self.met.get(&node))
+    }
+
+    /// The brokers of this cluster that answer where they are not expected.
     async fn ask(&self, known: &Metadata) -> Sightings {
         let own = self.inbound.introduction();
         let met = match meet(self.peers.as_ref(), &own, &self.join).await {
@@ -170,7 +186,7 @@ impl Whereabouts {
         }
         let answered = met.addresses.into_iter().filter(|(node, _)| met.answered.contains(node));
         let moved = answered.filter_map(|(node, address)| {
-            let expected = &known.brokers.get(&node)?.peer_address;
+            let expected = self.expected(known, node)?;
             let sighting = Sighting { instead_of: expected.clone(), address };
             (sighting.address != sighting.instead_of).then_some((node, sighting))
         });
@@ -181,4 +197,47 @@ impl Whereabouts {
 fn addresses_of(metadata: &Metadata) -> Vec<(NodeId, String)> {
     let brokers = metadata.brokers.values();
     brokers.map(|broker| (broker.id, broker.peer_address.clone())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake_peers::FakePeers;
+    use crate::peers::{ClusterIdentity, Introduction};
+
+    fn introduction(node: u64) -> Introduction {
+        let cluster = ClusterIdentity { cluster_id: [7; 16], founders: Vec::new() };
+        let (node, directory) = (NodeId(node), [node as u8; 16]);
+        Introduction {
+            node,
+            directory,
+            cluster: Some(cluster),
+            leader: None,
+            addresses: Vec::new(),
+        }
+    }
+
+    /// A broker was told of another one that had just moved. It gets the metadata from there, so
+    /// that it could wait for them for ever.
+    #[tokio::test(start_paused = true)]
+    async fn a_broker_without_metadata_finds_one_that_has_moved() {
+        let peers = Arc::new(FakePeers::default());
+        let (_tell, metadata) = watch::channel(Arc::new(Metadata::default()));
+        let whereabouts = Whereabouts {
+            node: NodeId(4),
+            metadata,
+            met: BTreeMap::from([(NodeId(1), "before:1".to_owned())]),
+            join: vec!["after:1".to_owned()],
+            peers: Arc::clone(&peers) as Arc<dyn Peers>,
+            inbound: Inbound::new(introduction(4)),
+            groups: Arc::new(Groups::default()),
+        };
+        let follows = tokio::spawn(whereabouts.follow());
+        sleep(ASK_FIRST * 2).await;
+        assert_eq!(peers.announced(1).as_deref(), Some("before:1"), "nobody answers yet");
+        peers.put("after:1", introduction(1));
+        sleep(ASK_FIRST * 4).await;
+        assert_eq!(peers.announced(1).as_deref(), Some("after:1"));
+        follows.abort();
+    }
 }

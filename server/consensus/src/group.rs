@@ -259,7 +259,10 @@ impl<T> ReplicaGroup<T> {
         now: Timestamp,
     ) -> Result<(Vec<u8>, Option<Receipt>, Durability), ProposeError> {
         match kind {
-            ProposalKind::Batch { draft, expected, durability } => {
+            ProposalKind::Batch { draft, expected, durability, epoch } => {
+                if epoch.is_some_and(|epoch| epoch != term) {
+                    return Err(ProposeError::NoLeader);
+                }
                 if expected.is_some_and(|expected| expected != self.next_offset) {
                     return Err(ProposeError::ExpectedOffset { current: self.next_offset });
                 }

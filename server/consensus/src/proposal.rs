@@ -28,6 +28,10 @@ pub enum ProposalKind {
         expected: Option<Offset>,
         /// When to answer.
         durability: Durability,
+        /// The epoch in which alone it may be appended; `None` stands for whichever. Batches of one
+        /// producer that are on their way at the same time keep their order over changes of the
+        /// lead so: one that comes late to a broker that leads again is refused.
+        epoch: Option<u64>,
     },
     /// The log is to start at this offset.
     Trim {

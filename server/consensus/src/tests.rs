@@ -171,7 +171,7 @@ fn batch(id: u32, records: u32, expected: Option<u64>, durability: Durability) -
     let times = RecordTimes { newest: None, untimed: true };
     let payload = id.to_le_bytes();
     let draft = BatchDraft::new(&payload, records, Compression::None, TimestampType::Create, times);
-    ProposalKind::Batch { draft, expected: expected.map(Offset), durability }
+    ProposalKind::Batch { draft, expected: expected.map(Offset), durability, epoch: None }
 }
 
 fn end_of(result: Result<Receipt, ProposeError>) -> End {

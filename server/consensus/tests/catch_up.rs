@@ -224,8 +224,12 @@ impl Brokers {
             let times = RecordTimes { newest: None, untimed: true };
             let (payload, kind) = (vec![7; BATCH], TimestampType::Create);
             let draft = BatchDraft::new(&payload, 1, Compression::None, kind, times);
-            let kind =
-                ProposalKind::Batch { draft, expected: None, durability: Durability::Quorum };
+            let kind = ProposalKind::Batch {
+                draft,
+                expected: None,
+                durability: Durability::Quorum,
+                epoch: None,
+            };
             let proposal = Proposal { kind, reply: 0, held: Box::new(()) };
             self.step(NodeId(1), Input::Propose(group, proposal));
         }

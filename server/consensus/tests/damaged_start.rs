@@ -206,7 +206,7 @@ impl Brokers {
         let times = RecordTimes { newest: None, untimed: true };
         let draft = BatchDraft::new(b"1", 1, Compression::None, TimestampType::Create, times);
         let durability = Durability::Quorum;
-        self.ask(LOG, ProposalKind::Batch { draft, expected: None, durability })
+        self.ask(LOG, ProposalKind::Batch { draft, expected: None, durability, epoch: None })
     }
 
     /// A broker's process ends, and the next one finds a log rotten.

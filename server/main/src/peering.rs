@@ -153,13 +153,12 @@ impl Peering {
         if let Some(port) = &self.port {
             port.transport.join(cluster.cluster_id.0);
         }
-        let addresses = met.addresses.clone();
         let is_founder = cluster.founders.contains(&(own.node, own.directory));
         // The groups are looked through only where that decides something: there may be thousands.
         let is_member = is_founder
             || store.engine.groups()?.iter().any(|state| state.group == GroupId::METADATA);
-        let metadata_replica = if is_member {
-            founding_replica(own.node)
+        let (metadata_replica, met) = if is_member {
+            (founding_replica(own.node), met)
         } else {
             let registration = BrokerRegistration {
                 id: own.node,
@@ -174,7 +173,7 @@ impl Peering {
             let (peers, inbound) = (self.peers.as_ref(), self.inbound.as_ref());
             register_anew(peers, inbound, &joining, met, &registration).await?
         };
-        Ok(Entry { cluster, metadata_replica, addresses })
+        Ok(Entry { cluster, metadata_replica, addresses: met.addresses })
     }
 
     /// Closes the port: what this broker owed to others it has done before.

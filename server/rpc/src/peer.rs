@@ -25,6 +25,7 @@ mod service;
 #[cfg(test)]
 mod tests;
 mod transport;
+mod turns;
 mod wire;
 
 pub use port::PeerPort;

@@ -28,6 +28,33 @@ fn a_batch_is_answered_and_seen_only_when_it_is_on_disk() {
 }
 
 #[test]
+fn a_batch_is_appended_in_the_epoch_that_it_is_for_and_in_no_other() {
+    let taken_in = |bench: &mut Bench| {
+        for id in 0..20 {
+            let mut kind = batch(id, 1, None, QUORUM);
+            if let ProposalKind::Batch { epoch, .. } = &mut kind {
+                *epoch = Some(u64::from(id));
+            }
+            bench.propose(GROUP, id, kind);
+        }
+        bench.settle();
+        let ends = std::mem::take(&mut bench.ends);
+        let is_refused = |end: &End| *end == End::Failed(ProposeError::NoLeader);
+        let taken = ends.iter().filter(|(_, end)| !is_refused(end)).map(|(id, _)| *id);
+        assert_eq!(ends.len(), 20);
+        taken.collect::<Vec<_>>()
+    };
+    let mut bench = Bench::serving(GROUP);
+    let first = taken_in(&mut bench);
+    let mut bench = bench.crash();
+    bench.open(GROUP, None);
+    bench.settle();
+    let second = taken_in(&mut bench);
+    assert_eq!((first.len(), second.len()), (1, 1));
+    assert!(first < second, "it leads again, and takes nothing that was for its time before");
+}
+
+#[test]
 fn raft_s_clock_costs_nothing_where_nobody_else_is() {
     let mut bench = Bench::new();
     bench.open(GROUP, None);
@@ -94,7 +121,7 @@ fn a_write_is_of_bounded_size_and_what_is_beyond_it_keeps_its_order() {
         payload[..4].copy_from_slice(&id.to_le_bytes());
         let (compression, timestamp_type) = (Compression::None, TimestampType::Create);
         let draft = BatchDraft::new(&payload, 1, compression, timestamp_type, times);
-        ProposalKind::Batch { draft, expected: None, durability: QUORUM }
+        ProposalKind::Batch { draft, expected: None, durability: QUORUM, epoch: None }
     };
     let mut out = Vec::new();
     for id in 0..20 {

@@ -12,8 +12,8 @@ use super::wire::{Result, WireError, group, replica, within};
 
 pub(super) fn proposal_to_wire(proposal: RemoteProposal) -> pb::Proposal {
     let kind = match proposal.kind {
-        ProposalKind::Batch { draft, expected, durability } => {
-            Kind::Batch(batch_to_wire(draft.into_parts(), expected, durability))
+        ProposalKind::Batch { draft, expected, durability, epoch } => {
+            Kind::Batch(batch_to_wire(draft.into_parts(), expected, durability, epoch))
         }
         ProposalKind::Trim { before } => {
             Kind::Trim(pb::TrimProposal { before: before.map(|offset| offset.0) })
@@ -47,6 +47,7 @@ fn batch_to_wire(
     parts: DraftParts,
     expected: Option<Offset>,
     durability: Durability,
+    epoch: Option<u64>,
 ) -> pb::BatchProposal {
     pb::BatchProposal {
         payload: parts.payload,
@@ -58,6 +59,7 @@ fn batch_to_wire(
         untimed: parts.times.untimed,
         expected_offset: expected.map(|offset| offset.0),
         durability: durability_to_wire(durability).into(),
+        epoch,
     }
 }
 
@@ -79,6 +81,7 @@ fn batch_from_wire(batch: pb::BatchProposal) -> Result<ProposalKind> {
         draft: BatchDraft::from_parts(&parts)?,
         expected: batch.expected_offset.map(Offset),
         durability: durability_from_wire(batch.durability)?,
+        epoch: batch.epoch,
     })
 }
 

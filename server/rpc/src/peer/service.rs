@@ -19,6 +19,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::hail::{Caller, Hail, HailError, agree, write_agreed};
 use super::rarely::Rarely;
 use super::transport::PeerTransport;
+use super::turns::{Turn, Turns};
 use super::{call_wire, fetch_wire, raft_wire};
 
 /// How often a refused stream is told of.
@@ -29,11 +30,13 @@ const TELL_EVERY: Duration = Duration::from_secs(60);
 pub(super) struct Peering {
     transport: Arc<PeerTransport>,
     told: Arc<Rarely>,
+    turns: Arc<Turns>,
 }
 
 impl Peering {
     pub(super) fn new(transport: Arc<PeerTransport>) -> Self {
-        Self { transport, told: Arc::new(Rarely::new(TELL_EVERY)) }
+        let told = Arc::new(Rarely::new(TELL_EVERY));
+        Self { transport, told, turns: Arc::default() }
     }
 
     /// The broker whose stream this is.
@@ -107,9 +110,11 @@ impl Peering {
         Ok(())
     }
 
-    /// Begins calls until the stream ends or has one that is malformed. Fetches end with it.
+    /// Begins calls until the stream ends or has one that is malformed, or its proposals come later
+    /// than those of a newer stream. Fetches end with it.
     async fn begin_calls(
         &self,
+        mut turn: Turn,
         mut calls: Streaming<pb::CallRequest>,
         answers: &mpsc::Sender<Sent>,
     ) -> Result<(), Status> {
@@ -137,7 +142,9 @@ impl Peering {
                         };
                         ticket.answer(outcome, None);
                     });
-                    self.handler()?.submit(proposal, reply).await;
+                    let handler = self.handler()?;
+                    let Some(_taken) = turn.take().await else { return Ok(()) };
+                    handler.submit(proposal, reply).await;
                 }
                 Some(Call::Fetch(fetch)) => {
                     let fetch = fetch_wire::fetch_from_wire(&fetch).map_err(malformed)?;
@@ -244,11 +251,11 @@ impl PeerService for Peering {
         request: Request<Streaming<pb::CallRequest>>,
     ) -> Result<Response<Self::CallStream>, Status> {
         let from = self.admit(request.metadata())?;
-        let peering = self.clone();
+        let (peering, turn) = (self.clone(), self.turns.next(from.node));
         // One more than there are slots: why the stream ends.
         let (answers, mut sent) = mpsc::channel::<Sent>(limits::MAX_PEER_CALLS + 1);
         tokio::spawn(async move {
-            if let Err(status) = peering.begin_calls(request.into_inner(), &answers).await {
+            if let Err(status) = peering.begin_calls(turn, request.into_inner(), &answers).await {
                 let _ = answers.try_send(Err(status));
             }
         });

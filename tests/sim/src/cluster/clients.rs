@@ -53,7 +53,7 @@ impl Cluster {
         let times = RecordTimes { newest: None, untimed: true };
         let (compression, times_of) = (Compression::None, TimestampType::Create);
         let draft = BatchDraft::new(&payload, records, compression, times_of, times);
-        let kind = ProposalKind::Batch { draft, expected: None, durability };
+        let kind = ProposalKind::Batch { draft, expected: None, durability, epoch: None };
         self.propose(node, LOG, kind)
     }
 

@@ -69,13 +69,14 @@ async fn the_largest_batch_arrives_as_it_was() {
         draft: draft(limits::MAX_BATCH_BYTES),
         expected: Some(Offset(4)),
         durability: Durability::Leader,
+        epoch: Some(9),
     };
     let answer = one.transport.propose(two.node, RemoteProposal { group: GROUP, kind });
     let (proposal, reply) = two.proposal().await;
-    let ProposalKind::Batch { draft: arrived, expected, durability } = proposal.kind else {
+    let ProposalKind::Batch { draft: arrived, expected, durability, epoch } = proposal.kind else {
         panic!("another kind arrived")
     };
-    assert_eq!((expected, durability), (Some(Offset(4)), Durability::Leader));
+    assert_eq!((expected, durability, epoch), (Some(Offset(4)), Durability::Leader, Some(9)));
     let sealed = |draft: ropewalk_core::BatchDraft| draft.seal(Offset(4), 1, 2, Timestamp(3));
     assert_eq!(sealed(arrived), sealed(draft(limits::MAX_BATCH_BYTES)));
     reply(Ok(Receipt::Done));
@@ -187,6 +188,7 @@ async fn a_damaged_batch_is_not_taken() {
             draft: draft(100),
             expected: None,
             durability: Durability::Quorum,
+            epoch: None,
         },
     };
     let mut wire = super::super::call_wire::proposal_to_wire(proposal);

@@ -150,7 +150,10 @@ fn every_proposal_travels() {
     use MembershipChange::{AddLearner, Promote, Remove};
     use ProposalKind::{Batch, Bounds, Command, Membership, Query, TransferLeadership, Trim};
     let replica = ReplicaId::new(NodeId(3), 4);
-    let batch = |expected, durability| Batch { draft: draft(10), expected, durability };
+    let batch = |expected: Option<Offset>, durability| {
+        let epoch = expected.map(|Offset(offset)| offset + 7);
+        Batch { draft: draft(10), expected, durability, epoch }
+    };
     let kinds = || {
         [
             batch(None, Durability::None),
@@ -326,6 +329,7 @@ proptest! {
                 draft: draft(40),
                 expected: None,
                 durability: Durability::None,
+                epoch: None,
             },
         });
         let fetched = fetch_wire::fetched_to_wire(Fetched {

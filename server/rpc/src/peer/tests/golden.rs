@@ -75,7 +75,7 @@ fn messages() -> Vec<(String, Vec<u8>)> {
 fn proposals() -> Vec<(String, pb::proposal::Kind)> {
     use pb::proposal::Kind;
     let parts = draft(3).into_parts();
-    let batch = |durability| {
+    let batch = |durability, epoch| {
         Kind::Batch(pb::BatchProposal {
             payload: parts.payload.clone(),
             payload_crc: parts.payload_crc,
@@ -86,15 +86,17 @@ fn proposals() -> Vec<(String, pb::proposal::Kind)> {
             untimed: true,
             expected_offset: Some(4),
             durability,
+            epoch,
         })
     };
     let step = |step| Kind::Membership(pb::MembershipProposal { step, replica_id: 1 << 32 | 5 });
     let named = |name: &str, number: i32| format!("{name} {number}");
     let mut kinds: Vec<_> = numbers::<pb::Durability>()
-        .map(|durability| (named("batch with durability", durability), batch(durability)))
+        .map(|durability| (named("batch with durability", durability), batch(durability, None)))
         .collect();
     kinds.extend(numbers::<pb::MembershipStep>().map(|it| (named("membership", it), step(it))));
     let others = [
+        ("batch for an epoch", batch(pb::Durability::Quorum.into(), Some(7))),
         ("trim", Kind::Trim(pb::TrimProposal { before: Some(6) })),
         ("command", Kind::Command(b"command".to_vec().into())),
         ("query", Kind::Query(b"query".to_vec().into())),
