@@ -133,11 +133,12 @@ impl Whereabouts {
             let missing = self.missing(&known, &alive.borrow_and_update());
             if missing.is_empty() || self.join.is_empty() {
                 pause = ASK_FIRST;
+                let before = addresses_of(&known);
+                let moved = metadata.wait_for(|now| addresses_of(now) != before);
                 let changed = async {
                     tokio::select! {
                         changed = alive.changed() => changed.is_ok(),
-                        moved = metadata.wait_for(|now| addresses_of(now) != addresses_of(&known)) =>
-                            moved.is_ok(),
+                        moved = moved => moved.is_ok(),
                     }
                 };
                 if !changed.await {
