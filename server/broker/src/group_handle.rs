@@ -44,9 +44,9 @@ impl Ways {
         self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A group is gone.
-    pub(crate) fn forget(&self, group: GroupId) {
-        self.found().remove(&group);
+    /// Forgets who leads groups that are gone.
+    pub(crate) fn forget(&self, is_gone: impl Fn(&GroupId) -> bool) {
+        self.found().retain(|group, _| !is_gone(group));
     }
 }
 
@@ -253,10 +253,12 @@ impl GroupHandle {
                 // A broker of an older version does not say it. Epochs begin above zero.
                 let told = told.filter(|epoch| *epoch > 0);
                 let mut found = self.ways.found();
-                let known = found.get(&self.group).filter(|leader| leader.node == node);
+                let known = found.get(&self.group).copied();
                 // An answer that came late tells of an epoch that is over.
-                let epoch = told.max(known.and_then(|leader| leader.epoch));
-                found.insert(self.group, GroupLeader { node, epoch });
+                if known.is_some_and(|known| known.epoch >= told && known.epoch.is_some()) {
+                    return;
+                }
+                found.insert(self.group, GroupLeader { node, epoch: told });
             }
         }
     }

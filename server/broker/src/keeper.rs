@@ -199,7 +199,9 @@ impl Keeper {
         if next_step(&watch.role(), &desired, &[]).is_none() {
             return self.let_go(group, watch, &metadata).await;
         }
-        let in_sync = self.in_sync(group, &watch).await;
+        let members = self.progress(group, &watch).await;
+        let in_sync = members.iter().filter(|member| member.is_in_sync());
+        let in_sync: Vec<_> = in_sync.map(|member| member.replica).collect();
         let role = watch.role();
         let mut behind = Vec::new();
         let mut may_add = group == GroupId::METADATA;
@@ -221,7 +223,8 @@ impl Keeper {
                 _ => break,
             }
         }
-        Along::later_if(true)
+        let gone = self.let_go(group, watch, &metadata).await.gone;
+        Along { has_more: true, gone }
     }
 
     /// The members that a group is to have by the newest metadata, if this broker has them and has
@@ -271,16 +274,13 @@ impl Keeper {
         Some(GroupHandle::new(GroupId::METADATA, &self.ways, Some(metadata), &voters))
     }
 
-    /// The members of a group that is led here that are in sync.
-    async fn in_sync(&self, group: GroupId, watch: &Arc<GroupWatch>) -> Vec<ReplicaId> {
+    /// The members of a group that is led here.
+    async fn progress(&self, group: GroupId, watch: &Arc<GroupWatch>) -> Vec<MemberProgress> {
         let handle = GroupHandle::new(group, &self.ways, Some(Arc::clone(watch)), &[]);
-        let Ok(Receipt::Progress { members, .. }) =
-            handle.propose_here(ProposalKind::Progress).await
-        else {
-            return Vec::new();
-        };
-        let in_sync = members.iter().filter(|member| member.is_in_sync());
-        in_sync.map(|member| member.replica).collect()
+        match handle.propose_here(ProposalKind::Progress).await {
+            Ok(Receipt::Progress { members, .. }) => members,
+            _ => Vec::new(),
+        }
     }
 
     /// The members of a group by the word of a broker that leads it, and led it still after it had
@@ -292,13 +292,18 @@ impl Keeper {
         (still == leader_epoch).then_some(members)
     }
 
-    /// The group has the members that it is to have. Returns who is to be forgotten, if anybody.
+    /// Returns who is to be forgotten, if anybody: those that the group counts no more. Until then
+    /// a broker goes on with a replica to which nothing comes any more, so this waits for no other
+    /// step; but for brokers that were removed (see [`Self::newest`]).
     async fn let_go(&self, group: GroupId, watch: Arc<GroupWatch>, metadata: &Metadata) -> Along {
         if !metadata.has_former(group) {
             return Along::default();
         }
         let handle = GroupHandle::new(group, &self.ways, Some(watch), &[]);
         let members = self.members_at(&handle, self.ways.node).await;
+        let is_known =
+            |member: &MemberProgress| metadata.brokers.contains_key(&member.replica.node());
+        let members = members.filter(|members| members.iter().all(is_known));
         let gone = members.map(|members| metadata.gone(group, &members)).unwrap_or_default();
         Along { has_more: true, gone }
     }
@@ -333,19 +338,21 @@ impl Keeper {
         let role = watch.role();
         let (Some(own), false) = (role.replica, watch.is_alone()) else { return false };
         let wanted = self.metadata.borrow().replicas(group).unwrap_or_default().to_vec();
-        if group != GroupId::METADATA && !wanted.contains(&own) {
+        let is_wanted = group == GroupId::METADATA || wanted.contains(&own);
+        if role.epoch.is_none() && !is_wanted {
             // It is to go, or was replaced already.
             return false;
         }
         if role.epoch.is_some() {
-            let in_sync = self.in_sync(group, watch).await;
-            // Not to one that lacks too much: it may be behind because of the damage here.
-            let is_fit = |voter: &&ReplicaId| **voter != own && in_sync.contains(voter);
-            for other in role.voters.iter().filter(is_fit) {
-                let kind = ProposalKind::TransferLeadership(*other);
-                if self.propose(group, Arc::clone(watch), kind).await.is_ok() {
-                    break;
-                }
+            let members = self.progress(group, watch).await;
+            let is_behind = |member: &MemberProgress| member.is_active && !member.is_in_sync();
+            // It leads on where nothing would come of it: the balance would give the lead back.
+            if group == GroupId::METADATA
+                || !is_wanted
+                || members.iter().any(is_behind)
+                || replacement(group, own, &members).is_some()
+            {
+                self.give_up_lead(group, watch, own, &members).await;
             }
             return true;
         }
@@ -368,6 +375,26 @@ impl Keeper {
             Err(error) => {
                 tracing::debug!(%group, %error, "a damaged replica is replaced later");
                 true
+            }
+        }
+    }
+
+    /// Hands the lead of a group to another voter. Not to one that lacks too much: it may be behind
+    /// because of the damage here.
+    async fn give_up_lead(
+        &self,
+        group: GroupId,
+        watch: &Arc<GroupWatch>,
+        own: ReplicaId,
+        members: &[MemberProgress],
+    ) {
+        let is_fit = |member: &&MemberProgress| {
+            member.is_voter && member.replica != own && member.is_in_sync()
+        };
+        for other in members.iter().filter(is_fit) {
+            let kind = ProposalKind::TransferLeadership(other.replica);
+            if self.propose(group, Arc::clone(watch), kind).await.is_ok() {
+                break;
             }
         }
     }

@@ -36,6 +36,8 @@ use crate::whereabouts::Whereabouts;
 const DISK_READS: usize = 4;
 /// The pause before the metadata group is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
+/// The longest pause where it has refused.
+const ASK_AT_LEAST: Duration = Duration::from_secs(30);
 
 /// The parts of a running broker that only its owner needs.
 pub struct BrokerTasks {
@@ -258,13 +260,15 @@ async fn stay_registered(
         let is_this = |known: &&Arc<BrokerInfo>| known.directory == registration.directory;
         known.filter(is_this).is_some_and(|known| !is_same(known, &registration))
     };
+    let mut pause = ASK_AGAIN;
     while let Ok(level) = watch.wait_for(is_other).await.map(|known| known.level()) {
         let register = MetadataCommand::RegisterBroker(registration.clone());
         if let Err(error) = command_metadata(&metadata, level, &register).await {
             tracing::warn!(%error, "the cluster knows this broker as it was before: trying again");
+            pause = (pause * 2).min(ASK_AT_LEAST);
         }
         // It learns of its success a moment later.
-        tokio::time::sleep(ASK_AGAIN).await;
+        tokio::time::sleep(pause).await;
     }
 }
 

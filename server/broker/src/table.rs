@@ -212,8 +212,8 @@ impl Reconciler {
         for group in gone {
             tracing::debug!(%group, "removing a partition of a deleted topic");
             self.remove(metadata, group).await?;
-            self.ways.forget(group);
         }
+        self.ways.forget(is_gone);
         Ok(())
     }
 

@@ -70,6 +70,8 @@ def servers(run, binaries, sync, more):
     address = ",".join(f"nats://127.0.0.1:{port}" for port in clients)
     with run.servers(commands, f"nats-{sync}") as running:
         running.wait_for(lambda: all(map(is_healthy, monitors)))
+        # One that knows the leader may not be known to it yet, and no stream finds its replicas.
+        running.wait_for(lambda: takes_a_stream(run, [binaries / "nats", "-s", address]))
 
         def bench(arguments, mib, clients=1):
             out = run.place / "nats.csv"
@@ -120,6 +122,14 @@ def is_healthy(port):
             return answer.status == 200
     except (urllib.error.URLError, OSError):
         return False
+
+
+def takes_a_stream(run, nats):
+    """Whether the servers make a stream with as many replicas as the measured ones have."""
+    stream = [*nats, "--no-context", "stream"]
+    made = run.command([*stream, "add", "probe", "--subjects", "probe", "--defaults",
+                        "--replicas", run.nodes], may_fail=True)
+    return made is not None and run.command([*stream, "rm", "probe", "--force"]) is not None
 
 
 def total(path):

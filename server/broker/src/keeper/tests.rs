@@ -3,7 +3,7 @@
 use ropewalk_cluster::answer::encode_index;
 use ropewalk_cluster::{BrokerRegistration, LEVEL, MetadataMachine};
 use ropewalk_consensus::StateMachine;
-use ropewalk_core::Timestamp;
+use ropewalk_core::{Offset, Timestamp};
 
 use super::*;
 use crate::driver::Driver;
@@ -252,6 +252,9 @@ async fn change(keeper: &Keeper, round: &Round, shard: &mut FakeShard) -> Option
                 Told::Propose(ProposalKind::Progress, reply) => {
                     reply(Ok(Receipt::Progress { members: Vec::new(), leader_epoch: 5 }));
                 }
+                Told::Propose(ProposalKind::Bounds, reply) => {
+                    reply(Err(ProposeError::NoLeader));
+                }
                 Told::Propose(ProposalKind::Membership(change), _) => return change,
                 _ => panic!("it is told something else"),
             }
@@ -304,11 +307,8 @@ async fn nobody_is_added_by_metadata_that_are_not_the_newest() {
     assert_eq!(change(&keeper, &before, &mut shard).await, None);
 }
 
-/// It is no member of the metadata group any more, and may be the only one that has something.
-#[tokio::test(start_paused = true)]
-async fn a_broker_that_was_removed_gives_away_what_it_has_by_what_it_knows() {
-    let (keeper, mut machine, peers, mut shard) = keeper();
-    for node in [2, 3] {
+fn register<const N: usize>(machine: &mut MetadataMachine, nodes: [u64; N]) {
+    for node in nodes {
         let registration = BrokerRegistration {
             id: NodeId(node),
             directory: [node as u8; 16],
@@ -322,9 +322,104 @@ async fn a_broker_that_was_removed_gives_away_what_it_has_by_what_it_knows() {
         let command = MetadataCommand::RegisterBroker(registration);
         machine.apply(6 + node, &command.encode()).unwrap();
     }
+}
+
+/// It is no member of the metadata group any more, and may be the only one that has something.
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_was_removed_gives_away_what_it_has_by_what_it_knows() {
+    let (keeper, mut machine, peers, mut shard) = keeper();
+    register(&mut machine, [2, 3]);
     machine.apply(10, &MetadataCommand::RemoveBroker { id: NodeId(1) }.encode()).unwrap();
     let added = change(&keeper, &keeper.round([GROUP].into()), &mut shard).await;
     let placed = keeper.metadata.borrow().replicas(GROUP).unwrap().to_vec();
     assert_eq!(added, Some(MembershipChange::AddLearner(placed[0])));
     assert_eq!((placed.len(), peers.asked()), (1, Vec::new()));
+}
+
+fn member(replica: ReplicaId, is_active: bool, lag: u64) -> MemberProgress {
+    MemberProgress { replica, is_voter: true, is_active, matched: 10, lag }
+}
+
+/// What becomes of a group while it has these members, and whom its leader hands it over to.
+async fn brought_along(
+    keeper: &Keeper,
+    shard: &mut FakeShard,
+    members: &[MemberProgress],
+) -> (Along, Option<ReplicaId>) {
+    let mut to = None;
+    let hears = async {
+        loop {
+            let answer = match shard.next_of(GROUP).await.unwrap() {
+                Told::Propose(ProposalKind::Progress, reply) => {
+                    let members = members.to_vec();
+                    reply(Ok(Receipt::Progress { members, leader_epoch: 5 }));
+                    continue;
+                }
+                Told::Propose(ProposalKind::Bounds, reply) => {
+                    let (start, high_watermark) = (Offset(0), Offset(0));
+                    reply(Ok(Receipt::Bounds { start, high_watermark, leader_epoch: 5 }));
+                    continue;
+                }
+                Told::Propose(ProposalKind::TransferLeadership(other), reply) => (other, reply),
+                _ => panic!("it is told something else"),
+            };
+            to = Some(answer.0);
+            answer.1(Ok(Receipt::Done));
+        }
+    };
+    let round = keeper.round([GROUP].into());
+    let along = tokio::select! {
+        () = hears => unreachable!("it hears for ever"),
+        along = keeper.bring_along(GROUP, &round) => along,
+    };
+    (along, to)
+}
+
+/// Otherwise it would lead for as long as its broker runs, and could feed nobody.
+#[tokio::test(start_paused = true)]
+async fn a_damaged_leader_hands_over_where_something_comes_of_it() {
+    let (keeper, _machine, _peers, mut shard) = keeper();
+    let placed = keeper.metadata.borrow().replicas(GROUP).unwrap().to_vec();
+    let lead = |own: ReplicaId| {
+        let watch = Arc::new(GroupWatch::new(own));
+        watch.set_members(vec![own, replica(2, 0), replica(3, 0)], Vec::new());
+        watch.set_leader(Some(own), 5);
+        watch.set_epoch(Some(5));
+        watch.set_damaged();
+        keeper.groups.insert(GROUP, watch);
+    };
+    let (two, three) = (replica(2, 0), replica(3, 0));
+    let own = *placed.iter().find(|replica| replica.node() == NodeId(1)).unwrap();
+    let cases = [
+        (own, member(two, true, 0), member(three, true, 0), Some(two)),
+        // The other two are no majority yet: it would get the lead back, and hand it over again.
+        (own, member(two, true, 0), member(three, false, 0), None),
+        // One is behind, and may need what cannot be read here.
+        (own, member(two, true, 500), member(three, true, 0), Some(three)),
+        // It is to go.
+        (replica(1, 99), member(two, true, 0), member(three, false, 0), Some(two)),
+    ];
+    for (own, other, another, expected) in cases {
+        lead(own);
+        let members = [member(own, true, 0), other, another];
+        let (along, to) = brought_along(&keeper, &mut shard, &members).await;
+        assert_eq!((to, along.has_more), (expected, true), "{members:?}");
+    }
+}
+
+/// Its broker reads and appends by a replica to which nothing comes any more until then.
+#[tokio::test(start_paused = true)]
+async fn who_was_let_go_is_forgotten_also_where_others_are_to_come() {
+    let (keeper, mut machine, _peers, mut shard) = keeper();
+    // The fourth broker is to have the group in the place of the third one.
+    register(&mut machine, [1, 2, 3, 4]);
+    let placed = keeper.metadata.borrow().replicas(GROUP).unwrap().to_vec();
+    assert!(placed.iter().all(|replica| replica.node() != NodeId(3)), "{placed:?}");
+    let of = |node| replica(node, 0);
+    let has_three = [member(of(1), true, 0), member(of(2), true, 0), member(of(3), true, 0)];
+    let (along, _) = brought_along(&keeper, &mut shard, &has_three).await;
+    assert_eq!((along.has_more, along.gone.len()), (true, 0));
+    let (along, _) = brought_along(&keeper, &mut shard, &has_three[..2]).await;
+    let gone: Vec<_> = along.gone.iter().map(|gone| gone.replica).collect();
+    assert_eq!((along.has_more, gone), (true, vec![of(3)]));
 }
