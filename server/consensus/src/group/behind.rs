@@ -208,6 +208,14 @@ impl<T> ReplicaGroup<T> {
             "a part of the log on this broker's disk is damaged: another replica must lead"
         );
         out.push(Output::Damaged { group });
+        if self.serving.is_none() && self.leads() {
+            // Nobody can have it hand over, and what cannot be read here may be what keeps its first
+            // entry from being committed: it would lead for ever, and never serve.
+            let term = self.node.raft.term;
+            self.node.raft.become_follower(term, raft::INVALID_ID);
+            self.set_timeout();
+            self.note_role(out);
+        }
     }
 
     /// Has raft ask for what follows for those who have taken all so far: else it would wait until
