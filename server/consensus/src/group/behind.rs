@@ -209,8 +209,8 @@ impl<T> ReplicaGroup<T> {
         );
         out.push(Output::Damaged { group });
         if self.serving.is_none() && self.leads() {
-            // Nobody can have it hand over, and what cannot be read here may be what keeps its first
-            // entry from being committed: it would lead for ever, and never serve.
+            // Nobody can have it hand over, and what cannot be read here may be what keeps its
+            // first entry from being committed: it would lead for ever, and never serve.
             let term = self.node.raft.term;
             self.node.raft.become_follower(term, raft::INVALID_ID);
             self.set_timeout();
