@@ -74,6 +74,7 @@ async fn round(context: &Context<'_>, bytes: u64) -> Result<Round, Failure> {
     nodes.settled().await?;
     let copied = blocking(|| copy(nodes.data_dir(0), &nodes.dir().join("copy"), bytes))?;
     nodes.client().admin().delete_topic(&missed.topic.name).await?;
+    freed(&nodes, bytes).await?;
 
     let topic = NewTopic::named("foreground").segment_bytes(SEGMENT);
     let topic = topic.retention_bytes(SizeLimit::Bytes(KEPT));
@@ -86,6 +87,29 @@ async fn round(context: &Context<'_>, bytes: u64) -> Result<Round, Failure> {
     let (meanwhile, loaded, share) = beside(context, &mut nodes, &foreground, &missed).await?;
     nodes.end().await?;
     Ok(Round { idle, ready, first, copied, loaded, share, meanwhile, healthy })
+}
+
+/// Waits until the files of a deleted topic are gone, and the disk has done with them: one that
+/// frees twenty gigabytes at once was seen to write nothing else for seconds.
+async fn freed(nodes: &Nodes, bytes: u64) -> Result<(), Failure> {
+    let deadline = Instant::now() + WITHIN;
+    while bytes_of_segments(nodes).is_none_or(|there| there >= bytes / 2) {
+        if Instant::now() > deadline {
+            return Err(format!("a deleted topic was still there after {WITHIN:?}").into());
+        }
+        sleep(LOOK).await;
+    }
+    let dir = nodes.dir().to_owned();
+    blocking(|| Ok(File::open(dir)?.sync_all()?))
+}
+
+/// The bytes of all segment files. `None` where one went while they were counted.
+fn bytes_of_segments(nodes: &Nodes) -> Option<u64> {
+    let mut files = Vec::new();
+    for place in 0..NODES as usize {
+        files_below(&nodes.data_dir(place).join("segments"), &mut files).ok()?;
+    }
+    files.iter().map(|file| Some(fs::metadata(file).ok()?.len())).sum()
 }
 
 /// Starts the broker and lets it catch up with nothing else to do. Returns the rate, in millions of
