@@ -183,9 +183,7 @@ impl GroupHandle {
         held: Box<dyn Any + Send>,
         reply: Reply,
     ) -> Result<(), Stopped> {
-        let deadline = Instant::now() + APPEND_LEADER_TIMEOUT;
-        // Closed by its deadline: who leads elsewhere is asked for no longer than that.
-        let leader = timeout_at(deadline, self.await_epoch(deadline)).await.ok().flatten();
+        let leader = self.await_epoch().await;
         if let ProposalKind::Batch { epoch, .. } = &mut kind {
             *epoch = leader.and_then(|leader| leader.epoch);
         }
@@ -263,19 +261,21 @@ impl GroupHandle {
         }
     }
 
-    /// Who leads, and in which epoch: where no replica here tells, the leader is asked first. Only
-    /// one of an older version does not say it.
-    async fn await_epoch(&self, deadline: Instant) -> Option<GroupLeader> {
+    /// Who leads, and in which epoch, for an append: where no replica here tells, the leader is
+    /// asked first. Only one of an older version does not say it.
+    async fn await_epoch(&self) -> Option<GroupLeader> {
+        let deadline = || Instant::now() + APPEND_LEADER_TIMEOUT;
         if let Some(watch) = &self.watch {
             let (node, epoch) = match watch.epoch() {
                 Some(epoch) => (self.ways.node, epoch),
-                None => self.await_led(watch, deadline, 0).await?,
+                None => self.await_led(watch, deadline(), 0).await?,
             };
             return Some(GroupLeader { node, epoch: Some(epoch) });
         }
         let found = || self.ways.found().get(&self.group).copied();
         if found().is_none_or(|leader| leader.epoch.is_none()) {
-            self.propose(|| ProposalKind::Bounds, None).await.ok()?;
+            let asked = self.propose(|| ProposalKind::Bounds, None);
+            timeout_at(deadline(), asked).await.ok()?.ok()?;
         }
         found()
     }

@@ -223,8 +223,7 @@ impl Keeper {
                 _ => break,
             }
         }
-        let gone = self.let_go(group, watch, &metadata).await.gone;
-        Along { has_more: true, gone }
+        Along { has_more: true, ..self.let_go(group, watch, &metadata).await }
     }
 
     /// The members that a group is to have by the newest metadata, if this broker has them and has

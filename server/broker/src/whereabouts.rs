@@ -98,7 +98,8 @@ impl Whereabouts {
                 since.elapsed() < REMOVED_FOR || self.groups.may_have_member_on(*node)
             });
             leaving.retain(|node, _| addresses.contains_key(node));
-            addresses.extend(addresses_of(&known));
+            let said = addresses_of(&known);
+            addresses.extend(said.iter().cloned());
             for (node, sighting) in seen.borrow_and_update().iter() {
                 if self.expected(&known, *node) == Some(&sighting.instead_of) {
                     addresses.insert(*node, sighting.address.clone());
@@ -108,10 +109,9 @@ impl Whereabouts {
                 self.peers.announce(addresses.clone());
                 told = Some(addresses.clone());
             }
-            let before = addresses_of(&known);
             let changed = async {
                 tokio::select! {
-                    moved = metadata.wait_for(|now| addresses_of(now) != before) => moved.is_ok(),
+                    moved = moved_from(&said, &mut metadata) => moved,
                     told = seen.changed() => told.is_ok(),
                 }
             };
@@ -130,18 +130,15 @@ impl Whereabouts {
         let mut pause = ASK_FIRST;
         loop {
             let known = self.metadata.borrow().clone();
-            let missing = self.missing(&known, &alive.borrow_and_update());
-            if missing.is_empty() || self.join.is_empty() {
+            let all_are_there = self.all_are_there(&known, &alive.borrow_and_update());
+            if all_are_there || self.join.is_empty() {
                 pause = ASK_FIRST;
-                let before = addresses_of(&known);
-                let moved = metadata.wait_for(|now| addresses_of(now) != before);
-                let changed = async {
-                    tokio::select! {
-                        changed = alive.changed() => changed.is_ok(),
-                        moved = moved => moved.is_ok(),
-                    }
+                let said = addresses_of(&known);
+                let is_running = tokio::select! {
+                    changed = alive.changed() => changed.is_ok(),
+                    moved = moved_from(&said, &mut metadata) => moved,
                 };
-                if !changed.await {
+                if !is_running {
                     return;
                 }
                 continue;
@@ -157,12 +154,12 @@ impl Whereabouts {
         }
     }
 
-    /// The other brokers that cannot be reached. One that was taken in and has no metadata yet goes
+    /// Whether all other brokers can be reached. One that was taken in and has no metadata yet goes
     /// by those that it met: it gets none where it cannot answer who leads the metadata group.
-    fn missing(&self, known: &Metadata, alive: &BTreeSet<NodeId>) -> BTreeSet<NodeId> {
+    fn all_are_there(&self, known: &Metadata, alive: &BTreeSet<NodeId>) -> bool {
         let met = self.met.keys().filter(|_| known.brokers.is_empty());
-        let others = known.brokers.keys().chain(met).filter(|node| **node != self.node);
-        others.filter(|node| !alive.contains(node)).copied().collect()
+        let mut others = known.brokers.keys().chain(met).filter(|node| **node != self.node);
+        others.all(|node| alive.contains(node))
     }
 
     /// Where a broker is to be, as far as nobody has found it elsewhere.
@@ -193,6 +190,12 @@ impl Whereabouts {
         });
         moved.collect()
     }
+}
+
+/// Waits until the metadata say something else of where the brokers are. False when the broker
+/// stops.
+async fn moved_from(before: &[(NodeId, String)], metadata: &mut MetadataWatch) -> bool {
+    metadata.wait_for(|now| addresses_of(now) != before).await.is_ok()
 }
 
 fn addresses_of(metadata: &Metadata) -> Vec<(NodeId, String)> {

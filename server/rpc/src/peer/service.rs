@@ -114,7 +114,7 @@ impl Peering {
     /// than those of a newer stream. Fetches end with it.
     async fn begin_calls(
         &self,
-        mut turn: Turn,
+        turn: Turn,
         mut calls: Streaming<pb::CallRequest>,
         answers: &mpsc::Sender<Sent>,
     ) -> Result<(), Status> {

@@ -39,7 +39,7 @@ pub(super) struct Turn {
 impl Turn {
     /// Begins a proposal, which ends before the next of that broker begins. `None` when a newer
     /// stream has brought one: what this one brings comes too late.
-    pub(super) async fn take(&mut self) -> Option<OwnedMutexGuard<u64>> {
+    pub(super) async fn take(&self) -> Option<OwnedMutexGuard<u64>> {
         let mut newest = Arc::clone(&self.newest).lock_owned().await;
         (*newest <= self.number).then(|| {
             *newest = self.number;
@@ -57,8 +57,8 @@ mod tests {
     #[tokio::test]
     async fn a_stream_has_its_turn_until_a_newer_one_has_brought_something() {
         let turns = Turns::default();
-        let (mut first, mut other) = (turns.next(NodeId(1)), turns.next(NodeId(2)));
-        let mut second = turns.next(NodeId(1));
+        let (first, other) = (turns.next(NodeId(1)), turns.next(NodeId(2)));
+        let second = turns.next(NodeId(1));
         assert!(first.take().await.is_some());
         let taken = first.take().await;
         assert!(second.take().now_or_never().is_none(), "the proposal before it is not begun yet");

@@ -99,8 +99,7 @@ async fn freed(nodes: &Nodes, bytes: u64) -> Result<(), Failure> {
         }
         sleep(LOOK).await;
     }
-    let dir = nodes.dir().to_owned();
-    blocking(|| Ok(File::open(dir)?.sync_all()?))
+    blocking(|| Ok(File::open(nodes.dir())?.sync_all()?))
 }
 
 /// The bytes of all segment files. `None` where one went while they were counted.
