@@ -2,7 +2,6 @@ package ropewalk
 
 import (
 	"context"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -48,8 +47,10 @@ type brokers struct {
 	count     int
 	conns     int
 	refreshed time.Time
-	asking    bool
-	closed    bool
+	// wait is how long what is known is believed; it doubles with each answer that tells nothing new.
+	wait   time.Duration
+	asking bool
+	closed bool
 	// again asks for the brokers when what is known of them is old, or not whole.
 	again *time.Timer
 }
@@ -81,13 +82,17 @@ func (b *brokers) init(c *Client) { b.client, b.known = c, map[uint64]*broker{} 
 func (b *brokers) learn(answer *pb.GetClusterResponse) {
 	b.mu.Lock()
 	b.cluster, b.refreshed = answer.GetClusterId(), time.Now()
+	isNew := b.count != len(answer.GetBrokers())
 	b.count = len(answer.GetBrokers())
 	listed := map[uint64]bool{}
 	addresses := make([]string, 0, len(answer.GetBrokers()))
 	for _, found := range answer.GetBrokers() {
-		listed[found.GetBrokerId()] = true
-		addresses = append(addresses, found.GetAddress())
-		b.noteLocked(found.GetBrokerId(), found.GetAddress())
+		id, address := found.GetBrokerId(), found.GetAddress()
+		listed[id] = true
+		addresses = append(addresses, address)
+		known := b.known[id]
+		isNew = isNew || known == nil || known.address != address
+		b.noteLocked(id, address)
 	}
 	for id, k := range b.known {
 		if !listed[id] {
@@ -95,23 +100,24 @@ func (b *brokers) learn(answer *pb.GetClusterResponse) {
 			delete(b.known, id)
 		}
 	}
-	b.askAgainLocked(slices.Contains(addresses, ""))
+	if b.wait *= 2; isNew || b.count == 0 {
+		b.wait = relearnAfter
+	}
+	b.askAgainLocked()
 	b.mu.Unlock()
 	b.client.addAddresses(addresses)
 }
 
-// askAgainLocked has the brokers asked for in a while: some may come, go or move. It is soon where one
-// has not told yet where it is, as in a cluster that was just formed.
-func (b *brokers) askAgainLocked(soon bool) {
-	wait := b.client.config.metadataAge
-	if soon {
-		wait = min(wait, relearnAfter)
-	}
+// askAgainLocked has the brokers asked for in a while: some may come, go or move. It is soon where the
+// last answer told something new: in a cluster that was just formed, each of them says where it is in
+// its own time.
+func (b *brokers) askAgainLocked() {
+	b.wait = max(min(b.wait, b.client.config.metadataAge), relearnAfter)
 	if b.again != nil {
 		b.again.Stop()
 	}
 	if !b.closed {
-		b.again = time.AfterFunc(wait, b.refresh)
+		b.again = time.AfterFunc(b.wait, b.refresh)
 	}
 }
 
@@ -167,7 +173,7 @@ func (b *brokers) refresh() {
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		if b.asking = false; err != nil {
-			b.askAgainLocked(false)
+			b.askAgainLocked()
 		}
 	})
 }

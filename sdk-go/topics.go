@@ -26,7 +26,8 @@ type topicCache struct {
 	mu      sync.RWMutex
 	known   map[string]*topicInfo
 	lookups map[string]*lookup
-	// relearning are the topics whose leaders are being asked for, or are about to be.
+	// relearning are the topics whose leaders are being asked for, or are about to be; true: something
+	// contradicts them meanwhile, so that they are asked for once more.
 	relearning map[string]bool
 	leaders    map[string]map[int32]leader
 }
@@ -126,7 +127,7 @@ func infoOf(answer *pb.GetTopicResponse) *topicInfo {
 }
 
 // learnLeaders takes who leads the partitions of a topic. A broker that is behind what an append has
-// told is not believed.
+// told is not believed: they are asked for again.
 func (t *topicCache) learnLeaders(name string, answer *pb.GetTopicResponse) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -140,6 +141,8 @@ func (t *topicCache) learnLeaders(name string, answer *pb.GetTopicResponse) {
 		was, epoch := known[p.GetPartition()].epoch, p.GetLeaderEpoch()
 		if epoch == 0 || epoch >= was {
 			known[p.GetPartition()] = leader{p.GetLeaderBrokerId(), max(epoch, was)}
+		} else {
+			t.askLocked(name)
 		}
 	}
 }
@@ -224,26 +227,26 @@ func (t *topicCache) appended(name string, partition int32, epoch int64) {
 		known[partition] = leader{known[partition].broker, epoch}
 	}
 	t.mu.Unlock()
-	if was.epoch != 0 {
-		t.suspect(name)
-	}
+	t.suspect(name)
 }
 
 // suspect has the leaders of a topic that is known asked for again.
 func (t *topicCache) suspect(name string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.known[name] != nil {
+	if t.known[name] != nil || t.leaders[name] != nil {
 		t.askLocked(name)
 	}
 }
 
-// askLocked has the leaders of a topic asked for, at most once a second.
+// askLocked has the leaders of a topic asked for, at most once a second. An answer that is on its way
+// may be older than what gave rise to the question.
 func (t *topicCache) askLocked(name string) {
-	if t.relearning[name] {
+	if _, asking := t.relearning[name]; asking {
+		t.relearning[name] = true
 		return
 	}
-	t.relearning[name] = true
+	t.relearning[name] = false
 	wait := time.Duration(0)
 	if info := t.known[name]; info != nil {
 		wait = max(relearnAfter-time.Since(info.fetched), 0)
@@ -257,6 +260,9 @@ func (t *topicCache) askLocked(name string) {
 
 func (t *topicCache) relearn(name string) {
 	defer t.relearned(name)
+	t.mu.Lock()
+	t.relearning[name] = false // what was suspected until now is what this asks for
+	t.mu.Unlock()
 	answer, err := t.describe(t.client.ctx, "get topic", name)
 	if errors.Is(err, ReasonTopicNotFound) {
 		t.forget(name)
@@ -273,7 +279,10 @@ func (t *topicCache) relearn(name string) {
 func (t *topicCache) relearned(name string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	delete(t.relearning, name)
+	again := t.relearning[name]
+	if delete(t.relearning, name); again && t.client.ctx.Err() == nil {
+		t.askLocked(name)
+	}
 }
 
 func (t *topicCache) describe(ctx context.Context, op, name string) (*pb.GetTopicResponse, error) {

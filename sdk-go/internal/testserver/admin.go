@@ -65,9 +65,17 @@ func (a *adminService) GetTopic(
 		return nil, err
 	}
 	answer := &pb.GetTopicResponse{Topic: snapshot(t)}
+	isBehind := s.cluster.behind > 0
+	if isBehind {
+		s.cluster.behind--
+	}
 	for i, p := range t.partitions {
+		leader, epoch := p.leader, p.epoch
+		if isBehind {
+			leader, epoch = p.former, p.epoch-1
+		}
 		answer.Partitions = append(answer.Partitions, &pb.PartitionInfo{
-			Partition: int32(i), LeaderBrokerId: p.leader, LeaderEpoch: p.epoch, ReplicaBrokerIds: []uint64{1},
+			Partition: int32(i), LeaderBrokerId: leader, LeaderEpoch: epoch, ReplicaBrokerIds: []uint64{1},
 			LogStartOffset: p.start, HighWatermark: p.next(), SizeBytes: p.bytes,
 		})
 	}

@@ -26,6 +26,8 @@ type cluster struct {
 	takers, readers []uint64
 	// refused counts batches, asked GetCluster calls.
 	refused, asked int
+	// behind is how many answers still tell of a partition as it was before its leader changed.
+	behind int
 }
 
 func newCluster() cluster { return cluster{brokers: map[uint64]*pb.Broker{}} }
@@ -63,8 +65,16 @@ func (s *state) Lead(name string, number int32, broker uint64) error {
 	if err != nil {
 		return err
 	}
-	p.leader, p.epoch = broker, p.epoch+1
+	p.former, p.leader, p.epoch = p.leader, broker, p.epoch+1
 	return nil
+}
+
+// FallBehind has the next answers to GetTopic tell who led before, as a broker does that has not heard
+// yet.
+func (s *state) FallBehind(answers int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cluster.behind = answers
 }
 
 // Advertise has the cluster say that a broker is at an address; one that was forgotten is known again.

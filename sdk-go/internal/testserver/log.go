@@ -23,9 +23,9 @@ type partition struct {
 	start   int64
 	records []entry
 	bytes   int64
-	// leader is the broker that leads it, 0 for none.
-	leader uint64
-	epoch  int64
+	// leader is the broker that leads it, 0 for none; former the one that led in the epoch before.
+	leader, former uint64
+	epoch          int64
 }
 
 type entry struct {

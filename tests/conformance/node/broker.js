@@ -1,6 +1,7 @@
-// Broker processes on ports that the system chose.
+// Broker processes on ports of their own.
 
 import { spawn } from 'node:child_process';
+import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { accessSync, constants, mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
@@ -111,13 +112,23 @@ export async function startCluster() {
   throw failed.reason;
 }
 
-// Ports that nobody listens on. They are found all at once, so that they differ.
+// Ports that nobody listens on. The system takes the local ports of outgoing connections from above
+// these: also that of one to a broker that does not listen yet, which would then keep it from listening.
 async function freePorts(count) {
-  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'));
-  await Promise.all(servers.map((server) => once(server, 'listening')));
-  const ports = servers.map((server) => server.address().port);
-  await Promise.all(servers.map((server) => once(server.close(), 'close')));
-  return ports;
+  const ports = new Set();
+  while (ports.size < count) {
+    const port = randomInt(10_000, 32_000);
+    const server = createServer().listen(port, '127.0.0.1');
+    try {
+      await once(server, 'listening');
+    } catch (error) {
+      if (error.code !== 'EADDRINUSE') throw error;
+      continue;
+    }
+    ports.add(port);
+    await once(server.close(), 'close');
+  }
+  return [...ports];
 }
 
 function binary() {

@@ -1,8 +1,9 @@
-"""Broker processes on ports that the system chose."""
+"""Broker processes on ports of their own."""
 
 import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -128,9 +129,14 @@ def cluster(folder):
 
 
 def free_ports(count):
-    """Ports that nobody listens on. They are found all at once, so that they differ."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for found in sockets:
-            found.bind(("127.0.0.1", 0))
-        return [found.getsockname()[1] for found in sockets]
+    """Ports that nobody listens on. The system takes the local ports of outgoing connections from
+    above these: also that of one to a broker that does not listen yet, which would then keep it from
+    listening."""
+    found = []
+    for port in random.sample(range(10_000, 32_000), 1000):
+        with socket.socket() as candidate, contextlib.suppress(OSError):
+            candidate.bind(("127.0.0.1", port))
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise RuntimeError(f"there are no {count} free ports")

@@ -77,12 +77,14 @@ def test_any_broker_takes_a_call_and_names_the_leader(brokers, clients, name):
 
 
 def test_the_brokers_are_described(brokers, clients):
-    addresses = {i: broker.address for i, broker in enumerate(brokers, start=1)}
+    expected = {i: (broker.address, True, False) for i, broker in enumerate(brokers, start=1)}
+
+    def described(client):
+        return {i: (b.address, b.alive, b.draining) for i, b in brokers_of(client).items()}
+
     for client in clients.values():
-        # Each tells the others where it is once the cluster is formed.
-        eventually(lambda c=client: {i: b.address for i, b in brokers_of(c).items()} == addresses)
-        described = brokers_of(client).values()
-        assert all(broker.alive and not broker.draining for broker in described)
+        # Each tells the others where it is, and connects to them, once the cluster is formed.
+        eventually(lambda c=client: described(c) == expected)
 
 
 def test_leadership_is_transferred(clients, name):
