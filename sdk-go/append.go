@@ -2,6 +2,8 @@ package ropewalk
 
 import (
 	"context"
+	"errors"
+	"time"
 
 	"google.golang.org/grpc/codes"
 
@@ -22,8 +24,10 @@ func IfOffset(offset int64) AppendOption {
 
 // Append appends records to one partition, all or none of them and at once: they are a batch of
 // their own, which does not wait in line with what is sent. The answer is that of the first record;
-// the others follow it. Topic and Partition of the records are not looked at. Only what surely was
-// not appended is retried, also with [WithRetryMaybe].
+// the others follow it. Topic and Partition of the records are not looked at. A try that may have
+// appended them is made again too: they are appended once, and a condition that they have changed
+// themselves does not fail. With [WithoutIdempotence], or without [DurabilityQuorum], only what surely
+// was not appended is retried, also with [WithRetryMaybe].
 func (p *Producer) Append(
 	ctx context.Context, topic string, partition int32, records []*Record, options ...AppendOption,
 ) (Ack, error) {
@@ -57,10 +61,24 @@ func (p *Producer) Append(
 	for _, option := range options {
 		option(request)
 	}
-	answer, err := call(ctx, p.client, "append", false,
+	number, e := p.lease(ctx)
+	if e != nil {
+		return Ack{}, e.with("append")
+	}
+	request.Sequence = number
+	maybe := false
+	answer, err := call(ctx, p.client, "append", number != nil,
 		func(ctx context.Context) (*pb.ProduceResponse, error) {
-			return p.client.producers.Produce(ctx, request)
+			answer, err := p.client.producers.Produce(ctx, request)
+			maybe = maybe || err != nil && fromRPC("append", err).outcome == OutcomeMaybe
+			return answer, err
 		})
+	p.giveBack(number)
+	if e := (*Error)(nil); maybe && errors.As(err, &e) && e.outcome == OutcomeNo {
+		c := *e
+		c.outcome = OutcomeMaybe // an earlier try may have appended them
+		return Ack{}, &c
+	}
 	if err != nil {
 		return Ack{}, err
 	}
@@ -69,6 +87,37 @@ func (p *Producer) Append(
 		return Ack{}, mismatch.with("append")
 	}
 	return ackFrom(at), nil
+}
+
+// lease gives an append its number, if the producer is idempotent: 0 in an epoch of its own, so that
+// nothing has to be counted for each partition. The id is no other append's until it is given back, in
+// the next epoch: what comes late of this one is refused once that has come.
+func (p *Producer) lease(ctx context.Context) (*pb.ProducerSequence, *Error) {
+	if !p.config.numbered() {
+		return nil, nil
+	}
+	p.mu.Lock()
+	var free *identity
+	if n := len(p.free); n > 0 {
+		free, p.free = p.free[n-1], p.free[:n-1]
+	}
+	p.mu.Unlock()
+	if free == nil {
+		given, err := p.identify(ctx, "", time.Now().Add(p.client.config.requestTimeout))
+		if err != nil {
+			return nil, err
+		}
+		free = given
+	}
+	return &pb.ProducerSequence{ProducerId: free.id, Epoch: free.epoch}, nil
+}
+
+func (p *Producer) giveBack(number *pb.ProducerSequence) {
+	if next := number.GetEpoch() + 1; number != nil && next != 0 {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.free = append(p.free, &identity{id: number.GetProducerId(), epoch: next})
+	}
 }
 
 // singleAppend is the one append of an answer to a request that named its partition.

@@ -5,14 +5,14 @@ import (
 	"testing"
 
 	ropewalk "github.com/ropewalk/ropewalk/sdk-go"
-	"github.com/ropewalk/ropewalk/sdk-go/internal/brokertest"
+	"github.com/ropewalk/ropewalk/sdk-go/ropewalktest"
 )
 
 // Benchmarks run against the real broker where $ROPEWALK_BIN names one, else against the server in
 // memory, whose cost is then part of the figures.
 func benchmarkAddress(b *testing.B) string {
 	if os.Getenv("ROPEWALK_BIN") != "" {
-		return brokertest.Start(b).Address
+		return ropewalktest.Start(b).Address
 	}
 	return newServer(b).Address()
 }

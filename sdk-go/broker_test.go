@@ -9,13 +9,13 @@ import (
 	"time"
 
 	ropewalk "github.com/ropewalk/ropewalk/sdk-go"
-	"github.com/ropewalk/ropewalk/sdk-go/internal/brokertest"
+	"github.com/ropewalk/ropewalk/sdk-go/ropewalktest"
 )
 
 // A broker that is stopped in order and started again costs a producer nothing but time: no error, no
 // record lost, doubled or out of order; and a consumer reads on over it.
 func TestBrokerRestarts(t *testing.T) {
-	broker := brokertest.Start(t)
+	broker := ropewalktest.Start(t)
 	client := dial(t, broker.Address)
 	ctx := testContext(t)
 	consumer := newConsumer(t, client, ropewalk.WithTopics("restart"))
@@ -68,7 +68,7 @@ func TestBrokerRestarts(t *testing.T) {
 
 // Every record that was acked before a crash is at the offset of its ack after it.
 func TestAcksSurviveACrash(t *testing.T) {
-	broker := brokertest.Start(t)
+	broker := ropewalktest.Start(t)
 	client := dial(t, broker.Address)
 	ctx := testContext(t)
 	producer := newProducer(t, client, ropewalk.WithRetryMaybe())

@@ -11,8 +11,8 @@ import (
 	"google.golang.org/grpc/codes"
 
 	ropewalk "github.com/ropewalk/ropewalk/sdk-go"
-	"github.com/ropewalk/ropewalk/sdk-go/internal/brokertest"
 	"github.com/ropewalk/ropewalk/sdk-go/internal/testserver"
+	"github.com/ropewalk/ropewalk/sdk-go/ropewalktest"
 )
 
 func TestCluster(t *testing.T) {
@@ -30,7 +30,7 @@ func TestCluster(t *testing.T) {
 
 // What runs a cluster: leaders and replicas are moved, a broker is drained and taken out.
 func TestClusterIsOperated(t *testing.T) {
-	brokers := brokertest.StartCluster(t)
+	brokers := ropewalktest.StartCluster(t)
 	client := dial(t, brokers[0].Address)
 	o := operator{t, longContext(t), client.Admin()}
 	made, err := o.admin.CreateTopic(o.ctx, "t", 3)

@@ -141,9 +141,10 @@ func (c *consumerConfig) request() *pb.SubscribeRequest {
 // requestFor builds a request for named partitions.
 func (c *consumerConfig) requestFor(partitions []partitionStart) *pb.SubscribeRequest {
 	r := &pb.SubscribeRequest{
-		Stop:              c.stop.wire,
-		MaxBatchBytes:     int32(c.fetchBytes),
-		HeartbeatInterval: durationpb.New(c.heartbeat),
+		Stop:                 c.stop.wire,
+		MaxBatchBytes:        int32(c.fetchBytes),
+		HeartbeatInterval:    durationpb.New(c.heartbeat),
+		AcceptedCompressions: accepted(),
 	}
 	byTopic := map[string]*pb.TopicSelection{}
 	for _, p := range partitions {

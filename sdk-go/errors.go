@@ -35,6 +35,8 @@ const (
 	ReasonBatchTooLarge          Reason = "BATCH_TOO_LARGE"
 	ReasonCorruptBatch           Reason = "CORRUPT_BATCH"
 	ReasonExpectedOffsetMismatch Reason = "EXPECTED_OFFSET_MISMATCH"
+	ReasonSequenceGap            Reason = "SEQUENCE_GAP"
+	ReasonProducerFenced         Reason = "PRODUCER_FENCED"
 	ReasonOffsetOutOfRange       Reason = "OFFSET_OUT_OF_RANGE"
 	ReasonNotLeader              Reason = "NOT_LEADER"
 	ReasonNoLeader               Reason = "NO_LEADER"
@@ -162,13 +164,13 @@ func (e *Error) Retriable() bool {
 }
 
 // Fatal reports whether going on makes no sense: the log is damaged, the caller is not allowed to
-// do this, the peer does not know the call, or the client is closed.
+// do this, the peer does not know the call, another producer has taken the name, or the client is closed.
 func (e *Error) Fatal() bool {
 	switch e.code {
 	case codes.DataLoss, codes.Unauthenticated, codes.PermissionDenied, codes.Unimplemented:
 		return true
 	}
-	return e.Reason == ReasonClosed || e.Reason == ReasonTopicReplaced
+	return e.Reason == ReasonClosed || e.Reason == ReasonTopicReplaced || e.Reason == ReasonProducerFenced
 }
 
 // with returns the error under another operation, which matters when several callers share one.

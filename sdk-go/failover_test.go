@@ -13,6 +13,7 @@ import (
 
 	ropewalk "github.com/ropewalk/ropewalk/sdk-go"
 	"github.com/ropewalk/ropewalk/sdk-go/internal/brokertest"
+	"github.com/ropewalk/ropewalk/sdk-go/ropewalktest"
 )
 
 const (
@@ -29,7 +30,7 @@ const (
 // forward was away.
 func TestOneAddressIsEnoughBehindAPortForward(t *testing.T) {
 	holes := []string{brokertest.BlackHole(t), brokertest.BlackHole(t), brokertest.BlackHole(t)}
-	brokers := brokertest.StartClusterElsewhere(t, holes)
+	brokers := ropewalktest.StartCluster(t, ropewalktest.WithAdvertised(holes...))
 	forward := brokertest.NewForward(t, brokers[1].Address)
 	ctx := testContext(t)
 	client := dial(t, forward.Address)
@@ -109,7 +110,7 @@ func shortly(t *testing.T) context.Context {
 func TestLeaderIsKilledUnderAConsumer(t *testing.T) {
 	for name, told := range map[string]int{"told of another": 1, "told of it": 0} {
 		t.Run(name, func(t *testing.T) {
-			brokers := brokertest.StartCluster(t)
+			brokers := ropewalktest.StartCluster(t)
 			leader := createLed(t, brokers)
 			var broken atomic.Int32
 			consumer := newConsumer(t, dial(t, brokers[(leader+told)%3].Address), ropewalk.WithTopics("t"),
@@ -140,7 +141,7 @@ func TestLeaderIsKilledUnderAConsumer(t *testing.T) {
 				}
 			}
 			admin := dial(t, brokers[0].Address).Admin()
-			for began := time.Now(); brokers[leader].Subscriptions() == 0; leader = ledBy(t, admin) {
+			for began := time.Now(); brokertest.Subscriptions(t, brokers[leader]) == 0; leader = ledBy(t, admin) {
 				if pass(); time.Since(began) > 10*time.Second {
 					t.Fatalf("the consumer does not go to broker %d, which leads", leader+1)
 				}
@@ -161,7 +162,7 @@ func TestLeaderIsKilledUnderAConsumer(t *testing.T) {
 
 // createLed creates the topic t with one partition, and gives the number of the broker that leads it,
 // from 0.
-func createLed(t *testing.T, brokers []*brokertest.Broker) int {
+func createLed(t *testing.T, brokers []*ropewalktest.Broker) int {
 	t.Helper()
 	admin := dial(t, brokers[0].Address).Admin()
 	if _, err := admin.CreateTopic(testContext(t), "t", 1); err != nil {
@@ -242,7 +243,7 @@ const spread = 3
 // each partition then holds.
 func numbersOverAKill(t *testing.T, options ...ropewalk.ProducerOption) ([]error, [spread][]int) {
 	const count = 3000
-	brokers := brokertest.StartCluster(t)
+	brokers := ropewalktest.StartCluster(t)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	admin := dial(t, brokers[0].Address).Admin()

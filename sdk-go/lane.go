@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
+
+	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
 )
 
 // A lane is one partition in a producer: what waits for it, in order. At most one batch of it is
@@ -13,8 +15,9 @@ type lane struct {
 	partition int32
 	queue     []*pending
 	// retry holds batches that go before the queue.
-	retry []*batch
-	state laneState
+	retry   []*batch
+	state   laneState
+	numbers numbering
 }
 
 type laneState int
@@ -37,11 +40,25 @@ type batch struct {
 	attempts int
 	// maybe: an earlier try may have appended it, whatever later tries say.
 	maybe bool
+	// number is what the broker knows it again by, if the producer is idempotent.
+	number *pb.ProducerSequence
 	// started is when the current try began. written: the transport has taken it.
 	started time.Time
 	written bool
 	// broker is whom the current try went to.
 	broker uint64
+	// encoded has the records in the form that goes over the wire, once a try has made it.
+	encoded *pb.ProduceRequest
+}
+
+// encode gives a request the batch's records. What was compressed once is sent again as it is.
+func (b *batch) encode(c *compressor, request *pb.ProduceRequest) {
+	if b.encoded == nil {
+		b.encoded = &pb.ProduceRequest{}
+		c.compress(encodeRecords(b.records), b.encoded)
+	}
+	request.Data, request.Compression = b.encoded.Data, b.encoded.Compression
+	request.RecordCount = b.encoded.RecordCount
 }
 
 // makeReady has the sender look at a lane; the caller holds the lock.
@@ -127,12 +144,23 @@ func (p *Producer) take(l *lane) (*batch, []*pending) {
 
 // dispatch sends a batch, or settles it where that cannot be done.
 func (p *Producer) dispatch(b *batch) {
+	p.mu.Lock()
+	fenced := p.fenced
+	p.mu.Unlock()
+	if fenced != nil {
+		p.failed(b, fenced)
+		return
+	}
 	if !time.Now().Before(b.deadline) {
 		p.failed(b, newError("produce", ReasonTimedOut, codes.DeadlineExceeded, OutcomeNo,
 			"the record waited for longer than the delivery timeout"))
 		return
 	}
 	b.attempts++
+	if err := p.number(b); err != nil {
+		p.failed(b, err)
+		return
+	}
 	s, err := p.currentStream(p.client.topics.leader(b.lane.topic, b.lane.partition))
 	if err != nil {
 		p.failed(b, err)
@@ -148,13 +176,14 @@ func (p *Producer) failed(b *batch, e *Error) {
 		b.maybe = true
 	}
 	p.heed(b, e)
+	again := p.refusedSequence(b, e) || e.Retriable()
 	delay := max(p.config.backoff(b.attempts), e.RetryAfter)
 	switch {
 	case p.ctx.Err() != nil:
-	case e.code == codes.InvalidArgument && len(b.records) > 1:
+	case e.code == codes.InvalidArgument && len(b.records) > 1 && (b.number == nil || !b.maybe):
 		p.split(b)
 		return
-	case p.mayRetry(b, e, delay):
+	case again && p.mayRetry(b, e, delay):
 		p.client.log.Debug("ropewalk: batch is sent again", "topic", b.lane.topic,
 			"partition", b.lane.partition, "records", len(b.records), "attempt", b.attempts, "error", e)
 		time.AfterFunc(delay, func() { p.again(b) })
@@ -169,6 +198,7 @@ func (p *Producer) failed(b *batch, e *Error) {
 		e = &c
 	}
 	p.mu.Lock()
+	p.restart(b)
 	p.next(b.lane)
 	p.mu.Unlock()
 	p.finish(b.records, func(int) (Ack, error) { return Ack{}, e })
@@ -191,8 +221,7 @@ func (p *Producer) heed(b *batch, e *Error) {
 }
 
 func (p *Producer) mayRetry(b *batch, e *Error, delay time.Duration) bool {
-	return e.Retriable() &&
-		(e.outcome == OutcomeNo || p.config.retryMaybe) &&
+	return (e.outcome == OutcomeNo || p.config.retryMaybe || b.number != nil) &&
 		b.attempts <= p.config.maxRetries &&
 		time.Now().Add(delay).Before(b.deadline)
 }
@@ -212,6 +241,13 @@ func (p *Producer) split(b *batch) {
 	first, second := *b, *b
 	first.records, second.records = b.records[:half:half], b.records[half:]
 	first.attempts, second.attempts = b.attempts-1, b.attempts-1
+	if b.number != nil {
+		second.number = &pb.ProducerSequence{
+			ProducerId: b.number.GetProducerId(), Epoch: b.number.GetEpoch(),
+			FirstSequence: b.number.GetFirstSequence() + uint32(half),
+		}
+	}
+	first.encoded, second.encoded = nil, nil
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	b.lane.retry = append([]*batch{&first, &second}, b.lane.retry...)

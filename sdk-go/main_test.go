@@ -11,8 +11,8 @@ import (
 	"go.uber.org/goleak"
 
 	ropewalk "github.com/ropewalk/ropewalk/sdk-go"
-	"github.com/ropewalk/ropewalk/sdk-go/internal/brokertest"
 	"github.com/ropewalk/ropewalk/sdk-go/internal/testserver"
+	"github.com/ropewalk/ropewalk/sdk-go/ropewalktest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -23,7 +23,7 @@ func eachBroker(t *testing.T, test func(t *testing.T, client *ropewalk.Client)) 
 		test(t, dial(t, newServer(t).Address()))
 	})
 	t.Run("broker", func(t *testing.T) {
-		test(t, dial(t, brokertest.Start(t).Address))
+		test(t, dial(t, ropewalktest.Start(t).Address))
 	})
 }
 

@@ -112,7 +112,11 @@ type producerConfig struct {
 	deliveryTimeout time.Duration
 	maxRetries      int
 	retryMaybe      bool
+	idempotent      bool
+	name            string
 	backoff         func(attempt int) time.Duration
+	compression     Compression
+	level           int
 }
 
 const (
@@ -130,13 +134,22 @@ func defaultProducerConfig() producerConfig {
 		answerTimeout:   30 * time.Second,
 		deliveryTimeout: 2 * time.Minute,
 		maxRetries:      unlimited,
+		idempotent:      true,
 		backoff:         backoff,
+		compression:     CompressionNone,
 	}
 }
 
 func (c *producerConfig) validate() error {
 	const op = "new producer"
+	lowest, highest := c.compression.levels()
 	switch {
+	case c.compression < CompressionNone || c.compression > CompressionZstd:
+		return invalidError(op, "unknown compression %d", c.compression)
+	case c.level != 0 && highest == 0:
+		return invalidError(op, "%s has no levels: leave the level out", c.compression)
+	case c.level != 0 && (c.level < lowest || c.level > highest):
+		return invalidError(op, "the level of %s must be %d to %d, not %d", c.compression, lowest, highest, c.level)
 	case c.durability < DurabilityQuorum || c.durability > DurabilityNone:
 		return invalidError(op, "unknown durability %d", c.durability)
 	case c.partitioner == nil:
@@ -196,13 +209,45 @@ func WithMaxRetries(n int) ProducerOption {
 	return func(c *producerConfig) { c.maxRetries = n }
 }
 
-// WithRetryMaybe makes the producer also retry what may have been appended. Delivery is then at
-// least once: a record whose answer was lost can be in the log twice. Default: such errors are
-// returned.
+// numbered reports whether batches carry numbers. What a leader alone has had may be lost with it, and
+// all that is sent after it would wait for it in vain.
+func (c *producerConfig) numbered() bool {
+	return c.idempotent && c.durability == DurabilityQuorum
+}
+
+// WithoutIdempotence makes a producer whose batches the broker does not know again when they come
+// twice, so that it does not send again what may have been appended. Default: a producer is idempotent;
+// that holds only with [DurabilityQuorum].
+func WithoutIdempotence() ProducerOption { return func(c *producerConfig) { c.idempotent = false } }
+
+// WithProducerName names an idempotent producer, in the form of a consumer group's name. Of all
+// producers with one name the newest may send: once it has sent to a partition, the others fail there
+// with [ReasonProducerFenced], for good. Default: none.
+func WithProducerName(name string) ProducerOption {
+	return func(c *producerConfig) { c.name = name }
+}
+
+// WithRetryMaybe makes a producer that is not idempotent also retry what may have been appended.
+// Delivery is then at least once: a record whose answer was lost can be in the log twice. Default: such
+// errors are returned.
 func WithRetryMaybe() ProducerOption { return func(c *producerConfig) { c.retryMaybe = true } }
 
 // WithRetryBackoff sets the pause before a retry; attempt is the number of tries so far. A broker
 // that asks for a longer pause gets it. Default: 50 ms, doubling to 2 s, with jitter.
 func WithRetryBackoff(f func(attempt int) time.Duration) ProducerOption {
 	return func(c *producerConfig) { c.backoff = f }
+}
+
+// WithCompression compresses batches on this side, in the codec's standard frame format: brokers keep and
+// give them as they are. A batch that would not get smaller goes as it is. Larger batches compress
+// better. Default: [CompressionNone].
+func WithCompression(codec Compression) ProducerOption {
+	return func(c *producerConfig) { c.compression = codec }
+}
+
+// WithCompressionLevel sets the level of the compression: 1 to 9 for gzip, 1 to 22 for zstd, of which it
+// takes the nearest that it has. The other codecs have none. Default: the codec's own, 6 for gzip and
+// 3 for zstd.
+func WithCompressionLevel(level int) ProducerOption {
+	return func(c *producerConfig) { c.level = level }
 }

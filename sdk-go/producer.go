@@ -40,10 +40,15 @@ type Ack struct {
 // Each partition has one batch under way at a time. That keeps its records in the order in which
 // they were handed over, also over retries; batches of different partitions share the stream,
 // pipelined.
+//
+// It is idempotent unless it is made otherwise: what may have been appended is sent again, as after a
+// broken connection or a change of the leader, and is in the log once all the same.
 type Producer struct {
 	client *Client
 	config producerConfig
 	memory *semaphore.Weighted
+	// compressor has how batches are compressed.
+	compressor *compressor
 
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -58,6 +63,12 @@ type Producer struct {
 	// streams has them by broker; anyBroker is the one through whichever answers.
 	streams     map[uint64]*produceStream
 	correlation uint64
+	// identity is what the broker gave last, if the producer is idempotent and it has; fenced says that
+	// another producer has taken the name.
+	identity *identity
+	fenced   *Error
+	// free holds the ids that were given for single appends and that none has at the moment.
+	free        []*identity
 	outstanding int
 	// idle is there while somebody waits for outstanding to be 0, and closed then.
 	idle chan struct{}
@@ -94,14 +105,19 @@ func (c *Client) NewProducer(options ...ProducerOption) (*Producer, error) {
 	if err := config.validate(); err != nil {
 		return nil, err
 	}
+	compressor, err := newCompressor(config.compression, config.level)
+	if err != nil {
+		return nil, invalidError("new producer", "%v", err)
+	}
 	p := &Producer{
-		client:  c,
-		config:  config,
-		memory:  semaphore.NewWeighted(int64(config.bufferBytes)),
-		wake:    make(chan struct{}, 1),
-		quit:    make(chan struct{}),
-		topics:  map[string]*producerTopic{},
-		streams: map[uint64]*produceStream{},
+		client:     c,
+		config:     config,
+		memory:     semaphore.NewWeighted(int64(config.bufferBytes)),
+		compressor: compressor,
+		wake:       make(chan struct{}, 1),
+		quit:       make(chan struct{}),
+		topics:     map[string]*producerTopic{},
+		streams:    map[uint64]*produceStream{},
 	}
 	if !c.adopt(p) {
 		return nil, closedError("new producer", "client")
@@ -216,6 +232,9 @@ func (p *Producer) place(s *pending, info *topicInfo) error {
 	defer p.mu.Unlock()
 	if p.closing {
 		return closedError("produce", "producer")
+	}
+	if p.fenced != nil {
+		return p.fenced
 	}
 	topic := p.topics[s.record.Topic]
 	if topic == nil {

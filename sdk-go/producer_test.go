@@ -224,6 +224,7 @@ func TestRetriesFollowTheContract(t *testing.T) {
 	refuse := func(code codes.Code, reason string) *testserver.Fault {
 		return &testserver.Fault{Status: testserver.Status(code, reason)}
 	}
+	unsafe := []ropewalk.ProducerOption{ropewalk.WithoutIdempotence()}
 	for _, c := range []struct {
 		name    string
 		fault   *testserver.Fault
@@ -235,26 +236,31 @@ func TestRetriesFollowTheContract(t *testing.T) {
 		{"no leader", refuse(codes.Unavailable, "NO_LEADER"), nil, "", 0},
 		{"draining", refuse(codes.Unavailable, "BROKER_DRAINING"), nil, "", 0},
 		{"overloaded", refuse(codes.ResourceExhausted, "OVERLOADED"), nil, "", 0},
-		{"no quorum", refuse(codes.Unavailable, "NO_QUORUM"), nil, ropewalk.ReasonNoQuorum, ropewalk.OutcomeMaybe},
-		{"leader changed", refuse(codes.Unavailable, "LEADER_CHANGED"), nil, ropewalk.ReasonLeaderChanged, ropewalk.OutcomeMaybe},
-		{"timed out", refuse(codes.DeadlineExceeded, "TIMED_OUT"), nil, ropewalk.ReasonTimedOut, ropewalk.OutcomeMaybe},
-		{"internal", refuse(codes.Internal, "INTERNAL"), nil, ropewalk.ReasonInternal, ropewalk.OutcomeMaybe},
-		{"cut", &testserver.Fault{Cut: true}, nil, ropewalk.ReasonDisconnected, ropewalk.OutcomeMaybe},
+		{"no quorum", refuse(codes.Unavailable, "NO_QUORUM"), unsafe, ropewalk.ReasonNoQuorum, ropewalk.OutcomeMaybe},
+		{"leader changed", refuse(codes.Unavailable, "LEADER_CHANGED"), unsafe, ropewalk.ReasonLeaderChanged, ropewalk.OutcomeMaybe},
+		{"timed out", refuse(codes.DeadlineExceeded, "TIMED_OUT"), unsafe, ropewalk.ReasonTimedOut, ropewalk.OutcomeMaybe},
+		{"internal", refuse(codes.Internal, "INTERNAL"), unsafe, ropewalk.ReasonInternal, ropewalk.OutcomeMaybe},
+		{"cut", &testserver.Fault{Cut: true}, unsafe, ropewalk.ReasonDisconnected, ropewalk.OutcomeMaybe},
 		{"stream drains", &testserver.Fault{
 			Status: testserver.Status(codes.Unavailable, "BROKER_DRAINING"), End: true}, nil, "", 0},
 		{"stream fails", &testserver.Fault{Status: status.New(codes.Internal, "reset"), End: true},
-			nil, ropewalk.ReasonDisconnected, ropewalk.OutcomeMaybe},
+			unsafe, ropewalk.ReasonDisconnected, ropewalk.OutcomeMaybe},
 		{"refused", refuse(codes.NotFound, "PARTITION_NOT_FOUND"), nil, ropewalk.ReasonPartitionNotFound, ropewalk.OutcomeNo},
 		{"no retries", refuse(codes.Unavailable, "NOT_LEADER"),
 			[]ropewalk.ProducerOption{ropewalk.WithMaxRetries(0)}, ropewalk.ReasonNotLeader, ropewalk.OutcomeNo},
 		{"maybe, quorum", refuse(codes.Unavailable, "NO_QUORUM"),
-			[]ropewalk.ProducerOption{ropewalk.WithRetryMaybe()}, "", 0},
-		{"maybe, cut", &testserver.Fault{Cut: true}, []ropewalk.ProducerOption{ropewalk.WithRetryMaybe()}, "", 0},
+			append(unsafe, ropewalk.WithRetryMaybe()), "", 0},
+		{"maybe, cut", &testserver.Fault{Cut: true}, append(unsafe, ropewalk.WithRetryMaybe()), "", 0},
 		{"hang", &testserver.Fault{Hang: true},
-			[]ropewalk.ProducerOption{ropewalk.WithAnswerTimeout(300 * time.Millisecond)},
+			append(unsafe, ropewalk.WithAnswerTimeout(300*time.Millisecond)),
 			ropewalk.ReasonTimedOut, ropewalk.OutcomeMaybe},
-		{"maybe, hang", &testserver.Fault{Hang: true}, []ropewalk.ProducerOption{
-			ropewalk.WithAnswerTimeout(300 * time.Millisecond), ropewalk.WithRetryMaybe()}, "", 0},
+		{"maybe, hang", &testserver.Fault{Hang: true}, append(unsafe,
+			ropewalk.WithAnswerTimeout(300*time.Millisecond), ropewalk.WithRetryMaybe()), "", 0},
+		{"idempotent, no quorum", refuse(codes.Unavailable, "NO_QUORUM"), nil, "", 0},
+		{"idempotent, internal", refuse(codes.Internal, "INTERNAL"), nil, "", 0},
+		{"idempotent, cut", &testserver.Fault{Cut: true}, nil, "", 0},
+		{"idempotent, hang", &testserver.Fault{Hang: true},
+			[]ropewalk.ProducerOption{ropewalk.WithAnswerTimeout(300 * time.Millisecond)}, "", 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			server := newServer(t)

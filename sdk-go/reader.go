@@ -366,6 +366,11 @@ func (r *reader) batch(b *pb.RecordBatch) error {
 	if s == nil {
 		return nil
 	}
+	if err := decompress(b); err != nil {
+		return newError("consume", ReasonCorruptBatch, codes.DataLoss, OutcomeNo,
+			"a batch of %s/%d at offset %d cannot be decompressed: %v",
+			b.GetTopic(), b.GetPartition(), b.GetBaseOffset(), err)
+	}
 	if int(b.GetRecordCount()) != len(b.GetRecords().GetRecords()) {
 		return newError("consume", ReasonCorruptBatch, codes.DataLoss, OutcomeNo,
 			"a batch of %s/%d at offset %d does not hold the records it announces",

@@ -113,10 +113,11 @@ func (s *produceStream) send(b *batch) {
 		Request: &pb.ProduceRequest{
 			Topic:      b.lane.topic,
 			Partition:  &partition,
-			Data:       &pb.ProduceRequest_Records{Records: encodeRecords(b.records)},
 			Durability: pb.Durability(p.config.durability),
+			Sequence:   b.number,
 		},
 	}
+	b.encode(p.compressor, request.Request)
 	p.mu.Lock()
 	p.correlation++
 	correlation := p.correlation

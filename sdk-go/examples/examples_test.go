@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ropewalk/ropewalk/sdk-go/internal/brokertest"
+	"github.com/ropewalk/ropewalk/sdk-go/ropewalktest"
 )
 
 // The programs name this address in their text.
@@ -34,7 +34,7 @@ func TestSaramaPrograms(t *testing.T) {
 		_ = c.Close()
 		t.Skip("something else listens on " + address + ", and this system gives the test no network of its own")
 	}
-	broker := brokertest.StartAt(t, "127.0.0.1:9092")
+	broker := ropewalktest.Start(t, ropewalktest.WithAddress("127.0.0.1:9092"))
 	consumer := start(t, "sarama-consumer")
 	produced := regexp.MustCompile(`^Message sent to partition 0 at offset (\d+)$`)
 	// The program says nothing when it is ready: produce until it has heard something.

@@ -6,7 +6,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/ropewalk/ropewalk/sdk-go/internal/brokertest"
+	"github.com/ropewalk/ropewalk/sdk-go/ropewalktest"
 )
 
 // inNetwork is set in the environment of a test that has a network of its own.
@@ -19,7 +19,7 @@ func inOwnNetwork(t *testing.T) bool {
 	if os.Getenv(inNetwork) != "" {
 		return false
 	}
-	brokertest.Binary(t)
+	ropewalktest.Binary(t)
 	inside := func(name string, args ...string) *exec.Cmd {
 		command := exec.Command(name, args...)
 		command.Env = append(os.Environ(), inNetwork+"=1")

@@ -74,8 +74,17 @@ type Config struct {
 		RequiredAcks RequiredAcks
 		// Timeout bounds the wait for the answer to one try. Default: 10 s.
 		Timeout time.Duration
+		// Compression is how batches are compressed. Default: CompressionNone.
+		Compression CompressionCodec
+		// CompressionLevel is 1 to 9 for gzip and 1 to 22 for zstd; the others have no level. Default:
+		// CompressionLevelDefault, the codec's own.
+		CompressionLevel int
 		// Partitioner makes the partitioner of each topic. Default: NewHashPartitioner.
 		Partitioner PartitionerConstructor
+
+		// Idempotent has a batch that is sent again be in the log once. It needs RequiredAcks WaitForAll
+		// and Retry.Max above 0. Default: false.
+		Idempotent bool
 
 		// Return says what a producer reports. A SyncProducer needs both.
 		Return struct {
@@ -136,6 +145,7 @@ func NewConfig() *Config {
 	c.Producer.MaxMessageBytes = 1024 * 1024
 	c.Producer.RequiredAcks = WaitForLocal
 	c.Producer.Timeout = 10 * time.Second
+	c.Producer.CompressionLevel = CompressionLevelDefault
 	c.Producer.Partitioner = NewHashPartitioner
 	c.Producer.Retry.Max = 3
 	c.Producer.Retry.Backoff = 100 * time.Millisecond
@@ -160,7 +170,15 @@ func (c *Config) Validate() error {
 			fmt.Sprintf("Producer.MaxMessageBytes must be <= %d, the most a record may have", maxMessageBytes)},
 		{c.Producer.RequiredAcks < WaitForAll || c.Producer.RequiredAcks > WaitForLocal,
 			"Producer.RequiredAcks must be NoResponse, WaitForLocal or WaitForAll"},
+		{c.Producer.Idempotent && c.Producer.RequiredAcks != WaitForAll,
+			"Idempotent producer requires Producer.RequiredAcks to be WaitForAll"},
+		{c.Producer.Idempotent && c.Producer.Retry.Max == 0,
+			"Idempotent producer requires Producer.Retry.Max >= 1"},
 		{c.Producer.Timeout <= 0, "Producer.Timeout must be > 0"},
+		{c.Producer.Compression < CompressionNone || c.Producer.Compression > CompressionZSTD,
+			"Producer.Compression must be one of the codecs"},
+		{!c.Producer.Compression.isLevel(c.Producer.CompressionLevel),
+			"Producer.CompressionLevel must be one of the codec's, or CompressionLevelDefault"},
 		{c.Producer.Partitioner == nil, "Producer.Partitioner must not be nil"},
 		{c.Producer.Retry.Max < 0, "Producer.Retry.Max must be >= 0"},
 		{c.Producer.Retry.Backoff < 0, "Producer.Retry.Backoff must be >= 0"},

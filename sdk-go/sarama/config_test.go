@@ -23,15 +23,25 @@ func TestValidateRefuses(t *testing.T) {
 		"many message bytes": func(c *sarama.Config) { c.Producer.MaxMessageBytes = 4 << 20 },
 		"acks below":         func(c *sarama.Config) { c.Producer.RequiredAcks = -2 },
 		"acks above":         func(c *sarama.Config) { c.Producer.RequiredAcks = 2 },
-		"timeout":            func(c *sarama.Config) { c.Producer.Timeout = 0 },
-		"partitioner":        func(c *sarama.Config) { c.Producer.Partitioner = nil },
-		"retries":            func(c *sarama.Config) { c.Producer.Retry.Max = -1 },
-		"backoff":            func(c *sarama.Config) { c.Producer.Retry.Backoff = -1 },
-		"no fetch":           func(c *sarama.Config) { c.Consumer.Fetch.Default = 0 },
-		"large fetch":        func(c *sarama.Config) { c.Consumer.Fetch.Default = 4 << 20 },
-		"consumer backoff":   func(c *sarama.Config) { c.Consumer.Retry.Backoff = -1 },
-		"channel":            func(c *sarama.Config) { c.ChannelBufferSize = -1 },
-		"client id":          func(c *sarama.Config) { c.ClientID = "a b" },
+		"idempotent, acks":   func(c *sarama.Config) { c.Producer.Idempotent = true },
+		"idempotent, no retries": func(c *sarama.Config) {
+			c.Producer.Idempotent, c.Producer.RequiredAcks = true, sarama.WaitForAll
+			c.Producer.Retry.Max = 0
+		},
+		"timeout": func(c *sarama.Config) { c.Producer.Timeout = 0 },
+		"codec":   func(c *sarama.Config) { c.Producer.Compression = 9 },
+		"level": func(c *sarama.Config) {
+			c.Producer.Compression, c.Producer.CompressionLevel = sarama.CompressionGZIP, 10
+		},
+		"no level":         func(c *sarama.Config) { c.Producer.CompressionLevel = 1 },
+		"partitioner":      func(c *sarama.Config) { c.Producer.Partitioner = nil },
+		"retries":          func(c *sarama.Config) { c.Producer.Retry.Max = -1 },
+		"backoff":          func(c *sarama.Config) { c.Producer.Retry.Backoff = -1 },
+		"no fetch":         func(c *sarama.Config) { c.Consumer.Fetch.Default = 0 },
+		"large fetch":      func(c *sarama.Config) { c.Consumer.Fetch.Default = 4 << 20 },
+		"consumer backoff": func(c *sarama.Config) { c.Consumer.Retry.Backoff = -1 },
+		"channel":          func(c *sarama.Config) { c.ChannelBufferSize = -1 },
+		"client id":        func(c *sarama.Config) { c.ClientID = "a b" },
 	} {
 		config := sarama.NewConfig()
 		change(config)
@@ -69,7 +79,13 @@ func TestProducerSettings(t *testing.T) {
 			c.Producer.Retry.BackoffFunc = func(int, int) time.Duration { return time.Millisecond }
 		},
 		"no response": func(c *sarama.Config) { c.Producer.RequiredAcks = sarama.NoResponse },
-		"local":       func(c *sarama.Config) { c.Producer.RequiredAcks = sarama.WaitForLocal },
+		"idempotent": func(c *sarama.Config) {
+			c.Producer.Idempotent, c.Producer.RequiredAcks = true, sarama.WaitForAll
+		},
+		"local": func(c *sarama.Config) { c.Producer.RequiredAcks = sarama.WaitForLocal },
+		"compression": func(c *sarama.Config) {
+			c.Producer.Compression, c.Producer.CompressionLevel = sarama.CompressionZSTD, 19
+		},
 		"round robin": func(c *sarama.Config) { c.Producer.Partitioner = sarama.NewRoundRobinPartitioner },
 	} {
 		config := testConfig()

@@ -8,8 +8,10 @@
 //   - [Config] holds the settings that act here, and no others: a program that sets one that would
 //     do nothing does not compile, rather than being ignored.
 //   - With Producer.Retry.Max above 0, a batch is also sent again when its first try may have been
-//     appended, as in sarama without idempotence: a record whose answer was lost can be in the log
-//     twice. With 0 nothing is sent twice.
+//     appended, as in sarama: without Producer.Idempotent a record whose answer was lost can be in the
+//     log twice. With 0 nothing is sent twice.
+//   - A partition has one batch under way at a time, so there is no Net.MaxOpenRequests, which sarama
+//     wants to be 1 with Producer.Idempotent.
 //   - RequiredAcks NoResponse still gives a true partition and offset: it waits for the broker's
 //     memory, not for its disk.
 //   - A topic that does not exist is created by its first use where the broker allows that.

@@ -137,6 +137,10 @@ func producerOptions(config *Config) []ropewalk.ProducerOption {
 		ropewalk.WithMaxRetries(retry.Max),
 		ropewalk.WithRetryBackoff(pause),
 	}
+	if !config.Producer.Idempotent {
+		options = append(options, ropewalk.WithoutIdempotence())
+	}
+	options = append(options, config.Producer.Compression.options(config.Producer.CompressionLevel)...)
 	if retry.Max > 0 {
 		options = append(options, ropewalk.WithRetryMaybe())
 	}

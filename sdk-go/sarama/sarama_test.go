@@ -10,8 +10,8 @@ import (
 	"google.golang.org/grpc/codes"
 
 	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
-	"github.com/ropewalk/ropewalk/sdk-go/internal/brokertest"
 	"github.com/ropewalk/ropewalk/sdk-go/internal/testserver"
+	"github.com/ropewalk/ropewalk/sdk-go/ropewalktest"
 	"github.com/ropewalk/ropewalk/sdk-go/sarama"
 )
 
@@ -20,7 +20,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // eachBroker runs a test against the server in memory and against the real broker.
 func eachBroker(t *testing.T, test func(t *testing.T, addrs []string)) {
 	t.Run("memory", func(t *testing.T) { test(t, []string{newServer(t).Address()}) })
-	t.Run("broker", func(t *testing.T) { test(t, []string{brokertest.Start(t).Address}) })
+	t.Run("broker", func(t *testing.T) { test(t, []string{ropewalktest.Start(t).Address}) })
 }
 
 func newServer(t testing.TB) *testserver.Server {

@@ -17,7 +17,7 @@ use crate::connector::{Connection, Connector};
 use crate::consumer::ConsumerBuilder;
 use crate::error::{Error, ErrorKind, Outcome, timed_out};
 use crate::offsets::{Group, OffsetQuery, PartitionOffset, list_request};
-use crate::producer::{Append, ProducerBuilder};
+use crate::producer::{Append, Leases, ProducerBuilder};
 
 /// What a broker may send ahead of what is read, for plain calls.
 const CALL_WINDOW: u32 = 1 << 20;
@@ -36,6 +36,7 @@ pub struct Client {
 struct Shared {
     connector: Connector,
     brokers: Brokers,
+    leases: Leases,
     connection: Mutex<Option<(u64, Connection)>>,
     request_timeout: Duration,
 }
@@ -94,6 +95,7 @@ impl ClientBuilder {
             shared: Arc::new(Shared {
                 connector,
                 brokers: Brokers::default(),
+                leases: Leases::default(),
                 connection: Mutex::new(Some((0, connection))),
                 request_timeout: self.request_timeout,
             }),
@@ -200,6 +202,10 @@ impl Client {
         &self.shared.brokers
     }
 
+    pub(crate) fn leases(&self) -> &Leases {
+        &self.shared.leases
+    }
+
     pub(crate) fn request_timeout(&self) -> Duration {
         self.shared.request_timeout
     }
@@ -220,6 +226,7 @@ impl Client {
         let deadline = Instant::now() + self.shared.request_timeout;
         let mut backoff = Backoff::default();
         let mut unsure = false;
+        let mut refused: Option<Error> = None;
         loop {
             let error = match self.attempt(deadline, message.clone(), &call).await {
                 Ok(answer) => return Ok(answer),
@@ -229,9 +236,13 @@ impl Client {
             let safe = repeat == Repeat::Freely || !error.may_have_happened();
             let wait = backoff.next(error.retry_after());
             if !safe || !error.is_retriable() || Instant::now() + wait >= deadline {
+                // That the time was over says less than what a broker said before.
+                let error =
+                    refused.filter(|_| error.kind() == ErrorKind::TimedOut).unwrap_or(error);
                 return Err(if unsure { error.with_outcome(Outcome::Unknown) } else { error });
             }
             tracing::debug!(%error, ?wait, "trying a call again");
+            refused = Some(error);
             sleep(wait).await;
         }
     }

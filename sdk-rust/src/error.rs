@@ -39,6 +39,8 @@ pub enum ErrorKind {
     ResourceExhausted,
     /// Stored data is damaged, or what arrived could not be decoded.
     DataLoss,
+    /// The value of a record is not of the type that it was read as.
+    Undecodable,
     /// The broker does not know who is calling.
     Unauthenticated,
     /// The caller may not do this.

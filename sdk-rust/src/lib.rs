@@ -34,8 +34,9 @@
 //! One address that can be reached is enough. The client learns from the cluster where the other
 //! brokers are, and a producer sends each batch to the leader of its partition; while a leader
 //! cannot be reached from here, as behind a port-forward, another broker forwards to it. When a
-//! leader dies, batches that surely were not appended are sent to the next one within the delivery
-//! timeout, in order; for what was on its way see [`ProducerBuilder::retry_maybe`].
+//! leader dies, what it has not answered is sent to the next one within the delivery timeout, in
+//! order; a batch that was appended before is there once all the same
+//! ([`ProducerBuilder::idempotent`]).
 //!
 //! Every call fails with one type, [`Error`], which says what a caller may conclude: whether trying
 //! again may help ([`Error::is_retriable`]), and whether a change may have happened all the same
@@ -58,6 +59,7 @@ mod producer;
 mod record;
 mod settings;
 mod topic_watch;
+mod typed;
 mod wire;
 
 pub use admin::{
@@ -74,6 +76,7 @@ pub use offsets::{CommittedOffset, Group, OffsetQuery, PartitionOffset, Position
 pub use partitioner::partition_of;
 pub use producer::{Append, Appended, Delivery, Durability, Producer, ProducerBuilder};
 pub use record::{Header, Record};
+pub use ropewalk_compress::Compression;
 pub use settings::{
     NewTopic, Retention, Setting, SizeLimit, TimestampType, Topic, TopicSettings, TopicUpdate,
 };

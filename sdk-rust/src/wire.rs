@@ -9,6 +9,8 @@ use std::time::SystemTime;
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::encoding::{decode_varint, encode_varint, encoded_len_varint};
 use prost_types::Timestamp;
+use ropewalk_compress::{Compression, decompress};
+use ropewalk_proto::v1;
 
 use crate::error::{Error, ErrorKind};
 use crate::record::{Header, Record};
@@ -26,6 +28,31 @@ const HEADER_TEXT: u8 = 3 << 3 | LENGTH;
 const SECONDS: u8 = 1 << 3;
 const NANOS: u8 = 2 << 3;
 const LENGTH: u8 = 2;
+
+/// What a batch has at most when it is decompressed: what brokers decompress at most, too.
+const MAX_DECOMPRESSED_BYTES: usize = 16 * 1024 * 1024;
+
+/// The number of a codec in messages.
+pub(crate) fn codec_to_proto(codec: Compression) -> i32 {
+    let proto = match codec {
+        Compression::None => v1::Compression::None,
+        Compression::Gzip => v1::Compression::Gzip,
+        Compression::Snappy => v1::Compression::Snappy,
+        Compression::Lz4 => v1::Compression::Lz4,
+        Compression::Zstd => v1::Compression::Zstd,
+    };
+    proto.into()
+}
+
+/// The record set in compressed bytes of a message.
+pub(crate) fn unpack(codec: i32, packed: &[u8]) -> Result<Bytes, Error> {
+    let known = Compression::ALL.into_iter().find(|known| codec_to_proto(*known) == codec);
+    let codec = known.filter(|known| *known != Compression::None).ok_or_else(damaged)?;
+    match decompress(codec, packed, MAX_DECOMPRESSED_BYTES) {
+        Ok(set) => Ok(set.into()),
+        Err(error) => Err(damaged().context(&format!("{codec}: {error}"))),
+    }
+}
 
 /// The lengths of a record's encoded form, worked out once.
 #[derive(Clone, Copy, Debug)]

@@ -126,7 +126,8 @@ async fn a_batch_that_was_overtaken_fails_unless_order_does_not_matter() {
         fake.create("t", 1);
         fake.change(|state| state.steps.extend([Step::RefuseLater("OVERLOADED")]));
         let client = fake.client().await;
-        let producer = client.producer().batch_bytes(1).keep_order(keep_order).build();
+        let builder = client.producer().batch_bytes(1).idempotent(false);
+        let producer = builder.keep_order(keep_order).build();
         let outcomes = send_all(&producer, numbers(2)).await;
         assert_eq!(outcomes[1].as_ref().unwrap(), &0);
         if keep_order {
@@ -145,7 +146,8 @@ async fn what_may_have_happened_is_told_and_not_tried_again() {
     let fake = Fake::start().await;
     fake.create("t", 1);
     fake.change(|state| state.steps.extend([Step::Append, Step::AppendThenCut]));
-    let producer = fake.client().await.producer().max_in_flight(1).batch_bytes(1).build();
+    let builder = fake.client().await.producer().max_in_flight(1).batch_bytes(1);
+    let producer = builder.idempotent(false).build();
     let outcomes = send_all(&producer, numbers(4)).await;
     assert!(outcomes[0].is_ok());
     let error = outcomes[1].as_ref().unwrap_err();
@@ -160,10 +162,11 @@ async fn what_may_have_happened_is_tried_again_where_that_is_wanted() {
     let fake = Fake::start().await;
     fake.create("t", 1);
     fake.change(|state| state.steps.push_back(Step::Refuse("LEADER_CHANGED")));
-    let producer = fake.client().await.producer().retry_maybe(true).build();
+    let builder = fake.client().await.producer().idempotent(false);
+    let producer = builder.clone().retry_maybe(true).build();
     assert!(send_all(&producer, numbers(1)).await[0].is_ok());
     fake.change(|state| state.steps.push_back(Step::Refuse("LEADER_CHANGED")));
-    let producer = fake.client().await.producer().build();
+    let producer = builder.build();
     let outcome = &send_all(&producer, numbers(1)).await[0];
     assert!(outcome.as_ref().unwrap_err().may_have_happened());
 }

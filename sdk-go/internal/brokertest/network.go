@@ -1,3 +1,5 @@
+// Package brokertest is what lies between a broker and a client in tests, and what a broker tells of
+// itself.
 package brokertest
 
 import (

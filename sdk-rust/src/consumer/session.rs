@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use ropewalk_compress::Compression;
 use ropewalk_proto::broker::subscribe_response::Event as ProtoEvent;
 use ropewalk_proto::broker::topic_selection::Selection as ProtoSelection;
 use ropewalk_proto::broker::{
@@ -24,6 +25,7 @@ use crate::brokers::Brokers;
 use crate::connector::Connection;
 use crate::error::{Error, ErrorKind, timed_out};
 use crate::settings::Topic;
+use crate::wire::codec_to_proto;
 
 /// A message of the broker, and room for what later versions add to it.
 const MAX_MESSAGE_BYTES: usize = 8 * 1024 * 1024;
@@ -214,6 +216,7 @@ async fn request(plan: &Plan, progress: &Progress) -> Result<(SubscribeRequest, 
         stop: plan.stop.to_proto(),
         max_batch_bytes: plan.max_batch_bytes.unwrap_or_default(),
         heartbeat_interval: plan.heartbeat.try_into().ok(),
+        accepted_compressions: Compression::ALL.into_iter().map(codec_to_proto).collect(),
         ..SubscribeRequest::default()
     };
     Ok((request, unwatched))

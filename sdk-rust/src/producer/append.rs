@@ -6,8 +6,10 @@ use bytes::BytesMut;
 use ropewalk_proto::broker::ProduceRequest;
 use ropewalk_proto::broker::produce_request::Expected;
 use ropewalk_proto::v1::ProduceResponse;
+use tonic::Request;
 use tonic::client::Grpc;
 use tonic::codegen::http::uri::PathAndQuery;
+use tonic::transport::Channel;
 use tonic_prost::ProstCodec;
 
 use super::batch::{Appended, places};
@@ -77,8 +79,12 @@ impl Append {
     }
 
     /// Appends records, and says where each went. Topic and partition that the records name
-    /// themselves are not looked at. The call is made again only while nothing can have been
-    /// appended.
+    /// themselves are not looked at.
+    ///
+    /// With a partition and [`Durability::Quorum`] the call is made again also where it may have
+    /// been carried out, as after a broken connection: the records are appended once, and a
+    /// condition that they have changed themselves does not fail. Otherwise it is made again only
+    /// while nothing can have been appended.
     ///
     /// # Errors
     ///
@@ -101,21 +107,35 @@ impl Append {
                 format!("the batch has {} bytes: the limit is {MAX_BATCH_BYTES}", set.len());
             return Err(Error::invalid(message).with_reason("BATCH_TOO_LARGE"));
         }
+        let number = match (self.partition, self.durability) {
+            (Some(_), Durability::Quorum) => self.client.leases().take(&self.client).await?,
+            _ => None,
+        };
         let durability = self.durability.to_proto();
         let request = ProduceRequest {
             expected: self.expected_offset.map(Expected::ExpectedOffset),
-            ..request(&self.topic, self.partition, set.freeze(), durability)
+            ..request(&self.topic, self.partition, set.freeze(), durability, number)
         };
-        let response = self
-            .client
-            .call(Repeat::WhileNotDone, request, |channel, request| async move {
-                let mut grpc = Grpc::new(channel);
-                grpc.ready().await.map_err(|error| tonic::Status::from_error(error.into()))?;
-                let codec = ProstCodec::<ProduceRequest, ProduceResponse>::default();
-                let path = PathAndQuery::from_static("/ropewalk.v1.ProducerService/Produce");
-                grpc.unary(request, path, codec).await
-            })
-            .await?;
-        places(&self.topic, count, &response)
+        let repeat = if number.is_some() { Repeat::Freely } else { Repeat::WhileNotDone };
+        let response = self.call(repeat, request).await;
+        if let Some(number) = number {
+            self.client.leases().give_back(number);
+        }
+        places(&self.topic, count, &response?)
+    }
+
+    async fn call(
+        &self,
+        repeat: Repeat,
+        request: ProduceRequest,
+    ) -> Result<ProduceResponse, Error> {
+        let call = |channel: Channel, request: Request<ProduceRequest>| async move {
+            let mut grpc = Grpc::new(channel);
+            grpc.ready().await.map_err(|error| tonic::Status::from_error(error.into()))?;
+            let codec = ProstCodec::<ProduceRequest, ProduceResponse>::default();
+            let path = PathAndQuery::from_static("/ropewalk.v1.ProducerService/Produce");
+            grpc.unary(request, path, codec).await
+        };
+        self.client.call(repeat, request, call).await
     }
 }

@@ -7,9 +7,11 @@ use std::task::{Context, Poll, Waker};
 use std::time::SystemTime;
 
 use bytes::{Bytes, BytesMut};
+use ropewalk_compress::{Compression, compress_at};
 use ropewalk_proto::v1::ProduceResponse;
 use tokio::time::Instant;
 
+use super::numbers::Number;
 use crate::error::{Error, ErrorKind};
 use crate::record::Record;
 use crate::wire::{Sizes, put_record};
@@ -185,10 +187,12 @@ impl OpenBatch {
             sequence,
             count: self.count,
             set: self.set.freeze(),
+            packed: Packed::NotTried,
             opened: self.opened,
             tries: 0,
             unsure: false,
             last_error: None,
+            number: None,
             completion: self.completion,
         }
     }
@@ -203,16 +207,50 @@ pub(super) struct Batch {
     pub(super) sequence: u64,
     pub(super) count: usize,
     pub(super) set: Bytes,
+    packed: Packed,
     pub(super) opened: Instant,
     /// How often it was refused.
     pub(super) tries: u32,
     /// Whether an earlier try may have appended it.
     pub(super) unsure: bool,
     pub(super) last_error: Option<Error>,
+    /// What the broker knows it again by, once it was sent, if the producer is idempotent.
+    pub(super) number: Option<Number>,
     completion: Arc<Completion>,
 }
 
+/// The compressed form of a batch.
+#[derive(Debug)]
+enum Packed {
+    NotTried,
+    /// It would not be smaller.
+    InVain,
+    As(Compression, Bytes),
+}
+
 impl Batch {
+    /// The compressed form, made when it is first asked for and kept for later tries; `None` where
+    /// that is not smaller.
+    pub(super) fn packed(
+        &mut self,
+        codec: Compression,
+        level: Option<i32>,
+    ) -> Option<(Compression, Bytes)> {
+        if let Packed::NotTried = self.packed {
+            let packed = match codec {
+                Compression::None => Vec::new(),
+                _ => compress_at(codec, level, &self.set),
+            };
+            let is_smaller = codec != Compression::None && packed.len() < self.set.len();
+            self.packed =
+                if is_smaller { Packed::As(codec, packed.into()) } else { Packed::InVain };
+        }
+        match &self.packed {
+            Packed::As(codec, bytes) => Some((*codec, bytes.clone())),
+            Packed::NotTried | Packed::InVain => None,
+        }
+    }
+
     pub(super) fn topic(&self) -> &Arc<str> {
         &self.completion.topic
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ropewalk_compress::Compression;
 use ropewalk_proto::v1;
 use tokio::sync::{Mutex, watch};
 
@@ -21,6 +22,9 @@ const MAX_HEADER_BYTES: usize = 64 * 1024;
 
 /// The most that a producer may be given to hold.
 const MAX_MEMORY_BYTES: usize = 512 * 1024 * 1024;
+
+/// So many batches of a producer does a partition know again.
+const MAX_NUMBERED_IN_FLIGHT: usize = 5;
 
 /// What must be true of records before they count as appended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,6 +58,9 @@ pub(super) struct Settings {
     pub(super) durability: Durability,
     pub(super) retry_unknown: bool,
     pub(super) keep_order: bool,
+    pub(super) idempotent: bool,
+    pub(super) codec: Compression,
+    pub(super) level: Option<i32>,
 }
 
 /// How a [`Producer`] is set up. Made by [`Client::producer`].
@@ -61,6 +68,7 @@ pub(super) struct Settings {
 pub struct ProducerBuilder {
     client: Client,
     settings: Settings,
+    name: String,
 }
 
 impl ProducerBuilder {
@@ -75,7 +83,11 @@ impl ProducerBuilder {
                 durability: Durability::Quorum,
                 retry_unknown: false,
                 keep_order: true,
+                idempotent: true,
+                codec: Compression::None,
+                level: None,
             },
+            name: String::new(),
         }
     }
 
@@ -88,7 +100,8 @@ impl ProducerBuilder {
     }
 
     /// How many batches of a partition may be in flight at once. While fewer are, whatever is there
-    /// is sent at once; otherwise records gather in larger batches. Default: 5, at least 1.
+    /// is sent at once; otherwise records gather in larger batches. Default: 5, at least 1; more
+    /// than 5 only if the producer is not [`idempotent`](Self::idempotent).
     #[must_use]
     pub fn max_in_flight(mut self, batches: usize) -> Self {
         self.settings.in_flight = batches.max(1);
@@ -117,9 +130,29 @@ impl ProducerBuilder {
         self
     }
 
-    /// Whether batches that may have been appended are sent again, as after a broken connection.
-    /// Records can then be appended twice. Default: no; such batches fail, and
-    /// [`Error::may_have_happened`] says so.
+    /// Whether a batch that comes to the broker twice is appended once. Such a producer sends again
+    /// what may have been appended, as after a broken connection or a change of the leader, within
+    /// the delivery timeout; nothing is doubled by that, and the order is kept. It holds only with
+    /// [`Durability::Quorum`], and not for the first batch of a topic that it creates. Default:
+    /// yes.
+    #[must_use]
+    pub fn idempotent(mut self, idempotent: bool) -> Self {
+        self.settings.idempotent = idempotent;
+        self
+    }
+
+    /// A name for an idempotent producer, in the form of a consumer group's. Of all producers with
+    /// one name the newest may send: once it has sent to a partition, the others fail there with
+    /// `PRODUCER_FENCED`, for good. Default: none.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Whether a producer that is not [`idempotent`](Self::idempotent) sends batches again that may
+    /// have been appended, as after a broken connection. Records can then be appended twice.
+    /// Default: no; such batches fail, and [`Error::may_have_happened`] says so.
     #[must_use]
     pub fn retry_maybe(mut self, retry: bool) -> Self {
         self.settings.retry_unknown = retry;
@@ -134,16 +167,41 @@ impl ProducerBuilder {
         self
     }
 
+    /// How batches are compressed, on this side: brokers keep and give them as they are. One that
+    /// would not get smaller goes as it is, and so do records that the broker is to place, as those
+    /// that make it create a topic. Larger batches compress better. Default: not at all.
+    #[must_use]
+    pub fn compression(mut self, codec: Compression) -> Self {
+        self.settings.codec = codec;
+        self
+    }
+
+    /// The level of the compression, kept to those that the codec has
+    /// ([`Compression::levels`]): gzip 1 to 9, zstd 1 to 22; snappy and lz4 have none. Default: the
+    /// codec's own, 6 for gzip and 3 for zstd.
+    #[must_use]
+    pub fn compression_level(mut self, level: i32) -> Self {
+        self.settings.level = Some(level);
+        self
+    }
+
     /// Starts the producer. It connects when there is something to send.
     ///
     /// # Panics
     ///
     /// Outside a tokio runtime.
     #[must_use]
-    pub fn build(self) -> Producer {
+    pub fn build(mut self) -> Producer {
+        let settings = &mut self.settings;
+        // What a leader alone has had may be lost with it, and all that is sent after it would wait
+        // for it in vain.
+        settings.idempotent &= settings.durability == Durability::Quorum;
+        if settings.idempotent {
+            settings.in_flight = settings.in_flight.min(MAX_NUMBERED_IN_FLIGHT);
+        }
         let pool = Arc::new(Pool::new(self.settings));
         let (ended, end) = watch::channel(());
-        let sender = Sender::new(self.client.clone(), Arc::clone(&pool), ended);
+        let sender = Sender::new(self.client.clone(), Arc::clone(&pool), self.name, ended);
         tokio::spawn(sender.run());
         let closer = Closer { pool };
         let shared = Shared { client: self.client, closer, learning: Mutex::new(()), end };
@@ -159,7 +217,8 @@ impl ProducerBuilder {
 /// them; so one address that can be reached is enough.
 ///
 /// Records of one partition are appended in the order in which they were accepted, also when some
-/// had to be sent again. Memory is bounded: while the buffer is full, callers wait. When the last
+/// had to be sent again, and each of them once: see [`ProducerBuilder::idempotent`]. Memory is
+/// bounded: while the buffer is full, callers wait. When the last
 /// clone is dropped, what was accepted is still sent; [`close`](Producer::close) waits for that.
 ///
 /// ```no_run

@@ -1,6 +1,8 @@
 //! The records that wait, by partition. Callers put records in, the sender takes batches out; the
 //! lock is held for as long as it takes to copy a record.
 
+mod numbered;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,8 +14,9 @@ use tokio::time::{Instant, timeout};
 
 use super::batch::{Batch, Completion, Delivery};
 use super::handle::Settings;
+use super::numbers::Identity;
 use super::queue::{ANY, Queue};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Outcome};
 use crate::partitioner::partition_of;
 use crate::record::Record;
 use crate::wire::Sizes;
@@ -46,6 +49,10 @@ struct State {
     /// Every batch that is not completed, by queue and sequence.
     outstanding: BTreeMap<(usize, u64), Arc<Completion>>,
     closing: bool,
+    /// Who the producer is, once the broker has said it, if it is idempotent.
+    identity: Option<Identity>,
+    /// Why nothing can be sent any more.
+    fatal: Option<Error>,
 }
 
 #[derive(Debug)]
@@ -115,6 +122,9 @@ impl Pool {
         let state = &mut *guard;
         if state.closing {
             return Err(closed());
+        }
+        if let Some(error) = &state.fatal {
+            return Err(error.clone());
         }
         let topic = state.topic(&record.topic);
         let Some(id) = state.queue_for(topic, record, sizes, self.settings.batch_bytes)? else {
@@ -237,7 +247,7 @@ impl Pool {
             if !state.may_send(id, now, &self.settings) || !state.queues[id].may_go_by(via) {
                 continue;
             }
-            let Some(batch) = state.queues[id].take(id, via) else {
+            let Some(batch) = state.queues[id].take(id, via, state.identity) else {
                 continue;
             };
             state.list(id, &self.settings);
@@ -257,13 +267,15 @@ impl Pool {
         let mut state = self.state();
         state.queues[batch.queue].landed(batch);
         state.queues[batch.queue].probing = false;
-        let overtaken = if self.settings.keep_order {
+        // What has a number and was overtaken is there: the broker takes none before it.
+        let overtaken = if self.settings.keep_order && batch.number.is_none() {
             state.queues[batch.queue].overtaken(batch.sequence)
         } else {
             Vec::new()
         };
         state.forget(batch);
         overtaken.iter().for_each(|late| state.forget(late));
+        let lost = state.begin_again(batch.queue);
         state.list_after(batch.queue, &self.settings);
         let topic = state.queues[batch.queue].topic;
         let learn = state.topics[topic].layout == Layout::Missing;
@@ -281,6 +293,7 @@ impl Pool {
         if let Err(error) = batch.succeed(response) {
             batch.fail(error);
         }
+        self.give_up(lost);
         for late in overtaken {
             let error = late.last_error.clone().unwrap_or_else(closed);
             self.complete(&late, error.context("a later batch was appended in the meantime"));
@@ -297,14 +310,23 @@ impl Pool {
             state.topics[topic].layout = Layout::Unknown;
         }
         state.forget(batch);
+        state.queues[batch.queue].numbers.give_up(batch.number);
+        let lost = state.begin_again(batch.queue);
         state.list_after(batch.queue, &self.settings);
         drop(state);
         self.complete(batch, error);
+        self.give_up(lost);
     }
 
     /// A batch in flight is to be sent again, after `rest` where it was refused.
     pub(super) fn returned(&self, batch: Batch, rest: Option<Duration>) {
         let mut state = self.state();
+        if let Some(error) = state.fatal.clone() {
+            drop(state);
+            let is_unsure = batch.unsure;
+            let unsure = || error.clone().with_outcome(Outcome::Unknown);
+            return self.failed(&batch, if is_unsure { unsure() } else { error });
+        }
         let id = batch.queue;
         state.queues[id].landed(&batch);
         state.queues[id].put_back(batch);
@@ -317,7 +339,10 @@ impl Pool {
                 state.resting.push(id);
             }
         }
+        let lost = state.begin_again(id);
         state.list(id, &self.settings);
+        drop(state);
+        self.give_up(lost);
     }
 
     /// When the first queue that rests has rested enough.
@@ -349,8 +374,13 @@ impl Pool {
         for id in 0..state.queues.len() {
             late.extend(state.queues[id].expired(id, oldest));
         }
+        let mut lost = Vec::new();
         for batch in &late {
             state.forget(batch);
+            state.queues[batch.queue].numbers.give_up(batch.number);
+        }
+        for batch in &late {
+            lost.extend(state.begin_again(batch.queue));
             state.list_after(batch.queue, &self.settings);
         }
         drop(state);
@@ -358,6 +388,7 @@ impl Pool {
             let error = error_of(&batch);
             self.complete(&batch, error);
         }
+        self.give_up(lost);
     }
 
     fn complete(&self, batch: &Batch, error: Error) {

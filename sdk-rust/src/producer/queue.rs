@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::batch::{Batch, Completion, Delivery, OpenBatch};
+use super::numbers::{Identity, Numbers};
 use crate::record::Record;
 use crate::wire::Sizes;
 
@@ -15,6 +16,14 @@ pub(super) const ANY: u64 = 0;
 
 /// The first buffer of a queue whose batches are small.
 const SMALLEST_BUFFER: usize = 1024;
+
+/// A batch that was sent.
+#[derive(Debug)]
+struct InFlight {
+    sequence: u64,
+    /// Whether an earlier try may have appended it.
+    unsure: bool,
+}
 
 #[derive(Debug)]
 pub(super) struct Queue {
@@ -37,7 +46,9 @@ pub(super) struct Queue {
     pub(super) probing: bool,
     open: Option<OpenBatch>,
     waiting: VecDeque<Batch>,
-    in_flight: Vec<u64>,
+    in_flight: Vec<InFlight>,
+    /// The numbers of its batches, where the producer is idempotent.
+    pub(super) numbers: Numbers,
     next_sequence: u64,
     last_size: usize,
 }
@@ -56,6 +67,7 @@ impl Queue {
             open: None,
             waiting: VecDeque::new(),
             in_flight: Vec::new(),
+            numbers: Numbers::default(),
             next_sequence: 0,
             last_size: 0,
         }
@@ -113,11 +125,14 @@ impl Queue {
     /// after it is in flight, so that what happened to those is known first.
     pub(super) fn may_send(&self, now: Instant, most_in_flight: usize) -> bool {
         let most_in_flight = if self.probing { 1 } else { most_in_flight };
+        if self.numbers.is_restarting() {
+            return false;
+        }
         if self.in_flight.len() >= most_in_flight || self.not_before.is_some_and(|at| at > now) {
             return false;
         }
         match self.waiting.front() {
-            Some(next) => self.in_flight.iter().all(|sent| *sent < next.sequence),
+            Some(next) => self.in_flight.iter().all(|sent| sent.sequence < next.sequence),
             None => self.open.is_some(),
         }
     }
@@ -128,26 +143,67 @@ impl Queue {
         self.via == via || self.in_flight.is_empty()
     }
 
-    /// Takes the next batch to send, by the link of a broker.
-    pub(super) fn take(&mut self, id: usize, via: u64) -> Option<Batch> {
+    /// Takes the next batch to send, by the link of a broker; with a number, if it is told who the
+    /// producer is.
+    pub(super) fn take(
+        &mut self,
+        id: usize,
+        via: u64,
+        producer: Option<Identity>,
+    ) -> Option<Batch> {
         if self.waiting.is_empty() {
             self.seal(id);
         }
-        let batch = self.waiting.pop_front()?;
+        let mut batch = self.waiting.pop_front()?;
+        if let Some(producer) = producer.filter(|_| self.partition.is_some()) {
+            let numbers = &mut self.numbers;
+            batch.number.get_or_insert_with(|| numbers.give(producer, batch.count));
+        }
         self.via = via;
-        self.in_flight.push(batch.sequence);
+        self.in_flight.push(InFlight { sequence: batch.sequence, unsure: batch.unsure });
         Some(batch)
     }
 
     /// A batch is no longer in flight.
     pub(super) fn landed(&mut self, batch: &Batch) {
-        self.in_flight.retain(|sequence| *sequence != batch.sequence);
+        self.in_flight.retain(|sent| sent.sequence != batch.sequence);
     }
 
     /// Puts a batch back, to be sent again in its old place.
     pub(super) fn put_back(&mut self, batch: Batch) {
         let place = self.waiting.partition_point(|other| other.sequence < batch.sequence);
         self.waiting.insert(place, batch);
+    }
+
+    /// Whether no batch before this one waits or is in flight.
+    pub(super) fn is_oldest(&self, sequence: u64) -> bool {
+        self.in_flight.iter().all(|sent| sent.sequence > sequence)
+            && self.waiting.front().is_none_or(|first| first.sequence > sequence)
+    }
+
+    /// Whether one of its batches may have been appended by an earlier try.
+    pub(super) fn has_unsure(&self) -> bool {
+        self.in_flight.iter().any(|sent| sent.unsure)
+            || self.waiting.iter().any(|batch| batch.unsure)
+    }
+
+    /// Begins its numbers anew, if that is due and nothing is in flight. Returns the batches that
+    /// may have been appended under their old numbers, and whether a new identity is needed.
+    pub(super) fn begin_again(&mut self, newest: Option<Identity>) -> Option<(Vec<Batch>, bool)> {
+        if !self.numbers.is_restarting() || !self.in_flight.is_empty() {
+            return None;
+        }
+        let waiting = std::mem::take(&mut self.waiting).into_iter();
+        let (lost, mut left): (Vec<_>, Vec<_>) = waiting.partition(|batch| batch.unsure);
+        left.iter_mut().for_each(|batch| batch.number = None);
+        self.waiting = left.into();
+        Some((lost, self.numbers.begin_again(newest)))
+    }
+
+    /// Takes out everything that is not in flight.
+    pub(super) fn drain(&mut self, id: usize) -> Vec<Batch> {
+        self.seal(id);
+        self.waiting.drain(..).collect()
     }
 
     /// Takes out the batches that wait to be sent again although one after them was appended.

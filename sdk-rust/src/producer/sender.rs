@@ -14,18 +14,20 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use ropewalk_proto::v1::ProduceStreamResponse;
+use ropewalk_proto::v1::producer_service_client::ProducerServiceClient;
+use ropewalk_proto::v1::{InitProducerRequest, ProduceStreamResponse};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::batch::Batch;
 use super::link::{Link, LinkEvent};
+use super::numbers::Identity;
 use super::pool::{Layout, Leader, Pool};
 use super::queue::ANY;
-use super::stream::{ProduceStream, request};
-use crate::backoff::jittered;
+use super::stream::{ProduceStream, compressed, request};
+use crate::backoff::{Backoff, jittered};
 use crate::brokers::Brokers;
-use crate::client::Client;
+use crate::client::{Client, Repeat};
 use crate::error::{Error, ErrorKind, Outcome, timed_out};
 
 /// What a broker may send ahead of what is read: answers are small.
@@ -45,6 +47,12 @@ pub(super) struct Sender {
     last_correlation: u64,
     next_tick: Instant,
     learning: FuturesUnordered<BoxFuture<'static, Lesson>>,
+    /// The name that the producer has; empty for none.
+    name: String,
+    /// The broker is being asked who the producer is.
+    identifying: Option<BoxFuture<'static, Result<Identity, Error>>>,
+    /// How long to wait before it is asked again.
+    identify_backoff: Backoff,
     /// Why there is no connection, for the records that wait for one in vain.
     trouble: Option<Error>,
     /// Dropped when the task ends.
@@ -59,10 +67,16 @@ enum Event {
     Woken,
     Tick,
     Learned(Lesson),
+    Identified(Result<Identity, Error>),
 }
 
 impl Sender {
-    pub(super) fn new(client: Client, pool: Arc<Pool>, ended: watch::Sender<()>) -> Sender {
+    pub(super) fn new(
+        client: Client,
+        pool: Arc<Pool>,
+        name: String,
+        ended: watch::Sender<()>,
+    ) -> Sender {
         Sender {
             client,
             pool,
@@ -71,6 +85,9 @@ impl Sender {
             last_correlation: 0,
             next_tick: Instant::now(),
             learning: FuturesUnordered::new(),
+            name,
+            identifying: None,
+            identify_backoff: Backoff::default(),
             trouble: None,
             _ended: ended,
         }
@@ -91,7 +108,13 @@ impl Sender {
         let tick = busy.then_some(self.next_tick);
         let idle = self.links.values().filter_map(Link::idle_at).min();
         let timer = [tick, idle, self.pool.next_rested()].into_iter().flatten().min();
-        let Sender { links, turn, learning, pool, .. } = self;
+        let Sender { links, turn, learning, identifying, pool, .. } = self;
+        let identified = async {
+            match identifying {
+                Some(identifying) => identifying.await,
+                None => std::future::pending().await,
+            }
+        };
         let link_event = poll_fn(|context| {
             let after = links.range(*turn + 1..).map(|(id, _)| *id);
             let order: Vec<u64> = after.chain(links.range(..=*turn).map(|(id, _)| *id)).collect();
@@ -109,6 +132,7 @@ impl Sender {
             () = pool.wake.notified() => Event::Woken,
             () = sleep_until(timer.unwrap_or_else(Instant::now)), if timer.is_some() => Event::Tick,
             Some(lesson) = learning.next() => Event::Learned(lesson),
+            identity = identified => Event::Identified(identity),
         }
     }
 
@@ -133,6 +157,7 @@ impl Sender {
                 self.pool.learn(&topic, layout, leaders);
                 self.leave_silent_links();
             }
+            Event::Identified(identity) => self.identified(identity),
             Event::Learned((topic, Err(error))) => {
                 tracing::debug!(%topic, %error, "the partitions of a topic could not be learned");
                 self.pool.not_learned(&topic);
@@ -153,16 +178,62 @@ impl Sender {
                 let connect = async move { client.connector().connect(WINDOW).await };
                 self.link(ANY).connect(Box::pin(connect));
             }
+            if self.pool.lacks_identity() {
+                self.identify();
+                continue;
+            }
             while self.link(via).has_room() {
-                let Some((batch, partition)) = self.pool.next(leader, via, Instant::now()) else {
+                let Some((mut batch, partition)) = self.pool.next(leader, via, Instant::now())
+                else {
                     break;
                 };
                 self.last_correlation += 1;
                 let correlation = self.last_correlation;
-                let durability = self.pool.settings.durability.to_proto();
-                let request = request(batch.topic(), partition, batch.set.clone(), durability);
+                let settings = &self.pool.settings;
+                let durability = settings.durability.to_proto();
+                let (set, number) = (batch.set.clone(), batch.number);
+                let mut request = request(batch.topic(), partition, set, durability, number);
+                // What the broker is to place it has to read.
+                let packed = partition.and_then(|_| batch.packed(settings.codec, settings.level));
+                if let Some((codec, packed)) = packed {
+                    request = compressed(request, codec, packed, batch.count);
+                }
                 self.link(via).send(correlation, request, batch);
             }
+        }
+    }
+
+    /// Asks the broker who the producer is, unless that is under way.
+    fn identify(&mut self) {
+        if self.identifying.is_some() {
+            return;
+        }
+        let rest = self.trouble.is_some().then(|| self.identify_backoff.next(None));
+        let (client, name) = (self.client.clone(), self.name.clone());
+        self.identifying = Some(Box::pin(async move {
+            sleep(rest.unwrap_or_default()).await;
+            identify(&client, name).await
+        }));
+    }
+
+    fn identified(&mut self, identity: Result<Identity, Error>) {
+        self.identifying = None;
+        match identity {
+            Ok(identity) => {
+                self.identify_backoff.reset();
+                self.trouble = None;
+                self.pool.identified(identity);
+            }
+            Err(error) if error.is_retriable() => {
+                tracing::debug!(%error, "the producer has no id yet");
+                self.trouble = Some(error.context("the producer has no id yet"));
+            }
+            Err(error) if error.kind() == ErrorKind::Unsupported => {
+                let message = "the brokers do not know idempotent producers: upgrade them, or \
+                               build the producer with `idempotent(false)`";
+                self.pool.end(&Error::new(ErrorKind::Unsupported, message));
+            }
+            Err(error) => self.pool.end(&error.context("the producer gets no id")),
         }
     }
 
@@ -239,9 +310,21 @@ impl Sender {
     fn refused(&mut self, mut batch: Batch, error: Error, unsent: bool) {
         let settings = &self.pool.settings;
         let in_time = batch.opened.elapsed() < settings.delivery_timeout;
-        let safe = !error.may_have_happened() || settings.retry_unknown;
+        let is_numbered = batch.number.is_some();
+        let safe = !error.may_have_happened() || settings.retry_unknown || is_numbered;
         batch.unsure |= error.may_have_happened();
-        if in_time && safe && error.is_retriable() {
+        if is_numbered && error.reason() == "PRODUCER_FENCED" {
+            self.pool.failed(&batch, concluded(&batch, error.clone()));
+            return self.pool.end(&error);
+        }
+        if is_numbered && in_time && error.reason() == "SEQUENCE_GAP" {
+            let rest = jittered(batch.tries);
+            batch.tries += 1;
+            batch.last_error = Some(error);
+            return self.pool.gapped(batch, rest);
+        }
+        let may_help = error.is_retriable() || (is_numbered && error.reason() == "INTERNAL");
+        if in_time && safe && may_help {
             let rest = jittered(batch.tries).max(error.retry_after().unwrap_or_default());
             if !unsent {
                 batch.tries += 1;
@@ -308,9 +391,10 @@ impl Sender {
             let error = concluded(&batch, timed_out().context(&sent));
             self.pool.failed(&batch, error);
         }
-        let trouble = &self.trouble;
+        let awaited = self.pool.lacks_identity().then(no_id);
+        let trouble = self.trouble.as_ref().or(awaited.as_ref());
         self.pool.expire(now, |batch| {
-            let cause = batch.last_error.as_ref().or(trouble.as_ref());
+            let cause = batch.last_error.as_ref().or(trouble);
             let cause = cause.map_or(String::new(), |error| format!(": {error}"));
             let message = format!("not delivered within {timeout:?}{cause}");
             concluded(batch, Error::new(ErrorKind::TimedOut, message))
@@ -364,6 +448,26 @@ impl Sender {
             (topic, layout)
         }));
     }
+}
+
+/// Asks the broker for an id and an epoch. Each answer has another epoch, so that it may be asked
+/// as often as it takes.
+pub(super) async fn identify(client: &Client, name: String) -> Result<Identity, Error> {
+    let is_named = !name.is_empty();
+    let request = InitProducerRequest { name };
+    let given = client
+        .call(Repeat::Freely, request, |channel, request| async move {
+            ProducerServiceClient::new(channel).init_producer(request).await
+        })
+        .await?;
+    Ok(Identity { id: given.producer_id, epoch: given.epoch, is_named })
+}
+
+/// Why nothing is sent while the brokers are being asked who the producer is.
+fn no_id() -> Error {
+    let message = "the brokers have not given the producer an id yet: `ropewalk cluster status` \
+                   shows what lacks a leader";
+    Error::new(ErrorKind::TimedOut, message)
 }
 
 /// The error of a batch that is given up, when all its tries are taken together.

@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt, TryFutureExt};
+use ropewalk_compress::Compression;
 use ropewalk_proto::broker::produce_request::Data;
-use ropewalk_proto::broker::{ProduceRequest, ProduceStreamRequest};
+use ropewalk_proto::broker::{ProduceRequest, ProduceStreamRequest, ProducerSequence};
 use ropewalk_proto::v1::ProduceStreamResponse;
 use tokio::sync::mpsc;
 use tonic::client::Grpc;
@@ -16,8 +17,10 @@ use tonic::metadata::MetadataValue;
 use tonic::{Request, Response, Status};
 use tonic_prost::ProstCodec;
 
+use super::numbers::Number;
 use crate::brokers::NO_FORWARD;
 use crate::connector::Connection;
+use crate::wire::codec_to_proto;
 
 /// Requests between the sender and the connection: enough that neither waits for the other's turn.
 const HAND_OVER: usize = 8;
@@ -67,12 +70,33 @@ pub(super) fn request(
     partition: Option<i32>,
     set: Bytes,
     durability: i32,
+    number: Option<Number>,
 ) -> ProduceRequest {
     ProduceRequest {
         topic: topic.to_owned(),
         partition,
         durability,
         data: Some(Data::Records(set)),
+        sequence: number.map(|number| ProducerSequence {
+            producer_id: number.identity.id,
+            epoch: number.identity.epoch,
+            first_sequence: number.first,
+        }),
         ..ProduceRequest::default()
+    }
+}
+
+/// The same request, with its records in their compressed form.
+pub(super) fn compressed(
+    request: ProduceRequest,
+    codec: Compression,
+    packed: Bytes,
+    count: usize,
+) -> ProduceRequest {
+    ProduceRequest {
+        data: Some(Data::Compressed(packed)),
+        compression: codec_to_proto(codec),
+        record_count: i32::try_from(count).unwrap_or(i32::MAX),
+        ..request
     }
 }

@@ -41,6 +41,12 @@ pub struct State {
     pub paused: bool,
     /// Every produce request: partition, bytes of the request's records, number of records.
     pub requests: Vec<(Option<i32>, usize, usize)>,
+    /// The names of the producers that have asked for an id.
+    pub inits: Vec<String>,
+    /// Reasons for which the next of them are refused, as UNAVAILABLE.
+    pub init_refusals: VecDeque<&'static str>,
+    /// The id and the newest epoch of each name.
+    pub names: BTreeMap<String, (u64, u32)>,
     /// What happens to the next subscriptions. Empty: they go on.
     pub readings: VecDeque<Reading>,
     pub subscriptions: Vec<v1::SubscribeRequest>,
@@ -74,6 +80,16 @@ pub struct Log {
     /// Who leads the partition, 0 for nobody, and the epoch.
     pub leader: (u64, i64),
     pub records: Vec<v1::Record>,
+    /// What is known of idempotent producers, by id.
+    pub producers: BTreeMap<u64, Known>,
+}
+
+/// What a partition knows of a producer: its epoch, and its batches: the first sequence, the base
+/// offset and the number of records of each.
+#[derive(Clone, Default)]
+pub struct Known {
+    pub epoch: u32,
+    pub batches: Vec<(u32, i64, u32)>,
 }
 
 impl Log {

@@ -3,6 +3,7 @@
 use futures::stream::BoxStream;
 use futures::{StreamExt, stream};
 use prost::Message;
+use ropewalk_compress::{Compression, decompress};
 use ropewalk_proto::google::rpc::Status as RpcStatus;
 use ropewalk_proto::v1;
 use ropewalk_proto::v1::produce_request::{Data, Expected};
@@ -11,7 +12,7 @@ use tokio::sync::mpsc;
 use tonic::{Code, Request, Response, Status, Streaming};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use super::{Fake, State, now, status};
+use super::{Fake, Known, Log, State, now, status};
 
 /// What happens to a produce request.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +22,8 @@ pub enum Step {
     Refuse(&'static str),
     /// As `Refuse`, but the answer is held back until another request has come.
     RefuseLater(&'static str),
+    /// Appends, and answers with UNAVAILABLE and this reason all the same.
+    AppendThenRefuse(&'static str),
     /// Appends and never answers.
     AppendSilently,
     /// Appends, and breaks the stream instead of answering.
@@ -40,9 +43,32 @@ impl ProducerService for Fake {
         let request = request.into_inner();
         self.change(|state| match state.step(&request) {
             Step::Refuse(reason) => Err(status(Code::Unavailable, reason)),
+            Step::AppendThenRefuse(reason) => {
+                state.append(request).and_then(|_| Err(status(Code::Unavailable, reason)))
+            }
             _ => state.append(request),
         })
         .map(Response::new)
+    }
+
+    async fn init_producer(
+        &self,
+        request: Request<v1::InitProducerRequest>,
+    ) -> Result<Response<v1::InitProducerResponse>, Status> {
+        let name = request.into_inner().name;
+        self.change(|state| {
+            if let Some(reason) = state.init_refusals.pop_front() {
+                return Err(status(Code::Unavailable, reason));
+            }
+            state.inits.push(name.clone());
+            let new = (state.inits.len() as u64, 0);
+            let (producer_id, epoch) = match state.names.get(&name) {
+                Some((id, epoch)) if !name.is_empty() => (*id, epoch + (1 << 16)),
+                _ => new,
+            };
+            state.names.insert(name, (producer_id, epoch));
+            Ok(Response::new(v1::InitProducerResponse { producer_id, epoch }))
+        })
     }
 
     type ProduceStreamStream = BoxStream<'static, Result<v1::ProduceStreamResponse, Status>>;
@@ -81,10 +107,10 @@ impl Fake {
             }
             let step = self.change(|state| state.step(&request));
             let answer = match step {
-                Step::Append | Step::AppendSilently | Step::AppendThenCut => self.change(|state| {
-                    state.takers.push(self.id);
-                    state.append(request)
-                }),
+                Step::Append | Step::AppendSilently | Step::AppendThenCut => self.take(request),
+                Step::AppendThenRefuse(reason) => {
+                    self.take(request).and_then(|_| Err(status(Code::Unavailable, reason)))
+                }
                 Step::Refuse(reason) | Step::RefuseLater(reason) => {
                     Err(status(Code::Unavailable, reason))
                 }
@@ -95,7 +121,9 @@ impl Fake {
                 answers.send(Ok(held)).await.unwrap();
             }
             match step {
-                Step::Append | Step::Refuse(_) => answers.send(Ok(answer)).await.unwrap(),
+                Step::Append | Step::Refuse(_) | Step::AppendThenRefuse(_) => {
+                    answers.send(Ok(answer)).await.unwrap()
+                }
                 Step::RefuseLater(_) => held = Some(answer),
                 Step::AppendSilently => {}
                 Step::AppendThenCut => {
@@ -109,6 +137,15 @@ impl Fake {
                 }
             }
         }
+    }
+}
+
+impl Fake {
+    fn take(&self, request: v1::ProduceRequest) -> Result<v1::ProduceResponse, Status> {
+        self.change(|state| {
+            state.takers.push(self.id);
+            state.append(request)
+        })
     }
 }
 
@@ -148,8 +185,12 @@ impl State {
     }
 
     fn step(&mut self, request: &v1::ProduceRequest) -> Step {
-        let Some(Data::Records(set)) = &request.data else { panic!("records are not compressed") };
-        self.requests.push((request.partition, set.encoded_len(), set.records.len()));
+        let (bytes, count) = match &request.data {
+            Some(Data::Records(set)) => (set.encoded_len(), set.records.len()),
+            Some(Data::Compressed(packed)) => (packed.len(), request.record_count as usize),
+            None => panic!("a request has records"),
+        };
+        self.requests.push((request.partition, bytes, count));
         self.steps.pop_front().unwrap_or(Step::Append)
     }
 
@@ -161,8 +202,25 @@ impl State {
             self.create(&request.topic, 4);
         }
         let topic = self.topics.get_mut(&request.topic).unwrap();
-        let Some(Data::Records(set)) = request.data else { panic!("records are not compressed") };
+        let set = records_of(request.data, request.compression);
         let count = topic.partitions.len() as i32;
+        if let (Some(sequence), Some(partition)) = (&request.sequence, request.partition) {
+            let records = set.records.len() as u32;
+            let log = topic.partitions.get_mut(partition as usize);
+            let log = log.ok_or_else(|| status(Code::NotFound, "PARTITION_NOT_FOUND"))?;
+            if let Some(base_offset) = log.check(sequence, records)? {
+                let append = v1::PartitionAppend {
+                    partition,
+                    base_offset,
+                    record_count: records as i32,
+                    leader_epoch: log.leader.1,
+                    append_time: now(),
+                    duplicate: true,
+                    ..v1::PartitionAppend::default()
+                };
+                return Ok(v1::ProduceResponse { appends: vec![append] });
+            }
+        }
         let mut appends: Vec<v1::PartitionAppend> = Vec::new();
         for (index, record) in set.records.into_iter().enumerate() {
             let key = record.key.clone().unwrap_or_default();
@@ -197,5 +255,46 @@ impl State {
             only.record_indexes.clear();
         }
         Ok(v1::ProduceResponse { appends })
+    }
+}
+
+fn records_of(data: Option<Data>, compression: i32) -> v1::RecordSet {
+    match data {
+        Some(Data::Records(set)) => set,
+        Some(Data::Compressed(packed)) => {
+            let codec = Compression::from_number(compression as u8 - 1).unwrap();
+            let set = decompress(codec, &packed, 1 << 20).unwrap();
+            v1::RecordSet::decode(set.as_slice()).unwrap()
+        }
+        None => panic!("a request has records"),
+    }
+}
+
+impl Log {
+    /// The base offset of a batch that is there already. One that is new is noted.
+    fn check(
+        &mut self,
+        sequence: &v1::ProducerSequence,
+        records: u32,
+    ) -> Result<Option<i64>, Status> {
+        let end = self.end();
+        let refused = |reason| Err(status(Code::FailedPrecondition, reason));
+        let known = self.producers.get(&sequence.producer_id).cloned();
+        let mut known = known
+            .filter(|known| known.epoch >= sequence.epoch)
+            .unwrap_or(Known { epoch: sequence.epoch, batches: Vec::new() });
+        if known.epoch > sequence.epoch {
+            return refused("PRODUCER_FENCED");
+        }
+        let next = known.batches.last().map_or(0, |(first, _, count)| first + count);
+        if sequence.first_sequence != next {
+            let wanted = (sequence.first_sequence, records);
+            let last = known.batches.iter().rev().take(5);
+            let again = last.clone().find(|(first, _, count)| (*first, *count) == wanted);
+            return again.map_or_else(|| refused("SEQUENCE_GAP"), |(_, base, _)| Ok(Some(*base)));
+        }
+        known.batches.push((sequence.first_sequence, end, records));
+        self.producers.insert(sequence.producer_id, known);
+        Ok(None)
     }
 }

@@ -11,22 +11,24 @@ use std::time::Duration;
 use ropewalk_cluster::answer::{decode_applied, decode_index};
 use ropewalk_cluster::{
     ClusterId, DirectoryId, Metadata, MetadataCommand, MetadataError, MetadataReply, MetadataWatch,
-    Topic, TopicSettings, TopicUpdate,
+    SEQUENCES, Topic, TopicSettings, TopicUpdate,
 };
-use ropewalk_consensus::{ProposalKind, ProposeError};
+use ropewalk_consensus::{ProducerBounds, ProposalKind, ProposeError};
 use ropewalk_core::{Clock, GroupId, NodeId, PartitionId, ReplicaId, TopicId, limits, names};
 use ropewalk_storage::Engine;
 use tokio::sync::Semaphore;
 
+use crate::coordinator::{CoordinatorCommand, CoordinatorReply, coordinator_of, decode_answer};
 use crate::delivery::DeliveryOptions;
 use crate::driver::OnFatal;
 use crate::errors::{AppendError, CommitError, Missing, StorageFull, TopicError};
 use crate::follow::Follower;
-use crate::group_handle::{GroupHandle, LEADER_TIMEOUT};
+use crate::group_handle::{APPEND_LEADER_TIMEOUT, GroupHandle, LEADER_TIMEOUT};
 use crate::metrics::Metrics;
-use crate::offsets::{OffsetCommand, Position, coordinator_of, decode_answer, decode_positions};
+use crate::offsets::{Position, decode_positions};
 use crate::partition::{Partition, Reserved};
 use crate::pools::Pools;
+use crate::producer_ids::ProducerIdentity;
 use crate::registration::PeerLinks;
 use crate::survey::SurveyCache;
 use crate::table::{ServedTopic, TableSnapshot, TableWatch};
@@ -79,6 +81,8 @@ pub struct BrokerConfig {
     pub tail_budget: u64,
     /// Bytes in each second that followers get which are behind, while there are writes beside it.
     pub catch_up_rate: u64,
+    /// How many idempotent producers a partition knows, and for how long.
+    pub producers: ProducerBounds,
     /// The bytes of the log that may be on their way to readers, however many there are.
     pub reads_budget: usize,
     /// The free bytes of the disk below which no records are taken.
@@ -401,17 +405,56 @@ impl Broker {
     }
 
     /// Keeps positions of a consumer group. When it returns, they are on disk.
-    pub async fn commit(&self, group: &str, command: OffsetCommand) -> Result<(), CommitError> {
+    pub async fn commit(
+        &self,
+        group: &str,
+        command: CoordinatorCommand,
+    ) -> Result<(), CommitError> {
         self.check_room_for_commands()?;
         let coordinator = self.coordinator_of(group)?;
-        self.command_offsets(&coordinator, &command).await
+        self.command_coordinator(&coordinator, &command).await.map(|_| ())
     }
 
-    pub(crate) async fn command_offsets(
+    /// Whether batches may carry sequences: every broker of the cluster must know them.
+    pub fn check_sequences(&self) -> Result<(), AppendError> {
+        let (needed, cluster) = (SEQUENCES, self.metadata_watch.borrow().level());
+        if cluster < needed {
+            return Err(AppendError::NotUpgraded(MetadataError::NotUpgraded { needed, cluster }));
+        }
+        Ok(())
+    }
+
+    /// Gives a producer its id and its epoch. One without a name gets an id of its own, from any
+    /// coordinator.
+    pub async fn init_producer(&self, name: &str) -> Result<ProducerIdentity, CommitError> {
+        self.check_sequences()?;
+        self.check_room_for_commands()?;
+        let coordinator = match name {
+            "" => self.any_coordinator()?,
+            name => self.coordinator_of(name)?,
+        };
+        let command = CoordinatorCommand::InitProducer { name: name.to_owned() };
+        // Whoever waits for an id waits to append something.
+        let coordinator = coordinator.within(APPEND_LEADER_TIMEOUT);
+        match self.command_coordinator(&coordinator, &command).await? {
+            CoordinatorReply::Producer(identity) => Ok(identity),
+            CoordinatorReply::Done => unreachable!("whoever asks for an id is answered with one"),
+        }
+    }
+
+    /// One that this broker leads, where there is one: nothing has to be forwarded then.
+    fn any_coordinator(&self) -> Result<GroupHandle, ProposeError> {
+        let table = self.table.borrow();
+        let led = table.coordinators.values().find(|found| found.handle.is_led_here());
+        let any = led.or_else(|| table.coordinators.values().next());
+        any.map(|found| found.handle.clone()).ok_or(ProposeError::NoLeader)
+    }
+
+    pub(crate) async fn command_coordinator(
         &self,
         coordinator: &GroupHandle,
-        command: &OffsetCommand,
-    ) -> Result<(), CommitError> {
+        command: &CoordinatorCommand,
+    ) -> Result<CoordinatorReply, CommitError> {
         let command = command.encode();
         let reserved = self.reserve(command.len(), Some(RESERVE_TIMEOUT)).await?;
         let kind = || ProposalKind::Command(command.clone());

@@ -13,9 +13,9 @@ use ropewalk_storage::{Engine, StorageError};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::coordinator::CoordinatorCommand;
 use crate::follow::{FollowEvent, Follower};
 use crate::network::Network;
-use crate::offsets::OffsetCommand;
 use crate::operations::{Assignment, TransferError};
 use crate::registration::founding_replica;
 use crate::support::{READS_BUDGET, append, config, introduction, options};
@@ -36,11 +36,16 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     pub(crate) async fn start() -> Self {
+        Self::start_at([LEVEL; 3]).await
+    }
+
+    /// Brokers of versions with these levels.
+    pub(crate) async fn start_at(levels: [u32; 3]) -> Self {
         let mut cluster = Self {
             network: Arc::default(),
             founders: (1..=3).map(|node| (NodeId(node), [node as u8; 16])).collect(),
             engines: (0..3).map(|_| MemoryEngine::default()).collect(),
-            levels: vec![LEVEL; 3],
+            levels: levels.to_vec(),
             brokers: Vec::new(),
         };
         let brokers = timeout(PATIENCE, join_all((0..3).map(|at| cluster.launch(at))));
@@ -210,7 +215,7 @@ async fn what_any_broker_is_asked_for_is_done() {
     assert_eq!(leaders.iter().filter(|leads| **leads).count(), 1, "{leaders:?}");
 
     let topic = TopicId([5; 16]);
-    let commit = OffsetCommand::Commit {
+    let commit = CoordinatorCommand::Commit {
         group: "g".to_owned(),
         time: Timestamp(1),
         offsets: vec![(topic, PartitionId(0), Offset(2), String::new())],

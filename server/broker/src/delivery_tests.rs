@@ -23,7 +23,7 @@ fn set(values: std::ops::Range<u32>) -> RecordSet {
 }
 
 fn stored(payload: &Payload, base: u64) -> StoredBatch {
-    let draft = prepare(payload, &TopicSettings::default()).unwrap();
+    let draft = prepare(payload, None, &TopicSettings::default()).unwrap();
     let bytes = draft.seal(Offset(base), 6, 9, Timestamp::from_parts(1_000, 0));
     StoredBatch::checked(&bytes.into()).unwrap()
 }
@@ -33,7 +33,8 @@ fn plain(base: u64) -> StoredBatch {
 }
 
 fn compressed(codec: Compression, record_count: u32) -> StoredBatch {
-    let records = prepare(&Payload::Records(set(0..10).encode_to_vec().into()), &<_>::default());
+    let records =
+        prepare(&Payload::Records(set(0..10).encode_to_vec().into()), None, &<_>::default());
     let normal = StoredBatch::checked(&records.unwrap().seal(Offset(0), 1, 1, Timestamp(0)).into());
     let bytes = compress(codec, &normal.unwrap().payload).into();
     stored(&Payload::Compressed { codec, bytes, record_count }, 100)

@@ -21,8 +21,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use ropewalk_consensus::catch_up::READ_BYTES;
+use ropewalk_consensus::logger::tracing_logger;
 use ropewalk_consensus::shard::{MAX_WRITES_IN_FLIGHT, NewGroup};
-use ropewalk_consensus::{CatchUpBounds, CatchUpRead, Input, Message, Output, Proposal, Shard};
+use ropewalk_consensus::{
+    CatchUpBounds, CatchUpRead, Input, Message, Output, ProducerBounds, Proposal, Shard,
+};
 use ropewalk_core::{Clock, GroupId, NodeId, Timestamp, limits};
 use ropewalk_storage::group_log::SegmentPolicy;
 use ropewalk_storage::{Engine, StorageError, WriteBatch};
@@ -159,6 +162,8 @@ pub struct DriverConfig {
     /// Bytes in each second that followers get which are behind, over all shards, while there are
     /// writes beside it.
     pub catch_up_rate: u64,
+    /// How many idempotent producers a partition knows, and for how long.
+    pub producers: ProducerBounds,
     /// Ends the process.
     pub on_fatal: OnFatal,
     /// The ways to the other replicas.
@@ -209,19 +214,16 @@ impl Threads {
             queued: AtomicUsize::new(0),
         });
         let bounds = catch_up_bounds(config.catch_up_rate, count);
+        let tail_budget = config.tail_budget / count as u64;
         let (catch_up, reads) = sync_channel(count * MAX_READS);
         let mut senders = Vec::new();
         let mut shards = Vec::new();
         for number in 0..count {
             let (sender, commands) = mpsc::channel(INPUT_QUEUE);
+            let (engine, logger) = (Arc::clone(&config.engine), tracing_logger());
             let shard = ShardThread {
                 number,
-                shard: Shard::new(
-                    Arc::clone(&config.engine),
-                    config.tail_budget / count as u64,
-                    bounds,
-                    ropewalk_consensus::logger::tracing_logger(),
-                ),
+                shard: Shard::new(engine, tail_budget, bounds, config.producers, logger),
                 watches: BTreeMap::new(),
                 peers: Arc::clone(&config.peers),
                 lost: BTreeSet::new(),

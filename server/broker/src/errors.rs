@@ -7,10 +7,10 @@ use ropewalk_core::{Offset, PartitionId};
 use ropewalk_storage::StorageError;
 use thiserror::Error;
 
+use crate::coordinator::CoordinatorError;
 use crate::delivery::DeliveryError;
 use crate::follow::FollowError;
 use crate::ingest::IngestError;
-use crate::offsets::OffsetError;
 use crate::peers::RemoteError;
 
 /// A topic or partition that is not there.
@@ -49,6 +49,9 @@ pub enum AppendError {
     /// The topic could not be created by its first use.
     #[error(transparent)]
     Create(#[from] TopicError),
+    /// Some brokers do not know yet what it needs.
+    #[error(transparent)]
+    NotUpgraded(MetadataError),
     /// The broker stops.
     #[error("the broker is shutting down; connect to another one")]
     Draining,
@@ -105,9 +108,9 @@ pub struct StorageFull {
 /// Why positions of a consumer group were not, or perhaps not, kept.
 #[derive(Debug, Error)]
 pub enum CommitError {
-    /// The coordinator group refuses them.
+    /// The coordinator group refuses the command.
     #[error(transparent)]
-    Offsets(#[from] OffsetError),
+    Refused(#[from] CoordinatorError),
     /// The disk is full: what is left is for what makes room again.
     #[error(transparent)]
     StorageFull(#[from] StorageFull),

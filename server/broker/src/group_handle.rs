@@ -21,8 +21,9 @@ use crate::peers::{Peers, RemoteError, RemoteProposal, Reply};
 /// How long a call waits for a group to be led, before it is refused. An election takes up to two
 /// seconds.
 pub const LEADER_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long an append waits for it: its client tries again, and knows its order.
-const APPEND_LEADER_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long an append waits for it, and an id for those that follow: its client tries again, and
+/// knows its order.
+pub(crate) const APPEND_LEADER_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long it takes to look again where nothing tells of a change.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
@@ -69,6 +70,8 @@ pub struct GroupHandle {
     watch: Option<Arc<GroupWatch>>,
     /// The brokers that are to have it, the preferred leader first.
     nodes: Arc<[NodeId]>,
+    /// How long a proposal waits for a leader.
+    patience: Duration,
 }
 
 impl GroupHandle {
@@ -79,7 +82,14 @@ impl GroupHandle {
         replicas: &[ReplicaId],
     ) -> Self {
         let nodes = replicas.iter().map(|replica| replica.node()).collect();
-        Self { group, ways: Arc::clone(ways), watch, nodes }
+        Self { group, ways: Arc::clone(ways), watch, nodes, patience: LEADER_TIMEOUT }
+    }
+
+    /// The same way for proposals that wait so long for a leader, and not [`LEADER_TIMEOUT`].
+    #[must_use]
+    pub(crate) fn within(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
     }
 
     /// This broker's replica.
@@ -123,14 +133,14 @@ impl GroupHandle {
     /// try; `held` is kept meanwhile.
     ///
     /// # Errors
-    /// Those of the group; `NoLeader` when nobody could be found to lead it in [`LEADER_TIMEOUT`],
-    /// and `LeaderChanged` when it perhaps was carried out.
+    /// Those of the group; `NoLeader` when nobody could be found to lead it in [`LEADER_TIMEOUT`]
+    /// or what was given instead, and `LeaderChanged` when it perhaps was carried out.
     pub async fn propose(
         &self,
         kind: impl Fn() -> ProposalKind,
         held: Option<Box<dyn Any + Send>>,
     ) -> Result<Receipt, ProposeError> {
-        let deadline = Instant::now() + LEADER_TIMEOUT;
+        let deadline = Instant::now() + self.patience;
         let mut tries = 0;
         let result = loop {
             let Some(node) = self.await_leader(deadline, tries).await else {
@@ -246,6 +256,8 @@ impl GroupHandle {
                     found.remove(&self.group);
                 }
             }
+            // That is the epoch of the first time.
+            Ok(Receipt::Appended { duplicate: true, .. }) => {}
             result => {
                 let told = result.as_ref().ok().and_then(Receipt::leader_epoch);
                 // A broker of an older version does not say it. Epochs begin above zero.

@@ -32,7 +32,8 @@ fn command() -> ProposalKind {
 
 fn batch() -> ProposalKind {
     let times = RecordTimes { newest: None, untimed: true };
-    let draft = BatchDraft::new(b"records", 1, Compression::None, TimestampType::Create, times);
+    let (codec, kind) = (Compression::None, TimestampType::Create);
+    let draft = BatchDraft::new(b"records", 1, codec, kind, times, None);
     ProposalKind::Batch { draft, expected: None, durability: Durability::Quorum, epoch: None }
 }
 

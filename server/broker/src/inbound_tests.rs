@@ -34,7 +34,7 @@ fn draft() -> BatchDraft {
     use prost::Message as _;
     let record = Record { value: Some(vec![7; 10].into()), ..Record::default() };
     let bytes = RecordSet { records: vec![record] }.encode_to_vec();
-    prepare(&Payload::Records(bytes.into()), &TopicSettings::default()).unwrap()
+    prepare(&Payload::Records(bytes.into()), None, &TopicSettings::default()).unwrap()
 }
 
 fn batch() -> ProposalKind {

@@ -5,7 +5,9 @@ use ropewalk_cluster::TopicSettings;
 use ropewalk_core::batch::RecordTimes;
 use ropewalk_core::compress::{self, CompressError};
 use ropewalk_core::records::{self, RecordsError};
-use ropewalk_core::{BatchDraft, Compression, PartitionId, TimestampType, limits, partitioner};
+use ropewalk_core::{
+    BatchDraft, Compression, PartitionId, ProducerSequence, TimestampType, limits, partitioner,
+};
 use thiserror::Error;
 
 /// The records of a request, as they came.
@@ -63,8 +65,13 @@ pub enum IngestError {
     },
 }
 
-/// Checks a batch and brings it into its stored form.
-pub fn prepare(payload: &Payload, settings: &TopicSettings) -> Result<BatchDraft, IngestError> {
+/// Checks a batch and brings it into its stored form, with the sequence that makes it known again
+/// when it comes twice.
+pub fn prepare(
+    payload: &Payload,
+    sequence: Option<ProducerSequence>,
+    settings: &TopicSettings,
+) -> Result<BatchDraft, IngestError> {
     let (limit, actual) = (limits::MAX_BATCH_BYTES, payload.len());
     if actual > limit {
         return Err(IngestError::BatchTooLarge { limit, actual });
@@ -76,7 +83,8 @@ pub fn prepare(payload: &Payload, settings: &TopicSettings) -> Result<BatchDraft
             let drop_times = timestamp_type == TimestampType::Append && found.has_timestamps;
             let draft = |payload: &[u8]| {
                 let count = found.record_count;
-                BatchDraft::new(payload, count, Compression::None, timestamp_type, found.times)
+                let (codec, times) = (Compression::None, found.times);
+                BatchDraft::new(payload, count, codec, timestamp_type, times, sequence)
             };
             if found.has_text || drop_times {
                 return Ok(draft(&records::normalize(bytes, drop_times)));
@@ -88,7 +96,7 @@ pub fn prepare(payload: &Payload, settings: &TopicSettings) -> Result<BatchDraft
                 .map_err(|source| IngestError::Frame { codec: *codec, source })?;
             // The times inside are not looked at: on the time axis it stands at its append time.
             let times = RecordTimes { newest: None, untimed: true };
-            Ok(BatchDraft::new(bytes, *record_count, *codec, timestamp_type, times))
+            Ok(BatchDraft::new(bytes, *record_count, *codec, timestamp_type, times, sequence))
         }
     }
 }

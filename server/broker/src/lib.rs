@@ -9,6 +9,7 @@ pub mod alone;
 pub mod broker;
 #[cfg(test)]
 mod cluster_tests;
+pub mod coordinator;
 pub mod delivery;
 #[cfg(test)]
 mod delivery_tests;
@@ -43,12 +44,15 @@ pub mod operations;
 pub mod partition;
 pub mod peers;
 mod pools;
+pub mod producer_ids;
 pub mod registration;
 #[cfg(test)]
 mod registration_tests;
 mod remote_log;
 mod removal;
 mod retention;
+#[cfg(test)]
+mod sequence_tests;
 #[cfg(test)]
 mod slow_disk_tests;
 mod start;
@@ -69,6 +73,6 @@ pub use group_handle::{GroupHandle, GroupLeader};
 pub use inbound::Inbound;
 pub use partition::{Appended, Partition};
 pub use registration::PeerLinks;
-pub use ropewalk_consensus::{Durability, ProposeError};
+pub use ropewalk_consensus::{Durability, ProducerBounds, ProposeError};
 pub use ropewalk_storage::{Engine, StorageError};
 pub use start::BrokerTasks;

@@ -66,6 +66,8 @@ pub struct Appended {
     pub leader_epoch: u64,
     /// What was true of it when it was answered.
     pub achieved: Durability,
+    /// Whether it had been appended before.
+    pub duplicate: bool,
 }
 
 /// Memory that is reserved for a batch until its append has ended.
@@ -233,7 +235,15 @@ impl Partition {
                     append_time,
                     leader_epoch,
                     achieved,
-                } => Appended { base_offset, record_count, append_time, leader_epoch, achieved },
+                    duplicate,
+                } => Appended {
+                    base_offset,
+                    record_count,
+                    append_time,
+                    leader_epoch,
+                    achieved,
+                    duplicate,
+                },
                 _ => unreachable!("a batch is answered as a batch"),
             }));
         });

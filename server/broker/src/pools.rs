@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ropewalk_core::batch::HEADER_BYTES;
+use ropewalk_core::batch::MAX_HEADER_BYTES;
 use ropewalk_core::{StoredBatch, limits};
 use ropewalk_storage::StorageError;
 use ropewalk_storage::log_view::{Cursor, LogReader, ReadOutcome};
@@ -282,7 +282,7 @@ fn outcome_of(fetched: Fetched) -> ReadOutcome {
 }
 
 fn bytes_of(batches: &[StoredBatch]) -> usize {
-    batches.iter().map(|batch| HEADER_BYTES + batch.payload.len()).sum()
+    batches.iter().map(|batch| MAX_HEADER_BYTES + batch.payload.len()).sum()
 }
 
 /// What batches that were read from the disk keep in memory, at most. Little is copied, so that it

@@ -17,6 +17,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::broker::{Broker, BrokerConfig, command_metadata};
+use crate::coordinator::CoordinatorCommand;
 use crate::driver::{DriverConfig, Stopped, Threads};
 use crate::errors::TopicError;
 use crate::group_handle::{GroupHandle, Ways};
@@ -24,7 +25,6 @@ use crate::group_watch::{GroupChanges, GroupWatch};
 use crate::groups::Groups;
 use crate::inbound::Running;
 use crate::keeper::Keeper;
-use crate::offsets::OffsetCommand;
 use crate::pools::Pools;
 use crate::registration::founding_replica;
 use crate::retention;
@@ -135,6 +135,7 @@ fn driver_config(config: &BrokerConfig, changes: &Arc<GroupChanges>) -> DriverCo
         shards: config.shards,
         tail_budget: config.tail_budget,
         catch_up_rate: config.catch_up_rate,
+        producers: config.producers,
         on_fatal: Arc::clone(&config.on_fatal),
         peers: Arc::clone(&config.links.peers),
         changes: Arc::clone(changes),
@@ -289,8 +290,8 @@ async fn forget_deleted_topics(broker: Arc<Broker>) {
         table.mark_unchanged();
         let coordinators = Arc::clone(&table.borrow().coordinators);
         for coordinator in coordinators.values().filter(|found| found.handle.is_led_here()) {
-            let Some(offsets) = &coordinator.offsets else { continue };
-            let committed = offsets.lock().topics();
+            let Some(state) = &coordinator.state else { continue };
+            let committed = state.lock().offsets.topics();
             // Looked at after the commits were: a topic that has one was there before, and is gone
             // if it is not there now. The other way round, a new topic would pass for a deleted
             // one.
@@ -299,8 +300,8 @@ async fn forget_deleted_topics(broker: Arc<Broker>) {
                 metadata.topics.values().map(|topic| topic.id).collect();
             let gone: Vec<_> = committed.difference(&alive).copied().collect();
             for topic in gone {
-                let forget = OffsetCommand::ForgetTopic(topic);
-                if let Err(error) = broker.command_offsets(&coordinator.handle, &forget).await {
+                let forget = CoordinatorCommand::ForgetTopic(topic);
+                if let Err(error) = broker.command_coordinator(&coordinator.handle, &forget).await {
                     tracing::warn!(%topic, %error, "offsets of a deleted topic are kept for now");
                 }
             }

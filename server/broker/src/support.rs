@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use prost::Message;
 use ropewalk_cluster::{LEVEL, TopicSettings};
-use ropewalk_consensus::Durability;
+use ropewalk_consensus::{Durability, ProducerBounds};
 use ropewalk_core::compress::compress;
 use ropewalk_core::{Compression, GroupId, NodeId, Offset, SystemClock};
 use ropewalk_proto::v1::{Record, RecordSet};
@@ -174,6 +174,7 @@ pub(crate) fn config(
         append_budget: 8 << 20,
         tail_budget: 0,
         catch_up_rate: u64::MAX,
+        producers: ProducerBounds::default(),
         reads_budget: READS_BUDGET,
         free_space_floor: 0,
         auto_create: true,
@@ -225,7 +226,7 @@ pub(crate) async fn append_compressed(
             record_count: u32::try_from(records).unwrap(),
         },
     };
-    let draft = prepare(&payload, &TopicSettings::default()).unwrap();
+    let draft = prepare(&payload, None, &TopicSettings::default()).unwrap();
     let reserved = broker.reserve(draft.len(), None).await.unwrap();
     let (done, ended) = oneshot::channel();
     // Whoever waited may be gone.

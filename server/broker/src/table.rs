@@ -15,11 +15,11 @@ use ropewalk_storage::GroupState;
 use ropewalk_storage::group_log::SegmentPolicy;
 use tokio::sync::watch;
 
+use crate::coordinator::{CoordinatorMachine, SharedState};
 use crate::driver::Stopped;
 use crate::group_handle::{GroupHandle, Ways};
 use crate::group_watch::GroupWatch;
 use crate::groups::Groups;
-use crate::offsets::{OffsetMachine, SharedOffsets};
 use crate::partition::Partition;
 use crate::pools::Pools;
 
@@ -51,7 +51,7 @@ pub struct Coordinator {
     /// The way to it.
     pub handle: GroupHandle,
     /// What this broker's replica has of it, if it has one.
-    pub(crate) offsets: Option<SharedOffsets>,
+    pub(crate) state: Option<SharedState>,
 }
 
 /// The table at one moment.
@@ -76,7 +76,7 @@ pub type TableWatch = watch::Receiver<TableSnapshot>;
 struct Held {
     replica: ReplicaId,
     watch: Arc<GroupWatch>,
-    offsets: Option<SharedOffsets>,
+    state: Option<SharedState>,
 }
 
 /// Makes the table follow the metadata.
@@ -166,10 +166,10 @@ impl Reconciler {
             if GroupId::COORDINATORS.contains(group) {
                 let policy = SegmentPolicy::default();
                 let held = self.hold(metadata, *group, policy, opened).await?;
-                let (watch, offsets) = held.map(|held| (held.watch, held.offsets)).unzip();
+                let (watch, state) = held.map(|held| (held.watch, held.state)).unzip();
                 let handle = GroupHandle::new(*group, &self.ways, watch, &placement.replicas);
-                let offsets = offsets.flatten();
-                coordinators.insert(*group, Coordinator { handle, offsets });
+                let state = state.flatten();
+                coordinators.insert(*group, Coordinator { handle, state });
             }
         }
         Ok(coordinators)
@@ -271,9 +271,10 @@ impl Reconciler {
         };
         let founders = metadata.founders(group).unwrap_or_default();
         let founders = if founders.contains(&replica) { founders.to_vec() } else { Vec::new() };
-        let offsets = (!group.is_partition()).then(SharedOffsets::default);
-        let machine =
-            offsets.clone().map(|shared| Box::new(OffsetMachine(shared)) as Box<dyn StateMachine>);
+        let state = (!group.is_partition()).then(SharedState::default);
+        let machine = state.clone().map(|shared| {
+            Box::new(CoordinatorMachine::new(group, shared)) as Box<dyn StateMachine>
+        });
         let watch = Arc::new(GroupWatch::new(replica));
         // Before it is taken up: whoever hears what becomes of it finds it.
         self.groups.insert(group, Arc::clone(&watch));
@@ -281,7 +282,7 @@ impl Reconciler {
         self.ways.driver.open(new, Arc::clone(&watch)).await?;
         opened.push(Arc::clone(&watch));
         self.note_leaving(group, own.is_some());
-        let held = Held { replica, watch, offsets };
+        let held = Held { replica, watch, state };
         self.held.insert(group, held.clone());
         Ok(Some(held))
     }

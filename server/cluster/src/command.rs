@@ -164,6 +164,7 @@ enum Kind {
 /// The last kind of each level, from the first level on.
 const LAST_KINDS: &[Kind] = &[
     Kind::ForgetReplicas,
+    Kind::ForgetReplicas,
     #[cfg(feature = "next")]
     Kind::SetRetentionBytes,
 ];

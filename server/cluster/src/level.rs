@@ -9,7 +9,11 @@
 /// The level of this version: what it may write once the cluster is there. A version that brings
 /// a command, a kind of entry or a form of a row raises it by one; those of the level before stay
 /// readable.
-pub const LEVEL: u32 = 1;
+pub const LEVEL: u32 = 2;
+
+/// The level from which on batches carry the sequences of idempotent producers, partitions forget
+/// such producers, and coordinator groups give them ids.
+pub const SEQUENCES: u32 = 2;
 
 /// The level of brokers that did not say theirs, and of founders that have not registered yet.
 pub(crate) const FIRST: u32 = 1;

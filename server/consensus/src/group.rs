@@ -11,6 +11,7 @@ mod membership;
 mod messages;
 mod reads;
 mod role;
+mod sequences;
 mod sleep;
 mod snapshots;
 mod start;
@@ -29,11 +30,13 @@ use ropewalk_storage::{GroupWrite, LogEntry, StorageError};
 
 use self::behind::Behind;
 use self::reads::{Question, Reads};
+use self::sequences::{Sequenced, Sequences};
 use self::sleep::Sleep;
 use self::snapshots::{RowTrail, SentSnapshots};
 pub(crate) use self::start::Start;
 use crate::machine::StateMachine;
 use crate::planted::Plant;
+use crate::producers::ProducerBounds;
 use crate::proposal::{Durability, Proposal, ProposalKind, ProposeError, Receipt};
 use crate::shard::Output;
 
@@ -110,6 +113,8 @@ pub struct ReplicaGroup<T> {
     sent_snapshots: SentSnapshots,
     behind: Behind,
     trail: RowTrail,
+    sequences: Sequences,
+    producer_bounds: ProducerBounds,
     /// For this many ticks it stands for election at each, as nobody has led the group yet.
     eager_ticks: u32,
     sleep: Sleep,
@@ -196,7 +201,7 @@ impl<T> ReplicaGroup<T> {
         self.machine.as_ref()?.refusal(command)
     }
 
-    /// Puts an entry into raft's log.
+    /// Puts an entry into raft's log, unless it is a batch that is there already.
     fn append(
         &mut self,
         kind: ProposalKind,
@@ -205,11 +210,21 @@ impl<T> ReplicaGroup<T> {
         (reply, held): (T, Box<dyn Any + Send>),
         out: &mut Vec<Output<T>>,
     ) {
+        let sequence = match self.check_sequence(&kind, now) {
+            Ok(Sequenced::New(sequence)) => sequence,
+            Ok(Sequenced::Again(again, durability)) => {
+                return self.answer_again(again, durability, (reply, held), out);
+            }
+            Err(error) => return out.push(Output::Reply { to: reply, result: Err(error) }),
+        };
         let index = self.node.raft.raft_log.last_index() + 1;
         let (receipt, durability) = match self.put(kind, term, index, now) {
             Ok(put) => put,
             Err(error) => return out.push(Output::Reply { to: reply, result: Err(error) }),
         };
+        if let (Some(sequence), Some(receipt)) = (sequence, &receipt) {
+            self.note_sequence(sequence, index, receipt);
+        }
         if let Some(Receipt::Appended { record_count, .. }) = &receipt {
             self.next_offset = self.next_offset.plus(u64::from(*record_count));
         }
@@ -272,6 +287,7 @@ impl<T> ReplicaGroup<T> {
                     append_time: now,
                     leader_epoch: term,
                     achieved: Durability::None,
+                    duplicate: false,
                 };
                 let data = draft.seal(self.next_offset, term, index, now);
                 Ok((data, Some(receipt), durability))

@@ -27,6 +27,7 @@ pub mod group;
 pub mod logger;
 pub mod machine;
 pub mod message;
+pub mod producers;
 pub mod proposal;
 pub mod shard;
 #[cfg(test)]
@@ -40,6 +41,7 @@ pub use ropewalk_storage::planted;
 
 pub use machine::{Applied, LaterVersion, StateMachine};
 pub use message::{Message, MessageEntry, MessageKind, SnapshotInfo};
+pub use producers::ProducerBounds;
 pub use proposal::{
     Durability, MemberProgress, MembershipChange, Proposal, ProposalKind, ProposeError, Receipt,
 };

@@ -123,6 +123,8 @@ pub enum Receipt {
         leader_epoch: u64,
         /// What is true of it by now.
         achieved: Durability,
+        /// Whether it was there already: the producer has sent it before.
+        duplicate: bool,
     },
     /// The log starts here.
     Trimmed(Offset),
@@ -174,11 +176,12 @@ impl Receipt {
 impl fmt::Debug for Receipt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Appended { base_offset, record_count, achieved, .. } => f
+            Self::Appended { base_offset, record_count, achieved, duplicate, .. } => f
                 .debug_struct("Appended")
                 .field("base_offset", base_offset)
                 .field("record_count", record_count)
                 .field("achieved", achieved)
+                .field("duplicate", duplicate)
                 .finish_non_exhaustive(),
             Self::Trimmed(start) => f.debug_tuple("Trimmed").field(start).finish(),
             Self::Applied(_) => f.write_str("Applied"),
@@ -205,6 +208,29 @@ pub enum ProposeError {
     ExpectedOffset {
         /// The partition's next offset.
         current: Offset,
+    },
+    /// The producer's batch is none of its last ones, and not the next. Surely not carried out.
+    #[error("the next sequence of the producer is {expected}, not {actual}")]
+    SequenceGap {
+        /// The number that its next batch must begin with.
+        expected: u32,
+        /// What it begins with.
+        actual: u32,
+    },
+    /// Another holder of the producer's id has a newer epoch. Surely not carried out.
+    #[error("epoch {actual} of the producer is over: epoch {expected} has begun")]
+    ProducerFenced {
+        /// The newest epoch.
+        expected: u32,
+        /// The epoch of the batch.
+        actual: u32,
+    },
+    /// The partition has no room for another producer: all that it knows have appended a moment
+    /// ago. Surely not carried out.
+    #[error("the partition knows {limit} producers, all of which have appended a moment ago")]
+    TooManyProducers {
+        /// The most that it may know.
+        limit: usize,
     },
     /// The offset is above the high watermark. Surely not carried out.
     #[error("the high watermark is {high_watermark}")]

@@ -19,6 +19,7 @@ use crate::group::{Handed, ReplicaGroup, Start};
 use crate::machine::StateMachine;
 use crate::message::Message;
 use crate::planted::Plant;
+use crate::producers::ProducerBounds;
 use crate::proposal::{Proposal, ProposalKind, ProposeError, Receipt};
 use crate::unwritten::Unwritten;
 
@@ -180,6 +181,7 @@ pub struct Shard<T> {
     next_number: u64,
     recent: Recent,
     catch_up: CatchUp,
+    producer_bounds: ProducerBounds,
     /// Proposals that wait until the next write has room, oldest first. Their bytes are reserved.
     backlog: VecDeque<(GroupId, Proposal<T>)>,
     /// The bytes of the batches that were taken up for the next write.
@@ -239,6 +241,7 @@ impl<T> Shard<T> {
         engine: Arc<dyn Engine>,
         tail_budget: u64,
         bounds: CatchUpBounds,
+        producer_bounds: ProducerBounds,
         logger: slog::Logger,
     ) -> Self {
         Self {
@@ -257,6 +260,7 @@ impl<T> Shard<T> {
             next_number: 0,
             recent: Recent { budget: tail_budget, bytes: 0, entries: VecDeque::new() },
             catch_up: CatchUp::new(bounds),
+            producer_bounds,
             backlog: VecDeque::new(),
             gathered: 0,
             settling: false,
@@ -333,7 +337,7 @@ impl<T> Shard<T> {
             }
             Input::Lost(broker) => self.with_ticking(|replica| replica.on_lost(broker)),
             Input::CaughtUp(caught_up) => self.send_stored(caught_up, out),
-            Input::Tick => self.tick(out),
+            Input::Tick => self.tick(now, out),
             Input::Settle => {
                 self.settling = true;
                 self.write_commits();
@@ -484,7 +488,8 @@ impl<T> Shard<T> {
         };
         self.opened += 1;
         let goes_first = is_new && founders.first() == Some(&replica);
-        let start = Start { log, is_new, goes_first, machine, incarnation: self.opened };
+        let (producer_bounds, incarnation) = (self.producer_bounds, self.opened);
+        let start = Start { log, is_new, goes_first, machine, producer_bounds, incarnation };
         let mut replica = ReplicaGroup::open(start, &self.logger, out)?;
         replica.set_policy(policy);
         out.push(Output::Opened { group, reader: replica.reader() });
@@ -494,7 +499,7 @@ impl<T> Shard<T> {
     }
 
     /// Costs nothing for the groups that sleep, but for the few that are looked at.
-    fn tick(&mut self, out: &mut Vec<Output<T>>) {
+    fn tick(&mut self, now: Timestamp, out: &mut Vec<Output<T>>) {
         let reached = std::mem::take(&mut self.reached);
         self.with_ticking(|replica| replica.tick(&reached, out) || replica.is_asleep());
         self.reached = reached;
@@ -503,7 +508,9 @@ impl<T> Shard<T> {
             let next = self.groups.range(after).next().or_else(|| self.groups.iter().next());
             let Some(group) = next.map(|(group, _)| *group) else { break };
             self.rounds.at = group;
-            if self.groups.get_mut(&group).is_some_and(|replica| replica.look_in()) {
+            let Some(replica) = self.groups.get_mut(&group) else { continue };
+            let has_expired = replica.expire_producers(now);
+            if replica.look_in() || has_expired {
                 self.dirty.insert(group);
             }
         }

@@ -3,9 +3,11 @@
 
 mod random;
 mod scripts;
+mod sequences;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ropewalk_core::batch::RecordTimes;
 use ropewalk_core::{
@@ -19,19 +21,32 @@ use ropewalk_storage::{Engine, StorageError, WriteBatch};
 use crate::logger::tracing_logger;
 use crate::shard::NewGroup;
 use crate::{
-    CatchUpBounds, Durability, Input, MemberProgress, Output, Proposal, ProposalKind, ProposeError,
-    Receipt, Shard, StateMachine,
+    CatchUpBounds, Durability, Input, MemberProgress, Output, ProducerBounds, Proposal,
+    ProposalKind, ProposeError, Receipt, Shard, StateMachine,
 };
 
 const TAIL_BUDGET: u64 = 1 << 20;
+const PRODUCERS: ProducerBounds = ProducerBounds { max: 8, expiry: Duration::from_nanos(100_000) };
 
 /// How a proposal ended, in a form that can be compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum End {
-    Appended { base: u64, records: u32, achieved: Durability },
+    Appended {
+        base: u64,
+        records: u32,
+        achieved: Durability,
+    },
+    /// It was there already.
+    Again {
+        base: u64,
+        records: u32,
+    },
     Trimmed(u64),
     Applied(Vec<u8>),
-    Bounds { start: u64, end: u64 },
+    Bounds {
+        start: u64,
+        end: u64,
+    },
     Progress(Vec<MemberProgress>),
     Done,
     Failed(ProposeError),
@@ -54,8 +69,8 @@ impl Bench {
     }
 
     fn over(engine: Arc<dyn Engine>) -> Self {
-        let shard =
-            Shard::new(Arc::clone(&engine), TAIL_BUDGET, CatchUpBounds::NONE, tracing_logger());
+        let (store, logger) = (Arc::clone(&engine), tracing_logger());
+        let shard = Shard::new(store, TAIL_BUDGET, CatchUpBounds::NONE, PRODUCERS, logger);
         Self {
             engine,
             shard,
@@ -170,14 +185,19 @@ impl Bench {
 fn batch(id: u32, records: u32, expected: Option<u64>, durability: Durability) -> ProposalKind {
     let times = RecordTimes { newest: None, untimed: true };
     let payload = id.to_le_bytes();
-    let draft = BatchDraft::new(&payload, records, Compression::None, TimestampType::Create, times);
+    let draft =
+        BatchDraft::new(&payload, records, Compression::None, TimestampType::Create, times, None);
     ProposalKind::Batch { draft, expected: expected.map(Offset), durability, epoch: None }
 }
 
 fn end_of(result: Result<Receipt, ProposeError>) -> End {
     match result {
-        Ok(Receipt::Appended { base_offset, record_count, achieved, .. }) => {
-            End::Appended { base: base_offset.0, records: record_count, achieved }
+        Ok(Receipt::Appended { base_offset, record_count, achieved, duplicate, .. }) => {
+            let (base, records) = (base_offset.0, record_count);
+            match duplicate {
+                true if achieved == Durability::Quorum => End::Again { base, records },
+                _ => End::Appended { base, records, achieved },
+            }
         }
         Ok(Receipt::Trimmed(start)) => End::Trimmed(start.0),
         Ok(Receipt::Applied(response)) => End::Applied(response),

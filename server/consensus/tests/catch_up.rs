@@ -12,7 +12,7 @@ use std::sync::Arc;
 use ropewalk_consensus::logger::tracing_logger;
 use ropewalk_consensus::{
     CatchUpBounds, CatchUpRead, Durability, Input, Message, MessageKind, NewGroup, Output,
-    Proposal, ProposalKind, Shard,
+    ProducerBounds, Proposal, ProposalKind, Shard,
 };
 use ropewalk_core::batch::RecordTimes;
 use ropewalk_core::limits::MAX_UNWRITTEN_BYTES;
@@ -72,7 +72,7 @@ impl Brokers {
         let shards = founders.iter().map(|_| {
             let engine = Arc::new(MemoryEngine::new());
             let store: Arc<dyn Engine> = engine.clone();
-            (engine, Shard::new(store, TAIL, bounds, tracing_logger()))
+            (engine, Shard::new(store, TAIL, bounds, ProducerBounds::default(), tracing_logger()))
         });
         let mut brokers = Self {
             groups: (0..groups).map(|number| GroupId(LOG.0 + number)).collect(),
@@ -234,7 +234,7 @@ impl Brokers {
         for _ in 0..batches {
             let times = RecordTimes { newest: None, untimed: true };
             let (payload, kind) = (vec![7; BATCH], TimestampType::Create);
-            let draft = BatchDraft::new(&payload, 1, Compression::None, kind, times);
+            let draft = BatchDraft::new(&payload, 1, Compression::None, kind, times, None);
             let kind = ProposalKind::Batch {
                 draft,
                 expected: None,

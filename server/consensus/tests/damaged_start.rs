@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex};
 use ropewalk_consensus::logger::tracing_logger;
 use ropewalk_consensus::machine::LaterVersion;
 use ropewalk_consensus::{
-    Applied, CatchUpBounds, Durability, Input, MembershipChange, NewGroup, Output, Proposal,
-    ProposalKind, Receipt, Shard, StateMachine,
+    Applied, CatchUpBounds, Durability, Input, MembershipChange, NewGroup, Output, ProducerBounds,
+    Proposal, ProposalKind, Receipt, Shard, StateMachine,
 };
 use ropewalk_core::batch::RecordTimes;
 use ropewalk_core::codec::DecodeError;
@@ -204,7 +204,7 @@ impl Brokers {
 
     fn produce(&mut self) -> Receipt {
         let times = RecordTimes { newest: None, untimed: true };
-        let draft = BatchDraft::new(b"1", 1, Compression::None, TimestampType::Create, times);
+        let draft = BatchDraft::new(b"1", 1, Compression::None, TimestampType::Create, times, None);
         let durability = Durability::Quorum;
         self.ask(LOG, ProposalKind::Batch { draft, expected: None, durability, epoch: None })
     }
@@ -226,7 +226,7 @@ impl Brokers {
 
 fn shard_over(disk: &Arc<Disk>) -> Shard<u64> {
     let engine: Arc<dyn Engine> = disk.clone();
-    Shard::new(engine, 1 << 20, CatchUpBounds::NONE, tracing_logger())
+    Shard::new(engine, 1 << 20, CatchUpBounds::NONE, ProducerBounds::default(), tracing_logger())
 }
 
 #[test]

@@ -3,46 +3,40 @@
 //! It is what a raft entry carries, what the log keeps and what readers share. The producer's part
 //! is opaque here; `records` knows what is inside.
 //!
-//! Layout, little-endian, 64 bytes of header:
+//! Layout, little-endian, 64 bytes of header in version 1; in version 2, that of a batch of an
+//! idempotent producer, 16 more:
 //!
 //! ```text
 //!  0  u8   entry kind (1: batch)      16  i64  append time, ns        48  u64  raft index
-//!  1  u8   format version (1)         24  i64  newest record time, ns 56  u32  0
+//!  1  u8   format version (1 or 2)    24  i64  newest record time, ns 56  u32  0
 //!  2  u8   compression                32  u64  base offset            60  u32  crc32c of 0..60
 //!  3  u8   timestamp type             40  u64  leader epoch (term)    64  ...  payload
 //!  4  u32  record count
 //!  8  u32  payload bytes
-//! 12  u32  crc32c of the payload
+//! 12  u32  crc32c of the payload      64  u64  producer id   (version 2)
+//!                                     72  u32  producer epoch
+//!                                     76  u32  first sequence
 //! ```
+//!
+//! In version 2 the payload begins at 80, the checksum at 60 also covers 64..80.
 
 use bytes::Bytes;
+use ropewalk_compress::Compression;
 use thiserror::Error;
 
 use crate::entry::EntryKind;
-use crate::ids::Offset;
+use crate::ids::{Offset, ProducerId};
+use crate::sequence::ProducerSequence;
 use crate::time::Timestamp;
 
-/// The bytes of a header.
-pub const HEADER_BYTES: usize = 64;
-/// The version written by this code.
-pub const FORMAT_VERSION: u8 = 1;
-
-/// How a batch's payload is compressed. The numbers are stored: they are never used again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
-pub enum Compression {
-    /// Not at all.
-    #[default]
-    None = 0,
-    /// gzip members (RFC 1952).
-    Gzip = 1,
-    /// The snappy framing format.
-    Snappy = 2,
-    /// LZ4 frames.
-    Lz4 = 3,
-    /// Zstandard frames (RFC 8878).
-    Zstd = 4,
-}
+/// The bytes of a header without a sequence.
+const PLAIN_BYTES: usize = 64;
+/// The most bytes that a header has: one with a sequence.
+pub const MAX_HEADER_BYTES: usize = 80;
+/// The version of a batch without a sequence.
+pub const PLAIN_VERSION: u8 = 1;
+/// The version of a batch with one.
+pub const SEQUENCED_VERSION: u8 = 2;
 
 /// Whose clock gives the records of a batch their time. The numbers are stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -102,23 +96,31 @@ pub struct BatchHeader {
     pub leader_epoch: u64,
     /// Its raft index.
     pub index: u64,
+    /// How the batch is known again when it comes twice, if its producer cares.
+    pub sequence: Option<ProducerSequence>,
 }
 
 impl BatchHeader {
+    /// The bytes that it takes.
+    #[must_use]
+    pub fn stored_len(&self) -> usize {
+        if self.sequence.is_some() { MAX_HEADER_BYTES } else { PLAIN_BYTES }
+    }
+
     /// The offset after the last record.
     #[must_use]
     pub fn end_offset(&self) -> Offset {
         self.base_offset.plus(u64::from(self.record_count))
     }
 
-    /// Writes the header, with its checksum, over the first 64 bytes.
+    /// Writes the header, with its checksum, over the first bytes, [`Self::stored_len`] of them.
     ///
     /// # Panics
-    /// When `out` is shorter than a header.
+    /// When `out` is shorter than that.
     pub fn write(&self, out: &mut [u8]) {
-        let out = &mut out[..HEADER_BYTES];
+        let out = &mut out[..self.stored_len()];
         out[0] = EntryKind::Batch as u8;
-        out[1] = FORMAT_VERSION;
+        out[1] = PLAIN_VERSION;
         out[2] = self.compression as u8;
         out[3] = self.timestamp_type as u8;
         out[4..8].copy_from_slice(&self.record_count.to_le_bytes());
@@ -130,32 +132,51 @@ impl BatchHeader {
         out[40..48].copy_from_slice(&self.leader_epoch.to_le_bytes());
         out[48..56].copy_from_slice(&self.index.to_le_bytes());
         out[56..60].fill(0);
-        let crc = crc32c::crc32c(&out[..60]);
+        if let Some(sequence) = &self.sequence {
+            out[1] = SEQUENCED_VERSION;
+            out[64..72].copy_from_slice(&sequence.producer.0.to_le_bytes());
+            out[72..76].copy_from_slice(&sequence.epoch.to_le_bytes());
+            out[76..80].copy_from_slice(&sequence.first.to_le_bytes());
+        }
+        let crc = header_crc(out);
         out[60..64].copy_from_slice(&crc.to_le_bytes());
     }
 
     /// Reads a header and checks its own checksum and the length of what follows; not the
     /// payload's.
     pub fn read(bytes: &[u8]) -> Result<Self, BatchError> {
-        let Some(head) = bytes.first_chunk::<HEADER_BYTES>() else {
-            return Err(BatchError::Length { expected: HEADER_BYTES, actual: bytes.len() });
-        };
-        Self::read_before(head, bytes.len() - HEADER_BYTES)
+        let length = Self::length_in(bytes)?;
+        Self::read_before(&bytes[..length], bytes.len() - length)
+    }
+
+    /// How many bytes the header at the front of these takes, which are at least so many.
+    fn length_in(bytes: &[u8]) -> Result<usize, BatchError> {
+        let is_sequenced = bytes.get(1) == Some(&SEQUENCED_VERSION);
+        let expected = if is_sequenced { MAX_HEADER_BYTES } else { PLAIN_BYTES };
+        if bytes.len() < expected {
+            return Err(BatchError::Length { expected, actual: bytes.len() });
+        }
+        Ok(expected)
     }
 
     /// The same, of a header that stands apart from the `payload_bytes` that follow it.
-    fn read_before(head: &[u8; HEADER_BYTES], payload_bytes: usize) -> Result<Self, BatchError> {
-        if crc32c::crc32c(&head[..60]) != u32_at(head, 60) {
+    fn read_before(head: &[u8], payload_bytes: usize) -> Result<Self, BatchError> {
+        if header_crc(head) != u32_at(head, 60) {
             return Err(BatchError::Checksum("batch header"));
         }
         if head[0] != EntryKind::Batch as u8 {
             return Err(BatchError::Unknown { what: "entry kind", value: head[0] });
         }
-        if head[1] != FORMAT_VERSION {
+        if ![PLAIN_VERSION, SEQUENCED_VERSION].contains(&head[1]) {
             return Err(BatchError::Unknown { what: "batch format version", value: head[1] });
         }
+        let sequence = (head[1] == SEQUENCED_VERSION).then(|| ProducerSequence {
+            producer: ProducerId(u64_at(head, 64)),
+            epoch: u32_at(head, 72),
+            first: u32_at(head, 76),
+        });
         let header = Self {
-            compression: Compression::from_stored(head[2])?,
+            compression: stored_codec(head[2])?,
             timestamp_type: TimestampType::from_stored(head[3])?,
             record_count: u32_at(head, 4),
             payload_bytes: u32_at(head, 8),
@@ -165,9 +186,10 @@ impl BatchHeader {
             base_offset: Offset(u64_at(head, 32)),
             leader_epoch: u64_at(head, 40),
             index: u64_at(head, 48),
+            sequence,
         };
-        let expected = HEADER_BYTES + header.payload_bytes as usize;
-        let actual = HEADER_BYTES + payload_bytes;
+        let expected = head.len() + header.payload_bytes as usize;
+        let actual = head.len() + payload_bytes;
         if actual != expected {
             return Err(BatchError::Length { expected, actual });
         }
@@ -175,20 +197,15 @@ impl BatchHeader {
     }
 }
 
-impl Compression {
-    /// The one with this number.
-    pub fn from_stored(value: u8) -> Result<Self, BatchError> {
-        Ok(match value {
-            0 => Self::None,
-            1 => Self::Gzip,
-            2 => Self::Snappy,
-            3 => Self::Lz4,
-            4 => Self::Zstd,
-            _ => {
-                return Err(BatchError::Unknown { what: "compression", value });
-            }
-        })
-    }
+/// The checksum of a header: over all of it but the checksum's own place.
+fn header_crc(head: &[u8]) -> u32 {
+    let crc = crc32c::crc32c(&head[..60]);
+    crc32c::crc32c_append(crc, &head[PLAIN_BYTES..])
+}
+
+/// The codec with this number.
+pub fn stored_codec(value: u8) -> Result<Compression, BatchError> {
+    Compression::from_number(value).ok_or(BatchError::Unknown { what: "compression", value })
 }
 
 impl TimestampType {
@@ -235,10 +252,8 @@ impl BatchDraft {
         compression: Compression,
         timestamp_type: TimestampType,
         times: RecordTimes,
+        sequence: Option<ProducerSequence>,
     ) -> Self {
-        let mut bytes = Vec::with_capacity(HEADER_BYTES + payload.len());
-        bytes.resize(HEADER_BYTES, 0);
-        bytes.extend_from_slice(payload);
         let header = BatchHeader {
             compression,
             timestamp_type,
@@ -250,7 +265,11 @@ impl BatchDraft {
             base_offset: Offset::ZERO,
             leader_epoch: 0,
             index: 0,
+            sequence,
         };
+        let mut bytes = Vec::with_capacity(header.stored_len() + payload.len());
+        bytes.resize(header.stored_len(), 0);
+        bytes.extend_from_slice(payload);
         Self { bytes, header, takes_append_time: times.untimed }
     }
 
@@ -258,6 +277,18 @@ impl BatchDraft {
     #[must_use]
     pub fn record_count(&self) -> u32 {
         self.header.record_count
+    }
+
+    /// How it is known again when it comes twice.
+    #[must_use]
+    pub fn sequence(&self) -> Option<ProducerSequence> {
+        self.header.sequence
+    }
+
+    /// The checksum of the payload.
+    #[must_use]
+    pub fn payload_crc(&self) -> u32 {
+        self.header.payload_crc
     }
 
     /// The bytes that it takes in memory and in the log.
@@ -286,20 +317,23 @@ impl BatchDraft {
                 untimed: self.takes_append_time,
             },
             payload_crc: header.payload_crc,
-            payload: Bytes::from(self.bytes).slice(HEADER_BYTES..),
+            sequence: header.sequence,
+            payload: Bytes::from(self.bytes).slice(header.stored_len()..),
         }
     }
 
     /// A draft whose parts came over a network: the payload is copied once, and its checksum
     /// compared.
     pub fn from_parts(parts: &DraftParts) -> Result<Self, BatchError> {
-        let DraftParts { record_count, compression, timestamp_type, times, payload_crc, payload } =
-            parts;
+        let DraftParts { record_count, compression, timestamp_type, times, .. } = parts;
+        let DraftParts { payload_crc, sequence, payload, .. } = parts;
         if u32::try_from(payload.len()).is_err() {
             let expected = u32::MAX as usize;
             return Err(BatchError::Length { expected, actual: payload.len() });
         }
-        let draft = Self::new(payload, *record_count, *compression, *timestamp_type, *times);
+        let (compression, sequence) = (*compression, *sequence);
+        let draft =
+            Self::new(payload, *record_count, compression, *timestamp_type, *times, sequence);
         if draft.header.payload_crc != *payload_crc {
             return Err(BatchError::Checksum("batch payload"));
         }
@@ -346,6 +380,8 @@ pub struct DraftParts {
     pub times: RecordTimes,
     /// The checksum of the payload.
     pub payload_crc: u32,
+    /// How it is known again when it comes twice.
+    pub sequence: Option<ProducerSequence>,
     /// The producer's bytes.
     pub payload: Bytes,
 }
@@ -363,7 +399,7 @@ impl StoredBatch {
     /// Takes a batch that was just sealed here, or whose checksum the caller has checked.
     pub fn trusted(stored: &Bytes) -> Result<Self, BatchError> {
         let header = BatchHeader::read(stored)?;
-        Ok(Self { header, payload: stored.slice(HEADER_BYTES..) })
+        Ok(Self { payload: stored.slice(header.stored_len()..), header })
     }
 
     /// Takes a batch that comes from a disk or a network, and checks every byte of it.
@@ -375,18 +411,19 @@ impl StoredBatch {
 
     /// The same, of a header and a payload that stand apart, so that neither has to be copied.
     pub fn from_parts(header: &[u8], payload: Bytes) -> Result<Self, BatchError> {
-        let Ok(head) = <&[u8; HEADER_BYTES]>::try_from(header) else {
-            return Err(BatchError::Length { expected: HEADER_BYTES, actual: header.len() });
-        };
-        let batch = Self { header: BatchHeader::read_before(head, payload.len())?, payload };
+        let expected = BatchHeader::length_in(header)?;
+        if header.len() != expected {
+            return Err(BatchError::Length { expected, actual: header.len() });
+        }
+        let batch = Self { header: BatchHeader::read_before(header, payload.len())?, payload };
         batch.check_payload()?;
         Ok(batch)
     }
 
     /// The header in its stored form.
     #[must_use]
-    pub fn header_bytes(&self) -> [u8; HEADER_BYTES] {
-        let mut bytes = [0; HEADER_BYTES];
+    pub fn header_bytes(&self) -> Vec<u8> {
+        let mut bytes = vec![0; self.header.stored_len()];
         self.header.write(&mut bytes);
         bytes
     }
@@ -399,13 +436,13 @@ impl StoredBatch {
     }
 }
 
-fn u32_at(bytes: &[u8; HEADER_BYTES], at: usize) -> u32 {
+fn u32_at(bytes: &[u8], at: usize) -> u32 {
     let mut word = [0; 4];
     word.copy_from_slice(&bytes[at..at + 4]);
     u32::from_le_bytes(word)
 }
 
-fn u64_at(bytes: &[u8; HEADER_BYTES], at: usize) -> u64 {
+fn u64_at(bytes: &[u8], at: usize) -> u64 {
     let mut word = [0; 8];
     word.copy_from_slice(&bytes[at..at + 8]);
     u64::from_le_bytes(word)

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use crate::batch::{BatchError, BatchHeader};
-use crate::ids::Offset;
+use crate::ids::{Offset, ProducerId};
 
 /// The kinds of entries. The numbers are stored: they are never used again. A broker that does not
 /// know a kind ends at it, so a new one is proposed only when all brokers know it: the cluster's
@@ -21,6 +21,8 @@ pub enum EntryKind {
     Trim = 2,
     /// A command to the group's state machine.
     Command = 3,
+    /// Idempotent producers are forgotten.
+    Expire = 4,
 }
 
 const VERSION: u8 = 1;
@@ -61,6 +63,9 @@ pub enum Entry {
     },
     /// A command, in the encoding of the group's state machine.
     Command(Bytes),
+    /// These producers are forgotten, each unless it has appended something since: with the index
+    /// of its last batch.
+    Expire(Vec<(ProducerId, u64)>),
 }
 
 impl Entry {
@@ -82,6 +87,13 @@ impl Entry {
         if kind == EntryKind::Command as u8 {
             return Ok(Self::Command(data.slice(2..)));
         }
+        if kind == EntryKind::Expire as u8 {
+            let (pairs, rest) = data[2..].as_chunks::<16>();
+            if !rest.is_empty() {
+                return Err(EntryError::Short(data.len()));
+            }
+            return Ok(Self::Expire(pairs.iter().map(read_pair).collect()));
+        }
         Err(EntryError::Unknown { kind, version })
     }
 
@@ -90,6 +102,17 @@ impl Entry {
     pub fn encode_trim(before: Offset) -> Vec<u8> {
         let mut data = vec![EntryKind::Trim as u8, VERSION];
         data.extend_from_slice(&before.0.to_le_bytes());
+        data
+    }
+
+    /// The stored form of an end of producers.
+    #[must_use]
+    pub fn encode_expire(gone: &[(ProducerId, u64)]) -> Vec<u8> {
+        let mut data = vec![EntryKind::Expire as u8, VERSION];
+        for (producer, last) in gone {
+            data.extend_from_slice(&producer.0.to_le_bytes());
+            data.extend_from_slice(&last.to_le_bytes());
+        }
         data
     }
 
@@ -103,13 +126,19 @@ impl Entry {
     }
 }
 
+fn read_pair(pair: &[u8; 16]) -> (ProducerId, u64) {
+    let number = u128::from_le_bytes(*pair);
+    (ProducerId(number as u64), (number >> 64) as u64)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::batch::{BatchDraft, Compression, RecordTimes, TimestampType};
+    use crate::Compression;
+    use crate::batch::{BatchDraft, RecordTimes, TimestampType};
     use crate::time::Timestamp;
     use crate::vectors;
 
@@ -117,7 +146,8 @@ mod tests {
     fn the_stored_forms_of_version_1_stay() {
         let trim = Entry::encode_trim(Offset(0x0102_0304_0506_0708));
         let command = Entry::encode_command(b"\x01create");
-        assert_eq!([trim, command], *vectors::read("entry-v1.hex"));
+        let expire = Entry::encode_expire(&[(ProducerId(0x0102), 0x0304), (ProducerId(5), 6)]);
+        assert_eq!([trim, command, expire], *vectors::read("entry-v1.hex"));
     }
 
     #[test]
@@ -128,7 +158,8 @@ mod tests {
     #[test]
     fn a_batch_is_an_entry() {
         let times = RecordTimes::default();
-        let draft = BatchDraft::new(b"\x0a\0", 1, Compression::None, TimestampType::Append, times);
+        let draft =
+            BatchDraft::new(b"\x0a\0", 1, Compression::None, TimestampType::Append, times, None);
         let stored = Bytes::from(draft.seal(Offset(7), 1, 9, Timestamp(5)));
         let header = BatchHeader::read(&stored).unwrap();
         assert_eq!(Entry::decode(&stored), Ok(Entry::Batch(header)));
@@ -138,12 +169,13 @@ mod tests {
     fn what_is_not_known_is_named() {
         let decode = |data: &'static [u8]| Entry::decode(&Bytes::from_static(data)).unwrap_err();
         let unknown = |kind, version| EntryError::Unknown { kind, version };
-        assert_eq!(decode(b"\x04\x01"), unknown(4, 1));
+        assert_eq!(decode(b"\x05\x01"), unknown(5, 1));
         assert_eq!(decode(b"\x02\x02"), unknown(2, 2));
         assert_eq!(decode(b"\x03"), unknown(3, 0));
         assert_eq!(decode(b"\x02\x01short"), EntryError::Short(7));
         assert!(matches!(decode(b"\x01\x01"), EntryError::Batch(_)));
-        assert!(unknown(4, 1).to_string().ends_with("upgrade this broker"));
+        assert_eq!(decode(b"\x04\x01short"), EntryError::Short(7));
+        assert!(unknown(5, 1).to_string().ends_with("upgrade this broker"));
     }
 
     proptest! {

@@ -86,6 +86,21 @@ impl fmt::Display for NodeId {
     }
 }
 
+/// The id of a producer whose retries are known again: given by the broker, never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProducerId(pub u64);
+
+impl ProducerId {
+    /// What stands where no id was given: no producer has it.
+    pub const NONE: Self = Self(0);
+}
+
+impl fmt::Display for ProducerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// The id of a replica within its group: the broker that holds it, and a serial number that is
 /// never used again for that broker and group. A replica that lost its disk, or that left its group
 /// and came back, is another one: what was said to or by the old one must not count for the new.

@@ -107,3 +107,11 @@ pub const MAX_PEER_FETCH_WAIT: Duration = Duration::from_secs(30);
 /// The most members of one group, with those that do not vote: every broker listens to the
 /// metadata, and one that lost its disk is there twice for a while.
 pub const MAX_MEMBERS: usize = 2 * MAX_BROKERS;
+
+/// A producer that has appended within this time is never forgotten to make room for another one:
+/// it may try a batch again whose answer was lost. It is longer than SDKs try.
+pub const PRODUCER_RETRY_WINDOW: Duration = Duration::from_secs(5 * 60);
+
+/// The most names of producers that a coordinator group knows; the one that was asked for longest
+/// ago makes room. There are 16 of these groups.
+pub const MAX_NAMED_PRODUCERS: usize = 10_000;

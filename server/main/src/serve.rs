@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ropewalk_broker::driver::OnFatal;
 use ropewalk_broker::metrics::Metrics;
-use ropewalk_broker::{Broker, BrokerConfig, Engine, StorageError};
+use ropewalk_broker::{Broker, BrokerConfig, Engine, ProducerBounds, StorageError};
 use ropewalk_cluster::LEVEL;
 use ropewalk_core::{NodeId, SystemClock};
 use ropewalk_rpc::{Drain, Server, ServerConfig};
@@ -202,6 +202,10 @@ fn broker_config(
         auto_create: settings.topics.auto_create,
         default_partitions: settings.topics.default_partitions,
         retention_interval: settings.topics.retention_check_interval,
+        producers: ProducerBounds {
+            max: settings.topics.max_producers,
+            expiry: settings.topics.producer_expiry,
+        },
     }
 }
 

@@ -121,6 +121,10 @@ pub(crate) struct TopicSettings {
     pub(crate) default_partitions: u32,
     /// The time between two looks for what retention lets go.
     pub(crate) retention_check_interval: Duration,
+    /// The most idempotent producers that a partition knows.
+    pub(crate) max_producers: usize,
+    /// How long an idle one of them is known.
+    pub(crate) producer_expiry: Duration,
 }
 
 /// `log.*`

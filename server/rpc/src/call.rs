@@ -33,10 +33,11 @@ use crate::leading::CallRoute;
 use crate::server::Drain;
 
 /// The methods that metrics and spans name; every other is `other`.
-const METHODS: [&str; 23] = [
+const METHODS: [&str; 24] = [
     "ropewalk.v1.ProducerService/Produce",
     "ropewalk.v1.ProducerService/ProduceStream",
     "ropewalk.v1.ConsumerService/Subscribe",
+    "ropewalk.v1.ProducerService/InitProducer",
     "ropewalk.v1.ConsumerService/CommitOffset",
     "ropewalk.v1.ConsumerService/GetCommittedOffsets",
     "ropewalk.v1.ConsumerService/ListOffsets",

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use futures::Stream;
 use prost::Message as _;
+use ropewalk_broker::coordinator::CoordinatorCommand;
 use ropewalk_broker::errors::ReadError;
-use ropewalk_broker::offsets::{Committed, OffsetCommand};
+use ropewalk_broker::offsets::Committed;
 use ropewalk_broker::table::TableSnapshot;
 use ropewalk_broker::{Broker, Partition};
 use ropewalk_core::{PartitionId, TopicId, limits, names};
@@ -74,7 +75,7 @@ impl ConsumerService for Consumer {
         }
         route.asks(&self.broker.coordinator_of(&request.group).map_err(Failure::from)?)?;
         let time = self.broker.config().clock.now();
-        let command = OffsetCommand::Commit { group: request.group.clone(), time, offsets };
+        let command = CoordinatorCommand::Commit { group: request.group.clone(), time, offsets };
         self.broker.commit(&request.group, command).await.map_err(Failure::from)?;
         Ok(Response::new(pb::CommitOffsetResponse {}))
     }

@@ -8,12 +8,12 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use prost::Message;
+use ropewalk_broker::coordinator::CoordinatorError;
 use ropewalk_broker::delivery::DeliveryError;
 use ropewalk_broker::errors::{
     AppendError, CommitError, LogError, Missing, ReadError, StorageFull, TopicError,
 };
 use ropewalk_broker::ingest::IngestError;
-use ropewalk_broker::offsets::OffsetError;
 use ropewalk_broker::peers::{FetchError, RemoteError};
 use ropewalk_broker::{ProposeError, StorageError};
 use ropewalk_cluster::MetadataError;
@@ -41,6 +41,8 @@ pub enum Reason {
     NotLeader,
     NoLeader,
     BrokerDraining,
+    SequenceGap,
+    ProducerFenced,
     NoQuorum,
     LeaderChanged,
     TimedOut,
@@ -53,7 +55,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::TopicNotFound,
         Self::PartitionNotFound,
         Self::TopicExists,
@@ -67,6 +69,8 @@ impl Reason {
         Self::NotLeader,
         Self::NoLeader,
         Self::BrokerDraining,
+        Self::SequenceGap,
+        Self::ProducerFenced,
         Self::NoQuorum,
         Self::LeaderChanged,
         Self::TimedOut,
@@ -93,6 +97,8 @@ impl Reason {
             Self::NotLeader => ("NOT_LEADER", Code::Unavailable),
             Self::NoLeader => ("NO_LEADER", Code::Unavailable),
             Self::BrokerDraining => ("BROKER_DRAINING", Code::Unavailable),
+            Self::SequenceGap => ("SEQUENCE_GAP", Code::FailedPrecondition),
+            Self::ProducerFenced => ("PRODUCER_FENCED", Code::FailedPrecondition),
             Self::NoQuorum => ("NO_QUORUM", Code::Unavailable),
             Self::LeaderChanged => ("LEADER_CHANGED", Code::Unavailable),
             Self::TimedOut => ("TIMED_OUT", Code::DeadlineExceeded),
@@ -257,6 +263,31 @@ impl From<ProposeError> for Failure {
             ProposeError::ExpectedOffset { current } => {
                 let message = format!("another append came first: the next offset is {current}");
                 Self::new(Reason::ExpectedOffsetMismatch, message).with("current", current)
+            }
+            ProposeError::SequenceGap { expected, actual } => {
+                let message = format!(
+                    "{message}: send what is missing first, or ask for a new id (InitProducer) if \
+                     the producer was idle for long"
+                );
+                Self::new(Reason::SequenceGap, message)
+                    .with("expected", expected)
+                    .with("actual", actual)
+            }
+            ProposeError::ProducerFenced { expected, actual } => {
+                let message =
+                    format!("{message}: another producer has the name of this one; end this one");
+                Self::new(Reason::ProducerFenced, message)
+                    .with("expected", expected)
+                    .with("actual", actual)
+            }
+            ProposeError::TooManyProducers { limit } => {
+                let message = format!(
+                    "{message}: let programs keep their producers, rather than make one for each \
+                     batch, or raise topics.max_producers"
+                );
+                Self::new(Reason::TooMany, message)
+                    .over_quota("producers", limit)
+                    .retry_after(Duration::from_secs(1))
             }
             ProposeError::OutOfRange { start, high_watermark } => {
                 let message = format!("the offset is above the high watermark, {high_watermark}");
@@ -429,6 +460,7 @@ impl From<AppendError> for Failure {
                 Self::new(Reason::InvalidTopicName, error.to_string()).about_field("topic")
             }
             AppendError::Create(error) => error.into(),
+            AppendError::NotUpgraded(error) => error.into(),
             AppendError::Draining => Self::draining(),
             AppendError::StorageFull(full) => full.into(),
             AppendError::Overloaded { limit } => Self::new(Reason::Overloaded, message)
@@ -445,10 +477,10 @@ impl From<CommitError> for Failure {
             CommitError::Propose(error) => error.into(),
             CommitError::StorageFull(full) => full.into(),
             CommitError::Reserve(error) => error.into(),
-            CommitError::Offsets(OffsetError::TooMany { limit }) => {
+            CommitError::Refused(CoordinatorError::TooMany { limit }) => {
                 Self::new(Reason::TooMany, message).over_quota("committed_offsets", limit)
             }
-            CommitError::Offsets(OffsetError::Malformed(error)) => Self::internal(&error),
+            CommitError::Refused(CoordinatorError::Malformed(error)) => Self::internal(&error),
         }
     }
 }
@@ -535,54 +567,4 @@ pub(crate) fn refused_by_transport(status: &Status) -> Option<Failure> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-
-    #[test]
-    fn every_reason_stands_in_the_table_of_a_proto_with_its_code() {
-        let protos = [
-            include_str!("../../../proto/ropewalk/v1/producer.proto"),
-            include_str!("../../../proto/ropewalk/v1/consumer.proto"),
-            include_str!("../../../proto/ropewalk/v1/admin.proto"),
-        ];
-        let rows: BTreeSet<(String, String)> = protos
-            .iter()
-            .flat_map(|proto| proto.lines())
-            .filter_map(|line| line.strip_prefix("// | "))
-            .flat_map(|row| {
-                let mut cells = row.split('|').map(str::trim);
-                let (reasons, code) = (cells.next().unwrap(), cells.next().unwrap());
-                reasons
-                    .split(", ")
-                    .map(|reason| (reason.to_owned(), code.to_owned()))
-                    .collect::<Vec<_>>()
-            })
-            .collect();
-        for reason in Reason::ALL {
-            let code = format!("{:?}", reason.code());
-            let code: String = code
-                .chars()
-                .enumerate()
-                .flat_map(|(at, c)| {
-                    let gap = (at > 0 && c.is_uppercase()).then_some('_');
-                    gap.into_iter().chain(c.to_uppercase())
-                })
-                .collect();
-            assert!(rows.contains(&(reason.name().to_owned(), code.clone())), "{reason:?} {code}");
-        }
-    }
-
-    #[test]
-    fn a_failure_is_the_same_in_a_stream_and_as_a_call() {
-        let failure = || Failure::field("topic", "no").with("limit", 3);
-        let status = failure().into_status();
-        let info = status.get_error_details().error_info().unwrap().clone();
-        assert_eq!((info.reason.as_str(), info.domain.as_str()), ("INVALID_FIELD", ERROR_DOMAIN));
-        assert_eq!(info.metadata["limit"], "3");
-        let in_stream = failure().into_rpc_status();
-        assert_eq!(in_stream.code, Code::InvalidArgument as i32);
-        assert_eq!(in_stream.details.len(), 2);
-    }
-}
+mod tests;

@@ -10,9 +10,9 @@ use ropewalk_broker::metrics::AppendDurability;
 use ropewalk_broker::partition::Reserved;
 use ropewalk_broker::table::ServedTopic;
 use ropewalk_broker::{Appended, Broker, Durability, Partition, ProposeError};
-use ropewalk_core::batch::HEADER_BYTES;
+use ropewalk_core::batch::MAX_HEADER_BYTES;
 use ropewalk_core::limits::MAX_COMPRESSED_RECORDS;
-use ropewalk_core::{BatchDraft, Compression, Offset};
+use ropewalk_core::{BatchDraft, Compression, Offset, ProducerId, ProducerSequence, names};
 use ropewalk_proto::broker as pb;
 use ropewalk_proto::broker::producer_service_server::ProducerService;
 use tokio::sync::oneshot;
@@ -65,6 +65,22 @@ impl ProducerService for Producer {
         let route = CallRoute::of(&request);
         Ok(Response::new(ProduceSession::start(broker, drain, route, request.into_inner())))
     }
+
+    async fn init_producer(
+        &self,
+        request: Request<pb::InitProducerRequest>,
+    ) -> Result<Response<pb::InitProducerResponse>, Status> {
+        let route = CallRoute::of(&request);
+        let name = request.into_inner().name;
+        if !name.is_empty() {
+            let checked = names::check_group(&name);
+            checked.map_err(|error| Failure::field("name", error.to_string()))?;
+            route.asks(&self.broker.coordinator_of(&name).map_err(Failure::from)?)?;
+        }
+        let given = self.broker.init_producer(&name).await.map_err(Failure::from)?;
+        let (producer_id, epoch) = (given.id.0, given.epoch);
+        Ok(Response::new(pb::InitProducerResponse { producer_id, epoch }))
+    }
 }
 
 /// One batch for one partition.
@@ -108,25 +124,34 @@ impl Append {
             u64::try_from(at).map(Offset).map_err(|_| Failure::field("expected_offset", negative))
         });
         let expected = expected.transpose()?;
+        let sequence = request.sequence.as_ref().map(read_sequence).transpose()?;
+        if sequence.is_some() {
+            broker.check_sequences()?;
+        }
         let payload = read_payload(request.data, request.compression, request.record_count)?;
         // Before a topic is created for it: that would take of the reserve.
         broker.check_room()?;
         let topic = route.topic_for_use(&request.topic).await?;
         let settings = &topic.topic.settings;
         // Before the payload is copied: what waits for memory has none of its own.
-        let reserved = broker.reserve(payload.len() + HEADER_BYTES, reserve_timeout).await?;
+        let reserved = broker.reserve(payload.len() + MAX_HEADER_BYTES, reserve_timeout).await?;
         // That may have taken long, and what is on its way must fit what is left of the disk.
         broker.check_room()?;
         let parts = match request.partition {
             Some(id) => {
                 let partition = broker.partition(&topic, id.into())?;
                 route.asks_partition(&partition)?;
-                let draft = ingest::prepare(&payload, settings)?;
+                let draft = ingest::prepare(&payload, sequence, settings)?;
                 vec![Part { partition, draft, indexes: Vec::new() }]
             }
             None if expected.is_some() => {
                 let message =
                     "`partition` must be given with `expected_offset`, which is one partition's";
+                return Err(Failure::field("partition", message));
+            }
+            None if sequence.is_some() => {
+                let message = "`partition` must be given with `sequence`, which counts the records \
+                               of one partition";
                 return Err(Failure::field("partition", message));
             }
             None => spread(broker, route, &topic, &payload)?,
@@ -188,7 +213,7 @@ fn spread(
     };
     let settings = &topic.topic.settings;
     // The whole is checked before it is taken apart, so that errors name positions in the request.
-    let whole = ingest::prepare(payload, settings)?;
+    let whole = ingest::prepare(payload, None, settings)?;
     let keyless = broker.keyless_partition(topic);
     let mut placed = ingest::place(records, topic.topic.partition_count(), keyless);
     let mut parts = Vec::with_capacity(placed.len());
@@ -200,11 +225,22 @@ fn spread(
         for placed in placed {
             let partition = broker.partition(topic, placed.partition.0.into())?;
             route.asks_partition(&partition)?;
-            let draft = ingest::prepare(&Payload::Records(placed.records), settings)?;
+            let draft = ingest::prepare(&Payload::Records(placed.records), None, settings)?;
             parts.push(Part { partition, draft, indexes: placed.indexes });
         }
     }
     Ok(parts)
+}
+
+fn read_sequence(sequence: &pb::ProducerSequence) -> Result<ProducerSequence, Failure> {
+    let producer = ProducerId(sequence.producer_id);
+    if producer == ProducerId::NONE {
+        // Or all those that forgot to ask would be taken for one.
+        let message = "0 is no producer: ask InitProducer for an id";
+        return Err(Failure::field("sequence.producer_id", message));
+    }
+    let (epoch, first) = (sequence.epoch, sequence.first_sequence);
+    Ok(ProducerSequence { producer, epoch, first })
 }
 
 fn read_payload(
@@ -302,6 +338,7 @@ fn partition_append(partition: u32, appended: &Appended, indexes: &[u32]) -> pb:
         achieved: convert::durability(appended.achieved).into(),
         leader_epoch: i64::try_from(appended.leader_epoch).unwrap_or(i64::MAX),
         record_indexes: indexes.iter().map(|index| signed(*index)).collect(),
+        duplicate: appended.duplicate,
     }
 }
 

@@ -61,6 +61,8 @@ pub struct GroupLog {
     members: MemberHistory,
     /// The index of the last entry that changed rows, if the group keeps a state machine's rows.
     rows_index: Option<u64>,
+    /// The index of the last entry that changed the rows of a partition's producers; 0: none has.
+    producers_index: u64,
     /// The last entry's facts; those of the log start while the log is empty.
     last: EntryMeta,
     /// Entries up to here are durable.
@@ -153,6 +155,7 @@ impl GroupLog {
             hard_state: state.hard_state,
             members,
             rows_index: None,
+            producers_index: 0,
             last,
             durable_index: last_index,
             policy: SegmentPolicy::default(),

@@ -13,9 +13,10 @@ use ropewalk_core::{
 };
 
 use crate::engine::{Engine, GroupState, GroupWrite, StorageError, WriteBatch};
-use crate::group_log::{BOOTSTRAP_INDEX, BOOTSTRAP_TERM, GroupLog, SegmentPolicy};
+use crate::group_log::{BOOTSTRAP_INDEX, BOOTSTRAP_TERM, GroupLog, SegmentPolicy, SnapshotData};
 use crate::log_view::{Cursor, ReadOutcome};
 use crate::memory::MemoryEngine;
+use crate::own_rows::{PRODUCER_KEY, producers_row};
 
 const GROUP: GroupId = GroupId::FIRST_PARTITION;
 
@@ -52,8 +53,14 @@ impl Bench {
     fn entry(&self, index: u64, term: u64, records: u32, time: i64) -> RaftEntry {
         let times = RecordTimes { newest: Some(Timestamp(time)), untimed: false };
         let payload = [7; 100];
-        let draft =
-            BatchDraft::new(&payload, records, Compression::None, TimestampType::Create, times);
+        let draft = BatchDraft::new(
+            &payload,
+            records,
+            Compression::None,
+            TimestampType::Create,
+            times,
+            None,
+        );
         let data = draft.seal(self.log.next_offset(), term, index, Timestamp(self.now));
         RaftEntry { index, term, data: data.into(), ..RaftEntry::default() }
     }
@@ -217,6 +224,31 @@ fn a_snapshot_begins_a_log_where_another_one_starts() {
     joined.append(10, 50);
     assert_eq!(joined.read_from(35).0, [30]);
     assert_eq!(joined.log.snapshot(0, 4).unwrap().get_metadata().get_conf_state().learners, [3, 4]);
+}
+
+/// What the log has let go must be known of its producers by whoever begins where it starts.
+#[test]
+fn a_snapshot_waits_for_the_rows_of_producers_that_its_log_has_let_go() {
+    let mut bench = Bench::new();
+    for _ in 0..3 {
+        bench.append(10, 40);
+    }
+    let producer = (PRODUCER_KEY.to_vec(), Some(b"known".to_vec()));
+    let mut stands_at = |index| {
+        bench.log.set_producers_index(index);
+        let rows = vec![producer.clone(), producers_row(index)];
+        GroupWrite { rows, ..GroupWrite::new(GROUP) }
+    };
+    let (first, second) = (stands_at(BOOTSTRAP_INDEX + 1), stands_at(BOOTSTRAP_INDEX + 2));
+    bench.write(first);
+    assert_eq!(bench.log.snapshot(0, 3).unwrap().get_metadata().index, BOOTSTRAP_INDEX);
+    bench.trim(25);
+    assert!(bench.log.snapshot(0, 3).is_err(), "the second batch is in the log no more");
+    bench.write(second);
+    let snapshot = SnapshotData::decode(&bench.log.snapshot(0, 3).unwrap().data).unwrap();
+    let rows =
+        [producer, producers_row(BOOTSTRAP_INDEX + 2)].map(|(key, value)| (key, value.unwrap()));
+    assert_eq!(snapshot.rows, rows);
 }
 
 #[test]

@@ -9,6 +9,13 @@ pub type Row = (Vec<u8>, Option<Vec<u8>>);
 /// The key of the row that says up to which command the rows of the state machine stand.
 pub const APPLIED_KEY: &[u8] = b"\0applied";
 
+/// What the keys of the rows of idempotent producers begin with; the producer's id follows.
+pub const PRODUCER_KEY: &[u8] = b"\0producer";
+
+/// The key of the row that says up to which entry those rows stand. It begins like theirs, so that
+/// all are read at once.
+pub const PRODUCERS_THROUGH_KEY: &[u8] = b"\0producers";
+
 /// Whether a row is the group's own, and none of its state machine.
 #[must_use]
 pub fn is_own(key: &[u8]) -> bool {
@@ -21,9 +28,24 @@ pub fn applied_row(index: u64) -> Row {
     (APPLIED_KEY.to_vec(), Some(Writer::versioned(1).u64(index).finish()))
 }
 
+/// The row that says up to which index the rows of producers stand.
+#[must_use]
+pub fn producers_row(index: u64) -> Row {
+    (PRODUCERS_THROUGH_KEY.to_vec(), Some(Writer::versioned(1).u64(index).finish()))
+}
+
 /// The index up to which a group's rows stand, if they say so.
 pub fn applied_index(rows: &[(Vec<u8>, Vec<u8>)]) -> Result<Option<u64>, DecodeError> {
-    let Some((_, value)) = rows.iter().find(|(key, _)| key == APPLIED_KEY) else {
+    index_in(rows, APPLIED_KEY)
+}
+
+/// The index up to which the rows of a partition's producers stand, if it has had any.
+pub fn producers_index(rows: &[(Vec<u8>, Vec<u8>)]) -> Result<Option<u64>, DecodeError> {
+    index_in(rows, PRODUCERS_THROUGH_KEY)
+}
+
+fn index_in(rows: &[(Vec<u8>, Vec<u8>)], key: &[u8]) -> Result<Option<u64>, DecodeError> {
+    let Some((_, value)) = rows.iter().find(|(other, _)| other == key) else {
         return Ok(None);
     };
     let mut reader = Reader::versioned(value, 1, "applied index")?;

@@ -45,11 +45,13 @@ pub enum Plant {
     RecycleEarly,
     /// A chunk is given out whatever its checksum says.
     ServeDamaged,
+    /// What is known of producers is lost in a restart, and not in snapshots.
+    ForgetProducers,
 }
 
 impl Plant {
     /// All of them, and their names.
-    pub const ALL: [(&'static str, Self); 18] = [
+    pub const ALL: [(&'static str, Self); 19] = [
         ("ack_before_sync", Self::AckBeforeSync),
         ("ack_at_leader", Self::AckAtLeader),
         ("serve_before_noop", Self::ServeBeforeNoop),
@@ -68,6 +70,7 @@ impl Plant {
         ("cut_at_damage", Self::CutAtDamage),
         ("recycle_early", Self::RecycleEarly),
         ("serve_damaged", Self::ServeDamaged),
+        ("forget_producers", Self::ForgetProducers),
     ];
 
     /// Whether it was planted.

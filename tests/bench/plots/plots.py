@@ -32,6 +32,7 @@ def options():
     parser.add_argument("--cluster", action="append", default=[],
                         help="documents of cluster --json; later ones add parts")
     parser.add_argument("--cluster-peers", help="the document of peers.py --nodes 3 --json")
+    parser.add_argument("--codecs", help="the document of codecs --json")
     parser.add_argument("--out", default="docs")
     parser.add_argument("--format", default="svg", choices=["svg", "png"])
     parser.add_argument("--tables", action="store_true")
@@ -340,6 +341,32 @@ def cluster_against(figures, peers):
         print("| " + " | ".join(cells) + " |")
 
 
+def codecs(chosen):
+    """How small and how fast: each codec a line over the sizes of batches."""
+    if not chosen.codecs:
+        return
+    rows = json.loads(Path(chosen.codecs).read_text())["codecs"]
+    colors = {"snappy": GREY, "lz4": ORANGE, "gzip": RED, "zstd": BLUE}
+    _, axes = plt.subplots()
+    sizes = sorted({row["batch_bytes"] for row in rows})
+    for size, marker, alpha in zip(sizes, "osD", (0.35, 0.6, 1.0)):
+        for row in (row for row in rows if row["batch_bytes"] == size):
+            color = colors[row["codec"].split(":")[0]]
+            place = row["compress_mb_per_second"], row["ratio"]
+            axes.scatter(*place, color=color, marker=marker, alpha=alpha, s=42, linewidths=0)
+            if size == sizes[-1]:
+                axes.annotate(row["codec"], place, xytext=(6, 4), textcoords="offset points")
+        axes.scatter([], [], color=GREY, marker=marker, alpha=alpha,
+                     label=f"batches of {size >> 10} KiB")
+    axes.set_xscale("log")
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("compressed by one core, MB/s of records")
+    axes.set_ylabel("times smaller")
+    axes.set_title("Codecs on log lines", loc="left")
+    axes.legend()
+    save(chosen, "codecs")
+
+
 def main():
     chosen = options()
     figures, series, peers = read(chosen)
@@ -352,6 +379,7 @@ def main():
     over_time(chosen, series, "memory", "memory", "The broker's memory")
     if chosen.tables and figures:
         tables(figures, peers, against)
+    codecs(chosen)
     of_cluster, beside, cluster_peers = read_cluster(chosen)
     cluster(chosen, beside, cluster_peers)
     if chosen.tables and (of_cluster or cluster_peers):

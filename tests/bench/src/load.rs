@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
-use ropewalk_proto::broker::{Durability, ProduceStreamRequest, ProduceStreamResponse};
+use ropewalk_proto::broker::{
+    Durability, ProduceStreamRequest, ProduceStreamResponse, ProducerSequence,
+};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::gate::Gate;
-use crate::records::{Batch, request};
+use crate::records::Batch;
 use crate::stats::Latencies;
 use crate::wire::{Failure, Wire};
 
@@ -26,6 +28,8 @@ pub(crate) struct Load {
     pub(crate) producers: u32,
     /// Batches in flight of each producer.
     pub(crate) window: usize,
+    /// Whether each batch has the number by which the broker knows it again.
+    pub(crate) numbered: bool,
 }
 
 /// What was acked while the gate was open.
@@ -78,6 +82,9 @@ struct Producer {
     load: Load,
     gate: Gate,
     partitions: Vec<i32>,
+    /// The id of the producer, and the number of the next record in each of the partitions.
+    id: Option<u64>,
+    numbers: Vec<u32>,
     /// The partition that is next, as an index.
     next: usize,
     requests: mpsc::Sender<ProduceStreamRequest>,
@@ -93,9 +100,13 @@ impl Producer {
         let mut wire = Wire::connect(address).await?;
         let window = load.window.max(1);
         let (requests, queue) = mpsc::channel(window);
+        let id = if load.numbered { Some(wire.init_producer().await?) } else { None };
         let answers = wire.produce_stream(ReceiverStream::new(queue)).await?;
+        let partitions = load.partitions_of(index);
         Ok(Self {
-            partitions: load.partitions_of(index),
+            id,
+            numbers: vec![0; partitions.len()],
+            partitions,
             load,
             gate,
             next: 0,
@@ -129,14 +140,18 @@ impl Producer {
             return Ok(false);
         }
         let slot = self.free.pop().expect("it is not empty");
-        let partition = self.partitions[self.next];
+        let (partition, first) = (self.partitions[self.next], &mut self.numbers[self.next]);
+        let Load { topic, batch, durability, .. } = &self.load;
+        let mut request = batch.request(topic, partition, *durability);
+        request.sequence = self.id.map(|producer_id| ProducerSequence {
+            producer_id,
+            epoch: 0,
+            first_sequence: *first,
+        });
+        *first = first.wrapping_add(batch.records as u32);
         self.next = (self.next + 1) % self.partitions.len();
-        let set = self.load.batch.encoded.clone();
         self.sent[slot] = now;
-        let message = ProduceStreamRequest {
-            correlation: slot as u64,
-            request: Some(request(&self.load.topic, partition, set, self.load.durability)),
-        };
+        let message = ProduceStreamRequest { correlation: slot as u64, request: Some(request) };
         let sent = self.requests.send(message).await;
         sent.map_err(|_| "the broker closed a stream of appends")?;
         Ok(true)
@@ -180,6 +195,7 @@ mod tests {
             durability: Durability::None,
             producers,
             window: 1,
+            numbered: false,
         };
         assert_eq!(load(1, 2).partitions_of(0), [0]);
         assert_eq!(load(1, 2).partitions_of(1), [0]);

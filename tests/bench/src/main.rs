@@ -1,14 +1,15 @@
 //! Measures a broker from outside, beside what the disk does by itself.
 //!
 //! `options` is the command line, `scenarios` has what can be measured, `goals` what is held
-//! against a control that takes turns with it, `cluster` the same of three brokers, `target` the
-//! broker that is measured, `load` and `reader` the two sides of a load, `wire` the calls, `gate`
-//! the time that counts, `report` and `stats` what is printed. Nothing here passes or fails by a
-//! time.
+//! against a control that takes turns with it, `cluster` the same of three brokers, `codecs` what
+//! compression is worth, `target` the broker that is measured, `load` and `reader` the two sides of
+//! a load, `wire` the calls, `gate` the time that counts, `report` and `stats` what is printed.
+//! Nothing here passes or fails by a time.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod cluster;
+mod codecs;
 mod gate;
 mod goals;
 mod load;
@@ -63,6 +64,7 @@ async fn measure(options: &Options) -> Result<(), Failure> {
     match &options.command {
         Some(Command::Goals(options)) => Box::pin(goals::run(options)).await,
         Some(Command::Cluster(options)) => Box::pin(cluster::run(options)).await,
+        Some(Command::Codecs(options)) => codecs::run(options),
         None => Box::pin(scenarios::run(options)).await,
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::cluster::ClusterOptions;
+use crate::codecs::CodecOptions;
 use crate::goals::GoalOptions;
 
 /// What one producer or subscriber may use of the disk in one run, at most.
@@ -73,6 +74,8 @@ pub(crate) enum Command {
     /// Holds three brokers that form a cluster against their goals, each figure beside one broker
     /// or another control that takes turns with it.
     Cluster(ClusterOptions),
+    /// Measures what each codec makes of batches of log lines, and at what rate.
+    Codecs(CodecOptions),
 }
 
 /// The form of the output.

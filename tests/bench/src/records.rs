@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 use prost::Message;
+use ropewalk::Compression;
+use ropewalk_core::compress::compress_at;
 use ropewalk_proto::broker;
 use ropewalk_proto::v1;
 
@@ -18,6 +20,8 @@ pub(crate) struct Batch {
     pub(crate) records: u64,
     /// The bytes of its values.
     pub(crate) value_bytes: u64,
+    /// What it is compressed with.
+    pub(crate) codec: Compression,
 }
 
 impl Batch {
@@ -35,6 +39,43 @@ impl Batch {
             encoded: encode(values),
             records: records as u64,
             value_bytes: (records * size) as u64,
+            codec: Compression::None,
+        }
+    }
+
+    /// The records of an encoded set, compressed at the codec's own level.
+    pub(crate) fn packed(set: &Bytes, codec: Compression) -> Result<Self, Failure> {
+        let records = v1::RecordSet::decode(set.clone())?.records;
+        let value_bytes = records.iter().map(|r| r.value.as_ref().map_or(0, |v| v.len() as u64));
+        Ok(Self {
+            encoded: compress_at(codec, None, set).into(),
+            records: records.len() as u64,
+            value_bytes: value_bytes.sum(),
+            codec,
+        })
+    }
+
+    /// A request that appends it.
+    pub(crate) fn request(
+        &self,
+        topic: &str,
+        partition: i32,
+        durability: broker::Durability,
+    ) -> broker::ProduceRequest {
+        let plain = request(topic, partition, self.encoded.clone(), durability);
+        let compression = match self.codec {
+            Compression::None => return plain,
+            Compression::Gzip => v1::Compression::Gzip,
+            Compression::Snappy => v1::Compression::Snappy,
+            Compression::Lz4 => v1::Compression::Lz4,
+            Compression::Zstd => v1::Compression::Zstd,
+        };
+        let data = broker::produce_request::Data::Compressed(self.encoded.clone());
+        broker::ProduceRequest {
+            data: Some(data),
+            compression: compression.into(),
+            record_count: self.records as i32,
+            ..plain
         }
     }
 }
@@ -76,7 +117,7 @@ pub(crate) struct Noise(pub(crate) u64);
 
 impl Noise {
     /// xorshift64.
-    fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;

@@ -7,8 +7,8 @@ use std::error::Error;
 use futures::Stream;
 use http::uri::PathAndQuery;
 use ropewalk_proto::broker::{
-    ProduceRequest, ProduceResponse, ProduceStreamRequest, ProduceStreamResponse, SubscribeRequest,
-    SubscribeResponse,
+    InitProducerRequest, InitProducerResponse, ProduceRequest, ProduceResponse,
+    ProduceStreamRequest, ProduceStreamResponse, SubscribeRequest, SubscribeResponse,
 };
 use tonic::client::Grpc;
 use tonic::transport::{Channel, Endpoint};
@@ -23,6 +23,7 @@ const STREAM_WINDOW: u32 = 4 * 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
 
 const PRODUCE: &str = "/ropewalk.v1.ProducerService/Produce";
+const INIT_PRODUCER: &str = "/ropewalk.v1.ProducerService/InitProducer";
 const PRODUCE_STREAM: &str = "/ropewalk.v1.ProducerService/ProduceStream";
 const SUBSCRIBE: &str = "/ropewalk.v1.ConsumerService/Subscribe";
 
@@ -54,6 +55,15 @@ impl Wire {
         let codec = ProstCodec::default();
         let answer = self.grpc.unary(Request::new(request), path, codec).await?;
         Ok(answer.into_inner())
+    }
+
+    /// The id of a producer of its own, whose epoch is 0.
+    pub(crate) async fn init_producer(&mut self) -> Result<u64, Failure> {
+        self.grpc.ready().await?;
+        let path = PathAndQuery::from_static(INIT_PRODUCER);
+        let codec = ProstCodec::<_, InitProducerResponse>::default();
+        let request = Request::new(InitProducerRequest::default());
+        Ok(self.grpc.unary(request, path, codec).await?.into_inner().producer_id)
     }
 
     pub(crate) async fn produce_stream(

@@ -1,7 +1,8 @@
 //! The load of a cluster: clients that ride over faults, until they are stopped.
 //!
 //! Each goes to another node when one fails it. After an append whose outcome is unknown it goes on
-//! under another number: that append may still happen, behind those that come later.
+//! under another number: that append may still happen, behind those that come later. An idempotent
+//! producer sends it again instead.
 
 mod others;
 mod producers;
@@ -107,6 +108,7 @@ impl Swarm {
         for at in 0..2 {
             swarm.clients.spawn(producers::one_by_one(swarm.worker(at)));
             swarm.clients.spawn(producers::pipelined(swarm.worker(at + 1)));
+            swarm.clients.spawn(producers::insistent(swarm.worker(at + 1)));
         }
         swarm.clients.spawn(others::ask_for_ends(swarm.worker(0)));
         swarm.clients.spawn(others::commit(swarm.worker(1)));

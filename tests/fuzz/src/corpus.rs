@@ -5,8 +5,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use ropewalk_core::batch::{BatchDraft, HEADER_BYTES, RecordTimes};
-use ropewalk_core::{Compression, Offset, Timestamp, TimestampType};
+use ropewalk_core::batch::{BatchDraft, BatchHeader, RecordTimes};
+use ropewalk_core::{Compression, Offset, ProducerId, ProducerSequence, Timestamp, TimestampType};
 use ropewalk_storage::fuzzing;
 
 use crate::targets;
@@ -42,7 +42,8 @@ pub(crate) fn write() -> io::Result<()> {
     }
     seeds.push(("stamp".to_owned(), fuzzing::stamp()));
     for batch in batches() {
-        seeds.push(("records".to_owned(), batch[HEADER_BYTES..].to_vec()));
+        let header = BatchHeader::read(&batch).map_err(io::Error::other)?;
+        seeds.push(("records".to_owned(), batch[header.stored_len()..].to_vec()));
         seeds.push(("batch".to_owned(), batch));
     }
     // Only what is decoded leads anywhere.
@@ -87,11 +88,19 @@ fn batches() -> Vec<Vec<u8>> {
         b"\x0a\x00",
         b"\x0a\x0c\x1a\x05value\x32\x03\x08\xff\x01\x0a\x09\x0a\x03key\x1a\x02\xff\x00",
     ];
+    let sequence = ProducerSequence { producer: ProducerId(19), epoch: 2, first: 300 };
     let draft = |(count, payload): (usize, &&[u8])| {
+        let sequence = (count % 2 == 1).then_some(sequence);
         let count = u32::try_from(count).unwrap_or(0);
         let times = RecordTimes { newest: Some(Timestamp(7)), untimed: true };
-        let draft =
-            BatchDraft::new(payload, count, Compression::None, TimestampType::Create, times);
+        let draft = BatchDraft::new(
+            payload,
+            count,
+            Compression::None,
+            TimestampType::Create,
+            times,
+            sequence,
+        );
         draft.seal(Offset(5), 2, 9, Timestamp(1_700_000_000_000_000_000))
     };
     payloads.iter().enumerate().map(draft).collect()

@@ -1,7 +1,7 @@
 //! What is fuzzed: the decoders of the store, and those of batches, which `core` has.
 
 use bytes::Bytes;
-use ropewalk_core::batch::HEADER_BYTES;
+use ropewalk_core::batch::{MAX_HEADER_BYTES, PLAIN_VERSION, SEQUENCED_VERSION};
 use ropewalk_core::entry::Entry;
 use ropewalk_core::{StoredBatch, records};
 use ropewalk_storage::fuzzing::TARGETS;
@@ -16,16 +16,25 @@ pub(crate) fn all() -> Vec<Target> {
     TARGETS.into_iter().chain(own).collect()
 }
 
+/// The header of a batch without a sequence; its checksum stands at the end.
+const PLAIN_HEADER_BYTES: usize = 64;
+
 fn repair_batch(bytes: &mut Vec<u8>) {
-    bytes.resize(bytes.len().max(HEADER_BYTES), 0);
-    (bytes[0], bytes[1]) = (1, 1);
+    let is_sequenced = bytes.get(1).is_some_and(|version| version % 2 == 0);
+    let (version, header) = match is_sequenced {
+        true => (SEQUENCED_VERSION, MAX_HEADER_BYTES),
+        false => (PLAIN_VERSION, PLAIN_HEADER_BYTES),
+    };
+    bytes.resize(bytes.len().max(header), 0);
+    (bytes[0], bytes[1]) = (1, version);
     bytes[2] %= 5;
     bytes[3] %= 2;
-    let payload = u32::try_from(bytes.len() - HEADER_BYTES).unwrap_or(0);
+    let payload = u32::try_from(bytes.len() - header).unwrap_or(0);
     bytes[8..12].copy_from_slice(&payload.to_le_bytes());
-    let crc = crc32c::crc32c(&bytes[HEADER_BYTES..]);
+    let crc = crc32c::crc32c(&bytes[header..]);
     bytes[12..16].copy_from_slice(&crc.to_le_bytes());
     let crc = crc32c::crc32c(&bytes[..60]);
+    let crc = crc32c::crc32c_append(crc, &bytes[PLAIN_HEADER_BYTES..header]);
     bytes[60..64].copy_from_slice(&crc.to_le_bytes());
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ropewalk_cluster::answer::{decode_applied, decode_index};
 use ropewalk_cluster::{LEVEL, MetadataCommand};
 use ropewalk_consensus::{Durability, ProposalKind, Receipt};
-use ropewalk_core::{GroupId, NodeId, Offset, StoredBatch};
+use ropewalk_core::{GroupId, NodeId, Offset, ProducerId, ProducerSequence, StoredBatch};
 use ropewalk_storage::StorageError;
 use ropewalk_storage::log_view::{Cursor, LogReader, ReadOutcome};
 
@@ -29,6 +29,7 @@ struct Read {
     index: u64,
     time: i64,
     sum: u32,
+    sequence: Option<ProducerSequence>,
 }
 
 /// What is known of a log and of its leaders.
@@ -41,6 +42,10 @@ pub struct Checks {
     acked: BTreeMap<u64, u64>,
     /// What was answered by the leader's disk alone.
     weakly_acked: BTreeMap<u64, u64>,
+    /// The base offset of each batch that was read, by its number: it has no other.
+    places: BTreeMap<u64, u64>,
+    /// Proposals that send a batch of an idempotent producer, with its number.
+    sent: BTreeMap<u64, u64>,
     known: Known,
     questions: BTreeMap<u64, Known>,
     cursors: BTreeMap<NodeId, Cursor>,
@@ -69,9 +74,15 @@ impl Checks {
         }
     }
 
+    /// A proposal sends a batch of a producer, which may have been sent before.
+    pub fn sends(&mut self, id: u64, batch: u64) {
+        self.sent.insert(id, batch);
+    }
+
     /// A proposal has ended.
     pub fn ended(&mut self, id: u64, kind: &ProposalKind, end: &End, ledger: &Ledger) {
         let question = self.questions.remove(&id);
+        let sent = self.sent.remove(&id);
         let Ok(receipt) = end else { return };
         self.answers += 1;
         match receipt {
@@ -80,12 +91,14 @@ impl Checks {
                     self.weakly_acked.insert(id, base_offset.0);
                 }
                 if *achieved == Durability::Quorum {
-                    let other = self.acked.insert(base_offset.0, id);
-                    assert_eq!(other, None, "offset {base_offset} was given twice");
+                    let batch = sent.unwrap_or(id);
+                    let other = self.acked.insert(base_offset.0, batch);
+                    let is_again = sent.is_some() && other == sent;
+                    assert!(other.is_none() || is_again, "offset {base_offset} was given twice");
                     let end = base_offset.0 + u64::from(*record_count);
                     self.known.end = self.known.end.max(end);
                     if let Some(found) = self.log.get(&base_offset.0) {
-                        assert_eq!(found.id, id, "another batch is at offset {base_offset}");
+                        assert_eq!(found.id, batch, "another batch is at offset {base_offset}");
                     }
                 }
             }
@@ -147,6 +160,8 @@ impl Checks {
                 let found = Read::of(&batch);
                 let known = *self.log.entry(base).or_insert(found);
                 assert_eq!(known, found, "offset {base} of broker {node} is another batch");
+                let place = *self.places.entry(found.id).or_insert(base);
+                assert_eq!(place, base, "batch {} is at two offsets", found.id);
                 if let Some(acked) = self.acked.get(&base) {
                     assert_eq!(*acked, found.id, "what was answered is not at {base} of {node}");
                 }
@@ -165,6 +180,31 @@ impl Checks {
         let batches: Vec<_> = self.log.iter().map(|(base, read)| (*base, read.end)).collect();
         for pair in batches.windows(2) {
             assert!(pair[0].1 <= pair[1].0, "batches overlap: {pair:?}");
+        }
+        self.producers_are_in_order();
+    }
+
+    /// What a producer has sent in an epoch is there from its first record on, in order, without
+    /// gaps; and nothing of an epoch after the first of the next one.
+    fn producers_are_in_order(&self) {
+        let mut next: BTreeMap<ProducerId, (u32, u32)> = BTreeMap::new();
+        let (mut end, mut is_whole) = (0, true);
+        for (base, read) in &self.log {
+            if *base != end {
+                // A trim took what nobody had read.
+                next.clear();
+                is_whole = false;
+            }
+            end = read.end;
+            let Some(ProducerSequence { producer, epoch, first }) = read.sequence else { continue };
+            let known = next.get(&producer).copied();
+            let found = (epoch, first);
+            if is_whole || known.is_some() {
+                let expected = known.filter(|(known, _)| *known >= epoch).unwrap_or((epoch, 0));
+                assert_eq!(found, expected, "producer {producer} is out of order at offset {base}");
+            }
+            let count = u32::try_from(read.end - base).unwrap();
+            next.insert(producer, (epoch, first + count));
         }
     }
 
@@ -195,6 +235,7 @@ impl Read {
             index: header.index,
             time: header.append_time.0,
             sum,
+            sequence: header.sequence,
         }
     }
 }

@@ -14,7 +14,7 @@ use ropewalk_cluster::MetadataCommand;
 use ropewalk_consensus::{Input, Message, Output, ProposalKind, ProposeError, Receipt};
 use ropewalk_core::{GroupId, NodeId, ReplicaId, Timestamp};
 
-pub use self::clients::trim;
+pub use self::clients::{Sequenced, trim};
 pub use self::links::Links;
 use crate::broker::{Assignment, Broker};
 use crate::checks::Checks;

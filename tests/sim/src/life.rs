@@ -9,11 +9,13 @@
 mod faults;
 mod healing;
 mod liveness;
+mod producers;
 
 use ropewalk_cluster::answer;
 use ropewalk_consensus::{Durability, Input, ProposalKind, Receipt};
 use ropewalk_core::{GroupId, NodeId};
 
+use self::producers::Producer;
 use crate::cluster::{COMMANDS, Cluster, LOG, trim};
 use crate::commands;
 use crate::moments::{Moment, Moments};
@@ -26,6 +28,9 @@ const DISK_LIVES: u64 = 2;
 const LIVENESS_LIVES: u64 = 4;
 /// How many things happen in a life.
 const STEPS: u64 = 5_000;
+
+/// How many idempotent producers there are.
+const PRODUCERS: u64 = 3;
 
 /// What a life was.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +65,8 @@ pub struct Life {
     loss: u64,
     /// The topics that somebody wanted created.
     topics: Vec<u64>,
+    /// The idempotent producers of the partition.
+    producers: Vec<Producer>,
     /// Members were to change since all groups were last seen to have theirs.
     may_change: Option<Change>,
 }
@@ -73,7 +80,8 @@ impl Life {
         let replicas = if count == 5 && random.one_in(2) { 5 } else { 3 };
         let loss = random.pick(&[5, 20, 100, 1_000]);
         let cluster = Cluster::formed(count, replicas, kind, seed, traced);
-        Self { random, cluster, loss, topics: Vec::new(), may_change: None }
+        let producers = (0..PRODUCERS).map(Producer::new).collect();
+        Self { random, cluster, loss, topics: Vec::new(), producers, may_change: None }
     }
 
     /// Lives through a life, to its end.
@@ -237,7 +245,8 @@ impl Life {
 
     fn client(&mut self) {
         match self.random.below(20) {
-            0..10 => self.produce(),
+            0..5 => self.produce(),
+            5..10 => self.produce_sequenced(),
             10..14 => {
                 let node = self.node_for(COMMANDS);
                 let disks: Vec<u8> =
@@ -269,11 +278,17 @@ impl Life {
             1 => Durability::Leader,
             _ => Durability::Quorum,
         };
+        let (records, bytes) = self.batch_size();
+        self.cluster.produce_bytes(node, records, durability, bytes);
+    }
+
+    /// The records and the bytes of a batch.
+    fn batch_size(&mut self) -> (u32, usize) {
         let records = 1 + self.random.below(4) as u32;
         let bytes = match self.cluster.kind() {
             StoreKind::Memory => 8,
             StoreKind::Disk => 8 + self.random.below(6_000) as usize,
         };
-        self.cluster.produce_bytes(node, records, durability, bytes);
+        (records, bytes)
     }
 }

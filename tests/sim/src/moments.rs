@@ -40,6 +40,11 @@ moments! {
     AckedByNobody: "an answer before any disk had it",
     AckedByQuorum: "an answer when a majority had it",
     LeaderAckLost: "records lost that only the leader's disk had",
+    // Idempotent producers.
+    AnsweredAgain: "a batch that came twice answered as the first time",
+    SequenceMissing: "a batch refused as one before it is missing",
+    ProducerFenced: "a batch of an epoch that is over refused",
+    ProducersInSnapshot: "a snapshot that carries producers",
     // Proposals that end otherwise.
     FailedByTermChange: "a proposal failed by a change of the term",
     FailedWithoutLeader: "a proposal where nobody leads",

@@ -10,7 +10,7 @@ use ropewalk_consensus::{
 use ropewalk_core::{GroupId, NodeId, ReplicaId};
 use ropewalk_storage::sim::StoreFate;
 
-use crate::cluster::{Asked, Cluster, End, LOG};
+use crate::cluster::{Asked, COMMANDS, Cluster, End, LOG};
 use crate::moments::Moment;
 
 /// What must be remembered to see some of them.
@@ -131,7 +131,9 @@ impl Cluster {
         let is_void = assigned.is_none_or(|assigned| assigned.replica != message.to);
         self.moments.note_if(is_void, Moment::VoidReplicaHeard);
         let has_rows = message.snapshot.as_ref().is_some_and(|info| !info.rows.is_empty());
-        self.moments.note_if(has_rows && !is_void, Moment::RowsInstalled);
+        let is_commands = message.group == COMMANDS;
+        self.moments.note_if(has_rows && !is_void && is_commands, Moment::RowsInstalled);
+        self.moments.note_if(has_rows && !is_void && !is_commands, Moment::ProducersInSnapshot);
         let heir = message.kind == MessageKind::TimeoutNow && self.is_up(message.to.node());
         self.moments.note_if(heir, Moment::TransferTaken);
         self.moments.note_if(place > 0, Moment::MessageOvertaken);
@@ -201,6 +203,8 @@ impl Cluster {
             (Receipt::Done, _) => moments.note(Moment::TransferBegun),
             (Receipt::Progress { .. }, _) => {}
         }
+        let is_again = matches!(end, Ok(Receipt::Appended { duplicate: true, .. }));
+        self.moments.note_if(is_again, Moment::AnsweredAgain);
         let is_quorum = matches!(end, Ok(Receipt::Appended { achieved: Durability::Quorum, .. }));
         let writes = self.see(asked.node).store.queued() > 0;
         self.moments.note_if(is_quorum && writes, Moment::QuorumWithoutLeader);
@@ -233,8 +237,11 @@ impl Cluster {
             }),
             ProposeError::Members => moments.note(Moment::ChangeRefused),
             ProposeError::LeaderChanged { .. } => moments.note(Moment::FailedByTermChange),
+            ProposeError::SequenceGap { .. } => moments.note(Moment::SequenceMissing),
+            ProposeError::ProducerFenced { .. } => moments.note(Moment::ProducerFenced),
             ProposeError::ExpectedOffset { .. }
             | ProposeError::StorageFull { .. }
+            | ProposeError::TooManyProducers { .. }
             | ProposeError::Overloaded => {}
         }
         let ended = is_read && *error == ProposeError::NoLeader && self.has_waited(asked);

@@ -111,7 +111,11 @@ type ProduceRequest struct {
 	// Types that are valid to be assigned to Expected:
 	//
 	//	*ProduceRequest_ExpectedOffset
-	Expected      isProduceRequest_Expected `protobuf_oneof:"expected"`
+	Expected isProduceRequest_Expected `protobuf_oneof:"expected"`
+	// The place of the batch among those of its producer. With it a retry is safe: a batch that comes
+	// again is appended once, and answered as the first time, with `duplicate`. It must come with
+	// `partition`. Left out: a retry may append the records twice.
+	Sequence      *ProducerSequence `protobuf:"bytes,9,opt,name=sequence,proto3" json:"sequence,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -222,6 +226,13 @@ func (x *ProduceRequest) GetExpectedOffset() int64 {
 	return 0
 }
 
+func (x *ProduceRequest) GetSequence() *ProducerSequence {
+	if x != nil {
+		return x.Sequence
+	}
+	return nil
+}
+
 type isProduceRequest_Data interface {
 	isProduceRequest_Data()
 }
@@ -255,6 +266,187 @@ type ProduceRequest_ExpectedOffset struct {
 
 func (*ProduceRequest_ExpectedOffset) isProduceRequest_Expected() {}
 
+// The place of a batch among those that a producer sends to a partition.
+//
+// The broker keeps, in each partition, the last five batches of each producer; so many may be on
+// their way at a time. The batch after them must begin where they end. What else comes is refused
+// with SEQUENCE_GAP: a number ahead of the next one, an older batch, or a number that was used for
+// other records. So is a producer that the partition does not know, unless it begins at 0: one that
+// was idle for longer than the broker's setting `topics.producer_expiry`, or that had to make room
+// for others (`topics.max_producers`).
+//
+// A broker that does not know yet that another one leads may refuse a batch that is in the log. So
+// a batch that was sent before and has no answer is to be sent again under its own number, and
+// never under a new one. To give it up, go on in a new epoch: that ends the one before.
+type ProducerSequence struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The id that InitProducer gave; 0 is none, and is refused with INVALID_FIELD.
+	ProducerId uint64 `protobuf:"varint,1,opt,name=producer_id,json=producerId,proto3" json:"producer_id,omitempty"`
+	// The epoch that InitProducer gave, or one of the 65,535 after it, which are the same producer's:
+	// it goes on in the next one where it has given up a batch. A newer one in the partition fences
+	// it: PRODUCER_FENCED. A new epoch begins at 0 in each partition.
+	Epoch uint32 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// The number of the batch's first record: 0, and then the number of records sent before it to
+	// this partition in this epoch. After 4294967295 comes 0.
+	FirstSequence uint32 `protobuf:"varint,3,opt,name=first_sequence,json=firstSequence,proto3" json:"first_sequence,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProducerSequence) Reset() {
+	*x = ProducerSequence{}
+	mi := &file_ropewalk_v1_producer_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProducerSequence) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProducerSequence) ProtoMessage() {}
+
+func (x *ProducerSequence) ProtoReflect() protoreflect.Message {
+	mi := &file_ropewalk_v1_producer_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProducerSequence.ProtoReflect.Descriptor instead.
+func (*ProducerSequence) Descriptor() ([]byte, []int) {
+	return file_ropewalk_v1_producer_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ProducerSequence) GetProducerId() uint64 {
+	if x != nil {
+		return x.ProducerId
+	}
+	return 0
+}
+
+func (x *ProducerSequence) GetEpoch() uint32 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
+func (x *ProducerSequence) GetFirstSequence() uint32 {
+	if x != nil {
+		return x.FirstSequence
+	}
+	return 0
+}
+
+// Which producer asks for an id.
+type InitProducerRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A name of the application's choice, in the form of a consumer group's. Whoever has it gets the
+	// same id, over restarts too, with new epochs, which fence those before. Left out: an id that
+	// nobody has had.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InitProducerRequest) Reset() {
+	*x = InitProducerRequest{}
+	mi := &file_ropewalk_v1_producer_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InitProducerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InitProducerRequest) ProtoMessage() {}
+
+func (x *InitProducerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ropewalk_v1_producer_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InitProducerRequest.ProtoReflect.Descriptor instead.
+func (*InitProducerRequest) Descriptor() ([]byte, []int) {
+	return file_ropewalk_v1_producer_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *InitProducerRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// What a producer puts into its sequences.
+type InitProducerResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The id.
+	ProducerId uint64 `protobuf:"varint,1,opt,name=producer_id,json=producerId,proto3" json:"producer_id,omitempty"`
+	// The first epoch: a multiple of 65,536. Those up to the next multiple are the producer's too.
+	Epoch         uint32 `protobuf:"varint,2,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InitProducerResponse) Reset() {
+	*x = InitProducerResponse{}
+	mi := &file_ropewalk_v1_producer_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InitProducerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InitProducerResponse) ProtoMessage() {}
+
+func (x *InitProducerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ropewalk_v1_producer_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InitProducerResponse.ProtoReflect.Descriptor instead.
+func (*InitProducerResponse) Descriptor() ([]byte, []int) {
+	return file_ropewalk_v1_producer_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *InitProducerResponse) GetProducerId() uint64 {
+	if x != nil {
+		return x.ProducerId
+	}
+	return 0
+}
+
+func (x *InitProducerResponse) GetEpoch() uint32 {
+	if x != nil {
+		return x.Epoch
+	}
+	return 0
+}
+
 // What became of a batch.
 type ProduceResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -266,7 +458,7 @@ type ProduceResponse struct {
 
 func (x *ProduceResponse) Reset() {
 	*x = ProduceResponse{}
-	mi := &file_ropewalk_v1_producer_proto_msgTypes[1]
+	mi := &file_ropewalk_v1_producer_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -278,7 +470,7 @@ func (x *ProduceResponse) String() string {
 func (*ProduceResponse) ProtoMessage() {}
 
 func (x *ProduceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ropewalk_v1_producer_proto_msgTypes[1]
+	mi := &file_ropewalk_v1_producer_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -291,7 +483,7 @@ func (x *ProduceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProduceResponse.ProtoReflect.Descriptor instead.
 func (*ProduceResponse) Descriptor() ([]byte, []int) {
-	return file_ropewalk_v1_producer_proto_rawDescGZIP(), []int{1}
+	return file_ropewalk_v1_producer_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ProduceResponse) GetAppends() []*PartitionAppend {
@@ -320,13 +512,15 @@ type PartitionAppend struct {
 	// When the server split the records over several partitions: the positions, in the request, of
 	// the records that went here, in offset order. Empty when all records went to this one partition.
 	RecordIndexes []int32 `protobuf:"varint,7,rep,packed,name=record_indexes,json=recordIndexes,proto3" json:"record_indexes,omitempty"`
+	// Whether the batch had been appended before: the rest of this says how.
+	Duplicate     bool `protobuf:"varint,8,opt,name=duplicate,proto3" json:"duplicate,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PartitionAppend) Reset() {
 	*x = PartitionAppend{}
-	mi := &file_ropewalk_v1_producer_proto_msgTypes[2]
+	mi := &file_ropewalk_v1_producer_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -338,7 +532,7 @@ func (x *PartitionAppend) String() string {
 func (*PartitionAppend) ProtoMessage() {}
 
 func (x *PartitionAppend) ProtoReflect() protoreflect.Message {
-	mi := &file_ropewalk_v1_producer_proto_msgTypes[2]
+	mi := &file_ropewalk_v1_producer_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -351,7 +545,7 @@ func (x *PartitionAppend) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartitionAppend.ProtoReflect.Descriptor instead.
 func (*PartitionAppend) Descriptor() ([]byte, []int) {
-	return file_ropewalk_v1_producer_proto_rawDescGZIP(), []int{2}
+	return file_ropewalk_v1_producer_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *PartitionAppend) GetPartition() int32 {
@@ -403,6 +597,13 @@ func (x *PartitionAppend) GetRecordIndexes() []int32 {
 	return nil
 }
 
+func (x *PartitionAppend) GetDuplicate() bool {
+	if x != nil {
+		return x.Duplicate
+	}
+	return false
+}
+
 // One append of a stream.
 type ProduceStreamRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -416,7 +617,7 @@ type ProduceStreamRequest struct {
 
 func (x *ProduceStreamRequest) Reset() {
 	*x = ProduceStreamRequest{}
-	mi := &file_ropewalk_v1_producer_proto_msgTypes[3]
+	mi := &file_ropewalk_v1_producer_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -428,7 +629,7 @@ func (x *ProduceStreamRequest) String() string {
 func (*ProduceStreamRequest) ProtoMessage() {}
 
 func (x *ProduceStreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ropewalk_v1_producer_proto_msgTypes[3]
+	mi := &file_ropewalk_v1_producer_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -441,7 +642,7 @@ func (x *ProduceStreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProduceStreamRequest.ProtoReflect.Descriptor instead.
 func (*ProduceStreamRequest) Descriptor() ([]byte, []int) {
-	return file_ropewalk_v1_producer_proto_rawDescGZIP(), []int{3}
+	return file_ropewalk_v1_producer_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ProduceStreamRequest) GetCorrelation() uint64 {
@@ -474,7 +675,7 @@ type ProduceStreamResponse struct {
 
 func (x *ProduceStreamResponse) Reset() {
 	*x = ProduceStreamResponse{}
-	mi := &file_ropewalk_v1_producer_proto_msgTypes[4]
+	mi := &file_ropewalk_v1_producer_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -486,7 +687,7 @@ func (x *ProduceStreamResponse) String() string {
 func (*ProduceStreamResponse) ProtoMessage() {}
 
 func (x *ProduceStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ropewalk_v1_producer_proto_msgTypes[4]
+	mi := &file_ropewalk_v1_producer_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -499,7 +700,7 @@ func (x *ProduceStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProduceStreamResponse.ProtoReflect.Descriptor instead.
 func (*ProduceStreamResponse) Descriptor() ([]byte, []int) {
-	return file_ropewalk_v1_producer_proto_rawDescGZIP(), []int{4}
+	return file_ropewalk_v1_producer_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ProduceStreamResponse) GetCorrelation() uint64 {
@@ -527,7 +728,7 @@ var File_ropewalk_v1_producer_proto protoreflect.FileDescriptor
 
 const file_ropewalk_v1_producer_proto_rawDesc = "" +
 	"\n" +
-	"\x1aropewalk/v1/producer.proto\x12\vropewalk.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x18ropewalk/v1/record.proto\"\x84\x03\n" +
+	"\x1aropewalk/v1/producer.proto\x12\vropewalk.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x18ropewalk/v1/record.proto\"\xbf\x03\n" +
 	"\x0eProduceRequest\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12!\n" +
 	"\tpartition\x18\x02 \x01(\x05H\x02R\tpartition\x88\x01\x01\x122\n" +
@@ -540,14 +741,26 @@ const file_ropewalk_v1_producer_proto_rawDesc = "" +
 	"\n" +
 	"durability\x18\a \x01(\x0e2\x17.ropewalk.v1.DurabilityR\n" +
 	"durability\x12)\n" +
-	"\x0fexpected_offset\x18\b \x01(\x03H\x01R\x0eexpectedOffsetB\x06\n" +
+	"\x0fexpected_offset\x18\b \x01(\x03H\x01R\x0eexpectedOffset\x129\n" +
+	"\bsequence\x18\t \x01(\v2\x1d.ropewalk.v1.ProducerSequenceR\bsequenceB\x06\n" +
 	"\x04dataB\n" +
 	"\n" +
 	"\bexpectedB\f\n" +
 	"\n" +
-	"_partition\"I\n" +
+	"_partition\"p\n" +
+	"\x10ProducerSequence\x12\x1f\n" +
+	"\vproducer_id\x18\x01 \x01(\x04R\n" +
+	"producerId\x12\x14\n" +
+	"\x05epoch\x18\x02 \x01(\rR\x05epoch\x12%\n" +
+	"\x0efirst_sequence\x18\x03 \x01(\rR\rfirstSequence\")\n" +
+	"\x13InitProducerRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"M\n" +
+	"\x14InitProducerResponse\x12\x1f\n" +
+	"\vproducer_id\x18\x01 \x01(\x04R\n" +
+	"producerId\x12\x14\n" +
+	"\x05epoch\x18\x02 \x01(\rR\x05epoch\"I\n" +
 	"\x0fProduceResponse\x126\n" +
-	"\aappends\x18\x01 \x03(\v2\x1c.ropewalk.v1.PartitionAppendR\aappends\"\xaf\x02\n" +
+	"\aappends\x18\x01 \x03(\v2\x1c.ropewalk.v1.PartitionAppendR\aappends\"\xcd\x02\n" +
 	"\x0fPartitionAppend\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\x05R\tpartition\x12\x1f\n" +
 	"\vbase_offset\x18\x02 \x01(\x03R\n" +
@@ -557,7 +770,8 @@ const file_ropewalk_v1_producer_proto_rawDesc = "" +
 	"appendTime\x123\n" +
 	"\bachieved\x18\x05 \x01(\x0e2\x17.ropewalk.v1.DurabilityR\bachieved\x12!\n" +
 	"\fleader_epoch\x18\x06 \x01(\x03R\vleaderEpoch\x12%\n" +
-	"\x0erecord_indexes\x18\a \x03(\x05R\rrecordIndexes\"o\n" +
+	"\x0erecord_indexes\x18\a \x03(\x05R\rrecordIndexes\x12\x1c\n" +
+	"\tduplicate\x18\b \x01(\bR\tduplicate\"o\n" +
 	"\x14ProduceStreamRequest\x12 \n" +
 	"\vcorrelation\x18\x01 \x01(\x04R\vcorrelation\x125\n" +
 	"\arequest\x18\x02 \x01(\v2\x1b.ropewalk.v1.ProduceRequestR\arequest\"\x9f\x01\n" +
@@ -570,10 +784,11 @@ const file_ropewalk_v1_producer_proto_rawDesc = "" +
 	"\x16DURABILITY_UNSPECIFIED\x10\x00\x12\x15\n" +
 	"\x11DURABILITY_QUORUM\x10\x01\x12\x15\n" +
 	"\x11DURABILITY_LEADER\x10\x02\x12\x13\n" +
-	"\x0fDURABILITY_NONE\x10\x032\xb3\x01\n" +
+	"\x0fDURABILITY_NONE\x10\x032\x88\x02\n" +
 	"\x0fProducerService\x12D\n" +
 	"\aProduce\x12\x1b.ropewalk.v1.ProduceRequest\x1a\x1c.ropewalk.v1.ProduceResponse\x12Z\n" +
-	"\rProduceStream\x12!.ropewalk.v1.ProduceStreamRequest\x1a\".ropewalk.v1.ProduceStreamResponse(\x010\x01BR\n" +
+	"\rProduceStream\x12!.ropewalk.v1.ProduceStreamRequest\x1a\".ropewalk.v1.ProduceStreamResponse(\x010\x01\x12S\n" +
+	"\fInitProducer\x12 .ropewalk.v1.InitProducerRequest\x1a!.ropewalk.v1.InitProducerResponseBR\n" +
 	"\x0eio.ropewalk.v1P\x01Z>github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1;ropewalkv1b\x06proto3"
 
 var (
@@ -589,38 +804,44 @@ func file_ropewalk_v1_producer_proto_rawDescGZIP() []byte {
 }
 
 var file_ropewalk_v1_producer_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_ropewalk_v1_producer_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_ropewalk_v1_producer_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_ropewalk_v1_producer_proto_goTypes = []any{
 	(Durability)(0),               // 0: ropewalk.v1.Durability
 	(*ProduceRequest)(nil),        // 1: ropewalk.v1.ProduceRequest
-	(*ProduceResponse)(nil),       // 2: ropewalk.v1.ProduceResponse
-	(*PartitionAppend)(nil),       // 3: ropewalk.v1.PartitionAppend
-	(*ProduceStreamRequest)(nil),  // 4: ropewalk.v1.ProduceStreamRequest
-	(*ProduceStreamResponse)(nil), // 5: ropewalk.v1.ProduceStreamResponse
-	(*RecordSet)(nil),             // 6: ropewalk.v1.RecordSet
-	(Compression)(0),              // 7: ropewalk.v1.Compression
-	(*timestamppb.Timestamp)(nil), // 8: google.protobuf.Timestamp
-	(*status.Status)(nil),         // 9: google.rpc.Status
+	(*ProducerSequence)(nil),      // 2: ropewalk.v1.ProducerSequence
+	(*InitProducerRequest)(nil),   // 3: ropewalk.v1.InitProducerRequest
+	(*InitProducerResponse)(nil),  // 4: ropewalk.v1.InitProducerResponse
+	(*ProduceResponse)(nil),       // 5: ropewalk.v1.ProduceResponse
+	(*PartitionAppend)(nil),       // 6: ropewalk.v1.PartitionAppend
+	(*ProduceStreamRequest)(nil),  // 7: ropewalk.v1.ProduceStreamRequest
+	(*ProduceStreamResponse)(nil), // 8: ropewalk.v1.ProduceStreamResponse
+	(*RecordSet)(nil),             // 9: ropewalk.v1.RecordSet
+	(Compression)(0),              // 10: ropewalk.v1.Compression
+	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
+	(*status.Status)(nil),         // 12: google.rpc.Status
 }
 var file_ropewalk_v1_producer_proto_depIdxs = []int32{
-	6,  // 0: ropewalk.v1.ProduceRequest.records:type_name -> ropewalk.v1.RecordSet
-	7,  // 1: ropewalk.v1.ProduceRequest.compression:type_name -> ropewalk.v1.Compression
+	9,  // 0: ropewalk.v1.ProduceRequest.records:type_name -> ropewalk.v1.RecordSet
+	10, // 1: ropewalk.v1.ProduceRequest.compression:type_name -> ropewalk.v1.Compression
 	0,  // 2: ropewalk.v1.ProduceRequest.durability:type_name -> ropewalk.v1.Durability
-	3,  // 3: ropewalk.v1.ProduceResponse.appends:type_name -> ropewalk.v1.PartitionAppend
-	8,  // 4: ropewalk.v1.PartitionAppend.append_time:type_name -> google.protobuf.Timestamp
-	0,  // 5: ropewalk.v1.PartitionAppend.achieved:type_name -> ropewalk.v1.Durability
-	1,  // 6: ropewalk.v1.ProduceStreamRequest.request:type_name -> ropewalk.v1.ProduceRequest
-	9,  // 7: ropewalk.v1.ProduceStreamResponse.status:type_name -> google.rpc.Status
-	2,  // 8: ropewalk.v1.ProduceStreamResponse.response:type_name -> ropewalk.v1.ProduceResponse
-	1,  // 9: ropewalk.v1.ProducerService.Produce:input_type -> ropewalk.v1.ProduceRequest
-	4,  // 10: ropewalk.v1.ProducerService.ProduceStream:input_type -> ropewalk.v1.ProduceStreamRequest
-	2,  // 11: ropewalk.v1.ProducerService.Produce:output_type -> ropewalk.v1.ProduceResponse
-	5,  // 12: ropewalk.v1.ProducerService.ProduceStream:output_type -> ropewalk.v1.ProduceStreamResponse
-	11, // [11:13] is the sub-list for method output_type
-	9,  // [9:11] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	2,  // 3: ropewalk.v1.ProduceRequest.sequence:type_name -> ropewalk.v1.ProducerSequence
+	6,  // 4: ropewalk.v1.ProduceResponse.appends:type_name -> ropewalk.v1.PartitionAppend
+	11, // 5: ropewalk.v1.PartitionAppend.append_time:type_name -> google.protobuf.Timestamp
+	0,  // 6: ropewalk.v1.PartitionAppend.achieved:type_name -> ropewalk.v1.Durability
+	1,  // 7: ropewalk.v1.ProduceStreamRequest.request:type_name -> ropewalk.v1.ProduceRequest
+	12, // 8: ropewalk.v1.ProduceStreamResponse.status:type_name -> google.rpc.Status
+	5,  // 9: ropewalk.v1.ProduceStreamResponse.response:type_name -> ropewalk.v1.ProduceResponse
+	1,  // 10: ropewalk.v1.ProducerService.Produce:input_type -> ropewalk.v1.ProduceRequest
+	7,  // 11: ropewalk.v1.ProducerService.ProduceStream:input_type -> ropewalk.v1.ProduceStreamRequest
+	3,  // 12: ropewalk.v1.ProducerService.InitProducer:input_type -> ropewalk.v1.InitProducerRequest
+	5,  // 13: ropewalk.v1.ProducerService.Produce:output_type -> ropewalk.v1.ProduceResponse
+	8,  // 14: ropewalk.v1.ProducerService.ProduceStream:output_type -> ropewalk.v1.ProduceStreamResponse
+	4,  // 15: ropewalk.v1.ProducerService.InitProducer:output_type -> ropewalk.v1.InitProducerResponse
+	13, // [13:16] is the sub-list for method output_type
+	10, // [10:13] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_ropewalk_v1_producer_proto_init() }
@@ -640,7 +861,7 @@ func file_ropewalk_v1_producer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ropewalk_v1_producer_proto_rawDesc), len(file_ropewalk_v1_producer_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   5,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

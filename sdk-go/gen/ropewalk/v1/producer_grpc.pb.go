@@ -23,6 +23,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	ProducerService_Produce_FullMethodName       = "/ropewalk.v1.ProducerService/Produce"
 	ProducerService_ProduceStream_FullMethodName = "/ropewalk.v1.ProducerService/ProduceStream"
+	ProducerService_InitProducer_FullMethodName  = "/ropewalk.v1.ProducerService/InitProducer"
 )
 
 // ProducerServiceClient is the client API for ProducerService service.
@@ -43,6 +44,7 @@ const (
 // | CORRUPT_BATCH | INVALID_ARGUMENT | no | field |
 // | EXPECTED_OFFSET_MISMATCH | ABORTED | no | expected, current |
 // | NOT_LEADER, NO_LEADER, BROKER_DRAINING | UNAVAILABLE | no | leader_id, leader_address, leader_epoch |
+// | SEQUENCE_GAP, PRODUCER_FENCED | FAILED_PRECONDITION | no | expected, actual |
 // | NO_QUORUM, LEADER_CHANGED | UNAVAILABLE | maybe | leader epoch |
 // | TIMED_OUT | DEADLINE_EXCEEDED | maybe | - |
 // | OVERLOADED, STORAGE_FULL, TOO_MANY | RESOURCE_EXHAUSTED | no | limit |
@@ -82,6 +84,12 @@ type ProducerServiceClient interface {
 	// request that it has read, and then ends the stream with BROKER_DRAINING: requests without an
 	// answer were not appended.
 	ProduceStream(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ProduceStreamRequest, ProduceStreamResponse], error)
+	// Gives a producer the id and the epoch with which its retries are safe. An answer that is lost
+	// costs no more than an id, or an epoch.
+	//
+	// Errors: INVALID_FIELD for a name that is none, NO_LEADER until every broker of the cluster is
+	// of a version that knows sequences, and those of every call.
+	InitProducer(ctx context.Context, in *InitProducerRequest, opts ...grpc.CallOption) (*InitProducerResponse, error)
 }
 
 type producerServiceClient struct {
@@ -115,6 +123,16 @@ func (c *producerServiceClient) ProduceStream(ctx context.Context, opts ...grpc.
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ProducerService_ProduceStreamClient = grpc.BidiStreamingClient[ProduceStreamRequest, ProduceStreamResponse]
 
+func (c *producerServiceClient) InitProducer(ctx context.Context, in *InitProducerRequest, opts ...grpc.CallOption) (*InitProducerResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(InitProducerResponse)
+	err := c.cc.Invoke(ctx, ProducerService_InitProducer_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ProducerServiceServer is the server API for ProducerService service.
 // All implementations must embed UnimplementedProducerServiceServer
 // for forward compatibility.
@@ -133,6 +151,7 @@ type ProducerService_ProduceStreamClient = grpc.BidiStreamingClient[ProduceStrea
 // | CORRUPT_BATCH | INVALID_ARGUMENT | no | field |
 // | EXPECTED_OFFSET_MISMATCH | ABORTED | no | expected, current |
 // | NOT_LEADER, NO_LEADER, BROKER_DRAINING | UNAVAILABLE | no | leader_id, leader_address, leader_epoch |
+// | SEQUENCE_GAP, PRODUCER_FENCED | FAILED_PRECONDITION | no | expected, actual |
 // | NO_QUORUM, LEADER_CHANGED | UNAVAILABLE | maybe | leader epoch |
 // | TIMED_OUT | DEADLINE_EXCEEDED | maybe | - |
 // | OVERLOADED, STORAGE_FULL, TOO_MANY | RESOURCE_EXHAUSTED | no | limit |
@@ -172,6 +191,12 @@ type ProducerServiceServer interface {
 	// request that it has read, and then ends the stream with BROKER_DRAINING: requests without an
 	// answer were not appended.
 	ProduceStream(grpc.BidiStreamingServer[ProduceStreamRequest, ProduceStreamResponse]) error
+	// Gives a producer the id and the epoch with which its retries are safe. An answer that is lost
+	// costs no more than an id, or an epoch.
+	//
+	// Errors: INVALID_FIELD for a name that is none, NO_LEADER until every broker of the cluster is
+	// of a version that knows sequences, and those of every call.
+	InitProducer(context.Context, *InitProducerRequest) (*InitProducerResponse, error)
 	mustEmbedUnimplementedProducerServiceServer()
 }
 
@@ -187,6 +212,9 @@ func (UnimplementedProducerServiceServer) Produce(context.Context, *ProduceReque
 }
 func (UnimplementedProducerServiceServer) ProduceStream(grpc.BidiStreamingServer[ProduceStreamRequest, ProduceStreamResponse]) error {
 	return status.Error(codes.Unimplemented, "method ProduceStream not implemented")
+}
+func (UnimplementedProducerServiceServer) InitProducer(context.Context, *InitProducerRequest) (*InitProducerResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method InitProducer not implemented")
 }
 func (UnimplementedProducerServiceServer) mustEmbedUnimplementedProducerServiceServer() {}
 func (UnimplementedProducerServiceServer) testEmbeddedByValue()                         {}
@@ -234,6 +262,24 @@ func _ProducerService_ProduceStream_Handler(srv interface{}, stream grpc.ServerS
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type ProducerService_ProduceStreamServer = grpc.BidiStreamingServer[ProduceStreamRequest, ProduceStreamResponse]
 
+func _ProducerService_InitProducer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(InitProducerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ProducerServiceServer).InitProducer(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ProducerService_InitProducer_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ProducerServiceServer).InitProducer(ctx, req.(*InitProducerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ProducerService_ServiceDesc is the grpc.ServiceDesc for ProducerService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -244,6 +290,10 @@ var ProducerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Produce",
 			Handler:    _ProducerService_Produce_Handler,
+		},
+		{
+			MethodName: "InitProducer",
+			Handler:    _ProducerService_InitProducer_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ropewalk_consensus::ProducerBounds;
 use ropewalk_consensus::shard::NewGroup;
 use ropewalk_core::{GroupId, NodeId, ReplicaId, SystemClock};
 use ropewalk_storage::group_log::SegmentPolicy;
@@ -33,6 +34,7 @@ async fn what_a_replica_has_said_is_not_heard_of_the_one_in_its_place() {
         shards: 1,
         tail_budget: 0,
         catch_up_rate: 0,
+        producers: ProducerBounds::default(),
         on_fatal: Arc::new(|error| panic!("{error}")),
         peers: Arc::new(Alone),
         changes: Arc::default(),

@@ -78,6 +78,13 @@ impl<T> ReplicaGroup<T> {
             Entry::Noop => Ok(None),
             Entry::Batch(header) => {
                 self.node.mut_store().set_high_watermark(header.end_offset());
+                self.sequences.apply(&header, write);
+                self.producers_stand();
+                Ok(None)
+            }
+            Entry::Expire(gone) => {
+                self.sequences.expire(entry.index, &gone, write);
+                self.producers_stand();
                 Ok(None)
             }
             Entry::Trim { before } => {
@@ -98,7 +105,7 @@ impl<T> ReplicaGroup<T> {
     }
 
     /// Answers whoever proposed the entry, and whoever waits for one that it replaced.
-    fn answer(&mut self, entry: &Pending, done: Option<Receipt>, out: &mut Vec<Output<T>>) {
+    fn answer(&mut self, entry: &Pending, mut done: Option<Receipt>, out: &mut Vec<Output<T>>) {
         while self.waiters.front().is_some_and(|first| first.index <= entry.index) {
             let Some(waiter) = self.waiters.pop_front() else { break };
             let Some(to) = waiter.reply else { continue };
@@ -108,9 +115,10 @@ impl<T> ReplicaGroup<T> {
                 continue;
             }
             let appended = waiter.receipt.map(|receipt| receipt.achieved(Durability::Quorum));
-            let receipt = done.or(appended).expect("every entry that is waited for is answered");
+            // Others may wait for the same batch, which was sent twice.
+            let receipt = done.take().or(appended);
+            let receipt = receipt.expect("every entry that is waited for is answered");
             out.push(Output::Reply { to, result: Ok(receipt) });
-            return;
         }
     }
 

@@ -103,6 +103,7 @@ impl<T> ReplicaGroup<T> {
         }
         if self.serving.is_some_and(|serving| serving != term || !leads) {
             self.serving = None;
+            self.sequences.lose_lead();
             self.sent_snapshots.clear();
             out.push(Output::Leadership { group, epoch: None });
         }

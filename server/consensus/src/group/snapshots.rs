@@ -7,7 +7,7 @@ use raft::{ProgressState, RawNode, SnapshotStatus};
 use ropewalk_core::NodeId;
 use ropewalk_core::ReplicaId;
 use ropewalk_storage::group_log::GroupLog;
-use ropewalk_storage::own_rows::{APPLIED_KEY, applied_index, applied_row, is_own};
+use ropewalk_storage::own_rows::{APPLIED_KEY, PRODUCER_KEY, applied_index, applied_row, is_own};
 use ropewalk_storage::{GroupWrite, StorageError};
 
 use super::ReplicaGroup;
@@ -124,6 +124,10 @@ impl<T> ReplicaGroup<T> {
                 ))
             })?;
             self.node.mut_store().set_rows_index(self.applied);
+        } else {
+            let stored = self.node.store().engine_rows(PRODUCER_KEY)?;
+            self.sequences.install(group, stored, &data.rows, write)?;
+            self.producers_stand();
         }
         let high_watermark = self.reader().bounds().high_watermark;
         out.push(Output::Progress { group, high_watermark });

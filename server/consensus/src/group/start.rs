@@ -11,6 +11,7 @@ use ropewalk_storage::own_rows::{applied_index, is_own};
 
 use super::behind::Behind;
 use super::reads::Reads;
+use super::sequences::Sequences;
 use super::sleep::Sleep;
 use super::snapshots::{RowTrail, SentSnapshots};
 use super::{
@@ -19,6 +20,7 @@ use super::{
 };
 use crate::machine::StateMachine;
 use crate::planted::Plant;
+use crate::producers::ProducerBounds;
 use crate::shard::Output;
 
 /// A group to take up.
@@ -29,6 +31,7 @@ pub(crate) struct Start {
     /// Whether this replica is to be the first to stand for election in a group that is new.
     pub(crate) goes_first: bool,
     pub(crate) machine: Option<Box<dyn StateMachine>>,
+    pub(crate) producer_bounds: ProducerBounds,
     pub(crate) incarnation: u64,
 }
 
@@ -49,7 +52,8 @@ impl<T> ReplicaGroup<T> {
         logger: &slog::Logger,
         out: &mut Vec<Output<T>>,
     ) -> Result<Self, StorageError> {
-        let Start { mut log, is_new, goes_first, mut machine, incarnation } = start;
+        let Start { mut log, is_new, goes_first, mut machine, producer_bounds, incarnation } =
+            start;
         let group = log.group();
         let hard_state = log.hard_state().clone();
         let Found { applied, pending, is_damaged } = read(&mut log, machine.as_mut(), is_new)?;
@@ -80,6 +84,8 @@ impl<T> ReplicaGroup<T> {
             sent_snapshots: SentSnapshots::default(),
             behind: Behind::default(),
             trail: RowTrail::default(),
+            sequences: Sequences::default(),
+            producer_bounds,
             eager_ticks: if goes_first && !is_alone { EAGER_TICKS } else { 0 },
             sleep: Sleep::default(),
             is_damaged,
@@ -87,6 +93,10 @@ impl<T> ReplicaGroup<T> {
             members_since: applied,
             incarnation,
         };
+        // What the engine has of a new group is of another one, which is about to be deleted.
+        if opened.machine.is_none() && !is_new {
+            opened.load_producers()?;
+        }
         if (is_alone || goes_first) && !is_damaged {
             opened.node.campaign().map_err(refused)?;
         }

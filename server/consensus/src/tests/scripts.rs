@@ -120,7 +120,7 @@ fn a_write_is_of_bounded_size_and_what_is_beyond_it_keeps_its_order() {
         let mut payload = vec![0; 700 << 10];
         payload[..4].copy_from_slice(&id.to_le_bytes());
         let (compression, timestamp_type) = (Compression::None, TimestampType::Create);
-        let draft = BatchDraft::new(&payload, 1, compression, timestamp_type, times);
+        let draft = BatchDraft::new(&payload, 1, compression, timestamp_type, times, None);
         ProposalKind::Batch { draft, expected: None, durability: QUORUM, epoch: None }
     };
     let mut out = Vec::new();

@@ -12,7 +12,7 @@ use crate::vectors;
 const PAYLOAD: &[u8] = b"\x0a\x06\x0a\x01a\x1a\x011\x0a\x07\x1a\x012\x32\x02\x08\x01";
 
 fn draft(timestamp_type: TimestampType, times: RecordTimes) -> BatchDraft {
-    BatchDraft::new(PAYLOAD, 2, Compression::None, timestamp_type, times)
+    BatchDraft::new(PAYLOAD, 2, Compression::None, timestamp_type, times, None)
 }
 
 fn newest(timestamp_type: TimestampType, newest: Option<i64>, untimed: bool) -> i64 {
@@ -48,7 +48,7 @@ fn the_newest_time_counts_the_append_time_where_records_have_it() {
 fn every_changed_bit_is_noticed() {
     let draft = draft(TimestampType::Create, RecordTimes::default());
     assert_eq!((draft.record_count(), draft.is_empty()), (2, false));
-    assert_eq!(draft.len(), HEADER_BYTES + PAYLOAD.len());
+    assert_eq!(draft.len(), PLAIN_BYTES + PAYLOAD.len());
     let sealed = draft.seal(Offset(1), 2, 3, Timestamp(4));
     for bit in 0..sealed.len() * 8 {
         let mut changed = sealed.clone();
@@ -87,6 +87,34 @@ fn what_a_later_version_wrote_is_named() {
     }
 }
 
+/// Versions are told apart by the sequence.
+const SEQUENCE: ProducerSequence =
+    ProducerSequence { producer: ProducerId(0x0708), epoch: 9, first: 0x0a0b };
+
+#[test]
+fn the_stored_form_of_version_2_stays() {
+    let times = RecordTimes { newest: Some(Timestamp(1_000_000_000)), untimed: true };
+    let (codec, of) = (Compression::None, TimestampType::Create);
+    let draft = BatchDraft::new(PAYLOAD, 2, codec, of, times, Some(SEQUENCE));
+    let append_time = Timestamp(1_700_000_000_123_456_789);
+    let sealed = draft.seal(Offset(0x0102), 0x03, 0x0405, append_time);
+    assert_eq!(vectors::read("batch-v2.hex"), std::slice::from_ref(&sealed));
+    for bit in 0..sealed.len() * 8 {
+        let mut changed = sealed.clone();
+        changed[bit / 8] ^= 1 << (bit % 8);
+        assert!(StoredBatch::checked(&changed.into()).is_err(), "bit {bit}");
+    }
+    let batch = StoredBatch::checked(&Bytes::from(sealed)).unwrap();
+    assert_eq!((batch.payload.as_ref(), batch.header.sequence), (PAYLOAD, Some(SEQUENCE)));
+}
+
+fn sequence() -> impl Strategy<Value = Option<ProducerSequence>> {
+    option::of(any::<(u64, u32, u32)>().prop_map(|(producer, epoch, first)| {
+        let producer = ProducerId(producer);
+        ProducerSequence { producer, epoch, first }
+    }))
+}
+
 fn compression() -> impl Strategy<Value = Compression> {
     use Compression::{Gzip, Lz4, None, Snappy, Zstd};
     select(vec![None, Gzip, Snappy, Lz4, Zstd])
@@ -108,6 +136,7 @@ proptest! {
         (record_count, payload_crc) in any::<(u32, u32)>(),
         (append_time, max_timestamp) in any::<(i64, i64)>(),
         (base_offset, leader_epoch, index) in any::<(u64, u64, u64)>(),
+        sequence in sequence(),
     ) {
         let header = BatchHeader {
             compression,
@@ -120,8 +149,9 @@ proptest! {
             base_offset: Offset(base_offset),
             leader_epoch,
             index,
+            sequence,
         };
-        let mut bytes = vec![0xff; HEADER_BYTES + 3];
+        let mut bytes = vec![0xff; header.stored_len() + 3];
         header.write(&mut bytes);
         prop_assert_eq!(BatchHeader::read(&bytes), Ok(header));
     }
@@ -131,12 +161,12 @@ proptest! {
         payload in vec(any::<u8>(), 0..300),
         compression in compression(),
         (timestamp_type, times) in (timestamp_type(), times()),
-        record_count: u32,
+        (record_count, sequence) in (any::<u32>(), sequence()),
         (offset, epoch, index, append_time) in any::<(u64, u64, u64, i64)>(),
         (damaged, bit) in (any::<Index>(), 0_u8..8),
     ) {
         let draft =
-            BatchDraft::new(&payload, record_count, compression, timestamp_type, times);
+            BatchDraft::new(&payload, record_count, compression, timestamp_type, times, sequence);
         let sealed = draft.seal(Offset(offset), epoch, index, Timestamp(append_time));
         let batch = StoredBatch::checked(&sealed.clone().into()).unwrap();
         let header = batch.header;
@@ -159,10 +189,10 @@ proptest! {
         payload in vec(any::<u8>(), 0..300),
         compression in compression(),
         (timestamp_type, times) in (timestamp_type(), times()),
-        record_count: u32,
+        (record_count, sequence) in (any::<u32>(), sequence()),
     ) {
         let draft = || {
-            BatchDraft::new(&payload, record_count, compression, timestamp_type, times)
+            BatchDraft::new(&payload, record_count, compression, timestamp_type, times, sequence)
         };
         let sealed = |draft: BatchDraft| draft.seal(Offset(9), 2, 3, Timestamp(4));
         let mut parts = draft().into_parts();

@@ -8,7 +8,7 @@ use clap_complete::Shell;
 use ropewalk::{Setting, Stop};
 
 use super::assign::{Assignment, assignment, setting};
-use super::parse::{Origin, before, header, origin, separator, stop};
+use super::parse::{Codec, Origin, before, codec, header, origin, separator, stop};
 use super::template::Template;
 use crate::settings::values::duration;
 
@@ -216,6 +216,10 @@ pub(crate) struct Produce {
     /// A header of every record; may be repeated
     #[arg(long = "header", short = 'H', value_name = "KEY=VALUE", value_parser = header)]
     pub(super) headers: Vec<(String, String)>,
+    /// How records are compressed on their way and in the log: gzip, snappy, lz4 or zstd, and the
+    /// level where the codec has one, as zstd:9 (gzip 1 to 9, zstd 1 to 22)
+    #[arg(long, value_name = "CODEC[:LEVEL]", default_value = "none", value_parser = codec)]
+    pub(super) compression: Codec,
     #[command(flatten)]
     pub(super) common: Common,
 }

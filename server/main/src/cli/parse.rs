@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use prost_types::Timestamp;
-use ropewalk::{Start, Stop};
+use ropewalk::{Compression, Start, Stop};
 
 use super::args::BeforeOffset;
 use crate::settings::values::duration;
@@ -14,6 +14,23 @@ pub(crate) enum Origin {
     At(Start),
     /// This many before the end of each partition.
     Last(i64),
+}
+
+/// How records are compressed, and how hard, where that was said.
+pub(crate) type Codec = (Compression, Option<i32>);
+
+/// Reads `CODEC` or `CODEC:LEVEL`.
+pub(crate) fn codec(text: &str) -> Result<Codec, String> {
+    let (name, level) = match text.split_once(':') {
+        Some((name, level)) => (name, Some(level)),
+        None => (text, None),
+    };
+    let codec: Compression = name.parse().map_err(|error| format!("{error}"))?;
+    let Some(level) = level else { return Ok((codec, None)) };
+    let levels = codec.levels().ok_or_else(|| format!("{codec} has no levels"))?;
+    let level = level.parse().ok().filter(|level| levels.contains(level));
+    let range = || format!("a level of {codec} is {} to {}", levels.start(), levels.end());
+    Ok((codec, Some(level.ok_or_else(range)?)))
 }
 
 /// Reads `earliest`, `latest`, an offset, `-N` or `@TIME`.
@@ -137,6 +154,21 @@ mod tests {
         }
         for bad in ["", "first", "@", "@noon", "@-5", "1.5"] {
             assert!(origin(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn codecs_and_their_levels() {
+        assert_eq!(codec("snappy"), Ok((Compression::Snappy, None)));
+        assert_eq!(codec("zstd:19"), Ok((Compression::Zstd, Some(19))));
+        for (bad, hint) in [
+            ("brotli", "gzip, snappy, lz4 or zstd"),
+            ("lz4:1", "lz4 has no levels"),
+            ("gzip:10", "a level of gzip is 1 to 9"),
+            ("zstd:", "a level of zstd is 1 to 22"),
+        ] {
+            let error = codec(bad).unwrap_err();
+            assert!(error.contains(hint), "{bad}: {error}");
         }
     }
 

@@ -19,7 +19,12 @@ const OUTSTANDING: usize = 64 * 1024;
 
 pub(super) async fn produce(args: Produce) -> Result<(), Failure> {
     let client = connect(&args.common).await?;
-    let producer = client.producer().delivery_timeout(args.common.timeout).build();
+    let (codec, level) = args.compression;
+    let mut producer = client.producer().delivery_timeout(args.common.timeout).compression(codec);
+    if let Some(level) = level {
+        producer = producer.compression_level(level);
+    }
+    let producer = producer.build();
     let (deliveries, accepted) = mpsc::channel(OUTSTANDING);
     let format = args.common.format;
     let quiet = args.value.is_some() || std::io::stdin().is_terminal();

@@ -450,6 +450,27 @@ pub(super) static SETTINGS: &[Setting] = &[
         }),
     },
     Setting {
+        key: "topics.max_producers",
+        flag: "max-producers",
+        value_name: "N",
+        default: "1000",
+        help: "The idempotent producers that a partition knows at most: the one that has been idle \
+               longest makes room, and is refused when it comes back, unless it asks for a new id. \
+               One that has appended within 5 minutes stays: where all have, new ones are refused",
+        field: Field::Integer(1, 100_000, Integer::Usize(|s| &mut s.topics.max_producers)),
+    },
+    Setting {
+        key: "topics.producer_expiry",
+        flag: "producer-expiry",
+        value_name: "TIME",
+        default: "1d",
+        help: "How long a partition knows an idempotent producer that sends nothing, and five \
+               minutes more",
+        field: Field::Duration(SECOND, Duration::from_secs(365 * 86_400), |s| {
+            &mut s.topics.producer_expiry
+        }),
+    },
+    Setting {
         key: "log.format",
         flag: "log-format",
         value_name: "FORMAT",

@@ -3,8 +3,10 @@
 use ropewalk_broker::peers::{ProposalKind, ProposeError, Receipt, RemoteProposal};
 use ropewalk_consensus::Durability;
 use ropewalk_consensus::proposal::{MemberProgress, MembershipChange};
-use ropewalk_core::batch::{DraftParts, RecordTimes};
-use ropewalk_core::{BatchDraft, Compression, Offset, ReplicaId, Timestamp, TimestampType, limits};
+use ropewalk_core::batch::{DraftParts, RecordTimes, stored_codec};
+use ropewalk_core::{
+    BatchDraft, Offset, ProducerId, ProducerSequence, ReplicaId, Timestamp, TimestampType, limits,
+};
 use ropewalk_proto::internal as pb;
 use ropewalk_proto::internal::proposal::Kind;
 
@@ -59,6 +61,11 @@ fn batch_to_wire(
         untimed: parts.times.untimed,
         expected_offset: expected.map(|offset| offset.0),
         durability: durability_to_wire(durability).into(),
+        sequence: parts.sequence.map(|sequence| pb::ProducerSequence {
+            producer_id: sequence.producer.0,
+            epoch: sequence.epoch,
+            first: sequence.first,
+        }),
         epoch,
     }
 }
@@ -71,10 +78,15 @@ fn batch_from_wire(batch: pb::BatchProposal) -> Result<ProposalKind> {
     let byte = |what, value: u32| u8::try_from(value).map_err(|_| WireError::value(what, value));
     let parts = DraftParts {
         record_count: batch.record_count,
-        compression: Compression::from_stored(byte("a codec", batch.compression)?)?,
+        compression: stored_codec(byte("a codec", batch.compression)?)?,
         timestamp_type: TimestampType::from_stored(byte("a clock", batch.timestamp_type)?)?,
         times: RecordTimes { newest: batch.newest_time.map(Timestamp), untimed: batch.untimed },
         payload_crc: batch.payload_crc,
+        sequence: batch.sequence.map(|sequence| ProducerSequence {
+            producer: ProducerId(sequence.producer_id),
+            epoch: sequence.epoch,
+            first: sequence.first,
+        }),
         payload: batch.payload,
     };
     Ok(ProposalKind::Batch {
@@ -128,15 +140,21 @@ fn durability_from_wire(durability: i32) -> Result<Durability> {
 pub(super) fn receipt_to_wire(receipt: Receipt) -> pb::Receipt {
     use pb::receipt::Kind;
     let kind = match receipt {
-        Receipt::Appended { base_offset, record_count, append_time, leader_epoch, achieved } => {
-            Kind::Appended(pb::Appended {
-                base_offset: base_offset.0,
-                record_count,
-                append_time: append_time.0,
-                leader_epoch,
-                achieved: durability_to_wire(achieved).into(),
-            })
-        }
+        Receipt::Appended {
+            base_offset,
+            record_count,
+            append_time,
+            leader_epoch,
+            achieved,
+            duplicate,
+        } => Kind::Appended(pb::Appended {
+            base_offset: base_offset.0,
+            record_count,
+            append_time: append_time.0,
+            leader_epoch,
+            achieved: durability_to_wire(achieved).into(),
+            duplicate,
+        }),
         Receipt::Trimmed(start) => Kind::Trimmed(start.0),
         Receipt::Applied(answer) => Kind::Applied(answer.into()),
         Receipt::Bounds { start, high_watermark, leader_epoch } => Kind::Bounds(pb::Bounds {
@@ -169,6 +187,7 @@ pub(super) fn receipt_from_wire(receipt: pb::Receipt) -> Result<Receipt> {
             append_time: Timestamp(appended.append_time),
             leader_epoch: appended.leader_epoch,
             achieved: durability_from_wire(appended.achieved)?,
+            duplicate: appended.duplicate,
         },
         Kind::Trimmed(start) => Receipt::Trimmed(Offset(start)),
         Kind::Applied(answer) => Receipt::Applied(answer.into()),
@@ -204,6 +223,18 @@ pub(super) fn propose_error_to_wire(error: ProposeError) -> pb::ProposeError {
             wire.current = current.0;
             Kind::ExpectedOffset
         }
+        ProposeError::SequenceGap { expected, actual } => {
+            (wire.expected, wire.actual) = (expected, actual);
+            Kind::SequenceGap
+        }
+        ProposeError::ProducerFenced { expected, actual } => {
+            (wire.expected, wire.actual) = (expected, actual);
+            Kind::ProducerFenced
+        }
+        ProposeError::TooManyProducers { limit } => {
+            wire.limit = limit as u64;
+            Kind::TooManyProducers
+        }
         ProposeError::OutOfRange { start, high_watermark } => {
             (wire.start, wire.high_watermark) = (start.0, high_watermark.0);
             Kind::OutOfRange
@@ -233,6 +264,15 @@ pub(super) fn propose_error_from_wire(error: &pb::ProposeError) -> Result<Propos
         Ok(Kind::NoGroup) => ProposeError::NoGroup,
         Ok(Kind::NoLeader) => ProposeError::NoLeader,
         Ok(Kind::ExpectedOffset) => ProposeError::ExpectedOffset { current: Offset(error.current) },
+        Ok(Kind::SequenceGap) => {
+            ProposeError::SequenceGap { expected: error.expected, actual: error.actual }
+        }
+        Ok(Kind::ProducerFenced) => {
+            ProposeError::ProducerFenced { expected: error.expected, actual: error.actual }
+        }
+        Ok(Kind::TooManyProducers) => ProposeError::TooManyProducers {
+            limit: usize::try_from(error.limit).unwrap_or(usize::MAX),
+        },
         Ok(Kind::OutOfRange) => ProposeError::OutOfRange {
             start: Offset(error.start),
             high_watermark: Offset(error.high_watermark),

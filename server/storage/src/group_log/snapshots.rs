@@ -1,5 +1,6 @@
 //! The state from which a replica can go on with appends: where the log starts, who the members
-//! are, and the rows of the state machine. The records of a partition are no part of it.
+//! are, and the rows of the state machine, or those of a partition's idempotent producers. The
+//! records of a partition are no part of it.
 
 use raft::eraftpb::Snapshot;
 use raft::{Error as RaftError, StorageError as RaftStorageError};
@@ -9,7 +10,7 @@ use ropewalk_core::{Offset, ReplicaId, Timestamp};
 use super::raft_storage::unavailable;
 use super::{GroupLog, facts_at};
 use crate::engine::{GroupWrite, LogStart, Result, StorageError};
-use crate::own_rows::{applied_index, is_own};
+use crate::own_rows::{PRODUCER_KEY, applied_index, is_own, producers_index};
 
 const VERSION: u8 = 1;
 
@@ -18,7 +19,8 @@ const VERSION: u8 = 1;
 pub struct SnapshotData {
     /// Where the log of the receiver starts.
     pub start: LogStart,
-    /// The rows of the state machine, as of the start's index.
+    /// The rows of the state machine, as of the start's index; or those of the producers of a
+    /// partition, which say themselves as of which entry they are: it may be a later one.
     pub rows: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
@@ -60,6 +62,11 @@ impl GroupLog {
         self.rows_index = Some(index);
     }
 
+    /// The rows of the partition's producers stand at this index: they are part of its snapshots.
+    pub fn set_producers_index(&mut self, index: u64) {
+        self.producers_index = index;
+    }
+
     /// The rows of this group that the engine has and whose key begins with `prefix`. Those that
     /// are on their way to it are not among them.
     pub fn engine_rows(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
@@ -70,7 +77,7 @@ impl GroupLog {
     pub(super) fn snapshot_for(&self, request_index: u64, to: ReplicaId) -> raft::Result<Snapshot> {
         let later = || RaftError::Store(RaftStorageError::SnapshotTemporarilyUnavailable);
         let mut start = self.start();
-        let mut rows = Vec::new();
+        let mut rows;
         if let Some(newest) = self.rows_index {
             rows = self.engine.rows(self.group, &[]).map_err(unavailable)?;
             // Rows may still be on their way to the disk, and the log be compacted already by what
@@ -87,6 +94,15 @@ impl GroupLog {
                 };
             }
             rows.retain(|(key, _)| !is_own(key));
+        } else {
+            rows = self.engine.rows(self.group, PRODUCER_KEY).map_err(unavailable)?;
+            // The same: what is after the log's start its receiver notes itself. What is later than
+            // all of this group is of a log that is about to be replaced.
+            let found = producers_index(&rows).map_err(|_| later())?.unwrap_or(0);
+            let newest = self.producers_index;
+            if found > newest || (found < newest && found < start.index) {
+                return Err(later());
+            }
         }
         if request_index > start.index {
             return Err(later());

@@ -11,6 +11,7 @@ mod idle;
 mod memory;
 mod options;
 mod path;
+mod producers;
 mod raw;
 mod read;
 mod recovery;

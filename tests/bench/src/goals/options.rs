@@ -48,6 +48,8 @@ pub(crate) enum Part {
     Sustained,
     /// The whole path, on disk and in memory.
     Path,
+    /// Numbered batches and compressed ones, beside others.
+    Producers,
     /// One record at a time.
     Single,
     /// Bytes written for each byte produced.
@@ -72,6 +74,7 @@ enum Choice {
     Groups,
     Sustained,
     Path,
+    Producers,
     Single,
     Bytes,
     Read,
@@ -90,6 +93,7 @@ impl Choice {
             Self::Groups => part == Part::Groups,
             Self::Sustained => part == Part::Sustained,
             Self::Path => part == Part::Path,
+            Self::Producers => part == Part::Producers,
             Self::Single => part == Part::Single,
             Self::Bytes => part == Part::Bytes,
             Self::Read => part == Part::Read,

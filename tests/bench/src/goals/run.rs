@@ -8,7 +8,9 @@ use tokio::time::{Instant, sleep};
 
 use super::options::{GoalOptions, Part};
 use super::report::Report;
-use super::{bytes, groups, idle, memory, path, read, recovery, single, sustained, tail};
+use super::{
+    bytes, groups, idle, memory, path, producers, read, recovery, single, sustained, tail,
+};
 use crate::gate::Gate;
 use crate::load::Load;
 use crate::machine::{self, Io};
@@ -59,6 +61,7 @@ pub(crate) async fn run(options: &GoalOptions) -> Result<(), Failure> {
             Part::Groups => Box::pin(groups::run(context)).await?,
             Part::Sustained => Box::pin(sustained::run(context)).await?,
             Part::Path => Box::pin(path::run(context)).await?,
+            Part::Producers => Box::pin(producers::run(context)).await?,
             Part::Single => Box::pin(single::run(context)).await?,
             Part::Bytes => Box::pin(bytes::run(context)).await?,
             Part::Read => Box::pin(read::run(context)).await?,
@@ -108,6 +111,7 @@ pub(crate) fn load_of(topic: &str, producers: u32, records: usize, partitions: u
         durability: Durability::Quorum,
         producers,
         window: WINDOW,
+        numbered: false,
     }
 }
 

@@ -136,6 +136,7 @@ impl Context<'_> {
             durability,
             producers: self.options.producers,
             window: self.options.window,
+            numbered: false,
         }
     }
 

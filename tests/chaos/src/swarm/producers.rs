@@ -1,15 +1,16 @@
 //! Clients that append.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use ropewalk_proto::v1;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
 
 use super::{AGAIN, CALL_TIMEOUT, Worker};
-use crate::calls::{append_request, record_append, streamed};
-use crate::client::Stubs;
+use crate::calls::{append_request, appended, record_append, streamed};
+use crate::client::{Stubs, within};
 use crate::history::{Call, OperationId, Outcome, Place, RecordedAs};
 use crate::load::{Values, any_place};
 
@@ -51,6 +52,58 @@ pub(super) async fn one_by_one(mut worker: Worker) {
             }
         }
     }
+}
+
+/// Asks for the id of a producer, until some node gives one.
+async fn init(worker: &mut Worker) -> Option<v1::InitProducerResponse> {
+    while let Some(stubs) = worker.connect().await {
+        let request = within(v1::InitProducerRequest::default(), CALL_TIMEOUT);
+        match stubs.producer().init_producer(request).await {
+            Ok(given) => return Some(given.into_inner()),
+            Err(_) => worker.elsewhere().await,
+        }
+    }
+    None
+}
+
+/// An idempotent producer: each append is sent again under its number, through one node after the
+/// other, until it is answered. In the history that is one append.
+pub(super) async fn insistent(mut worker: Worker) {
+    let Some(producer) = init(&mut worker).await else { return };
+    let mut values = Values { client: worker.client, counter: 0 };
+    let mut next: BTreeMap<Place, u32> = BTreeMap::new();
+    while worker.goes_on() {
+        let place = any_place(&mut worker.rng);
+        let (ids, records) = values.batch(&mut worker.rng, false);
+        let first_sequence = next.get(&place).copied().unwrap_or(0);
+        let count = u32::try_from(records.len()).unwrap_or(u32::MAX);
+        next.insert(place.clone(), first_sequence.wrapping_add(count));
+        let v1::InitProducerResponse { producer_id, epoch } = producer;
+        let sequence = v1::ProducerSequence { producer_id, epoch, first_sequence };
+        let request =
+            v1::ProduceRequest { sequence: Some(sequence), ..append_request(&place, records) };
+        let call = Call::Append { place, values: ids };
+        let id = worker.recorder.invoke_at(worker.node(), worker.client, call);
+        let answer = until_answered(&mut worker, request).await;
+        record_append(&worker.recorder, id, &answer);
+        worker.rest().await;
+    }
+}
+
+/// Sends one append until it is answered, or the run is over: then its outcome is unknown.
+async fn until_answered(
+    worker: &mut Worker,
+    request: v1::ProduceRequest,
+) -> Result<(i64, i64), Status> {
+    while let Some(stubs) = worker.connect().await {
+        let sent = stubs.producer().produce(within(request.clone(), CALL_TIMEOUT)).await;
+        match sent.and_then(|sent| appended(sent.into_inner())) {
+            Ok(answer) => return Ok(answer),
+            // A leader that was replaced and does not know it may say that one is missing.
+            Err(_) => worker.elsewhere().await,
+        }
+    }
+    Err(Status::unknown("the run was over before it was answered"))
 }
 
 /// Appends to a place until it went well.

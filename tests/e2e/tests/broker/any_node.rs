@@ -30,13 +30,14 @@ enum Needs {
     Metadata,
     /// The leader of the partition, which is the only one that has it.
     Partition,
-    /// The leader of the group that keeps the consumer group.
+    /// The leader of the group that keeps the consumer group, or the producer's name.
     Coordinator,
 }
 
-const METHODS: [(&str, Needs); 18] = [
+const METHODS: [(&str, Needs); 19] = [
     ("ProducerService/Produce", Needs::Partition),
     ("ProducerService/ProduceStream", Needs::Partition),
+    ("ProducerService/InitProducer", Needs::Coordinator),
     ("ConsumerService/Subscribe", Needs::Partition),
     ("ConsumerService/CommitOffset", Needs::Coordinator),
     ("ConsumerService/GetCommittedOffsets", Needs::Coordinator),
@@ -95,6 +96,12 @@ impl Call<'_> {
         if method == "Produce" {
             let (trailers, answer, _) = stub.produce(self.asked(append())).await?.into_parts();
             assert_eq!(answer.appends[0].record_count, 1);
+            return Ok(trailers);
+        }
+        if method == "InitProducer" {
+            let request = v1::InitProducerRequest { name: "billing".to_owned() };
+            let (trailers, answer, _) = stub.init_producer(self.asked(request)).await?.into_parts();
+            assert_ne!(answer.producer_id, 0);
             return Ok(trailers);
         }
         let requests = [4, 5].map(|correlation| {

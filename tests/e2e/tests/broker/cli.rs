@@ -34,6 +34,10 @@ async fn records_go_in_and_come_out_again() {
     let acked = run("k1:v1\nk2:v2\n", &produce);
     assert_eq!(acked, "{\"partition\":1,\"offset\":0}\n{\"partition\":1,\"offset\":1}\n");
     run("", &["produce", "t", "--partition", "2", "a value"]);
+    let again = "again and ".repeat(100);
+    run(&again, &["produce", "t", "--partition", "0", "--compression", "zstd:9"]);
+    assert_eq!(run("", &["consume", "t", "-p", "0", "-n", "1"]), format!("{again}\n"));
+    run("", &["records", "delete", "t", "--partition", "0", "--before", "end"]);
     let format = ["consume", "t", "--until", "caught-up", "-f", "%t/%p/%o %k=%v\\n"];
     let read = run("", &format);
     let mut lines: Vec<_> = read.lines().collect();

@@ -19,5 +19,6 @@ mod leaders;
 mod process;
 mod produce;
 mod sdk;
+mod sequences;
 mod starts_and_stops;
 mod topics;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ropewalk::{Client, ErrorKind, Event, NewTopic, Record, Start, Stop};
+use ropewalk::{Client, Compression, ErrorKind, Event, NewTopic, Record, Start, Stop};
 
 use crate::support::{Node, soon};
 
@@ -115,4 +115,41 @@ async fn a_gap_is_told_to_the_program() {
     }
     let record = soon("a record", consumer.next()).await.unwrap().unwrap();
     assert_eq!(record.offset, 3);
+}
+
+/// Compressed by the producer, kept so, and decompressed by whoever reads: the consumer, or the
+/// broker where a reader begins within a batch.
+#[tokio::test(flavor = "multi_thread")]
+async fn compressed_records_are_kept_small_and_read_as_they_were() {
+    let node = Node::start().await;
+    let client = client(&node).await;
+    let value = |n: u64| format!("GET /orders/{} 200 {} ms", n % 7, n * 13 % 101);
+    let mut sizes = BTreeMap::new();
+    for codec in Compression::ALL {
+        let topic = codec.name();
+        client.admin().create_topic(NewTopic::named(topic).partitions(1)).await.unwrap();
+        let producer = client.producer().compression(codec).build();
+        let mut deliveries = Vec::new();
+        for n in 0..5_000 {
+            let record = Record::to(topic).key("k").value(value(n));
+            deliveries.push(producer.enqueue(record).await.unwrap());
+        }
+        for (n, delivery) in deliveries.into_iter().enumerate() {
+            assert_eq!(soon("a delivery", delivery).await.unwrap().offset, n as i64, "{codec}");
+        }
+        for start in [0, 2_501] {
+            let consumer = client.consumer().topic(topic).start(Start::Offset(start));
+            let mut consumer = consumer.until(Stop::CaughtUp).build().await.unwrap();
+            for n in start..5_000 {
+                let record = soon("a record", consumer.next()).await.unwrap().unwrap();
+                assert_eq!(record.offset, n, "{codec}");
+                assert_eq!(record.value.unwrap(), value(n.unsigned_abs()), "{codec}");
+            }
+            assert!(soon("the end", consumer.next()).await.is_none());
+        }
+        let described = client.admin().topic(topic).await.unwrap();
+        sizes.insert(codec, described.partitions[0].size_bytes);
+    }
+    let plain = sizes[&Compression::None];
+    assert!(sizes.values().filter(|size| **size < plain / 2).count() == 4, "{sizes:?}");
 }

@@ -6,6 +6,7 @@ mod alone;
 mod development;
 mod growing;
 mod reaching;
+mod retries;
 mod returning;
 mod support;
 

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
-/// The server's crates, from the inside out.
-const LAYERS: [&str; 7] = [
+/// The server's crates, from the inside out; then the broker for other programs' tests.
+const LAYERS: [&str; 8] = [
     "ropewalk-core",
     "ropewalk-storage",
     "ropewalk-consensus",
@@ -14,6 +14,7 @@ const LAYERS: [&str; 7] = [
     "ropewalk-broker",
     "ropewalk-rpc",
     "ropewalk-server",
+    "ropewalk-testing",
 ];
 
 /// Crates from outside, and who may name them. What is not here is free.
@@ -21,6 +22,10 @@ const KEPT_TO: &[(&str, &[&str])] = &[
     ("sled", &["ropewalk-storage"]),
     ("raft", &["ropewalk-storage", "ropewalk-consensus"]),
     ("protobuf", &["ropewalk-storage", "ropewalk-consensus"]),
+    ("flate2", &["ropewalk-compress"]),
+    ("lz4_flex", &["ropewalk-compress"]),
+    ("snap", &["ropewalk-compress"]),
+    ("zstd", &["ropewalk-compress"]),
     ("prost", OF_THE_WIRE),
     ("prost-types", OF_THE_WIRE),
     ("tonic", OF_THE_WIRE),
@@ -31,7 +36,14 @@ const KEPT_TO: &[(&str, &[&str])] = &[
     ("ropewalk-proto", OF_THE_WIRE),
     (
         "tokio",
-        &["ropewalk-cluster", "ropewalk-broker", "ropewalk-rpc", "ropewalk-server", "ropewalk"],
+        &[
+            "ropewalk-cluster",
+            "ropewalk-broker",
+            "ropewalk-rpc",
+            "ropewalk-server",
+            "ropewalk-testing",
+            "ropewalk",
+        ],
     ),
     // The binary's commands are a client; the broker is none.
     ("ropewalk", &["ropewalk-server"]),
@@ -131,6 +143,7 @@ fn an_edge_that_must_not_be_is_found() {
         ("ropewalk-rpc", "sled"),
         ("ropewalk-rpc", "ropewalk"),
         ("ropewalk-server", "ropewalk-harness"),
+        ("ropewalk-server", "ropewalk-testing"),
         ("ropewalk", "ropewalk-core"),
         ("ropewalk-proto", "ropewalk-core"),
     ] {

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use ropewalk_consensus::{Durability, Input, Proposal, ProposalKind, ProposeError, Receipt};
 use ropewalk_core::batch::RecordTimes;
-use ropewalk_core::{BatchDraft, Compression, GroupId, NodeId, Offset, TimestampType};
+use ropewalk_core::{
+    BatchDraft, Compression, GroupId, NodeId, Offset, ProducerSequence, TimestampType,
+};
 use ropewalk_storage::StorageError;
 use ropewalk_storage::log_view::{Cursor, ReadOutcome};
 
@@ -47,14 +49,29 @@ impl Cluster {
         durability: Durability,
         bytes: usize,
     ) -> u64 {
-        let id = self.next_id + 1;
-        let mut payload = id.to_le_bytes().to_vec();
-        payload.extend((8..bytes).map(|at| (at as u64 ^ id.wrapping_mul(0x9e37_79b9)) as u8));
-        let times = RecordTimes { newest: None, untimed: true };
-        let (compression, times_of) = (Compression::None, TimestampType::Create);
-        let draft = BatchDraft::new(&payload, records, compression, times_of, times);
+        let draft = draft_of(self.next_id + 1, records, bytes, None);
         let kind = ProposalKind::Batch { draft, expected: None, durability, epoch: None };
         self.propose(node, LOG, kind)
+    }
+
+    /// The number of the next proposal.
+    #[must_use]
+    pub fn next_number(&self) -> u64 {
+        self.next_id + 1
+    }
+
+    /// Sends a batch of an idempotent producer, for the first time or again: its payload begins
+    /// with its number, that of the proposal which sent it first.
+    pub fn send(&mut self, node: NodeId, number: u64, batch: &Sequenced) -> u64 {
+        let Sequenced { sequence, records, bytes } = *batch;
+        let draft = draft_of(number, records, bytes, Some(sequence));
+        let durability = Durability::Quorum;
+        self.checks.sends(self.next_id + 1, number);
+        self.propose(
+            node,
+            LOG,
+            ProposalKind::Batch { draft, expected: None, durability, epoch: None },
+        )
     }
 
     /// A command to the metadata that changes something every time.
@@ -128,6 +145,30 @@ impl Cluster {
         }
         states
     }
+}
+
+/// A batch of an idempotent producer.
+#[derive(Clone, Copy, Debug)]
+pub struct Sequenced {
+    /// Its place among the batches of its producer.
+    pub sequence: ProducerSequence,
+    /// How many records it has.
+    pub records: u32,
+    /// About how many bytes.
+    pub bytes: usize,
+}
+
+fn draft_of(
+    number: u64,
+    records: u32,
+    bytes: usize,
+    sequence: Option<ProducerSequence>,
+) -> BatchDraft {
+    let mut payload = number.to_le_bytes().to_vec();
+    payload.extend((8..bytes).map(|at| (at as u64 ^ number.wrapping_mul(0x9e37_79b9)) as u8));
+    let times = RecordTimes { newest: None, untimed: true };
+    let (compression, times_of) = (Compression::None, TimestampType::Create);
+    BatchDraft::new(&payload, records, compression, times_of, times, sequence)
 }
 
 /// What the checks must know of a proposal when it has ended; not the records.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ropewalk_consensus::logger::tracing_logger;
-use ropewalk_consensus::{CatchUpBounds, Input, Shard};
+use ropewalk_consensus::{CatchUpBounds, Input, ProducerBounds, Shard};
 use ropewalk_core::NodeId;
 use ropewalk_storage::StorageError;
 use ropewalk_storage::sim::Failure;
@@ -154,7 +154,8 @@ impl Cluster {
         broker.stored = stored.into_iter().map(|state| (state.group, state)).collect();
         // So little that what was sent and is not acknowledged holds up the rest.
         let bounds = CatchUpBounds { bytes_per_second: 1 << 20, window: 1_024 };
-        broker.shard = Some(Shard::new(Arc::clone(&engine), TAIL_BUDGET, bounds, tracing_logger()));
+        let (store, producers) = (Arc::clone(&engine), ProducerBounds::default());
+        broker.shard = Some(Shard::new(store, TAIL_BUDGET, bounds, producers, tracing_logger()));
         broker.engine = Some(engine);
         self.observe_start(node);
         if self.follows {

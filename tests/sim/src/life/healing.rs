@@ -39,7 +39,7 @@ impl Life {
             }
             self.cluster.run(100);
         }
-        assert!(all_led(&self.cluster), "nobody leads");
+        assert!(all_led(&self.cluster), "nobody leads: {:?}", self.who_leads());
         // What was proposed to the metadata long ago is carried out by then, or never.
         let command = || ProposalKind::Command(Vec::new());
         assert!(matches!(self.cluster.insist(COMMANDS, command), Receipt::Applied(_)));
@@ -50,8 +50,25 @@ impl Life {
         let last = self.cluster.produce(leader, 1, Durability::Quorum);
         self.cluster.run(40);
         assert!(matches!(self.cluster.ends.get(&last), Some(Ok(_))));
+        self.finish_producers();
         self.agree();
         self.cluster.fall_asleep();
+    }
+
+    /// What each broker knows of a leader, and of its members.
+    fn who_leads(&self) -> Vec<String> {
+        let told = |broker: &crate::broker::Broker| {
+            format!(
+                "broker {}: leaders {:?}, serves {:?}, members {:?}, damaged {:?}, joining {:?}",
+                broker.node,
+                broker.leaders,
+                broker.serves,
+                broker.members,
+                broker.damaged,
+                broker.joining
+            )
+        };
+        self.cluster.brokers.iter().map(told).collect()
     }
 
     /// Every group comes to have the members that it is to have, and what cannot be read goes.

@@ -43,6 +43,10 @@ const READS: &[Sought] = &[
 const STATES: &[Sought] = &[
     (Plant::ApplyTwice, &["comes after"]),
     (Plant::TrimBeyondCommit, &["is out of range"]),
+    (
+        Plant::ForgetProducers,
+        &["is at two offsets", "is out of order at", "a producer is never answered"],
+    ),
     (Plant::OldIdsAfterWipe, &["bounds of broker", "lacks what was answered", "other metadata"]),
 ];
 

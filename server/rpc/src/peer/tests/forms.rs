@@ -188,6 +188,7 @@ fn every_answer_to_a_proposal_travels() {
             append_time: Timestamp(-3),
             leader_epoch: 4,
             achieved: Durability::Quorum,
+            duplicate: true,
         },
         Receipt::Trimmed(Offset(5)),
         Receipt::Applied(b"answer".to_vec()),
@@ -207,6 +208,9 @@ fn every_answer_to_a_proposal_travels() {
         ProposeError::OutOfRange { start: Offset(2), high_watermark: Offset(3) },
         ProposeError::Behind(ReplicaId::new(ONE, 4)),
         ProposeError::Members,
+        ProposeError::SequenceGap { expected: 6, actual: 7 },
+        ProposeError::ProducerFenced { expected: 8, actual: 9 },
+        ProposeError::TooManyProducers { limit: 10 },
         ProposeError::Overloaded,
         ProposeError::LeaderChanged { epoch: 5 },
     ];

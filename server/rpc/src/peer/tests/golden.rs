@@ -75,7 +75,8 @@ fn messages() -> Vec<(String, Vec<u8>)> {
 fn proposals() -> Vec<(String, pb::proposal::Kind)> {
     use pb::proposal::Kind;
     let parts = draft(3).into_parts();
-    let batch = |durability, epoch| {
+    let sequence = pb::ProducerSequence { producer_id: 5, epoch: 6, first: 7 };
+    let batch = |durability, epoch: Option<u64>| {
         Kind::Batch(pb::BatchProposal {
             payload: parts.payload.clone(),
             payload_crc: parts.payload_crc,
@@ -86,6 +87,7 @@ fn proposals() -> Vec<(String, pb::proposal::Kind)> {
             untimed: true,
             expected_offset: Some(4),
             durability,
+            sequence: epoch.is_none().then_some(sequence),
             epoch,
         })
     };
@@ -134,6 +136,7 @@ fn receipts() -> Vec<(&'static str, pb::receipt::Kind)> {
         append_time: 3,
         leader_epoch: 4,
         achieved: pb::Durability::Quorum.into(),
+        duplicate: true,
     };
     let member = pb::MemberProgress {
         replica_id: 1 << 32 | 5,
@@ -162,6 +165,9 @@ fn propose_error(kind: i32) -> pb::ProposeError {
         replica_id: 1 << 32 | 4,
         epoch: 5,
         floor: 6,
+        expected: 7,
+        actual: 8,
+        limit: 9,
     };
     call_wire::propose_error_to_wire(call_wire::propose_error_from_wire(&all).unwrap())
 }

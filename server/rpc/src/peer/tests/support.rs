@@ -254,7 +254,7 @@ pub(super) fn append(index: u64, bytes: usize) -> Message {
 pub(super) fn draft(bytes: usize) -> BatchDraft {
     let payload: Vec<u8> = (0..bytes).map(|at| (at % 251) as u8).collect();
     let times = RecordTimes { newest: Some(Timestamp(9)), untimed: false };
-    BatchDraft::new(&payload, 1, Compression::None, TimestampType::Create, times)
+    BatchDraft::new(&payload, 1, Compression::None, TimestampType::Create, times, None)
 }
 
 pub(super) fn stored(offset: u64, bytes: usize) -> StoredBatch {

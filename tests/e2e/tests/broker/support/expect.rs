@@ -28,6 +28,10 @@ impl Expected {
     pub(crate) const CORRUPT_BATCH: Self = Self(Code::InvalidArgument, "CORRUPT_BATCH", &["field"]);
     pub(crate) const EXPECTED_OFFSET_MISMATCH: Self =
         Self(Code::Aborted, "EXPECTED_OFFSET_MISMATCH", &["current"]);
+    pub(crate) const SEQUENCE_GAP: Self =
+        Self(Code::FailedPrecondition, "SEQUENCE_GAP", &["expected", "actual"]);
+    pub(crate) const PRODUCER_FENCED: Self =
+        Self(Code::FailedPrecondition, "PRODUCER_FENCED", &["expected", "actual"]);
     pub(crate) const OFFSET_OUT_OF_RANGE: Self =
         Self(Code::OutOfRange, "OFFSET_OUT_OF_RANGE", &["earliest", "latest"]);
     pub(crate) const CORRUPT_LOG: Self = Self(Code::DataLoss, "CORRUPT_LOG", &["file", "offset"]);

@@ -7,7 +7,7 @@ const P4: u32 = 0x27d4_eb2f;
 const P5: u32 = 0x1656_67b1;
 
 /// The hash of `data`.
-pub(super) fn xxh32(data: &[u8]) -> u32 {
+pub(crate) fn xxh32(data: &[u8]) -> u32 {
     let (stripes, tail) = data.as_chunks::<16>();
     let mut hash = if stripes.is_empty() { P5 } else { merged_lanes(stripes) };
     // The algorithm takes the length modulo 2^32.

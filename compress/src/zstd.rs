@@ -3,8 +3,8 @@
 use ::zstd::zstd_safe::zstd_sys::ZSTD_ErrorCode::ZSTD_error_dstSize_tooSmall;
 use ::zstd::zstd_safe::{self, DCtx, is_error_kind};
 
-use super::CompressError;
-use crate::codec::Reader;
+use crate::frames::CompressError;
+use crate::reader::Reader;
 
 const MAGIC: u32 = 0xfd2f_b528;
 const SKIPPABLE: u32 = 0x184d_2a50;
@@ -14,12 +14,15 @@ const SINGLE_SEGMENT: u8 = 1 << 5;
 const RESERVED: u8 = 1 << 3;
 const CHECKSUM: u8 = 1 << 2;
 const CHECKSUM_BYTES: usize = 4;
+/// The most bytes that a frame may ask a decoder to keep: RFC 8878 has every decoder support so
+/// many, and other clients must be able to read what the broker takes. Far more than a batch has.
+const MAX_WINDOW_BYTES: u64 = 8 * 1024 * 1024;
 /// The most bytes of a block, before and after decompression.
 const MAX_BLOCK_BYTES: u64 = 128 * 1024;
 
 /// Checks all frames and gives the most bytes that they can decompress to.
-pub(super) fn check(bytes: &[u8]) -> Result<u64, CompressError> {
-    let mut reader = Reader::new(bytes, "zstd frame");
+pub(crate) fn check(bytes: &[u8]) -> Result<u64, CompressError> {
+    let mut reader = Reader::new(bytes);
     let (mut frames, mut most) = (0_usize, 0_u64);
     while !reader.is_done() {
         match reader.u32()? {
@@ -54,6 +57,10 @@ fn frame(reader: &mut Reader<'_>) -> Result<u64, CompressError> {
         let base = 1_u64 << (10 + (byte >> 3));
         Some(base + base / 8 * u64::from(byte & 7))
     };
+    if window.is_some_and(|window| window > MAX_WINDOW_BYTES) {
+        let what = "the zstd frame needs a window of more than 8 MiB: compress with a smaller one";
+        return Err(CompressError::Corrupt(what));
+    }
     let dictionary_bytes = [0, 1, 2, 4][usize::from(descriptor & 3)];
     if little_endian(reader.raw(dictionary_bytes)?) != 0 {
         return Err(CompressError::Corrupt("the zstd frame needs a dictionary"));
@@ -102,9 +109,8 @@ fn little_endian(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte))
 }
 
-/// In one step and straight into the result: so a frame cannot make the decoder allocate a window,
-/// and none is too large for it.
-pub(super) fn decompress(bytes: &[u8], limit: usize) -> Result<Vec<u8>, CompressError> {
+/// In one step and straight into the result: so a frame cannot make the decoder allocate a window.
+pub(crate) fn decompress(bytes: &[u8], limit: usize) -> Result<Vec<u8>, CompressError> {
     let most = check(bytes)?;
     let capacity = usize::try_from(most).unwrap_or(usize::MAX).min(limit);
     let mut out = Vec::with_capacity(capacity);
@@ -120,9 +126,10 @@ pub(super) fn decompress(bytes: &[u8], limit: usize) -> Result<Vec<u8>, Compress
     }
 }
 
-pub(super) fn compress(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn compress(level: Option<i32>, bytes: &[u8]) -> Vec<u8> {
+    let level = level.unwrap_or(::zstd::DEFAULT_COMPRESSION_LEVEL);
     let mut out = Vec::with_capacity(zstd_safe::compress_bound(bytes.len()));
-    zstd_safe::compress(&mut out, bytes, ::zstd::DEFAULT_COMPRESSION_LEVEL)
+    zstd_safe::compress(&mut out, bytes, level)
         .expect("the buffer has the size that compression needs at most");
     out
 }

@@ -6,10 +6,10 @@ use std::io::Write;
 use lz4_flex::block::{DecompressError, decompress_into, decompress_into_with_dict};
 use lz4_flex::frame::{FrameEncoder, FrameInfo};
 
-use super::CompressError;
-use super::output::Output;
-use super::xxh32::xxh32;
-use crate::codec::Reader;
+use crate::frames::CompressError;
+use crate::output::Output;
+use crate::reader::Reader;
+use crate::xxh32::xxh32;
 
 const MAGIC: u32 = 0x184d_2204;
 const SKIPPABLE: u32 = 0x184d_2a50;
@@ -37,8 +37,8 @@ struct Frame {
 }
 
 /// Walks all frames, and puts what is in them into `out` if it is given.
-pub(super) fn walk(bytes: &[u8], mut out: Option<&mut Output>) -> Result<(), CompressError> {
-    let mut reader = Reader::new(bytes, "lz4 frame");
+pub(crate) fn walk(bytes: &[u8], mut out: Option<&mut Output>) -> Result<(), CompressError> {
+    let mut reader = Reader::new(bytes);
     let mut frames = 0_usize;
     while !reader.is_done() {
         match reader.u32()? {
@@ -157,7 +157,7 @@ fn unpack(
     }
 }
 
-pub(super) fn compress(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn compress(bytes: &[u8]) -> Vec<u8> {
     let info = FrameInfo::new().content_checksum(true);
     let mut encoder = FrameEncoder::with_frame_info(info, Vec::new());
     encoder.write_all(bytes).expect("writing to memory does not fail");

@@ -41,6 +41,35 @@ fn every_codec_gives_back_what_it_took() {
 }
 
 #[test]
+fn a_level_is_kept_to_those_of_the_codec() {
+    let line = |n: u32| format!("{} GET /orders/{}?page={} 200\n", n * 7, n * n % 977, n % 13);
+    let data = (0..10_000).map(line).collect::<String>().into_bytes();
+    for codec in Compression::ALL {
+        let sizes = [i32::MIN, 1, 9, i32::MAX].map(|level| {
+            let packed = compress_at(codec, Some(level), &data);
+            assert_eq!(decompress(codec, &packed, data.len()).as_ref(), Ok(&data), "{codec}");
+            packed.len()
+        });
+        assert_eq!(sizes[0], sizes[1], "{codec}");
+        match codec.levels() {
+            Some(_) => assert!(sizes[2] < sizes[1], "{codec} {sizes:?}"),
+            None => assert_eq!(sizes[2], sizes[1], "{codec}"),
+        }
+    }
+}
+
+#[test]
+fn a_codec_is_known_by_its_name_and_its_number() {
+    for codec in Compression::ALL {
+        assert_eq!(codec.to_string().parse(), Ok(codec));
+        assert_eq!(Compression::from_number(codec as u8), Some(codec));
+    }
+    assert_eq!(Compression::from_number(5), None);
+    let error = "brotli".parse::<Compression>().unwrap_err();
+    assert_eq!(error.to_string(), "\"brotli\" is no codec: choose none, gzip, snappy, lz4 or zstd");
+}
+
+#[test]
 fn frames_may_follow_one_another() {
     for codec in FRAMED {
         let mut packed = compress(codec, b"first, ");
@@ -153,13 +182,16 @@ fn a_frame_without_a_content_size_is_bounded_too() {
 }
 
 #[test]
-fn the_largest_zstd_window_is_no_obstacle() {
-    let mut encoder = ::zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
-    encoder.window_log(27).unwrap();
-    encoder.write_all(b"small").unwrap();
-    let packed = encoder.finish().unwrap();
-    let result = decompress(Compression::Zstd, &packed, 5);
-    assert_eq!(result, Ok(b"small".to_vec()));
+fn a_zstd_window_is_as_large_as_every_decoder_has_it() {
+    let with_window = |log| {
+        let mut encoder = ::zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
+        encoder.window_log(log).unwrap();
+        encoder.write_all(b"small").unwrap();
+        encoder.finish().unwrap()
+    };
+    assert_eq!(decompress(Compression::Zstd, &with_window(23), 5), Ok(b"small".to_vec()));
+    let refused = check_frame(Compression::Zstd, &with_window(24)).unwrap_err();
+    assert!(refused.to_string().contains("8 MiB"), "{refused}");
 }
 
 #[test]

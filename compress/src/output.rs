@@ -1,31 +1,31 @@
 //! A buffer for decompressed bytes that never grows beyond its limit.
 
-use super::CompressError;
+use crate::frames::CompressError;
 
 /// Bytes written so far, and room for more up to the limit.
-pub(super) struct Output {
+pub(crate) struct Output {
     bytes: Vec<u8>,
     written: usize,
     limit: usize,
 }
 
 impl Output {
-    pub(super) fn new(limit: usize) -> Self {
+    pub(crate) fn new(limit: usize) -> Self {
         Self { bytes: Vec::new(), written: 0, limit }
     }
 
     /// How many bytes were written.
-    pub(super) fn written(&self) -> usize {
+    pub(crate) fn written(&self) -> usize {
         self.written
     }
 
     /// The bytes written from `start` on.
-    pub(super) fn since(&self, start: usize) -> &[u8] {
+    pub(crate) fn since(&self, start: usize) -> &[u8] {
         &self.bytes[start..self.written]
     }
 
     /// What was written, and room for up to `wanted` bytes more: fewer where the limit is near.
-    pub(super) fn parts(&mut self, wanted: usize) -> (&[u8], &mut [u8]) {
+    pub(crate) fn parts(&mut self, wanted: usize) -> (&[u8], &mut [u8]) {
         let end = self.written.saturating_add(wanted).min(self.limit);
         if end > self.bytes.len() {
             // Growing in steps, as vectors do, but not past the limit.
@@ -38,13 +38,13 @@ impl Output {
     }
 
     /// Counts bytes that were put into the room.
-    pub(super) fn advance(&mut self, count: usize) {
+    pub(crate) fn advance(&mut self, count: usize) {
         debug_assert!(count <= self.bytes.len() - self.written);
         self.written += count;
     }
 
     /// Appends bytes.
-    pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(), CompressError> {
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<(), CompressError> {
         let too_large = self.too_large();
         let (_, room) = self.parts(bytes.len());
         if room.len() < bytes.len() {
@@ -56,11 +56,11 @@ impl Output {
     }
 
     /// The error of output beyond the limit.
-    pub(super) fn too_large(&self) -> CompressError {
+    pub(crate) fn too_large(&self) -> CompressError {
         CompressError::TooLarge { limit: self.limit }
     }
 
-    pub(super) fn finish(mut self) -> Vec<u8> {
+    pub(crate) fn finish(mut self) -> Vec<u8> {
         self.bytes.truncate(self.written);
         self.bytes.shrink_to_fit();
         self.bytes

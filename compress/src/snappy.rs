@@ -2,9 +2,9 @@
 
 use std::io::Write;
 
-use super::CompressError;
-use super::output::Output;
-use crate::codec::Reader;
+use crate::frames::CompressError;
+use crate::output::Output;
+use crate::reader::Reader;
 
 const STREAM_IDENTIFIER: u8 = 0xff;
 const COMPRESSED: u8 = 0x00;
@@ -16,8 +16,8 @@ const MAX_CHUNK_DATA: usize = 65_536;
 const IDENTIFIER_CHUNK: [u8; 10] = *b"\xff\x06\x00\x00sNaPpY";
 
 /// Walks all chunks, and puts what is in them into `out` if it is given.
-pub(super) fn walk(bytes: &[u8], mut out: Option<&mut Output>) -> Result<(), CompressError> {
-    let mut reader = Reader::new(bytes, "snappy chunk");
+pub(crate) fn walk(bytes: &[u8], mut out: Option<&mut Output>) -> Result<(), CompressError> {
+    let mut reader = Reader::new(bytes);
     if !bytes.starts_with(&IDENTIFIER_CHUNK) {
         return Err(CompressError::Corrupt("no snappy stream identifier"));
     }
@@ -37,7 +37,7 @@ pub(super) fn walk(bytes: &[u8], mut out: Option<&mut Output>) -> Result<(), Com
 }
 
 fn data_chunk(kind: u8, chunk: &[u8], out: Option<&mut Output>) -> Result<(), CompressError> {
-    let mut reader = Reader::new(chunk, "snappy chunk");
+    let mut reader = Reader::new(chunk);
     let checksum = reader.u32()?;
     let data = reader.rest();
     let length = match kind {
@@ -78,7 +78,7 @@ fn verify(checksum: u32, data: &[u8]) -> Result<(), CompressError> {
     }
 }
 
-pub(super) fn compress(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn compress(bytes: &[u8]) -> Vec<u8> {
     if bytes.is_empty() {
         // The encoder would write nothing at all.
         return IDENTIFIER_CHUNK.to_vec();

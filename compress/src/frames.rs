@@ -1,26 +1,10 @@
-//! The codecs that clients compress batches with, each in its standard frame format.
-//!
-//! The broker stores what producers compressed. It checks the frame by its structure, without
-//! decompressing, and decompresses only for a consumer that does not accept the codec. What is
-//! inside is for `records` to know.
-//!
-//! No codec may use a dictionary, since a consumer has none. Frames may follow one another, as the
-//! formats allow; anything else may not follow them.
-
-mod gzip;
-mod lz4;
-mod output;
-mod snappy;
-mod xxh32;
-mod zstd;
-
-#[cfg(test)]
-mod tests;
+//! What is done with any codec: checking, decompressing within a bound, compressing.
 
 use thiserror::Error;
 
-use crate::batch::Compression;
-use crate::codec::DecodeError;
+use crate::codec::Compression;
+use crate::output::Output;
+use crate::{gzip, lz4, snappy, zstd};
 
 /// Why compressed bytes are refused.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
@@ -36,10 +20,8 @@ pub enum CompressError {
     },
 }
 
-impl From<DecodeError> for CompressError {
-    fn from(_: DecodeError) -> Self {
-        Self::Corrupt("they are cut short")
-    }
+impl CompressError {
+    pub(crate) const CUT: Self = Self::Corrupt("they are cut short");
 }
 
 /// Checks that `bytes` are whole frames of the codec and nothing else, without decompressing.
@@ -79,12 +61,12 @@ pub fn decompress(
         Compression::None => Ok(bytes.to_vec()),
         Compression::Gzip => gzip::decompress(bytes, limit),
         Compression::Snappy => {
-            let mut out = output::Output::new(limit);
+            let mut out = Output::new(limit);
             snappy::walk(bytes, Some(&mut out))?;
             Ok(out.finish())
         }
         Compression::Lz4 => {
-            let mut out = output::Output::new(limit);
+            let mut out = Output::new(limit);
             lz4::walk(bytes, Some(&mut out))?;
             Ok(out.finish())
         }
@@ -95,11 +77,19 @@ pub fn decompress(
 /// Compresses `bytes` at the codec's default level.
 #[must_use]
 pub fn compress(codec: Compression, bytes: &[u8]) -> Vec<u8> {
+    compress_at(codec, None, bytes)
+}
+
+/// Compresses `bytes` at a level of [`Compression::levels`], or the nearest one; `None`: the
+/// codec's default. A codec without levels has the default alone.
+#[must_use]
+pub fn compress_at(codec: Compression, level: Option<i32>, bytes: &[u8]) -> Vec<u8> {
+    let level = codec.levels().zip(level).map(|(has, level)| level.clamp(*has.start(), *has.end()));
     match codec {
         Compression::None => bytes.to_vec(),
-        Compression::Gzip => gzip::compress(bytes),
+        Compression::Gzip => gzip::compress(level, bytes),
         Compression::Snappy => snappy::compress(bytes),
         Compression::Lz4 => lz4::compress(bytes),
-        Compression::Zstd => zstd::compress(bytes),
+        Compression::Zstd => zstd::compress(level, bytes),
     }
 }

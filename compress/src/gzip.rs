@@ -5,9 +5,9 @@ use std::io::{Read, Write};
 use flate2::bufread::MultiGzDecoder;
 use flate2::write::GzEncoder;
 
-use super::CompressError;
-use super::output::Output;
-use crate::codec::Reader;
+use crate::frames::CompressError;
+use crate::output::Output;
+use crate::reader::Reader;
 
 const MAGIC: [u8; 2] = [0x1f, 0x8b];
 const DEFLATE: u8 = 8;
@@ -24,8 +24,8 @@ const TRAILER_BYTES: usize = 8;
 const STEP_BYTES: usize = 64 * 1024;
 
 /// Checks the first member's header, and that a deflate stream and a trailer can follow it.
-pub(super) fn check(bytes: &[u8]) -> Result<(), CompressError> {
-    let mut reader = Reader::new(bytes, "gzip member");
+pub(crate) fn check(bytes: &[u8]) -> Result<(), CompressError> {
+    let mut reader = Reader::new(bytes);
     if reader.array()? != MAGIC {
         return Err(CompressError::Corrupt("no gzip magic number"));
     }
@@ -64,7 +64,7 @@ pub(super) fn check(bytes: &[u8]) -> Result<(), CompressError> {
     Ok(())
 }
 
-pub(super) fn decompress(bytes: &[u8], limit: usize) -> Result<Vec<u8>, CompressError> {
+pub(crate) fn decompress(bytes: &[u8], limit: usize) -> Result<Vec<u8>, CompressError> {
     check(bytes)?;
     let mut decoder = MultiGzDecoder::new(bytes);
     let mut out = Output::new(limit);
@@ -85,8 +85,10 @@ pub(super) fn decompress(bytes: &[u8], limit: usize) -> Result<Vec<u8>, Compress
     }
 }
 
-pub(super) fn compress(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::default());
+pub(crate) fn compress(level: Option<i32>, bytes: &[u8]) -> Vec<u8> {
+    let level = level.and_then(|level| u32::try_from(level).ok());
+    let level = level.map_or_else(flate2::Compression::default, flate2::Compression::new);
+    let mut encoder = GzEncoder::new(Vec::new(), level);
     encoder
         .write_all(bytes)
         .and_then(|()| encoder.finish())

@@ -1,0 +1,206 @@
+package ropewalk
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/s2"
+	"github.com/klauspost/compress/zstd"
+	"github.com/pierrec/lz4/v4"
+	"google.golang.org/protobuf/proto"
+
+	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
+)
+
+// maxDecompressedBytes is what a batch has at most when it is decompressed: what brokers decompress at
+// most, too.
+const maxDecompressedBytes = 16 << 20
+
+// Compression is how batches are compressed, in the codec's standard frame format.
+type Compression int32
+
+const (
+	// CompressionNone: not at all. The default.
+	CompressionNone = Compression(pb.Compression_COMPRESSION_NONE)
+	// CompressionGzip: gzip members (RFC 1952).
+	CompressionGzip = Compression(pb.Compression_COMPRESSION_GZIP)
+	// CompressionSnappy: the snappy framing format.
+	CompressionSnappy = Compression(pb.Compression_COMPRESSION_SNAPPY)
+	// CompressionLZ4: LZ4 frames.
+	CompressionLZ4 = Compression(pb.Compression_COMPRESSION_LZ4)
+	// CompressionZstd: Zstandard frames (RFC 8878).
+	CompressionZstd = Compression(pb.Compression_COMPRESSION_ZSTD)
+)
+
+// compressions are all of them.
+var compressions = []Compression{
+	CompressionNone, CompressionGzip, CompressionSnappy, CompressionLZ4, CompressionZstd,
+}
+
+// String returns none, gzip, snappy, lz4 or zstd.
+func (c Compression) String() string {
+	switch c {
+	case CompressionNone:
+		return "none"
+	case CompressionGzip:
+		return "gzip"
+	case CompressionSnappy:
+		return "snappy"
+	case CompressionLZ4:
+		return "lz4"
+	case CompressionZstd:
+		return "zstd"
+	}
+	return "unknown"
+}
+
+// levels are those that a codec has; 0 and 0 for one that has none.
+func (c Compression) levels() (lowest, highest int) {
+	switch c {
+	case CompressionGzip:
+		return gzip.BestSpeed, gzip.BestCompression
+	case CompressionZstd:
+		return 1, 22
+	}
+	return 0, 0
+}
+
+// accepted are the codecs that a consumer decompresses itself.
+func accepted() []pb.Compression {
+	codecs := make([]pb.Compression, len(compressions))
+	for i, c := range compressions {
+		codecs[i] = pb.Compression(c)
+	}
+	return codecs
+}
+
+// A compressor compresses batches one way. It is safe for use by many goroutines.
+type compressor struct {
+	codec Compression
+	pack  func(plain []byte) ([]byte, error)
+}
+
+// newCompressor returns one for a codec; a level of 0 is the codec's default.
+func newCompressor(codec Compression, level int) (*compressor, error) {
+	c := &compressor{codec: codec}
+	switch codec {
+	case CompressionGzip:
+		if level == 0 {
+			level = gzip.DefaultCompression
+		}
+		c.pack = pooled(func() io.WriteCloser {
+			w, _ := gzip.NewWriterLevel(nil, level) // the level was checked
+			return w
+		})
+	case CompressionSnappy:
+		c.pack = pooled(func() io.WriteCloser {
+			return s2.NewWriter(nil, s2.WriterSnappyCompat(), s2.WriterConcurrency(1))
+		})
+	case CompressionLZ4:
+		c.pack = pooled(func() io.WriteCloser { return lz4.NewWriter(nil) })
+	case CompressionZstd:
+		speed := zstd.SpeedDefault
+		if level != 0 {
+			speed = zstd.EncoderLevelFromZstd(level)
+		}
+		encoder, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(speed), zstd.WithEncoderConcurrency(1))
+		if err != nil {
+			return nil, err
+		}
+		c.pack = func(plain []byte) ([]byte, error) { return encoder.EncodeAll(plain, nil), nil }
+	}
+	return c, nil
+}
+
+// pooled compresses with writers that are used again.
+func pooled(newWriter func() io.WriteCloser) func([]byte) ([]byte, error) {
+	type resetter interface{ Reset(io.Writer) }
+	pool := sync.Pool{New: func() any { return newWriter() }}
+	return func(plain []byte) ([]byte, error) {
+		w := pool.Get().(io.WriteCloser)
+		defer pool.Put(w)
+		var out bytes.Buffer
+		w.(resetter).Reset(&out)
+		if _, err := w.Write(plain); err != nil {
+			return nil, err
+		}
+		if err := w.Close(); err != nil {
+			return nil, err
+		}
+		return out.Bytes(), nil
+	}
+}
+
+// compress gives a request its records, compressed where that makes them smaller.
+func (c *compressor) compress(set *pb.RecordSet, request *pb.ProduceRequest) {
+	request.Data = &pb.ProduceRequest_Records{Records: set}
+	if c.pack == nil {
+		return
+	}
+	plain, err := proto.Marshal(set)
+	if err != nil {
+		return // sending it says why
+	}
+	packed, err := c.pack(plain)
+	if err != nil || len(packed) >= len(plain) {
+		return
+	}
+	request.Data = &pb.ProduceRequest_Compressed{Compressed: packed}
+	request.Compression = pb.Compression(c.codec)
+	request.RecordCount = int32(len(set.GetRecords()))
+}
+
+// decompress puts the records of a batch in the place of their compressed form.
+func decompress(b *pb.RecordBatch) error {
+	compressed, ok := b.GetData().(*pb.RecordBatch_Compressed)
+	if !ok {
+		return nil
+	}
+	plain, err := unpack(Compression(b.GetCompression()), compressed.Compressed, maxDecompressedBytes)
+	if err != nil {
+		return fmt.Errorf("%s: %w", Compression(b.GetCompression()), err)
+	}
+	set := &pb.RecordSet{}
+	if err := proto.Unmarshal(plain, set); err != nil {
+		return err
+	}
+	b.Data = &pb.RecordBatch_Records{Records: set}
+	return nil
+}
+
+var zstdDecoder = sync.OnceValues(func() (*zstd.Decoder, error) {
+	return zstd.NewReader(nil, zstd.WithDecoderMaxMemory(maxDecompressedBytes))
+})
+
+// unpack decompresses at most limit bytes, and allocates not much more, whatever the bytes claim.
+func unpack(codec Compression, packed []byte, limit int) ([]byte, error) {
+	var reader io.Reader
+	switch codec {
+	case CompressionGzip:
+		r, err := gzip.NewReader(bytes.NewReader(packed))
+		if err != nil {
+			return nil, err
+		}
+		reader = r
+	case CompressionSnappy:
+		reader = s2.NewReader(bytes.NewReader(packed), s2.ReaderMaxBlockSize(64<<10))
+	case CompressionLZ4:
+		reader = lz4.NewReader(bytes.NewReader(packed))
+	case CompressionZstd:
+		decoder, err := zstdDecoder()
+		if err != nil {
+			return nil, err
+		}
+		return decoder.DecodeAll(packed, nil)
+	default:
+		return nil, fmt.Errorf("codec %d is not known here", codec)
+	}
+	plain, err := io.ReadAll(io.LimitReader(reader, int64(limit)+1))
+	if err == nil && len(plain) > limit {
+		err = fmt.Errorf("decompressed, it is more than %d bytes", limit)
+	}
+	return plain, err
+}
