@@ -90,9 +90,7 @@ func (b *brokers) learn(answer *pb.GetClusterResponse) {
 		id, address := found.GetBrokerId(), found.GetAddress()
 		listed[id] = true
 		addresses = append(addresses, address)
-		known := b.known[id]
-		isNew = isNew || known == nil || known.address != address
-		b.noteLocked(id, address)
+		isNew = !b.noteLocked(id, address) || isNew
 	}
 	for id, k := range b.known {
 		if !listed[id] {
@@ -128,18 +126,20 @@ func (b *brokers) note(id uint64, address string) {
 	b.noteLocked(id, address)
 }
 
-func (b *brokers) noteLocked(id uint64, address string) {
+// noteLocked reports whether the broker was known to be there.
+func (b *brokers) noteLocked(id uint64, address string) (known bool) {
 	if id == anyBroker || checkAddresses([]string{address}) != nil {
-		return
+		return false
 	}
 	k := b.known[id]
 	if k != nil && k.address == address {
-		return
+		return true
 	}
 	if k != nil {
 		b.retireLocked(k) // it has moved
 	}
 	b.known[id] = &broker{address: address}
+	return false
 }
 
 // noteHint takes the broker that an answer's trailers name.

@@ -45,9 +45,19 @@ type sequenced struct {
 // has reports whether a batch is there already.
 func (p *partition) has(s *pb.ProducerSequence, count uint32) bool {
 	k := p.producers[s.GetProducerId()]
-	return k != nil && k.epoch == s.GetEpoch() && slices.ContainsFunc(k.batches, func(b sequenced) bool {
+	return k != nil && k.epoch == s.GetEpoch() && k.find(s, count) >= 0
+}
+
+// find returns the place of a batch, or -1: the last five are known again.
+func (k *known) find(s *pb.ProducerSequence, count uint32) int {
+	from := max(0, len(k.batches)-5)
+	at := slices.IndexFunc(k.batches[from:], func(b sequenced) bool {
 		return b.first == s.GetFirstSequence() && b.count == count
 	})
+	if at < 0 {
+		return at
+	}
+	return from + at
 }
 
 // check compares a batch with those of its producer: it returns the base offset of one that is there
@@ -69,10 +79,8 @@ func (p *partition) check(s *pb.ProducerSequence, count uint32) (base int64, aga
 		p.producers[s.GetProducerId()] = k
 		return 0, false, nil
 	}
-	for _, b := range k.batches[max(0, len(k.batches)-5):] {
-		if b.first == s.GetFirstSequence() && b.count == count {
-			return b.base, true, nil
-		}
+	if at := k.find(s, count); at >= 0 {
+		return k.batches[at].base, true, nil
 	}
 	return 0, false, Status(codes.FailedPrecondition, "SEQUENCE_GAP").Err()
 }

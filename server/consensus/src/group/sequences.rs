@@ -111,7 +111,7 @@ impl Sequences {
     }
 
     fn has_room(&self, most: usize) -> bool {
-        let known = self.table.len() - self.leaving.len().min(self.table.len());
+        let known = self.table.len().saturating_sub(self.leaving.len());
         // To count those that are new takes a look at each; mostly that is not needed.
         known + self.ahead.len() < most || known + self.ahead.added(&self.table) < most
     }
