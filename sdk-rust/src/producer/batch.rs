@@ -12,7 +12,7 @@ use ropewalk_proto::v1::ProduceResponse;
 use tokio::time::Instant;
 
 use super::numbers::Number;
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, Outcome};
 use crate::record::Record;
 use crate::wire::{Sizes, put_record};
 
@@ -229,6 +229,11 @@ enum Packed {
 }
 
 impl Batch {
+    /// The error of a batch that is given up, when all its tries are taken together.
+    pub(super) fn concluded(&self, error: Error) -> Error {
+        if self.unsure { error.with_outcome(Outcome::Unknown) } else { error }
+    }
+
     /// The compressed form, made when it is first asked for and kept for later tries; `None` where
     /// that is not smaller.
     pub(super) fn packed(

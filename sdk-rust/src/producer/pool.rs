@@ -16,7 +16,7 @@ use super::batch::{Batch, Completion, Delivery};
 use super::handle::Settings;
 use super::numbers::Identity;
 use super::queue::{ANY, Queue};
-use crate::error::{Error, ErrorKind, Outcome};
+use crate::error::{Error, ErrorKind};
 use crate::partitioner::partition_of;
 use crate::record::Record;
 use crate::wire::Sizes;
@@ -323,9 +323,7 @@ impl Pool {
         let mut state = self.state();
         if let Some(error) = state.fatal.clone() {
             drop(state);
-            let is_unsure = batch.unsure;
-            let unsure = || error.clone().with_outcome(Outcome::Unknown);
-            return self.failed(&batch, if is_unsure { unsure() } else { error });
+            return self.failed(&batch, batch.concluded(error));
         }
         let id = batch.queue;
         state.queues[id].landed(&batch);

@@ -314,7 +314,7 @@ impl Sender {
         let safe = !error.may_have_happened() || settings.retry_unknown || is_numbered;
         batch.unsure |= error.may_have_happened();
         if is_numbered && error.reason() == "PRODUCER_FENCED" {
-            self.pool.failed(&batch, concluded(&batch, error.clone()));
+            self.pool.failed(&batch, batch.concluded(error.clone()));
             return self.pool.end(&error);
         }
         if is_numbered && in_time && error.reason() == "SEQUENCE_GAP" {
@@ -333,7 +333,7 @@ impl Sender {
             }
             self.pool.returned(batch, (!unsent).then_some(rest));
         } else {
-            let error = concluded(&batch, error);
+            let error = batch.concluded(error);
             self.pool.failed(&batch, error);
         }
     }
@@ -388,7 +388,7 @@ impl Sender {
                 Some(error) => format!("a batch was refused ({error}) and sent again"),
                 None => "a batch was sent".to_owned(),
             };
-            let error = concluded(&batch, timed_out().context(&sent));
+            let error = batch.concluded(timed_out().context(&sent));
             self.pool.failed(&batch, error);
         }
         let awaited = self.pool.lacks_identity().then(no_id);
@@ -397,7 +397,7 @@ impl Sender {
             let cause = batch.last_error.as_ref().or(trouble);
             let cause = cause.map_or(String::new(), |error| format!(": {error}"));
             let message = format!("not delivered within {timeout:?}{cause}");
-            concluded(batch, Error::new(ErrorKind::TimedOut, message))
+            batch.concluded(Error::new(ErrorKind::TimedOut, message))
         });
         for (_, link) in self.links.iter().filter(|(_, link)| link.is_silent(now, SILENCE)) {
             link.queues().into_iter().for_each(|queue| self.pool.suspect(queue));
@@ -468,11 +468,6 @@ fn no_id() -> Error {
     let message = "the brokers have not given the producer an id yet: `ropewalk cluster status` \
                    shows what lacks a leader";
     Error::new(ErrorKind::TimedOut, message)
-}
-
-/// The error of a batch that is given up, when all its tries are taken together.
-fn concluded(batch: &Batch, error: Error) -> Error {
-    if batch.unsure { error.with_outcome(Outcome::Unknown) } else { error }
 }
 
 /// Asks how many partitions a topic has, and who leads them.

@@ -57,12 +57,7 @@ impl Pool {
         waiting.iter().for_each(|batch| state.forget(batch));
         drop(state);
         for batch in waiting {
-            let error = if batch.unsure {
-                error.clone().with_outcome(Outcome::Unknown)
-            } else {
-                error.clone()
-            };
-            self.complete(&batch, error);
+            self.complete(&batch, batch.concluded(error.clone()));
         }
     }
 
