@@ -15,10 +15,11 @@ use prost::Message;
 use prost_types::field_descriptor_proto::Type;
 use prost_types::{DescriptorProto, FileDescriptorSet};
 
-const FILES: [&str; 4] = [
+const FILES: [&str; 5] = [
     "ropewalk/v1/record.proto",
     "ropewalk/v1/producer.proto",
     "ropewalk/v1/consumer.proto",
+    "ropewalk/v1/group.proto",
     "ropewalk/v1/admin.proto",
 ];
 const INTERNAL_FILES: [&str; 1] = ["ropewalk/internal/v1/peer.proto"];

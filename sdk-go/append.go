@@ -3,6 +3,8 @@ package ropewalk
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strconv"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -22,6 +24,47 @@ func IfOffset(offset int64) AppendOption {
 	}
 }
 
+// NoVersion is the version of a key of which the partition has no record.
+const NoVersion int64 = -1
+
+// IfVersion makes an append conditional: it happens only if the key has this version in the partition,
+// which is the offset of the latest record with it, or [NoVersion] where there is none. So nobody
+// overwrites what another one has written since it was read. When the key has another version, the
+// error has [ReasonExpectedVersionMismatch] and wraps a *[VersionMismatch]. The condition is about this
+// key, whichever keys the records have.
+func IfVersion(key []byte, version int64) AppendOption {
+	return func(r *pb.ProduceRequest) {
+		expected := &pb.ExpectedVersion{KeyForm: &pb.ExpectedVersion_Key{Key: key}}
+		if version != NoVersion {
+			expected.Version = &version
+		}
+		r.Expected = &pb.ProduceRequest_ExpectedVersion{ExpectedVersion: expected}
+	}
+}
+
+// A VersionMismatch tells the version of a key that another append has changed. Read what there is with
+// the key, decide again, and append with its version.
+type VersionMismatch struct {
+	// Current is the version that the key has, or NoVersion.
+	Current int64
+}
+
+// Error says which version the key has.
+func (m *VersionMismatch) Error() string {
+	if m.Current == NoVersion {
+		return "the key has no record"
+	}
+	return fmt.Sprintf("the version of the key is %d", m.Current)
+}
+
+func versionMismatch(metadata map[string]string) *VersionMismatch {
+	current, err := strconv.ParseInt(metadata["current"], 10, 64)
+	if err != nil {
+		current = NoVersion // there is none
+	}
+	return &VersionMismatch{Current: current}
+}
+
 // Append appends records to one partition, all or none of them and at once: they are a batch of
 // their own, which does not wait in line with what is sent. The answer is that of the first record;
 // the others follow it. Topic and Partition of the records are not looked at. A try that may have
@@ -30,6 +73,31 @@ func IfOffset(offset int64) AppendOption {
 // was not appended is retried, also with [WithRetryMaybe].
 func (p *Producer) Append(
 	ctx context.Context, topic string, partition int32, records []*Record, options ...AppendOption,
+) (Ack, error) {
+	if len(p.config.interceptors) == 0 {
+		return p.append(ctx, topic, partition, records, options)
+	}
+	sent, outcomes := make([]*Record, len(records)), make([]func(Ack, error), len(records))
+	for i, record := range records {
+		placed := *record
+		placed.Topic, placed.Partition = topic, partition
+		sent[i], outcomes[i] = p.onSend(ctx, &placed)
+	}
+	ack, err := p.append(ctx, topic, partition, sent, options)
+	for i, tell := range outcomes {
+		of := ack
+		if err == nil {
+			of.Offset += int64(i)
+		}
+		if tell != nil {
+			tell(of, err)
+		}
+	}
+	return ack, err
+}
+
+func (p *Producer) append(
+	ctx context.Context, topic string, partition int32, records []*Record, options []AppendOption,
 ) (Ack, error) {
 	p.mu.Lock()
 	closing := p.closing

@@ -289,12 +289,20 @@ func (c *Client) awaitConnection(ctx context.Context) bool {
 // until the caller's context or the client's request timeout ends.
 func call[T any](ctx context.Context, c *Client, op string, read bool,
 	rpc func(context.Context) (T, error)) (T, error) {
-	var zero T
 	if c.isClosed() {
+		var zero T
 		return zero, closedError(op, "client")
 	}
+	return callOfChild(ctx, c, op, read, rpc)
+}
+
+// callOfChild is call for what a child of the client does, which closes while the client is closing.
+func callOfChild[T any](ctx context.Context, c *Client, op string, read bool,
+	rpc func(context.Context) (T, error)) (T, error) {
+	var zero T
 	limit, cancel := context.WithTimeout(ctx, c.config.requestTimeout)
 	defer cancel()
+	outcome := OutcomeNo
 	for attempt := 1; ; attempt++ {
 		// A write that meets no connection could not say whether it was sent: it waits for one.
 		if !read && !c.awaitConnection(limit) && ctx.Err() == nil && c.ctx.Err() == nil {
@@ -306,6 +314,11 @@ func call[T any](ctx context.Context, c *Client, op string, read bool,
 			return answer, nil
 		}
 		e := fromRPC(op, err)
+		// What an earlier try may have done, the last one does not know of.
+		if e.outcome != OutcomeNo {
+			outcome = e.outcome
+		}
+		e.outcome = outcome
 		if e.Reason == "" && e.code == codes.DeadlineExceeded {
 			awaitDeadline(limit)
 		}

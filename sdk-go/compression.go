@@ -115,6 +115,26 @@ func newCompressor(codec Compression, level int) (*compressor, error) {
 	return c, nil
 }
 
+// compressorFor returns how batches of a topic are compressed: as the producer was told, or as the topic
+// says. Only the sender calls it.
+func (p *Producer) compressorFor(topic string) (*compressor, *Error) {
+	codec := p.config.compression
+	if !p.config.chosen {
+		p.mu.Lock()
+		codec = p.topics[topic].compression
+		p.mu.Unlock()
+	}
+	if c := p.compressors[codec]; c != nil {
+		return c, nil
+	}
+	c, err := newCompressor(codec, 0)
+	if err != nil {
+		return nil, invalidError("produce", "%s: %v", codec, err)
+	}
+	p.compressors[codec] = c
+	return c, nil
+}
+
 // pooled compresses with writers that are used again.
 func pooled(newWriter func() io.WriteCloser) func([]byte) ([]byte, error) {
 	type resetter interface{ Reset(io.Writer) }

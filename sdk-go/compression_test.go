@@ -3,9 +3,15 @@ package ropewalk_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
 
 	ropewalk "github.com/ropewalk/ropewalk/sdk-go"
+	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
 	"github.com/ropewalk/ropewalk/sdk-go/ropewalktest"
 )
 
@@ -69,10 +75,100 @@ func TestSettingsOfCompressionThatMakeNoSenseAreRefused(t *testing.T) {
 		"codec":          {ropewalk.WithCompression(9)},
 		"gzip":           {ropewalk.WithCompression(ropewalk.CompressionGzip), ropewalk.WithCompressionLevel(10)},
 		"zstd":           {ropewalk.WithCompression(ropewalk.CompressionZstd), ropewalk.WithCompressionLevel(-1)},
+		"level alone":    {ropewalk.WithCompressionLevel(1)},
 		"without levels": {ropewalk.WithCompression(ropewalk.CompressionLZ4), ropewalk.WithCompressionLevel(1)},
 	} {
 		if _, err := client.NewProducer(options...); !errors.Is(err, ropewalk.ReasonInvalidField) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// stored reads how batches of a topic are compressed in the log, in order.
+func stored(t *testing.T, address, topic string) func() pb.Compression {
+	t.Helper()
+	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	request := &pb.SubscribeRequest{
+		Topics: []*pb.TopicSelection{{Selection: &pb.TopicSelection_Name{Name: topic}}},
+		AcceptedCompressions: []pb.Compression{
+			pb.Compression_COMPRESSION_GZIP, pb.Compression_COMPRESSION_SNAPPY,
+			pb.Compression_COMPRESSION_LZ4, pb.Compression_COMPRESSION_ZSTD,
+		},
+	}
+	stream, err := pb.NewConsumerServiceClient(conn).Subscribe(testContext(t), request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func() pb.Compression {
+		t.Helper()
+		for {
+			event, err := stream.Recv()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if batch := event.GetBatch(); batch != nil {
+				return batch.GetCompression()
+			}
+		}
+	}
+}
+
+// A producer that was not told how to compress does as the topic says, and follows a change when it next
+// asks for the topic; one that was told does as it was told.
+func TestTopicsSayHowTheyAreCompressed(t *testing.T) {
+	broker := ropewalktest.Start(t)
+	ctx := testContext(t)
+	client := dial(t, broker.Address, ropewalk.WithMetadataAge(10*time.Millisecond))
+	admin := dial(t, broker.Address).Admin()
+	created, err := admin.CreateTopic(ctx, "t", 1, ropewalk.CompressedBy(ropewalk.TopicCompressionZstd))
+	if err != nil || created.Settings.Compression != ropewalk.TopicCompressionZstd {
+		t.Fatal(created, err)
+	}
+	next := stored(t, broker.Address, "t")
+	value := []byte(strings.Repeat("again and ", 100))
+	send := func(p *ropewalk.Producer) pb.Compression {
+		t.Helper()
+		if _, err := p.Send(ctx, &ropewalk.Record{Topic: "t", Value: value}); err != nil {
+			t.Fatal(err)
+		}
+		return next()
+	}
+	open, told := newProducer(t, client), newProducer(t, client, ropewalk.WithCompression(ropewalk.CompressionGzip))
+	never := newProducer(t, client, ropewalk.WithCompression(ropewalk.CompressionNone))
+	for _, c := range []struct {
+		setting ropewalk.TopicCompression
+		want    pb.Compression
+	}{
+		{ropewalk.TopicCompressionZstd, pb.Compression_COMPRESSION_ZSTD},
+		{ropewalk.TopicCompressionSnappy, pb.Compression_COMPRESSION_SNAPPY},
+		{ropewalk.TopicCompressionLZ4, pb.Compression_COMPRESSION_LZ4},
+		{ropewalk.TopicCompressionGzip, pb.Compression_COMPRESSION_GZIP},
+		{ropewalk.TopicCompressionProducer, pb.Compression_COMPRESSION_NONE},
+	} {
+		setting, want := c.setting, c.want
+		updated, err := admin.UpdateTopic(ctx, "t", ropewalk.CompressedBy(setting))
+		if err != nil || updated.Settings.Compression != setting {
+			t.Fatal(updated, err)
+		}
+		for send(open) != want {
+			if ctx.Err() != nil {
+				t.Fatalf("%s: the producer has not followed", setting)
+			}
+		}
+		if got := send(told); got != pb.Compression_COMPRESSION_GZIP {
+			t.Errorf("%s: one that was told to use gzip has used %s", setting, got)
+		}
+		if got := send(never); got != pb.Compression_COMPRESSION_NONE {
+			t.Errorf("%s: one that was told not to compress has used %s", setting, got)
+		}
+	}
+	reset := ropewalk.Default(ropewalk.CompressedBy(ropewalk.TopicCompressionZstd))
+	updated, err := admin.UpdateTopic(ctx, "t", reset)
+	if err != nil || updated.Settings.Compression != ropewalk.TopicCompressionProducer {
+		t.Error(updated, err)
 	}
 }

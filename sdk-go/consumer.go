@@ -84,26 +84,33 @@ func (c *Client) NewConsumer(ctx context.Context, options ...ConsumerOption) (*C
 // gone, and the next call goes on behind them. After any other error that is not the context's, the
 // consumer has ended.
 func (k *Consumer) Next(ctx context.Context) (*Record, error) {
-	if err := k.load(ctx); err != nil {
+	records, err := k.take(ctx, 1)
+	if err != nil {
 		return nil, err
 	}
-	defer k.release()
-	record := &k.current.records[0]
-	k.current.records = k.current.records[1:]
-	k.current.state.delivered.Store(record.Offset + 1)
-	return record, nil
+	return &records[0], nil
 }
 
 // Poll returns records as they came in, at least one, all of one partition. It waits and fails as
 // Next does.
-func (k *Consumer) Poll(ctx context.Context) ([]Record, error) {
+func (k *Consumer) Poll(ctx context.Context) ([]Record, error) { return k.take(ctx, 0) }
+
+// take waits for records: at most so many of a fetch, or all of it (0).
+func (k *Consumer) take(ctx context.Context, most int) ([]Record, error) {
 	if err := k.load(ctx); err != nil {
 		return nil, err
 	}
-	defer k.release()
 	records := k.current.records
-	k.current.records = nil
+	if most > 0 {
+		n := min(most, len(records))
+		records = records[:n:n]
+	}
+	if k.current.records = k.current.records[len(records):]; len(k.current.records) == 0 {
+		k.current.records = nil // let go of the array
+	}
 	k.current.state.delivered.Store(records[len(records)-1].Offset + 1)
+	k.release()
+	k.client.onReceive(ctx, k.config.interceptors, records)
 	return records, nil
 }
 

@@ -2,6 +2,7 @@ package ropewalk
 
 import (
 	"regexp"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -24,6 +25,8 @@ type consumerConfig struct {
 	onGap      func(Gap)
 	onError    func(error)
 	onCaughtUp func(tp TopicPartition, offset int64)
+
+	interceptors []ReceiveInterceptor
 }
 
 type partitionStart struct {
@@ -70,6 +73,8 @@ func (c *consumerConfig) validate() error {
 		return invalidError(op, "the heartbeat must be 100ms to 5m, not %v", c.heartbeat)
 	case c.backoff == nil:
 		return invalidError(op, "the backoff is nil")
+	case slices.Contains(c.interceptors, nil):
+		return invalidError(op, "an interceptor is nil")
 	}
 	return nil
 }

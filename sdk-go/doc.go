@@ -12,11 +12,11 @@
 // # Delivery
 //
 // A record is answered when it has the [Durability] that the producer asked for; the default is a
-// majority of the replicas, with the record on disk. The producer retries by itself what surely was
-// not appended. What may have been appended (a connection that broke with the request sent, a lost
-// quorum) is returned to the caller, because a retry could append it twice; [WithRetryMaybe]
-// changes that to at-least-once delivery. The order of the records of a partition is kept over
-// retries.
+// majority of the replicas, with the record on disk. The producer retries by itself, also what may
+// have been appended (a connection that broke with the request sent, a lost quorum): it is
+// idempotent, so that such a record is in the log once. With [WithoutIdempotence], or less than a
+// quorum, it is returned to the caller instead, or sent again with [WithRetryMaybe], at the risk of
+// doubles. The order of the records of a partition is kept over retries.
 //
 // A consumer reconnects by itself and goes on at the next offset. Records that retention took
 // before they were read are reported as a [Gap], never skipped in silence.

@@ -35,20 +35,26 @@ const (
 	ReasonBatchTooLarge          Reason = "BATCH_TOO_LARGE"
 	ReasonCorruptBatch           Reason = "CORRUPT_BATCH"
 	ReasonExpectedOffsetMismatch Reason = "EXPECTED_OFFSET_MISMATCH"
-	ReasonSequenceGap            Reason = "SEQUENCE_GAP"
-	ReasonProducerFenced         Reason = "PRODUCER_FENCED"
-	ReasonOffsetOutOfRange       Reason = "OFFSET_OUT_OF_RANGE"
-	ReasonNotLeader              Reason = "NOT_LEADER"
-	ReasonNoLeader               Reason = "NO_LEADER"
-	ReasonBrokerDraining         Reason = "BROKER_DRAINING"
-	ReasonNoQuorum               Reason = "NO_QUORUM"
-	ReasonLeaderChanged          Reason = "LEADER_CHANGED"
-	ReasonTimedOut               Reason = "TIMED_OUT"
-	ReasonOverloaded             Reason = "OVERLOADED"
-	ReasonStorageFull            Reason = "STORAGE_FULL"
-	ReasonTooMany                Reason = "TOO_MANY"
-	ReasonCorruptLog             Reason = "CORRUPT_LOG"
-	ReasonInternal               Reason = "INTERNAL"
+	// ReasonExpectedVersionMismatch comes with a *VersionMismatch.
+	ReasonExpectedVersionMismatch Reason = "EXPECTED_VERSION_MISMATCH"
+	ReasonKeysUnread              Reason = "KEYS_UNREAD"
+	ReasonTooManyKeys             Reason = "TOO_MANY_KEYS"
+	ReasonSequenceGap             Reason = "SEQUENCE_GAP"
+	ReasonProducerFenced          Reason = "PRODUCER_FENCED"
+	ReasonMemberFenced            Reason = "MEMBER_FENCED"
+	ReasonGroupNotEmpty           Reason = "GROUP_NOT_EMPTY"
+	ReasonOffsetOutOfRange        Reason = "OFFSET_OUT_OF_RANGE"
+	ReasonNotLeader               Reason = "NOT_LEADER"
+	ReasonNoLeader                Reason = "NO_LEADER"
+	ReasonBrokerDraining          Reason = "BROKER_DRAINING"
+	ReasonNoQuorum                Reason = "NO_QUORUM"
+	ReasonLeaderChanged           Reason = "LEADER_CHANGED"
+	ReasonTimedOut                Reason = "TIMED_OUT"
+	ReasonOverloaded              Reason = "OVERLOADED"
+	ReasonStorageFull             Reason = "STORAGE_FULL"
+	ReasonTooMany                 Reason = "TOO_MANY"
+	ReasonCorruptLog              Reason = "CORRUPT_LOG"
+	ReasonInternal                Reason = "INTERNAL"
 )
 
 // Reasons that this client gives.
@@ -131,7 +137,7 @@ func (e *Error) GRPCStatus() *status.Status {
 	return status.New(e.code, e.Message)
 }
 
-// Unwrap returns the cause: the context's error, or a *Gap.
+// Unwrap returns the cause: the context's error, a *Gap, or a *VersionMismatch.
 func (e *Error) Unwrap() error { return e.cause }
 
 // Is reports whether target is the error's Reason.
@@ -147,7 +153,7 @@ func (e *Error) Appended() Outcome { return e.outcome }
 // look at Appended too: only with OutcomeNo is a retry free of duplicates.
 func (e *Error) Retriable() bool {
 	switch e.Reason {
-	case ReasonClosed, ReasonCanceled, ReasonTopicReplaced:
+	case ReasonClosed, ReasonCanceled, ReasonTopicReplaced, ReasonTooManyKeys:
 		return false
 	case ReasonGap:
 		return true
@@ -235,6 +241,9 @@ func fromStatus(op string, st *status.Status) *Error {
 		}
 	}
 	e.outcome = outcomeOf(e)
+	if e.Reason == ReasonExpectedVersionMismatch {
+		e.cause = versionMismatch(e.Metadata)
+	}
 	if e.Message == "" {
 		e.Message = st.Code().String()
 	}
@@ -259,7 +268,7 @@ func outcomeOf(e *Error) Outcome {
 		codes.FailedPrecondition, codes.OutOfRange, codes.Unavailable, codes.ResourceExhausted,
 		codes.DataLoss, codes.Unauthenticated, codes.PermissionDenied:
 		if e.code == codes.Unavailable && e.Reason != ReasonNotLeader &&
-			e.Reason != ReasonNoLeader && e.Reason != ReasonBrokerDraining {
+			e.Reason != ReasonNoLeader && e.Reason != ReasonBrokerDraining && e.Reason != ReasonKeysUnread {
 			return OutcomeMaybe // a reason that this client does not know
 		}
 		return OutcomeNo

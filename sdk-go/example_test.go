@@ -116,6 +116,59 @@ func ExampleProducer_Append() {
 	// two lost: true
 }
 
+// traceOf is the key under which a context has the trace that its work is part of.
+type traceOf struct{}
+
+// Spans of one trace on both sides of a topic: the producer passes its trace on in a header, as the W3C
+// has it (Trace Context), and the consumer reads it.
+func ExampleWithSendInterceptor() {
+	address, stop := exampleServer()
+	defer stop()
+	client, err := ropewalk.Dial(context.Background(), []string{address})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer client.Close()
+
+	passOn := func(ctx context.Context, r *ropewalk.Record) func(ropewalk.Ack, error) {
+		trace, ok := ctx.Value(traceOf{}).(string)
+		if !ok {
+			return nil
+		}
+		r.Headers = append(r.Headers, ropewalk.Header{Key: "traceparent", Value: []byte(trace)})
+		// Here a span would begin, which ends in the function.
+		return func(ack ropewalk.Ack, err error) { fmt.Println("sent:", ack.Offset, err) }
+	}
+	producer, err := client.NewProducer(ropewalk.WithSendInterceptor(ropewalk.SendInterceptorFunc(passOn)))
+	if err != nil {
+		log.Fatal(err)
+	}
+	trace := "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	ctx := context.WithValue(context.Background(), traceOf{}, trace)
+	if _, err := producer.Send(ctx, &ropewalk.Record{Topic: "orders", Value: []byte("12")}); err != nil {
+		log.Fatal(err)
+	}
+
+	tell := func(_ context.Context, r *ropewalk.Record) {
+		for _, h := range r.Headers {
+			if h.Key == "traceparent" {
+				fmt.Printf("received: %s\n", h.Value)
+			}
+		}
+	}
+	consumer, err := client.NewConsumer(ctx, ropewalk.WithTopics("orders"),
+		ropewalk.WithReceiveInterceptor(ropewalk.ReceiveInterceptorFunc(tell)))
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := consumer.Next(ctx); err != nil {
+		log.Fatal(err)
+	}
+	// Output:
+	// sent: 0 <nil>
+	// received: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01
+}
+
 func ExampleConsumer_Records() {
 	address, stop := exampleServer()
 	defer stop()

@@ -51,14 +51,19 @@ type batch struct {
 	encoded *pb.ProduceRequest
 }
 
-// encode gives a request the batch's records. What was compressed once is sent again as it is.
-func (b *batch) encode(c *compressor, request *pb.ProduceRequest) {
-	if b.encoded == nil {
-		b.encoded = &pb.ProduceRequest{}
-		c.compress(encodeRecords(b.records), b.encoded)
+// encode brings a batch's records into the form that goes over the wire, once: what was compressed is
+// sent again as it is.
+func (p *Producer) encode(b *batch) *Error {
+	if b.encoded != nil {
+		return nil
 	}
-	request.Data, request.Compression = b.encoded.Data, b.encoded.Compression
-	request.RecordCount = b.encoded.RecordCount
+	compressor, err := p.compressorFor(b.lane.topic)
+	if err != nil {
+		return err
+	}
+	b.encoded = &pb.ProduceRequest{}
+	compressor.compress(encodeRecords(b.records), b.encoded)
+	return nil
 }
 
 // makeReady has the sender look at a lane; the caller holds the lock.
@@ -158,6 +163,10 @@ func (p *Producer) dispatch(b *batch) {
 	}
 	b.attempts++
 	if err := p.number(b); err != nil {
+		p.failed(b, err)
+		return
+	}
+	if err := p.encode(b); err != nil {
 		p.failed(b, err)
 		return
 	}

@@ -19,6 +19,8 @@ type CommittedOffset struct {
 	Metadata string
 	// CommitTime is when it was committed, by the broker's clock. Commits do not look at it.
 	CommitTime time.Time
+
+	era era
 }
 
 // An OffsetQuery is a position to resolve. Make it with [QueryEarliest], [QueryLatest] or

@@ -3,6 +3,7 @@ package ropewalk
 import (
 	"log/slog"
 	"math"
+	"slices"
 	"time"
 
 	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
@@ -115,8 +116,11 @@ type producerConfig struct {
 	idempotent      bool
 	name            string
 	backoff         func(attempt int) time.Duration
-	compression     Compression
-	level           int
+	// chosen: the producer was told how to compress, by compression and level; else topics say it.
+	chosen       bool
+	compression  Compression
+	level        int
+	interceptors []SendInterceptor
 }
 
 const (
@@ -146,6 +150,8 @@ func (c *producerConfig) validate() error {
 	switch {
 	case c.compression < CompressionNone || c.compression > CompressionZstd:
 		return invalidError(op, "unknown compression %d", c.compression)
+	case c.level != 0 && !c.chosen:
+		return invalidError(op, "a compression level needs a codec: WithCompression")
 	case c.level != 0 && highest == 0:
 		return invalidError(op, "%s has no levels: leave the level out", c.compression)
 	case c.level != 0 && (c.level < lowest || c.level > highest):
@@ -167,6 +173,8 @@ func (c *producerConfig) validate() error {
 		return invalidError(op, "retries must not be negative")
 	case c.backoff == nil:
 		return invalidError(op, "the backoff is nil")
+	case slices.Contains(c.interceptors, nil):
+		return invalidError(op, "an interceptor is nil")
 	}
 	return nil
 }
@@ -240,9 +248,10 @@ func WithRetryBackoff(f func(attempt int) time.Duration) ProducerOption {
 
 // WithCompression compresses batches on this side, in the codec's standard frame format: brokers keep and
 // give them as they are. A batch that would not get smaller goes as it is. Larger batches compress
-// better. Default: [CompressionNone].
+// better. Default: as each topic says, [CompressedBy]; not at all where it says nothing.
+// [CompressionNone] never compresses.
 func WithCompression(codec Compression) ProducerOption {
-	return func(c *producerConfig) { c.compression = codec }
+	return func(c *producerConfig) { c.chosen, c.compression = true, codec }
 }
 
 // WithCompressionLevel sets the level of the compression: 1 to 9 for gzip, 1 to 22 for zstd, of which it

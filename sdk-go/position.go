@@ -80,6 +80,13 @@ type Position struct {
 	HighWatermark int64
 	// LogStart is the offset of the first record that the partition still has, as last heard.
 	LogStart int64
+
+	era era
+}
+
+// ToCommit is the position, to be committed by a [GroupConsumer].
+func (p Position) ToCommit() CommittedOffset {
+	return CommittedOffset{TopicPartition: p.TopicPartition, Offset: p.Offset, era: p.era}
 }
 
 // Lag is the number of records between the position and the high watermark.

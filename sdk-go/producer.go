@@ -47,8 +47,8 @@ type Producer struct {
 	client *Client
 	config producerConfig
 	memory *semaphore.Weighted
-	// compressor has how batches are compressed.
-	compressor *compressor
+	// compressors has how batches are compressed, by codec; only the sender looks at it.
+	compressors map[Compression]*compressor
 
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -74,8 +74,10 @@ type Producer struct {
 	idle chan struct{}
 }
 
-// producerTopic is a topic with its partitioner; lanes has one entry for each partition in use.
+// producerTopic is a topic with its partitioner; lanes has one entry for each partition in use, and
+// compression is what the topic said last.
 type producerTopic struct {
+	compression Compression
 	partitioner Partitioner
 	lanes       map[int32]*lane
 }
@@ -105,19 +107,19 @@ func (c *Client) NewProducer(options ...ProducerOption) (*Producer, error) {
 	if err := config.validate(); err != nil {
 		return nil, err
 	}
-	compressor, err := newCompressor(config.compression, config.level)
+	chosen, err := newCompressor(config.compression, config.level)
 	if err != nil {
 		return nil, invalidError("new producer", "%v", err)
 	}
 	p := &Producer{
-		client:     c,
-		config:     config,
-		memory:     semaphore.NewWeighted(int64(config.bufferBytes)),
-		compressor: compressor,
-		wake:       make(chan struct{}, 1),
-		quit:       make(chan struct{}),
-		topics:     map[string]*producerTopic{},
-		streams:    map[uint64]*produceStream{},
+		client:      c,
+		config:      config,
+		memory:      semaphore.NewWeighted(int64(config.bufferBytes)),
+		compressors: map[Compression]*compressor{config.compression: chosen},
+		wake:        make(chan struct{}, 1),
+		quit:        make(chan struct{}),
+		topics:      map[string]*producerTopic{},
+		streams:     map[uint64]*produceStream{},
 	}
 	if !c.adopt(p) {
 		return nil, closedError("new producer", "client")
@@ -135,10 +137,17 @@ func (p *Producer) Send(ctx context.Context, record *Record) (Ack, error) {
 		err error
 	}
 	answer := make(chan result, 1)
+	record, tell := p.onSend(ctx, record)
 	sent, err := p.enqueue(ctx, record, func(_ *Record, ack Ack, err error) {
+		if tell != nil {
+			tell(ack, err)
+		}
 		answer <- result{ack, err}
 	})
 	if err != nil {
+		if tell != nil {
+			tell(Ack{}, err)
+		}
 		return Ack{}, err
 	}
 	select {
@@ -146,7 +155,11 @@ func (p *Producer) Send(ctx context.Context, record *Record) (Ack, error) {
 		return r.ack, r.err
 	case <-ctx.Done():
 		if sent.state.CompareAndSwap(stateQueued, stateWithdrawn) {
-			return Ack{}, contextError("produce", ctx, OutcomeNo)
+			err := contextError("produce", ctx, OutcomeNo)
+			if tell != nil {
+				tell(Ack{}, err)
+			}
+			return Ack{}, err
 		}
 		select {
 		case r := <-answer: // it was there already
@@ -164,7 +177,22 @@ func (p *Producer) Send(ctx context.Context, record *Record) (Ack, error) {
 func (p *Producer) SendAsync(
 	ctx context.Context, record *Record, done func(*Record, Ack, error),
 ) error {
-	_, err := p.enqueue(ctx, record, done)
+	sent, tell := p.onSend(ctx, record)
+	settled := done
+	if sent != record {
+		settled = func(_ *Record, ack Ack, err error) {
+			if tell != nil {
+				tell(ack, err)
+			}
+			if done != nil {
+				done(record, ack, err)
+			}
+		}
+	}
+	_, err := p.enqueue(ctx, sent, settled)
+	if err != nil && tell != nil {
+		tell(Ack{}, err)
+	}
 	return err
 }
 
@@ -244,6 +272,7 @@ func (p *Producer) place(s *pending, info *topicInfo) error {
 		}
 		p.topics[s.record.Topic] = topic
 	}
+	topic.compression = info.compression
 	partition := topic.partitioner.Partition(s.record, info.partitions)
 	if partition < 0 {
 		return invalidError("produce", "partition %d is negative", partition)

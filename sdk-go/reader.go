@@ -361,30 +361,42 @@ func (r *reader) handle(event *pb.SubscribeResponse) error {
 	return nil
 }
 
-func (r *reader) batch(b *pb.RecordBatch) error {
-	s := r.state(b.GetTopic(), b.GetPartition())
-	if s == nil {
-		return nil
-	}
+// openBatch decompresses a batch, and checks that it holds what it announces.
+func openBatch(b *pb.RecordBatch) *Error {
 	if err := decompress(b); err != nil {
 		return newError("consume", ReasonCorruptBatch, codes.DataLoss, OutcomeNo,
 			"a batch of %s/%d at offset %d cannot be decompressed: %v",
 			b.GetTopic(), b.GetPartition(), b.GetBaseOffset(), err)
 	}
-	if int(b.GetRecordCount()) != len(b.GetRecords().GetRecords()) {
+	count := len(b.GetRecords().GetRecords())
+	if int(b.GetRecordCount()) != count || len(b.GetOffsets()) != 0 && len(b.GetOffsets()) != count {
 		return newError("consume", ReasonCorruptBatch, codes.DataLoss, OutcomeNo,
 			"a batch of %s/%d at offset %d does not hold the records it announces",
 			b.GetTopic(), b.GetPartition(), b.GetBaseOffset())
+	}
+	return nil
+}
+
+func (r *reader) batch(b *pb.RecordBatch) error {
+	s := r.state(b.GetTopic(), b.GetPartition())
+	if s == nil {
+		return nil
+	}
+	if err := openBatch(b); err != nil {
+		return err
 	}
 	records := decodeBatch(b, s.next)
 	if len(records) == 0 {
 		return nil
 	}
 	r.consumer.client.topics.appended(b.GetTopic(), b.GetPartition(), b.GetLeaderEpoch())
-	next := b.GetBaseOffset() + int64(b.GetRecordCount())
+	next := endOf(b)
 	if s.hasEnd && next > s.end {
 		// After a reconnect the broker's own end lies behind ours.
-		keep := max(s.end-records[0].Offset, 0)
+		keep := len(records)
+		for keep > 0 && records[keep-1].Offset >= s.end {
+			keep--
+		}
 		records = records[:keep]
 	}
 	s.next = next

@@ -40,6 +40,16 @@ type Record struct {
 	Timestamp time.Time
 	// LeaderEpoch is the epoch of the leader that appended the record. Producers do not look at it.
 	LeaderEpoch int64
+
+	era era
+}
+
+// ToCommit is the place after a record that was read, to be committed by a [GroupConsumer] once the
+// record is done. The commit is refused when another member has had the partition since the record was
+// handed out, also if it is the member's again.
+func (r *Record) ToCommit() CommittedOffset {
+	tp := TopicPartition{r.Topic, r.Partition}
+	return CommittedOffset{TopicPartition: tp, Offset: r.Offset + 1, era: r.era}
 }
 
 // A TopicPartition names a partition.
@@ -141,16 +151,33 @@ func encodeRecords(records []*pending) *pb.RecordSet {
 	return &pb.RecordSet{Records: list}
 }
 
+// offsetOf is the offset of record i of a batch.
+func offsetOf(b *pb.RecordBatch, i int) int64 {
+	if offsets := b.GetOffsets(); len(offsets) > 0 {
+		return offsets[i]
+	}
+	return b.GetBaseOffset() + int64(i)
+}
+
+// endOf is the offset after the last record of a batch.
+func endOf(b *pb.RecordBatch) int64 {
+	if offsets := b.GetOffsets(); len(offsets) > 0 {
+		return offsets[len(offsets)-1] + 1
+	}
+	return b.GetBaseOffset() + int64(b.GetRecordCount())
+}
+
 // decodeBatch turns a batch into records, cut from one slab, whose bytes are those of the message.
-// Records below from are left out: a broker may cut compressed batches at no record.
+// Records below from are left out: a broker may cut compressed batches at no record. Compaction
+// leaves gaps between offsets, and the batch then names that of each record.
 func decodeBatch(b *pb.RecordBatch, from int64) []Record {
 	in := b.GetRecords().GetRecords()
-	base := b.GetBaseOffset()
-	if skip := from - base; skip > 0 {
-		if skip >= int64(len(in)) {
-			return nil
-		}
-		in, base = in[skip:], from
+	first := 0
+	for first < len(in) && offsetOf(b, first) < from {
+		first++
+	}
+	if in = in[first:]; len(in) == 0 {
+		return nil
 	}
 	appended := b.GetAppendTime().AsTime()
 	byAppend := b.GetTimestampType() == pb.TimestampType_TIMESTAMP_TYPE_APPEND
@@ -159,7 +186,7 @@ func decodeBatch(b *pb.RecordBatch, from int64) []Record {
 		out[i] = Record{
 			Topic:       b.GetTopic(),
 			Partition:   b.GetPartition(),
-			Offset:      base + int64(i),
+			Offset:      offsetOf(b, first+i),
 			Key:         r.GetKey(),
 			Value:       r.GetValue(),
 			Timestamp:   appended,

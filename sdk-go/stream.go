@@ -115,9 +115,12 @@ func (s *produceStream) send(b *batch) {
 			Partition:  &partition,
 			Durability: pb.Durability(p.config.durability),
 			Sequence:   b.number,
+
+			Data:        b.encoded.Data,
+			Compression: b.encoded.Compression,
+			RecordCount: b.encoded.RecordCount,
 		},
 	}
-	b.encode(p.compressor, request.Request)
 	p.mu.Lock()
 	p.correlation++
 	correlation := p.correlation

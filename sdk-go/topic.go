@@ -34,6 +34,82 @@ type TopicSettings struct {
 	MaxRecordBytes int32
 	// TimestampType says whose clock gives a record its time.
 	TimestampType TimestampType
+	// CleanupPolicy says what becomes of old records.
+	CleanupPolicy CleanupPolicy
+	// DeleteRetention is how long a compacted topic keeps records that have a key and no value.
+	DeleteRetention time.Duration
+	// RecordTTL is how long a record is delivered; negative: as long as it is there.
+	RecordTTL time.Duration
+	// Compression says how producers compress that were not told themselves.
+	Compression TopicCompression
+}
+
+// TopicCompression says how producers are to compress what they send to a topic. Those that were told
+// themselves, [WithCompression], do as they were told; brokers take every batch as it comes.
+type TopicCompression int32
+
+const (
+	// TopicCompressionProducer: as each producer chooses; not at all, unless it was told.
+	TopicCompressionProducer = TopicCompression(pb.TopicCompression_TOPIC_COMPRESSION_PRODUCER)
+	// TopicCompressionGzip: gzip.
+	TopicCompressionGzip = TopicCompression(pb.TopicCompression_TOPIC_COMPRESSION_GZIP)
+	// TopicCompressionSnappy: snappy.
+	TopicCompressionSnappy = TopicCompression(pb.TopicCompression_TOPIC_COMPRESSION_SNAPPY)
+	// TopicCompressionLZ4: LZ4.
+	TopicCompressionLZ4 = TopicCompression(pb.TopicCompression_TOPIC_COMPRESSION_LZ4)
+	// TopicCompressionZstd: Zstandard.
+	TopicCompressionZstd = TopicCompression(pb.TopicCompression_TOPIC_COMPRESSION_ZSTD)
+)
+
+// String returns producer, gzip, snappy, lz4 or zstd.
+func (c TopicCompression) String() string {
+	switch codec := c.codec(); {
+	case codec != CompressionNone:
+		return codec.String()
+	case c == TopicCompressionProducer:
+		return "producer"
+	}
+	return "unknown"
+}
+
+// codec is how a producer compresses that was not told. One that this version does not know is none.
+func (c TopicCompression) codec() Compression {
+	switch c {
+	case TopicCompressionGzip:
+		return CompressionGzip
+	case TopicCompressionSnappy:
+		return CompressionSnappy
+	case TopicCompressionLZ4:
+		return CompressionLZ4
+	case TopicCompressionZstd:
+		return CompressionZstd
+	}
+	return CompressionNone
+}
+
+// CleanupPolicy says what becomes of the records of a topic in the end.
+type CleanupPolicy int32
+
+const (
+	// CleanupDelete: the oldest segments go, by age and by size.
+	CleanupDelete = CleanupPolicy(pb.CleanupPolicy_CLEANUP_POLICY_DELETE)
+	// CleanupCompact: of each key only the latest record stays.
+	CleanupCompact = CleanupPolicy(pb.CleanupPolicy_CLEANUP_POLICY_COMPACT)
+	// CleanupCompactAndDelete: both.
+	CleanupCompactAndDelete = CleanupPolicy(pb.CleanupPolicy_CLEANUP_POLICY_COMPACT_AND_DELETE)
+)
+
+// String returns delete, compact, or compact,delete.
+func (p CleanupPolicy) String() string {
+	switch p {
+	case CleanupDelete:
+		return "delete"
+	case CleanupCompact:
+		return "compact"
+	case CleanupCompactAndDelete:
+		return "compact,delete"
+	}
+	return "unknown"
 }
 
 // TimestampType says whose clock gives a record its time.
@@ -110,6 +186,34 @@ func Timestamps(t TimestampType) TopicSetting {
 	})
 }
 
+// Cleanup sets what becomes of old records. Default: [CleanupDelete].
+func Cleanup(p CleanupPolicy) TopicSetting {
+	return setting("cleanup_policy", func(s *pb.TopicSettings) {
+		s.CleanupPolicy = pb.CleanupPolicy(p)
+	})
+}
+
+// DeleteRetention sets how long a compacted topic keeps records that have a key and no value.
+// Default: 24 hours.
+func DeleteRetention(d time.Duration) TopicSetting {
+	return setting("delete_retention", func(s *pb.TopicSettings) { s.DeleteRetention = durationpb.New(d) })
+}
+
+// RecordTTL sets how long a record is delivered. Default: as long as it is there, [KeepForever]. At
+// least 1 s.
+func RecordTTL(d time.Duration) TopicSetting {
+	return setting("record_ttl", func(s *pb.TopicSettings) { s.RecordTtl = durationpb.New(d) })
+}
+
+// CompressedBy sets how producers compress that were not told themselves. Default:
+// [TopicCompressionProducer]. Producers that run follow a change when they next ask for the topic, which
+// they do once in the client's [WithMetadataAge].
+func CompressedBy(c TopicCompression) TopicSetting {
+	return setting("compression", func(s *pb.TopicSettings) {
+		s.Compression = pb.TopicCompression(c)
+	})
+}
+
 // Default sets a setting back to its default.
 func Default(setting TopicSetting) TopicSetting {
 	return TopicSetting{setting.path, func(*pb.Topic) {}}
@@ -177,12 +281,16 @@ func topicFrom(t *pb.Topic) *Topic {
 		Partitions:        t.GetPartitionCount(),
 		ReplicationFactor: t.GetReplicationFactor(),
 		Settings: TopicSettings{
-			Retention:      s.GetRetention().AsDuration(),
-			RetentionBytes: s.GetRetentionBytes(),
-			SegmentBytes:   s.GetSegmentBytes(),
-			SegmentAge:     s.GetSegmentAge().AsDuration(),
-			MaxRecordBytes: s.GetMaxRecordBytes(),
-			TimestampType:  TimestampType(s.GetTimestampType()),
+			Retention:       s.GetRetention().AsDuration(),
+			RetentionBytes:  s.GetRetentionBytes(),
+			SegmentBytes:    s.GetSegmentBytes(),
+			SegmentAge:      s.GetSegmentAge().AsDuration(),
+			MaxRecordBytes:  s.GetMaxRecordBytes(),
+			TimestampType:   TimestampType(s.GetTimestampType()),
+			CleanupPolicy:   CleanupPolicy(s.GetCleanupPolicy()),
+			DeleteRetention: s.GetDeleteRetention().AsDuration(),
+			RecordTTL:       s.GetRecordTtl().AsDuration(),
+			Compression:     TopicCompression(s.GetCompression()),
 		},
 		CreateTime: t.GetCreateTime().AsTime(),
 	}

@@ -15,7 +15,9 @@ import (
 type topicInfo struct {
 	partitions     int32
 	maxRecordBytes int
-	fetched        time.Time
+	// compression is for producers that were not told how to compress.
+	compression Compression
+	fetched     time.Time
 }
 
 // topicCache remembers topics for all producers of a client. A topic is looked up once at a time,
@@ -122,6 +124,7 @@ func infoOf(answer *pb.GetTopicResponse) *topicInfo {
 	return &topicInfo{
 		partitions:     max(answer.GetTopic().GetPartitionCount(), 1),
 		maxRecordBytes: int(answer.GetTopic().GetSettings().GetMaxRecordBytes()),
+		compression:    TopicCompression(answer.GetTopic().GetSettings().GetCompression()).codec(),
 		fetched:        time.Now(),
 	}
 }

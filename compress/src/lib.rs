@@ -3,7 +3,8 @@
 //!
 //! The broker and the Rust client share them. The broker stores what producers compressed: it
 //! checks the frame by its structure, without decompressing, and decompresses only for a consumer
-//! that does not accept the codec. What is inside is not known here.
+//! that does not accept the codec, and to find the keys of records. What is inside is not known
+//! here.
 //!
 //! No codec may use a dictionary, since a consumer has none. Frames may follow one another, as the
 //! formats allow; anything else may not follow them.

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"os/exec"
 	"regexp"
 	"strings"
@@ -65,6 +66,23 @@ func TestSaramaPrograms(t *testing.T) {
 	}
 }
 
+// Two tellers change one account at once, and nothing of what they do is lost.
+func TestEventSourcing(t *testing.T) {
+	broker := ropewalktest.Start(t)
+	tellers := start(t, "event-sourcing", "ROPEWALK_SERVER="+broker.Address)
+	if line := tellers.line(t, patience); line != "account-7 has 1000 after 41 events" {
+		t.Errorf("the program said %q", line)
+	}
+	if err := tellers.wait(); err != nil {
+		t.Errorf("the program failed: %v", err)
+	}
+	// Whoever comes later finds the account, which is open.
+	later := start(t, "event-sourcing", "ROPEWALK_SERVER="+broker.Address)
+	if err := later.wait(); err == nil || !strings.Contains(err.Error(), "the account is open already") {
+		t.Errorf("another run ended with %v", err)
+	}
+}
+
 // program is a running `go run`, in a process group of its own, so that signals reach the program.
 type program struct {
 	command *exec.Cmd
@@ -72,7 +90,7 @@ type program struct {
 	exited  chan error
 }
 
-func start(t *testing.T, name string) *program {
+func start(t *testing.T, name string, environment ...string) *program {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 	t.Cleanup(cancel)
@@ -81,6 +99,7 @@ func start(t *testing.T, name string) *program {
 		lines:   make(chan string, 100),
 		exited:  make(chan error, 1),
 	}
+	p.command.Env = append(os.Environ(), environment...)
 	p.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	p.command.Cancel = func() error { return p.signal(syscall.SIGKILL) }
 	reader, writer := io.Pipe()

@@ -10,7 +10,7 @@ import (
 type CompressionCodec int8
 
 const (
-	// CompressionNone: not at all.
+	// CompressionNone: as the topic says, which is not at all unless it was set.
 	CompressionNone CompressionCodec = iota
 	// CompressionGZIP: gzip.
 	CompressionGZIP
@@ -59,8 +59,11 @@ func (cc CompressionCodec) isLevel(level int) bool {
 	return level == CompressionLevelDefault || level >= 1 && level <= codecs[cc].highest
 }
 
-// options are those of the core.
+// options are those of the core. None, which is also what nobody has set, leaves it to the topic.
 func (cc CompressionCodec) options(level int) []ropewalk.ProducerOption {
+	if cc == CompressionNone {
+		return nil
+	}
 	options := []ropewalk.ProducerOption{ropewalk.WithCompression(codecs[cc].core)}
 	if level != CompressionLevelDefault {
 		options = append(options, ropewalk.WithCompressionLevel(level))

@@ -74,7 +74,7 @@ type Config struct {
 		RequiredAcks RequiredAcks
 		// Timeout bounds the wait for the answer to one try. Default: 10 s.
 		Timeout time.Duration
-		// Compression is how batches are compressed. Default: CompressionNone.
+		// Compression is how batches are compressed. Default: CompressionNone, as the topic says.
 		Compression CompressionCodec
 		// CompressionLevel is 1 to 9 for gzip and 1 to 22 for zstd; the others have no level. Default:
 		// CompressionLevelDefault, the codec's own.

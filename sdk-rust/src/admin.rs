@@ -178,6 +178,10 @@ impl Admin {
         Admin { client }
     }
 
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// Creates a topic. When it returns, the topic can be produced to and read.
     ///
     /// # Errors

@@ -51,6 +51,8 @@ pub enum ErrorKind {
     Internal,
     /// The producer was closed.
     Closed,
+    /// Whoever made the call gave it up.
+    Cancelled,
 }
 
 /// What a caller may conclude from an error about the change it asked for.
@@ -60,6 +62,14 @@ pub enum Outcome {
     DidNotHappen,
     /// It may have happened: asking again may do it twice.
     Unknown,
+}
+
+/// The version of a key that another append has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct VersionMismatch {
+    /// The version that it has: the offset of the latest record with the key; `None` where there
+    /// is none.
+    pub current: Option<i64>,
 }
 
 /// Why a call failed. Cheap to clone.
@@ -104,6 +114,18 @@ impl Error {
     #[must_use]
     pub fn metadata(&self) -> &BTreeMap<String, String> {
         &self.0.metadata
+    }
+
+    /// What version a key has, where an append expected another one
+    /// ([`Append::expect_version`](crate::Append::expect_version)): read what there is with the
+    /// key, decide again, and append with its version.
+    #[must_use]
+    pub fn version_mismatch(&self) -> Option<VersionMismatch> {
+        if self.reason() != "EXPECTED_VERSION_MISMATCH" {
+            return None;
+        }
+        let current = self.metadata().get("current").and_then(|text| text.parse().ok());
+        Some(VersionMismatch { current })
     }
 
     /// Whether the same call may go well later. It says nothing about whether the call may be made
@@ -239,6 +261,7 @@ fn conclude(reason: &str) -> Option<(bool, bool)> {
         | "CORRUPT_BATCH"
         | "EXPECTED_OFFSET_MISMATCH"
         | "EXPECTED_VERSION_MISMATCH"
+        | "TOO_MANY_KEYS"
         | "SEQUENCE_GAP"
         | "PRODUCER_FENCED"
         | "MEMBER_FENCED"
@@ -248,7 +271,7 @@ fn conclude(reason: &str) -> Option<(bool, bool)> {
         | "UNAUTHENTICATED"
         | "PERMISSION_DENIED" => (true, false),
         "NOT_LEADER" | "NO_LEADER" | "BROKER_DRAINING" | "QUOTA_EXCEEDED" | "OVERLOADED"
-        | "STORAGE_FULL" | "TOO_MANY" => (true, true),
+        | "STORAGE_FULL" | "TOO_MANY" | "KEYS_UNREAD" => (true, true),
         "NO_QUORUM" | "LEADER_CHANGED" | "TIMED_OUT" => (false, true),
         "INTERNAL" => (false, false),
         _ => return None,

@@ -5,7 +5,8 @@
 //! - a [`Producer`], which batches and pipelines what it is given and says where each record went;
 //! - a [`Consumer`], a stream of records that reconnects and goes on where it stopped;
 //! - an [`Admin`], for topics, records and the cluster;
-//! - a [`Group`], which keeps the position of a reader under a name.
+//! - a [`Group`], which keeps the position of a reader under a name;
+//! - a [`GroupConsumer`], a member of a consumer group, which shares its topics with the others.
 //!
 //! ```no_run
 //! use ropewalk::{Client, Record, Start, Stop};
@@ -53,6 +54,8 @@ mod client;
 mod connector;
 mod consumer;
 mod error;
+mod group;
+mod intercept;
 mod offsets;
 mod partitioner;
 mod producer;
@@ -71,13 +74,20 @@ pub use consumer::{
     ConsumedRecord, Consumer, ConsumerBuilder, Event, Gap, PartitionState, RecordBatch, Records,
     Start, Stop,
 };
-pub use error::{Error, ErrorKind, Outcome};
+pub use error::{Error, ErrorKind, Outcome, VersionMismatch};
+pub use group::{
+    Committer, GroupConsumer, GroupConsumerBuilder, GroupDescription, GroupEvent, GroupMembers,
+    GroupMove, GroupOffset, GroupPlan, GroupState, GroupSummary, GroupWatch, MemberDescription,
+    PlanMember, PlanRequest, Revoked,
+};
+pub use intercept::{OnOutcome, Outgoing, ReceiveInterceptor, SendInterceptor};
 pub use offsets::{CommittedOffset, Group, OffsetQuery, PartitionOffset, Position};
 pub use partitioner::partition_of;
 pub use producer::{Append, Appended, Delivery, Durability, Producer, ProducerBuilder};
 pub use record::{Header, Record};
 pub use ropewalk_compress::Compression;
 pub use settings::{
-    NewTopic, Retention, Setting, SizeLimit, TimestampType, Topic, TopicSettings, TopicUpdate,
+    CleanupPolicy, NewTopic, RecordTtl, Retention, Setting, SizeLimit, TimestampType, Topic,
+    TopicCompression, TopicSettings, TopicUpdate,
 };
 pub use topic_watch::{TopicEvent, TopicWatch};

@@ -1,5 +1,7 @@
 //! Offsets: looking them up, and keeping them under the name of a consumer group.
 
+use std::cmp::Ordering;
+use std::hash::{Hash, Hasher};
 use std::time::SystemTime;
 
 use ropewalk_proto::v1;
@@ -8,8 +10,50 @@ use v1::offset_query::Position as Query;
 
 use crate::client::{Client, Repeat};
 use crate::error::Error;
+use crate::group::GroupConsumerBuilder;
+
+/// Which time a member of a group has a partition: it may lose it and get it again. 0: not known.
+/// It says where a position comes from and not which it is, so that all are equal.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Era(pub(crate) u64);
+
+impl Era {
+    /// Whether a position of this era counts in that one.
+    pub(crate) fn counts_in(self, now: Era) -> bool {
+        self.0 == 0 || self.0 == now.0
+    }
+}
+
+impl PartialEq for Era {
+    fn eq(&self, _: &Era) -> bool {
+        true
+    }
+}
+
+impl Eq for Era {}
+
+impl Hash for Era {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
+}
+
+impl PartialOrd for Era {
+    fn partial_cmp(&self, other: &Era) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Era {
+    fn cmp(&self, _: &Era) -> Ordering {
+        Ordering::Equal
+    }
+}
 
 /// A place in a partition.
+///
+/// One that a member of a consumer group gives out (by its batches, its
+/// [`positions`](crate::GroupConsumer::positions), its events) also remembers since when the member
+/// has the partition: a commit of it is refused when another member has had the partition
+/// meanwhile. One that is made by [`new`](Position::new) does not.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Position {
     /// The topic's name.
@@ -18,13 +62,14 @@ pub struct Position {
     pub partition: i32,
     /// The next offset to read.
     pub offset: i64,
+    pub(crate) era: Era,
 }
 
 impl Position {
     /// The place before the record at `offset`.
     #[must_use]
     pub fn new(topic: impl Into<String>, partition: i32, offset: i64) -> Position {
-        Position { topic: topic.into(), partition, offset }
+        Position { topic: topic.into(), partition, offset, era: Era::default() }
     }
 }
 
@@ -141,19 +186,30 @@ impl Group {
         Group { client, name }
     }
 
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// The group's name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
+    /// Begins the set-up of a member of the group, which shares its topics with the others.
+    #[must_use]
+    pub fn consumer(&self) -> GroupConsumerBuilder {
+        GroupConsumerBuilder::new(self.client.clone(), self.name.clone())
+    }
+
     /// Keeps positions, durably and all together: each the next offset to read. Giving none does
-    /// nothing.
+    /// nothing. It is the administrator's commit, and refused while the group has members: those
+    /// commit themselves.
     ///
     /// # Errors
     ///
-    /// `OFFSET_OUT_OF_RANGE` for an offset beyond a partition's end, `TOPIC_NOT_FOUND`,
-    /// `PARTITION_NOT_FOUND`, and what every call may meet.
+    /// `GROUP_NOT_EMPTY` while the group has members, `OFFSET_OUT_OF_RANGE` for an offset beyond a
+    /// partition's end, `TOPIC_NOT_FOUND`, `PARTITION_NOT_FOUND`, and what every call may meet.
     pub async fn commit(&self, positions: impl IntoIterator<Item = Position>) -> Result<(), Error> {
         let with_metadata = positions.into_iter().map(|position| (position, String::new()));
         self.commit_with_metadata(with_metadata).await
@@ -181,7 +237,8 @@ impl Group {
         if offsets.is_empty() {
             return Ok(());
         }
-        let request = v1::CommitOffsetRequest { group: self.name.clone(), offsets };
+        let request =
+            v1::CommitOffsetRequest { group: self.name.clone(), offsets, ..Default::default() };
         self.client
             .call(Repeat::Freely, request, |channel, request| async move {
                 ConsumerServiceClient::new(channel).commit_offset(request).await

@@ -1,9 +1,13 @@
 //! Topics and their settings.
 
+mod compression;
+
 use std::time::{Duration, SystemTime};
 
 use prost_types::FieldMask;
 use ropewalk_proto::v1;
+
+pub use compression::TopicCompression;
 
 use crate::error::Error;
 
@@ -34,6 +38,26 @@ pub enum TimestampType {
     Append,
 }
 
+/// What becomes of the records of a topic in the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CleanupPolicy {
+    /// The oldest segments go, by age and by size.
+    Delete,
+    /// Of each key only the latest record stays.
+    Compact,
+    /// Both.
+    CompactAndDelete,
+}
+
+/// How long records are delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordTtl {
+    /// As long as they are there.
+    Unlimited,
+    /// For so long after they were appended. At least 1 s.
+    For(Duration),
+}
+
 /// The settings of a topic. What is `None` has its default; in an answer of a broker nothing is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TopicSettings {
@@ -49,6 +73,14 @@ pub struct TopicSettings {
     pub max_record_bytes: Option<u32>,
     /// Whose clock counts. Default: the producer's.
     pub timestamp_type: Option<TimestampType>,
+    /// What becomes of old records. Default: the oldest go.
+    pub cleanup_policy: Option<CleanupPolicy>,
+    /// How long a compacted topic keeps records that have a key and no value. Default: 24 hours.
+    pub delete_retention: Option<Duration>,
+    /// How long records are delivered. Default: as long as they are there.
+    pub record_ttl: Option<RecordTtl>,
+    /// How producers compress that were not told themselves. Default: not at all.
+    pub compression: Option<TopicCompression>,
 }
 
 /// The name of a setting.
@@ -66,17 +98,29 @@ pub enum Setting {
     MaxRecordBytes,
     /// [`TopicSettings::timestamp_type`].
     TimestampType,
+    /// [`TopicSettings::cleanup_policy`].
+    CleanupPolicy,
+    /// [`TopicSettings::delete_retention`].
+    DeleteRetention,
+    /// [`TopicSettings::record_ttl`].
+    RecordTtl,
+    /// [`TopicSettings::compression`].
+    Compression,
 }
 
 impl Setting {
     /// Every setting.
-    pub const ALL: [Setting; 6] = [
+    pub const ALL: [Setting; 10] = [
         Setting::Retention,
         Setting::RetentionBytes,
         Setting::SegmentBytes,
         Setting::SegmentAge,
         Setting::MaxRecordBytes,
         Setting::TimestampType,
+        Setting::CleanupPolicy,
+        Setting::DeleteRetention,
+        Setting::RecordTtl,
+        Setting::Compression,
     ];
 
     /// The name as the contract spells it.
@@ -89,6 +133,10 @@ impl Setting {
             Setting::SegmentAge => "segment_age",
             Setting::MaxRecordBytes => "max_record_bytes",
             Setting::TimestampType => "timestamp_type",
+            Setting::CleanupPolicy => "cleanup_policy",
+            Setting::DeleteRetention => "delete_retention",
+            Setting::RecordTtl => "record_ttl",
+            Setting::Compression => "compression",
         }
     }
 }
@@ -104,13 +152,18 @@ impl TopicSettings {
             Setting::SegmentAge => self.segment_age.is_some(),
             Setting::MaxRecordBytes => self.max_record_bytes.is_some(),
             Setting::TimestampType => self.timestamp_type.is_some(),
+            Setting::CleanupPolicy => self.cleanup_policy.is_some(),
+            Setting::DeleteRetention => self.delete_retention.is_some(),
+            Setting::RecordTtl => self.record_ttl.is_some(),
+            Setting::Compression => self.compression.is_some(),
         }
     }
 
     fn to_proto(self) -> Result<v1::TopicSettings, Error> {
+        let forever = prost_types::Duration { seconds: -1, nanos: 0 };
         let retention = match self.retention {
             None => None,
-            Some(Retention::Forever) => Some(prost_types::Duration { seconds: -1, nanos: 0 }),
+            Some(Retention::Forever) => Some(forever),
             Some(Retention::For(time)) => Some(duration(time)?),
         };
         let retention_bytes = match self.retention_bytes {
@@ -136,6 +189,20 @@ impl TopicSettings {
                 Some(TimestampType::Append) => v1::TimestampType::Append,
             }
             .into(),
+            cleanup_policy: match self.cleanup_policy {
+                None => v1::CleanupPolicy::Unspecified,
+                Some(CleanupPolicy::Delete) => v1::CleanupPolicy::Delete,
+                Some(CleanupPolicy::Compact) => v1::CleanupPolicy::Compact,
+                Some(CleanupPolicy::CompactAndDelete) => v1::CleanupPolicy::CompactAndDelete,
+            }
+            .into(),
+            delete_retention: self.delete_retention.map(duration).transpose()?,
+            record_ttl: match self.record_ttl {
+                None => None,
+                Some(RecordTtl::Unlimited) => Some(forever),
+                Some(RecordTtl::For(time)) => Some(duration(time)?),
+            },
+            compression: TopicCompression::to_proto(self.compression),
         })
     }
 
@@ -151,6 +218,17 @@ impl TopicSettings {
             segment_age: proto.segment_age.and_then(|age| age.try_into().ok()),
             max_record_bytes: proto.max_record_bytes.and_then(|bytes| bytes.try_into().ok()),
             timestamp_type: timestamp_type(proto.timestamp_type()),
+            cleanup_policy: match proto.cleanup_policy() {
+                v1::CleanupPolicy::Unspecified => None,
+                v1::CleanupPolicy::Delete => Some(CleanupPolicy::Delete),
+                v1::CleanupPolicy::Compact => Some(CleanupPolicy::Compact),
+                v1::CleanupPolicy::CompactAndDelete => Some(CleanupPolicy::CompactAndDelete),
+            },
+            delete_retention: proto.delete_retention.and_then(|time| time.try_into().ok()),
+            record_ttl: proto
+                .record_ttl
+                .map(|time| Duration::try_from(time).map_or(RecordTtl::Unlimited, RecordTtl::For)),
+            compression: TopicCompression::from_proto(proto.compression),
         }
     }
 }
@@ -213,6 +291,34 @@ macro_rules! setting_setters {
         #[must_use]
         pub fn timestamp_type(mut self, timestamp_type: TimestampType) -> Self {
             self.settings.timestamp_type = Some(timestamp_type);
+            self
+        }
+
+        /// What becomes of old records.
+        #[must_use]
+        pub fn cleanup_policy(mut self, policy: CleanupPolicy) -> Self {
+            self.settings.cleanup_policy = Some(policy);
+            self
+        }
+
+        /// How long a compacted topic keeps records that have a key and no value.
+        #[must_use]
+        pub fn delete_retention(mut self, time: Duration) -> Self {
+            self.settings.delete_retention = Some(time);
+            self
+        }
+
+        /// How long records are delivered.
+        #[must_use]
+        pub fn record_ttl(mut self, ttl: RecordTtl) -> Self {
+            self.settings.record_ttl = Some(ttl);
+            self
+        }
+
+        /// How producers compress that were not told themselves.
+        #[must_use]
+        pub fn compression(mut self, compression: TopicCompression) -> Self {
+            self.settings.compression = Some(compression);
             self
         }
 
@@ -441,6 +547,10 @@ mod tests {
             segment_age: Some(Duration::from_secs(60)),
             max_record_bytes: Some(1000),
             timestamp_type: Some(TimestampType::Append),
+            cleanup_policy: Some(CleanupPolicy::CompactAndDelete),
+            delete_retention: Some(Duration::from_secs(90)),
+            record_ttl: Some(RecordTtl::For(Duration::from_secs(5))),
+            compression: Some(TopicCompression::Snappy),
         };
         let proto = settings.to_proto().unwrap();
         assert_eq!(TopicSettings::from_proto(&proto), settings);

@@ -260,6 +260,34 @@ async fn an_append_on_a_condition_happens_or_does_not() {
 }
 
 #[tokio::test]
+async fn an_append_on_the_version_of_a_key_says_which_one_it_has() {
+    let fake = Fake::start().await;
+    fake.create("t", 1);
+    let client = fake.client().await;
+    let append = client.append("t").partition(0);
+    let record = |key: &'static str| [Record::to("t").key(key).value("v")];
+    let current = |error: ropewalk::Error| {
+        assert_eq!((error.kind(), error.may_have_happened()), (ErrorKind::Conflict, false));
+        error.version_mismatch().unwrap().current
+    };
+    let create = append.clone().expect_version("a", None);
+    assert_eq!(create.send(record("a")).await.unwrap()[0].offset, 0);
+    assert_eq!(current(create.send(record("a")).await.unwrap_err()), Some(0));
+    append.send(record("b")).await.unwrap();
+    let update = append.clone().expect_version("a", Some(0));
+    assert_eq!(update.send(record("a")).await.unwrap()[0].offset, 2);
+    let unknown = append.clone().expect_version("c", Some(1));
+    assert_eq!(current(unknown.send(record("c")).await.unwrap_err()), None);
+    // One that was appended and is made again has met its condition.
+    fake.change(|state| state.steps.push_back(Step::AppendThenRefuse("LEADER_CHANGED")));
+    let update = append.clone().expect_version("a", Some(2));
+    assert_eq!(update.send(record("a")).await.unwrap()[0].offset, 3);
+    // Another condition is no mismatch of a version.
+    let late = append.expect_offset(0).send(record("a")).await.unwrap_err();
+    assert_eq!(late.version_mismatch(), None);
+}
+
+#[tokio::test]
 async fn a_consumer_goes_on_at_the_next_offset_after_a_cut() {
     let faults = [
         Reading::CutAfter(2),

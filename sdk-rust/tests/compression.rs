@@ -6,8 +6,13 @@
 
 mod fake;
 
+use std::time::Duration;
+
 use fake::{Fake, Step};
 use ropewalk::{Compression, Producer, Record};
+use ropewalk_proto::v1;
+use ropewalk_proto::v1::TopicCompression;
+use tokio::time::timeout;
 
 /// Sends values to partition 0 that end up in one batch, and gives the bytes of its records in the
 /// request.
@@ -89,4 +94,56 @@ async fn records_of_a_topic_that_does_not_exist_yet_go_as_they_are() {
     let value = "again and again and again and again and again and again and again";
     producer.send(Record::to("new").key("k").value(value)).await.unwrap();
     assert_eq!(fake.state().requests, [(None, value.len() + 7, 1)]);
+}
+
+fn set(fake: &Fake, compression: TopicCompression) {
+    fake.change(|state| state.topics.get_mut("t").unwrap().compression = compression);
+}
+
+/// Sends a record that gets smaller, by its key, and gives how it went.
+async fn codec_of(fake: &Fake, producer: &Producer) -> v1::Compression {
+    let record = Record::to("t").key("k").value("again and again ".repeat(10));
+    producer.send(record).await.unwrap();
+    *fake.state().codecs.last().unwrap()
+}
+
+#[tokio::test]
+async fn a_producer_that_was_not_told_does_as_the_topic_says() {
+    let fake = Fake::start().await;
+    fake.create("t", 1);
+    let client = fake.client().await;
+    let told = client.producer().compression(Compression::Lz4).build();
+    let never = client.producer().compression(Compression::None).build();
+    for (setting, codec) in [
+        (TopicCompression::Unspecified, v1::Compression::Unspecified),
+        (TopicCompression::Producer, v1::Compression::Unspecified),
+        (TopicCompression::Gzip, v1::Compression::Gzip),
+        (TopicCompression::Snappy, v1::Compression::Snappy),
+        (TopicCompression::Lz4, v1::Compression::Lz4),
+        (TopicCompression::Zstd, v1::Compression::Zstd),
+    ] {
+        set(&fake, setting);
+        assert_eq!(codec_of(&fake, &client.producer().build()).await, codec, "{setting:?}");
+        assert_eq!(codec_of(&fake, &told).await, v1::Compression::Lz4);
+        assert_eq!(codec_of(&fake, &never).await, v1::Compression::Unspecified);
+    }
+}
+
+/// It asks for a topic from time to time, and when another broker seems to lead.
+#[tokio::test]
+async fn a_producer_that_runs_follows_a_change_when_it_next_asks_for_the_topic() {
+    let fake = Fake::start().await;
+    fake.create("t", 1);
+    set(&fake, TopicCompression::Zstd);
+    let producer = fake.client().await.producer().build();
+    assert_eq!(codec_of(&fake, &producer).await, v1::Compression::Zstd);
+    set(&fake, TopicCompression::Gzip);
+    assert_eq!(codec_of(&fake, &producer).await, v1::Compression::Zstd, "it has not asked");
+    let followed = async {
+        // At most once a second does it ask.
+        while codec_of(&fake, &producer).await != v1::Compression::Gzip {
+            fake.change(|state| state.steps.push_back(Step::Refuse("NO_LEADER")));
+        }
+    };
+    timeout(Duration::from_secs(20), followed).await.unwrap();
 }

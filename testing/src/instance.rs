@@ -21,6 +21,7 @@ use crate::store::{NODE, Opened, Store};
 const APPEND_BUDGET: usize = 8 << 20;
 const TAIL_BUDGET: u64 = 8 << 20;
 const READS_BUDGET: usize = 24 << 20;
+const KEY_BUDGET: u64 = 16 << 20;
 /// How often it is looked what retention takes.
 const RETENTION_INTERVAL: Duration = Duration::from_secs(1);
 /// Clients of the same test may have no thread to say good-bye on while the broker ends.
@@ -134,11 +135,13 @@ fn config(opened: &Opened, address: String, options: &Options) -> BrokerConfig {
         append_budget: APPEND_BUDGET,
         tail_budget: TAIL_BUDGET,
         catch_up_rate: u64::MAX,
+        compaction_rate: u64::MAX,
         reads_budget: READS_BUDGET,
         free_space_floor: 0,
         auto_create: options.auto_create,
         default_partitions: options.default_partitions,
         producers: ProducerBounds::default(),
+        key_budget: KEY_BUDGET,
         retention_interval: RETENTION_INTERVAL,
     }
 }

@@ -178,6 +178,7 @@ func withDefaults(in *pb.TopicSettings) *pb.TopicSettings {
 		SegmentAge:     durationpb.New(7 * 24 * time.Hour),
 		MaxRecordBytes: proto.Int32(1 << 20),
 		TimestampType:  pb.TimestampType_TIMESTAMP_TYPE_CREATE,
+		Compression:    pb.TopicCompression_TOPIC_COMPRESSION_PRODUCER,
 	}
 	if in != nil {
 		proto.Merge(out, in)
@@ -221,6 +222,9 @@ func (s *state) append(r *pb.ProduceRequest) (*pb.ProduceResponse, error) {
 		want.ExpectedOffset != p.next() && !p.has(r.GetSequence(), uint32(len(records))) {
 		return nil, Status(codes.Aborted, "EXPECTED_OFFSET_MISMATCH",
 			"expected", strconv.FormatInt(want.ExpectedOffset, 10), "current", strconv.FormatInt(p.next(), 10)).Err()
+	}
+	if err := p.checkVersion(r, len(records)); err != nil {
+		return nil, err
 	}
 	now := time.Now()
 	base, again := p.next(), false

@@ -26,6 +26,9 @@ func (c *consumerService) CommitOffset(
 	if r.GetGroup() == "" {
 		return nil, invalid("group")
 	}
+	if r.GetMemberId() != "" {
+		return s.commitOfMember(r)
+	}
 	if len(r.GetOffsets()) == 0 {
 		return nil, invalid("offsets")
 	}

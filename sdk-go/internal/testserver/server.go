@@ -65,6 +65,7 @@ type state struct {
 	// names has the id and the newest epoch of each producer's name; given counts ids.
 	names   map[string]*pb.InitProducerResponse
 	given   uint64
+	told    groups
 	cluster cluster
 }
 
@@ -91,6 +92,7 @@ func newState() *state {
 		groups:            map[string]map[place]*pb.CommittedOffset{},
 		names:             map[string]*pb.InitProducerResponse{},
 		changed:           make(chan struct{}),
+		told:              groups{members: make(chan *Member, 64)},
 		cluster:           newCluster(),
 	}
 }

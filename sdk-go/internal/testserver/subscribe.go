@@ -43,6 +43,9 @@ func (c *consumerService) Subscribe(
 	r *pb.SubscribeRequest, stream pb.ConsumerService_SubscribeServer,
 ) error {
 	s := c.s
+	if r.GetGroup() != "" {
+		return s.join(r, stream)
+	}
 	s.mu.Lock()
 	hook := s.onSubscribe
 	s.subscribes = append(s.subscribes, r)

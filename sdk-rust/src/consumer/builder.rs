@@ -1,11 +1,13 @@
 //! What a consumer is to read, and how.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::event::{Gap, Start, Stop};
 use super::reader::{Consumer, GapHandler};
 use crate::client::Client;
 use crate::error::Error;
+use crate::intercept::{Hooks, ReceiveInterceptor};
 
 /// One topic to read: all its partitions, or those named, each with its own start where it has one.
 #[derive(Clone, Debug)]
@@ -25,6 +27,7 @@ pub(super) struct Plan {
     pub(super) read_ahead_bytes: u32,
     pub(super) heartbeat: Duration,
     pub(super) reconnect_timeout: Duration,
+    pub(super) interceptors: Hooks<dyn ReceiveInterceptor>,
 }
 
 /// How a [`Consumer`] is set up. Made by [`Client::consumer`].
@@ -46,6 +49,7 @@ impl ConsumerBuilder {
                 read_ahead_bytes: 4 * 1024 * 1024,
                 heartbeat: Duration::from_secs(5),
                 reconnect_timeout: Duration::from_secs(300),
+                interceptors: Hooks::default(),
             },
             on_gap: GapHandler::default(),
         }
@@ -132,6 +136,14 @@ impl ConsumerBuilder {
     #[must_use]
     pub fn on_gap(mut self, handler: impl FnMut(&Gap) + Send + Sync + 'static) -> Self {
         self.on_gap = GapHandler::calling(handler);
+        self
+    }
+
+    /// Shows each record to this before it is handed out. It may be called for several, which are
+    /// called in this order. Default: none.
+    #[must_use]
+    pub fn intercept(mut self, interceptor: impl ReceiveInterceptor + 'static) -> Self {
+        self.plan.interceptors.add(Arc::new(interceptor));
         self
     }
 

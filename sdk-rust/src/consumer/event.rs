@@ -38,7 +38,7 @@ impl Start {
         Start::Committed { group: group.into(), or_latest: false }
     }
 
-    pub(super) fn to_proto(&self) -> proto::Start {
+    pub(crate) fn to_proto(&self) -> proto::Start {
         use proto::committed_start::Fallback;
         use proto::start::Position;
         let position = match self {

@@ -14,3 +14,4 @@ pub use batch::{ConsumedRecord, RecordBatch, Records};
 pub use builder::ConsumerBuilder;
 pub use event::{Event, Gap, PartitionState, Start, Stop};
 pub use reader::Consumer;
+pub(crate) use session::start_stream;

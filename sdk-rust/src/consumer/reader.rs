@@ -168,7 +168,7 @@ impl Consumer {
                     Some(records) if records.is_of(topic, partition) => records.offset(),
                     _ => next,
                 };
-                positions.push(Position { topic: topic.to_string(), partition, offset });
+                positions.push(Position::new(&**topic, partition, offset));
             }
         }
         positions
@@ -292,17 +292,21 @@ impl Consumer {
                     to_offset: gap.to_offset,
                 }))
             }
-            ProtoEvent::CaughtUp(caught_up) => Some(Event::CaughtUp(Position {
-                topic: caught_up.topic,
-                partition: caught_up.partition,
-                offset: caught_up.offset,
-            })),
+            ProtoEvent::CaughtUp(caught_up) => Some(Event::CaughtUp(Position::new(
+                caught_up.topic,
+                caught_up.partition,
+                caught_up.offset,
+            ))),
+            // Of streams of consumer groups alone.
+            ProtoEvent::Assignment(_) | ProtoEvent::PlanRequest(_) => None,
         })
     }
 
     fn batch(&mut self, proto: proto::RecordBatch) -> Result<Option<RecordBatch>, Error> {
+        let interceptors = self.plan.interceptors.clone();
         let (topic, next) = self.next_of(&proto.topic, proto.partition);
-        let mut batch = RecordBatch::from_proto(proto, topic)?;
+        let batch = RecordBatch::from_proto(proto, topic)?;
+        let mut batch = batch.seen_by(&interceptors);
         batch.skip_to(*next)?;
         if batch.is_empty() {
             return Ok(None);

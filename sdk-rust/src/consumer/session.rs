@@ -10,7 +10,7 @@ use ropewalk_compress::Compression;
 use ropewalk_proto::broker::subscribe_response::Event as ProtoEvent;
 use ropewalk_proto::broker::topic_selection::Selection as ProtoSelection;
 use ropewalk_proto::broker::{
-    PartitionSelection, SubscribeRequest, SubscribeResponse, TopicSelection,
+    PartitionSelection, Started, SubscribeRequest, SubscribeResponse, TopicSelection,
 };
 use tokio::time::{Instant, sleep, timeout};
 use tonic::client::Grpc;
@@ -144,6 +144,15 @@ async fn subscribe(
     connection: &Connection,
     request: SubscribeRequest,
 ) -> Result<(Streaming<SubscribeResponse>, Vec<PartitionState>), Error> {
+    let (events, started) = start_stream(connection, request).await?;
+    Ok((events, started.positions.into_iter().map(PartitionState::from).collect()))
+}
+
+/// Opens a stream, and waits for the broker's word that it has started.
+pub(crate) async fn start_stream(
+    connection: &Connection,
+    request: SubscribeRequest,
+) -> Result<(Streaming<SubscribeResponse>, Started), Error> {
     let mut grpc =
         Grpc::new(connection.channel.clone()).max_decoding_message_size(MAX_MESSAGE_BYTES);
     let fault = |status: Status| Error::from_status(&status);
@@ -153,10 +162,7 @@ async fn subscribe(
     let response = grpc.server_streaming(Request::new(request), path, codec).await;
     let mut events = response.map_err(fault)?.into_inner();
     match events.message().await.map_err(fault)?.and_then(|first| first.event) {
-        Some(ProtoEvent::Started(started)) => {
-            let started = started.positions.into_iter().map(PartitionState::from).collect();
-            Ok((events, started))
-        }
+        Some(ProtoEvent::Started(started)) => Ok((events, started)),
         Some(_) => Err(Error::new(ErrorKind::Internal, "the stream does not begin with `started`")),
         None => Err(Error::new(ErrorKind::Disconnected, "the stream ended before it started")),
     }

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use bytes::BytesMut;
-use ropewalk_proto::broker::ProduceRequest;
+use bytes::{Bytes, BytesMut};
+use ropewalk_proto::broker::expected_version::KeyForm;
 use ropewalk_proto::broker::produce_request::Expected;
+use ropewalk_proto::broker::{ExpectedVersion, ProduceRequest};
 use ropewalk_proto::v1::ProduceResponse;
 use tonic::Request;
 use tonic::client::Grpc;
@@ -17,6 +18,7 @@ use super::handle::{Durability, check};
 use super::stream::request;
 use crate::client::{Client, Repeat};
 use crate::error::Error;
+use crate::intercept::{Hooks, Outcomes, SendInterceptor};
 use crate::record::Record;
 use crate::wire::{Sizes, put_record};
 
@@ -47,14 +49,21 @@ pub struct Append {
     client: Client,
     topic: Arc<str>,
     partition: Option<i32>,
-    expected_offset: Option<i64>,
+    expected: Option<Expected>,
     durability: Durability,
+    interceptors: Hooks<dyn SendInterceptor>,
 }
 
 impl Append {
     pub(crate) fn new(client: Client, topic: Arc<str>) -> Append {
-        let durability = Durability::Quorum;
-        Append { client, topic, partition: None, expected_offset: None, durability }
+        Append {
+            client,
+            topic,
+            partition: None,
+            expected: None,
+            durability: Durability::Quorum,
+            interceptors: Hooks::default(),
+        }
     }
 
     /// Appends to this partition, from 0. Left out: the broker places each record.
@@ -64,10 +73,45 @@ impl Append {
         self
     }
 
-    /// Appends only if the first record gets this offset. It needs a partition.
+    /// Appends only if the first record gets this offset. It needs a partition. It takes the place
+    /// of any other condition.
     #[must_use]
     pub fn expect_offset(mut self, offset: i64) -> Append {
-        self.expected_offset = Some(offset);
+        self.expected = Some(Expected::ExpectedOffset(offset));
+        self
+    }
+
+    /// Appends only if the key has this version in the partition: the offset of the latest record
+    /// with it, or `None` where there is none. It takes the place of any other condition.
+    ///
+    /// Where the key has another version, the error has the kind
+    /// [`Conflict`](crate::ErrorKind::Conflict), and [`Error::version_mismatch`] says which.
+    ///
+    /// Name the partition too, that of the key ([`partition_of`](crate::partition_of)): without,
+    /// all records must go there, and the call is made again only while nothing can have been
+    /// appended.
+    ///
+    /// ```no_run
+    /// # async fn run(client: ropewalk::Client) -> Result<(), ropewalk::Error> {
+    /// use ropewalk::Record;
+    ///
+    /// // Only if nobody has written to account-7 since its record at offset 41 was read.
+    /// let append = client.append("accounts").partition(0).expect_version("account-7", Some(41));
+    /// let record = Record::to("accounts").key("account-7").value("withdraw 10");
+    /// match append.send([record]).await {
+    ///     Ok(placed) => println!("the version is now {}", placed[0].offset),
+    ///     Err(error) => match error.version_mismatch() {
+    ///         Some(mismatch) => println!("somebody was faster: {:?}", mismatch.current),
+    ///         None => return Err(error),
+    ///     },
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn expect_version(mut self, key: impl Into<Bytes>, version: Option<i64>) -> Append {
+        let key_form = Some(KeyForm::Key(key.into()));
+        self.expected = Some(Expected::ExpectedVersion(ExpectedVersion { key_form, version }));
         self
     }
 
@@ -75,6 +119,14 @@ impl Append {
     #[must_use]
     pub fn durability(mut self, durability: Durability) -> Append {
         self.durability = durability;
+        self
+    }
+
+    /// Shows each record to this before it is encoded, and tells it what became of the record, as
+    /// [`ProducerBuilder::intercept`](crate::ProducerBuilder::intercept) does.
+    #[must_use]
+    pub fn intercept(mut self, interceptor: impl SendInterceptor + 'static) -> Append {
+        self.interceptors.add(Arc::new(interceptor));
         self
     }
 
@@ -88,15 +140,31 @@ impl Append {
     ///
     /// # Errors
     ///
-    /// `EXPECTED_OFFSET_MISMATCH` with the metadata `current`, and the other reasons of the
-    /// producer service.
+    /// `EXPECTED_OFFSET_MISMATCH` with the metadata `current`, `EXPECTED_VERSION_MISMATCH` with the
+    /// same where the key has a version, and the other reasons of the producer service.
     pub async fn send(
         &self,
         records: impl IntoIterator<Item = Record>,
     ) -> Result<Vec<Appended>, Error> {
+        let mut outcomes = Vec::new();
+        let placed = self.append(records, &mut outcomes).await;
+        for (index, outcomes) in outcomes.iter_mut().enumerate() {
+            outcomes.tell(placed.as_ref().map(|placed| &placed[index]));
+        }
+        placed
+    }
+
+    async fn append(
+        &self,
+        records: impl IntoIterator<Item = Record>,
+        outcomes: &mut Vec<Outcomes>,
+    ) -> Result<Vec<Appended>, Error> {
         let mut set = BytesMut::new();
         let mut count = 0;
-        for record in records {
+        for mut record in records {
+            record.topic = Arc::clone(&self.topic);
+            record.partition = self.partition;
+            outcomes.push(self.interceptors.on_send(&mut record));
             let sizes = Sizes::of(&record);
             check(sizes)?;
             put_record(&mut set, &record, sizes);
@@ -113,9 +181,12 @@ impl Append {
         };
         let durability = self.durability.to_proto();
         let request = ProduceRequest {
-            expected: self.expected_offset.map(Expected::ExpectedOffset),
+            expected: self.expected.clone(),
             ..request(&self.topic, self.partition, set.freeze(), durability, number)
         };
+        for outcomes in outcomes {
+            outcomes.on_its_way();
+        }
         let repeat = if number.is_some() { Repeat::Freely } else { Repeat::WhileNotDone };
         let response = self.call(repeat, request).await;
         if let Some(number) = number {

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use super::numbers::Number;
 use crate::error::{Error, ErrorKind, Outcome};
+use crate::intercept::Outcomes;
 use crate::record::Record;
 use crate::wire::{Sizes, put_record};
 
@@ -46,6 +47,14 @@ impl Delivery {
     pub(super) fn new(completion: Arc<Completion>, index: usize) -> Delivery {
         Delivery { completion, index, slot: None }
     }
+
+    /// Has interceptors told what becomes of the record.
+    pub(super) fn tell(&self, outcomes: &mut Outcomes) {
+        if !outcomes.is_empty() {
+            let outcomes = std::mem::take(outcomes.on_its_way());
+            self.completion.watching().push((self.index, outcomes));
+        }
+    }
 }
 
 impl Future for Delivery {
@@ -66,6 +75,8 @@ pub(super) struct Completion {
     topic: Arc<str>,
     result: OnceLock<Result<Placement, Error>>,
     waiting: Mutex<Vec<Waker>>,
+    /// Interceptors that want to know of a record, by its position.
+    watching: Mutex<Vec<(usize, Outcomes)>>,
 }
 
 /// Where the records of a batch went.
@@ -79,11 +90,16 @@ enum Placement {
 
 impl Completion {
     pub(super) fn new(topic: Arc<str>) -> Completion {
-        Completion { topic, result: OnceLock::new(), waiting: Mutex::default() }
+        let (waiting, watching) = (Mutex::default(), Mutex::default());
+        Completion { topic, result: OnceLock::new(), waiting, watching }
     }
 
-    /// Sets the outcome, once, and wakes those who wait.
+    /// Sets the outcome, once: tells interceptors, and wakes those who wait.
     fn finish(&self, result: Result<Placement, Error>) {
+        let watching = std::mem::take(&mut *self.watching());
+        for (index, mut outcomes) in watching {
+            outcomes.tell(self.of(Some(&result), index).as_ref());
+        }
         // Taken under the lock, so that whoever looked before and found nothing is in the list by
         // now.
         let waiting = {
@@ -125,10 +141,18 @@ impl Completion {
     }
 
     fn of_record(&self, index: usize) -> Result<Appended, Error> {
+        self.of(self.result.get(), index)
+    }
+
+    fn of(
+        &self,
+        result: Option<&Result<Placement, Error>>,
+        index: usize,
+    ) -> Result<Appended, Error> {
         let placed = |partition, offset, timestamp| {
             Ok(Appended { topic: Arc::clone(&self.topic), partition, offset, timestamp })
         };
-        match self.result.get() {
+        match result {
             Some(Ok(Placement::Together { partition, base_offset, time })) => {
                 placed(*partition, base_offset + index as i64, *time)
             }
@@ -143,6 +167,10 @@ impl Completion {
 
     fn waiting(&self) -> MutexGuard<'_, Vec<Waker>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn watching(&self) -> MutexGuard<'_, Vec<(usize, Outcomes)>> {
+        self.watching.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

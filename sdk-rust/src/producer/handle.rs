@@ -12,6 +12,7 @@ use super::pool::{Layout, Pool};
 use super::sender::{Sender, learn};
 use crate::client::Client;
 use crate::error::Error;
+use crate::intercept::{Hooks, Outcomes, SendInterceptor};
 use crate::record::Record;
 use crate::wire::Sizes;
 
@@ -59,7 +60,8 @@ pub(super) struct Settings {
     pub(super) retry_unknown: bool,
     pub(super) keep_order: bool,
     pub(super) idempotent: bool,
-    pub(super) codec: Compression,
+    /// What the producer was told; without it, what each topic says.
+    pub(super) codec: Option<Compression>,
     pub(super) level: Option<i32>,
 }
 
@@ -69,6 +71,7 @@ pub struct ProducerBuilder {
     client: Client,
     settings: Settings,
     name: String,
+    interceptors: Hooks<dyn SendInterceptor>,
 }
 
 impl ProducerBuilder {
@@ -84,10 +87,11 @@ impl ProducerBuilder {
                 retry_unknown: false,
                 keep_order: true,
                 idempotent: true,
-                codec: Compression::None,
+                codec: None,
                 level: None,
             },
             name: String::new(),
+            interceptors: Hooks::default(),
         }
     }
 
@@ -169,10 +173,12 @@ impl ProducerBuilder {
 
     /// How batches are compressed, on this side: brokers keep and give them as they are. One that
     /// would not get smaller goes as it is, and so do records that the broker is to place, as those
-    /// that make it create a topic. Larger batches compress better. Default: not at all.
+    /// that make it create a topic. Larger batches compress better. Default: as each topic's
+    /// setting [`compression`](crate::TopicSettings::compression) says, once the producer has asked
+    /// for the topic; not at all where it says nothing. [`Compression::None`] never compresses.
     #[must_use]
     pub fn compression(mut self, codec: Compression) -> Self {
-        self.settings.codec = codec;
+        self.settings.codec = Some(codec);
         self
     }
 
@@ -182,6 +188,14 @@ impl ProducerBuilder {
     #[must_use]
     pub fn compression_level(mut self, level: i32) -> Self {
         self.settings.level = Some(level);
+        self
+    }
+
+    /// Shows each record to this before it is placed and encoded, and tells it what became of the
+    /// record. It may be called for several, which are called in this order. Default: none.
+    #[must_use]
+    pub fn intercept(mut self, interceptor: impl SendInterceptor + 'static) -> Self {
+        self.interceptors.add(Arc::new(interceptor));
         self
     }
 
@@ -204,7 +218,8 @@ impl ProducerBuilder {
         let sender = Sender::new(self.client.clone(), Arc::clone(&pool), self.name, ended);
         tokio::spawn(sender.run());
         let closer = Closer { pool };
-        let shared = Shared { client: self.client, closer, learning: Mutex::new(()), end };
+        let (client, interceptors) = (self.client, self.interceptors);
+        let shared = Shared { client, interceptors, closer, learning: Mutex::new(()), end };
         Producer { shared: Arc::new(shared) }
     }
 }
@@ -252,6 +267,7 @@ pub struct Producer {
 #[derive(Debug)]
 struct Shared {
     client: Client,
+    interceptors: Hooks<dyn SendInterceptor>,
     closer: Closer,
     /// Held by whoever asks for a topic's layout, so that others wait rather than ask too.
     learning: Mutex<()>,
@@ -288,8 +304,17 @@ impl Producer {
     ///
     /// None of the record was sent: it is too large, the buffer stayed full for the delivery
     /// timeout, the producer is closed, or the topic could not be looked up.
-    pub async fn enqueue(&self, record: Record) -> Result<Delivery, Error> {
-        let sizes = Sizes::of(&record);
+    pub async fn enqueue(&self, mut record: Record) -> Result<Delivery, Error> {
+        let mut outcomes = self.shared.interceptors.on_send(&mut record);
+        let accepted = self.accept(&record, &mut outcomes).await;
+        if let Err(error) = &accepted {
+            outcomes.tell(Err(error));
+        }
+        accepted
+    }
+
+    async fn accept(&self, record: &Record, outcomes: &mut Outcomes) -> Result<Delivery, Error> {
+        let sizes = Sizes::of(record);
         check(sizes)?;
         let pool = &self.shared.closer.pool;
         if sizes.in_set() > pool.settings.memory_bytes {
@@ -298,15 +323,15 @@ impl Producer {
         }
         let permit = pool.reserve(sizes.in_set()).await?;
         loop {
-            if let Some(delivery) = pool.append(&record, sizes)? {
+            if let Some(delivery) = pool.append(record, sizes, outcomes)? {
                 // The sender gives it back when the batch is completed.
                 permit.forget();
                 return Ok(delivery);
             }
             let _one_at_a_time = self.shared.learning.lock().await;
             if pool.layout(&record.topic) == Layout::Unknown {
-                let (layout, leaders) = learn(&self.shared.client, &record.topic).await?;
-                pool.learn(&record.topic, layout, leaders);
+                let learned = learn(&self.shared.client, &record.topic).await?;
+                pool.learn(&record.topic, learned);
             }
         }
     }

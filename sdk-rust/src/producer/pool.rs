@@ -8,6 +8,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use ropewalk_compress::Compression;
 use ropewalk_proto::v1::ProduceResponse;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
@@ -17,6 +18,7 @@ use super::handle::Settings;
 use super::numbers::Identity;
 use super::queue::{ANY, Queue};
 use crate::error::{Error, ErrorKind};
+use crate::intercept::Outcomes;
 use crate::partitioner::partition_of;
 use crate::record::Record;
 use crate::wire::Sizes;
@@ -68,6 +70,8 @@ struct Topic {
     stale: bool,
     /// Who leads each partition, and in which epoch, as far as is known.
     leaders: Vec<Leader>,
+    /// How it wants its records compressed, as far as is known.
+    codec: Compression,
     /// Where records without a key go until the next batch.
     sticky: i32,
     partitions: Vec<Option<usize>>,
@@ -88,6 +92,15 @@ pub(super) enum Layout {
     Missing,
     /// The number of partitions.
     Partitions(i32),
+}
+
+/// What the cluster says of a topic.
+#[derive(Debug)]
+pub(super) struct Learned {
+    pub(super) layout: Layout,
+    /// Who leads each partition, and in which epoch.
+    pub(super) leaders: Vec<Leader>,
+    pub(super) codec: Compression,
 }
 
 impl Pool {
@@ -116,8 +129,14 @@ impl Pool {
         }
     }
 
-    /// Puts a record into a batch. `None`: the topic's layout has to be learned first.
-    pub(super) fn append(&self, record: &Record, sizes: Sizes) -> Result<Option<Delivery>, Error> {
+    /// Puts a record into a batch, and with it those who are to be told of it. `None`: the topic's
+    /// layout has to be learned first.
+    pub(super) fn append(
+        &self,
+        record: &Record,
+        sizes: Sizes,
+        outcomes: &mut Outcomes,
+    ) -> Result<Option<Delivery>, Error> {
         let mut guard = self.state();
         let state = &mut *guard;
         if state.closing {
@@ -133,6 +152,7 @@ impl Pool {
         let name = &state.topics[topic].name;
         let limit = self.settings.batch_bytes;
         let (delivery, begun) = state.queues[id].push(id, name, record, sizes, limit);
+        delivery.tell(outcomes);
         if let Some((sequence, completion)) = begun {
             state.outstanding.insert((id, sequence), completion);
         }
@@ -150,11 +170,12 @@ impl Pool {
         state.topics[topic].layout
     }
 
-    pub(super) fn learn(&self, name: &Arc<str>, layout: Layout, leaders: Vec<Leader>) {
+    pub(super) fn learn(&self, name: &Arc<str>, learned: Learned) {
+        let Learned { layout, leaders, codec } = learned;
         let mut state = self.state();
         let index = state.topic(name);
         let topic = &mut state.topics[index];
-        topic.layout = layout;
+        (topic.layout, topic.codec) = (layout, codec);
         topic.learned = Instant::now();
         // A record may have had to ask, rather than the sender: that counts too.
         topic.asked = Some(topic.learned);
@@ -234,8 +255,14 @@ impl Pool {
         self.state().ready.keys().copied().collect()
     }
 
-    /// The next batch for a leader, to be sent by the link of a broker, and its partition.
-    pub(super) fn next(&self, leader: u64, via: u64, now: Instant) -> Option<(Batch, Option<i32>)> {
+    /// The next batch for a leader, to be sent by the link of a broker; its partition, and how it
+    /// is to be compressed.
+    pub(super) fn next(
+        &self,
+        leader: u64,
+        via: u64,
+        now: Instant,
+    ) -> Option<(Batch, Option<i32>, Compression)> {
         let mut guard = self.state();
         let state = &mut *guard;
         while let Some(id) = state.pop_ready(leader) {
@@ -251,7 +278,9 @@ impl Pool {
                 continue;
             };
             state.list(id, &self.settings);
-            return Some((batch, state.queues[id].partition));
+            let queue = &state.queues[id];
+            let codec = self.settings.codec.unwrap_or(state.topics[queue.topic].codec);
+            return Some((batch, queue.partition, codec));
         }
         None
     }
@@ -425,6 +454,7 @@ impl State {
             asking: false,
             stale: false,
             leaders: Vec::new(),
+            codec: Compression::None,
             sticky: (RandomState::new().hash_one(id) & 0xffff) as i32,
             partitions: Vec::new(),
             unplaced: None,

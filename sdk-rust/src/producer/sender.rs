@@ -14,6 +14,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
+use ropewalk_compress::Compression;
 use ropewalk_proto::v1::producer_service_client::ProducerServiceClient;
 use ropewalk_proto::v1::{InitProducerRequest, ProduceStreamResponse};
 use tokio::sync::watch;
@@ -22,13 +23,14 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::batch::Batch;
 use super::link::{Link, LinkEvent};
 use super::numbers::Identity;
-use super::pool::{Layout, Leader, Pool};
+use super::pool::{Layout, Leader, Learned, Pool};
 use super::queue::ANY;
 use super::stream::{ProduceStream, compressed, request};
 use crate::backoff::{Backoff, jittered};
 use crate::brokers::Brokers;
 use crate::client::{Client, Repeat};
 use crate::error::{Error, ErrorKind, Outcome, timed_out};
+use crate::settings::TopicCompression;
 
 /// What a broker may send ahead of what is read: answers are small.
 const WINDOW: u32 = 1 << 20;
@@ -60,7 +62,7 @@ pub(super) struct Sender {
 }
 
 /// A topic, and what was learned about it.
-type Lesson = (Arc<str>, Result<(Layout, Vec<Leader>), Error>);
+type Lesson = (Arc<str>, Result<Learned, Error>);
 
 enum Event {
     Link(u64, LinkEvent),
@@ -153,8 +155,8 @@ impl Sender {
             Event::Link(id, LinkEvent::Rested) => self.link(id).rested(),
             Event::Link(_, LinkEvent::Room) | Event::Woken => {}
             Event::Tick => self.tick(),
-            Event::Learned((topic, Ok((layout, leaders)))) => {
-                self.pool.learn(&topic, layout, leaders);
+            Event::Learned((topic, Ok(learned))) => {
+                self.pool.learn(&topic, learned);
                 self.leave_silent_links();
             }
             Event::Identified(identity) => self.identified(identity),
@@ -183,10 +185,8 @@ impl Sender {
                 continue;
             }
             while self.link(via).has_room() {
-                let Some((mut batch, partition)) = self.pool.next(leader, via, Instant::now())
-                else {
-                    break;
-                };
+                let next = self.pool.next(leader, via, Instant::now());
+                let Some((mut batch, partition, codec)) = next else { break };
                 self.last_correlation += 1;
                 let correlation = self.last_correlation;
                 let settings = &self.pool.settings;
@@ -194,7 +194,7 @@ impl Sender {
                 let (set, number) = (batch.set.clone(), batch.number);
                 let mut request = request(batch.topic(), partition, set, durability, number);
                 // What the broker is to place it has to read.
-                let packed = partition.and_then(|_| batch.packed(settings.codec, settings.level));
+                let packed = partition.and_then(|_| batch.packed(codec, settings.level));
                 if let Some((codec, packed)) = packed {
                     request = compressed(request, codec, packed, batch.count);
                 }
@@ -470,12 +470,13 @@ fn no_id() -> Error {
     Error::new(ErrorKind::TimedOut, message)
 }
 
-/// Asks how many partitions a topic has, and who leads them.
-pub(super) async fn learn(client: &Client, topic: &str) -> Result<(Layout, Vec<Leader>), Error> {
+/// Asks how many partitions a topic has, who leads them, and how it is to be compressed.
+pub(super) async fn learn(client: &Client, topic: &str) -> Result<Learned, Error> {
     let described = match client.admin().topic(topic).await {
         Ok(described) => described,
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            return Ok((Layout::Missing, Vec::new()));
+            let (layout, codec) = (Layout::Missing, Compression::None);
+            return Ok(Learned { layout, leaders: Vec::new(), codec });
         }
         Err(error) => return Err(error.with_outcome(Outcome::DidNotHappen)),
     };
@@ -489,5 +490,10 @@ pub(super) async fn learn(client: &Client, topic: &str) -> Result<(Layout, Vec<L
         // Their batches are forwarded until the brokers are known.
         tracing::debug!(%error, "the brokers of the cluster could not be learned");
     }
-    Ok((Layout::Partitions(described.topic.partition_count.max(1)), leaders))
+    let setting = described.topic.settings.compression;
+    Ok(Learned {
+        layout: Layout::Partitions(described.topic.partition_count.max(1)),
+        leaders,
+        codec: setting.and_then(TopicCompression::codec).unwrap_or_default(),
+    })
 }

@@ -17,7 +17,10 @@ impl State {
             name: name.to_owned(),
             topic_id: topic.id.clone(),
             partition_count: topic.partitions.len() as i32,
-            settings: Some(v1::TopicSettings::default()),
+            settings: Some(v1::TopicSettings {
+                compression: topic.compression.into(),
+                ..v1::TopicSettings::default()
+            }),
             create_time: None,
             replication_factor: 1,
         })
@@ -203,5 +206,55 @@ impl AdminService for Fake {
     ) -> Result<Response<v1::TransferLeadershipResponse>, Status> {
         let leader_broker_id = request.into_inner().broker_id;
         Ok(Response::new(v1::TransferLeadershipResponse { leader_broker_id }))
+    }
+
+    async fn list_consumer_groups(
+        &self,
+        _: Request<v1::ListConsumerGroupsRequest>,
+    ) -> Result<Response<v1::ListConsumerGroupsResponse>, Status> {
+        Err(Status::unimplemented("tests of consumer groups have a real broker"))
+    }
+
+    async fn get_consumer_group(
+        &self,
+        _: Request<v1::GetConsumerGroupRequest>,
+    ) -> Result<Response<v1::GetConsumerGroupResponse>, Status> {
+        Err(Status::unimplemented("tests of consumer groups have a real broker"))
+    }
+
+    type WatchConsumerGroupStream =
+        BoxStream<'static, Result<v1::WatchConsumerGroupResponse, Status>>;
+
+    async fn watch_consumer_group(
+        &self,
+        _: Request<v1::WatchConsumerGroupRequest>,
+    ) -> Result<Response<Self::WatchConsumerGroupStream>, Status> {
+        let groups = self.change(|state| state.watched.pop_front()).unwrap_or_default();
+        let told = groups
+            .into_iter()
+            .map(|group| Ok(v1::WatchConsumerGroupResponse { group: Some(group) }));
+        let end = Err(status(Code::Unavailable, "NO_LEADER"));
+        Ok(Response::new(stream::iter(told.chain([end])).boxed()))
+    }
+
+    async fn delete_consumer_group(
+        &self,
+        _: Request<v1::DeleteConsumerGroupRequest>,
+    ) -> Result<Response<v1::DeleteConsumerGroupResponse>, Status> {
+        Err(Status::unimplemented("tests of consumer groups have a real broker"))
+    }
+
+    async fn remove_consumer_group_member(
+        &self,
+        _: Request<v1::RemoveConsumerGroupMemberRequest>,
+    ) -> Result<Response<v1::RemoveConsumerGroupMemberResponse>, Status> {
+        Err(Status::unimplemented("tests of consumer groups have a real broker"))
+    }
+
+    async fn delete_committed_offsets(
+        &self,
+        _: Request<v1::DeleteCommittedOffsetsRequest>,
+    ) -> Result<Response<v1::DeleteCommittedOffsetsResponse>, Status> {
+        Err(Status::unimplemented("tests of consumer groups have a real broker"))
     }
 }

@@ -54,6 +54,9 @@ impl ConsumerService for Fake {
         request: Request<v1::SubscribeRequest>,
     ) -> Result<Response<Self::SubscribeStream>, Status> {
         let request = request.into_inner();
+        if !request.group.is_empty() {
+            return Ok(Response::new(self.join(request)));
+        }
         let (reading, cursors) = self.change(|state| {
             state.subscriptions.push(request.clone());
             state.readers.push(self.id);
@@ -74,6 +77,9 @@ impl ConsumerService for Fake {
         request: Request<v1::CommitOffsetRequest>,
     ) -> Result<Response<v1::CommitOffsetResponse>, Status> {
         let request = request.into_inner();
+        if !request.member_id.is_empty() {
+            return self.commit_of_member(request);
+        }
         self.change(|state| state.committed.insert(request.group, request.offsets));
         Ok(Response::new(v1::CommitOffsetResponse {}))
     }
@@ -111,6 +117,14 @@ impl ConsumerService for Fake {
         }
         Ok(Response::new(v1::ListOffsetsResponse { offsets }))
     }
+
+    async fn submit_assignment(
+        &self,
+        request: Request<v1::SubmitAssignmentRequest>,
+    ) -> Result<Response<v1::SubmitAssignmentResponse>, Status> {
+        self.change(|state| state.plans.push(request.into_inner()));
+        Ok(Response::new(v1::SubmitAssignmentResponse {}))
+    }
 }
 
 fn check(request: &v1::SubscribeRequest) -> Result<(), Status> {
@@ -141,7 +155,7 @@ impl Fake {
             events.send(Ok(message)).await.is_ok()
         };
         let positions = self.state().positions(&cursors);
-        send(Event::Started(v1::Started { positions })).await;
+        send(Event::Started(v1::Started { positions, ..Default::default() })).await;
         let mut batches = 0;
         while cursors.iter().any(|cursor| cursor.end.is_none_or(|end| cursor.next < end)) {
             match reading {

@@ -3,6 +3,7 @@
 
 mod admin;
 mod consume;
+mod group;
 mod produce;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -19,6 +20,7 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 pub use consume::Reading;
+pub use group::MemberStream;
 pub use produce::Step;
 
 #[derive(Clone)]
@@ -41,6 +43,8 @@ pub struct State {
     pub paused: bool,
     /// Every produce request: partition, bytes of the request's records, number of records.
     pub requests: Vec<(Option<i32>, usize, usize)>,
+    /// How each of them was compressed.
+    pub codecs: Vec<v1::Compression>,
     /// The names of the producers that have asked for an id.
     pub inits: Vec<String>,
     /// Reasons for which the next of them are refused, as UNAVAILABLE.
@@ -54,6 +58,19 @@ pub struct State {
     pub refusals: VecDeque<&'static str>,
     pub updates: Vec<v1::UpdateTopicRequest>,
     pub committed: HashMap<String, Vec<v1::CommittedOffset>>,
+    /// The streams of members of groups that no test has taken yet.
+    pub members: VecDeque<MemberStream>,
+    /// Every commit, and whether it was taken.
+    pub commits: Vec<(v1::CommitOffsetRequest, bool)>,
+    /// Partitions whose commits are refused, as another member's.
+    pub fenced: Vec<i32>,
+    /// Partitions whose commits are refused, as beyond their end.
+    pub out_of_range: Vec<i32>,
+    /// So many commits are taken, and not answered: what they give back is another member's then.
+    pub unanswered: usize,
+    pub plans: Vec<v1::SubmitAssignmentRequest>,
+    /// What the next streams that watch a group tell, before they break.
+    pub watched: VecDeque<Vec<v1::ConsumerGroup>>,
     pub get_topic_calls: usize,
     pub get_cluster_calls: usize,
     /// The cluster that the brokers are in. None: `fake`.
@@ -71,6 +88,8 @@ pub struct State {
 #[derive(Clone, Default)]
 pub struct Topic {
     pub id: String,
+    /// How it wants its records compressed.
+    pub compression: v1::TopicCompression,
     pub partitions: Vec<Log>,
 }
 
@@ -221,7 +240,8 @@ impl State {
     pub fn create(&mut self, topic: &str, partitions: usize) {
         let id = format!("id-{}", self.topics.len());
         let partitions = vec![Log::default(); partitions];
-        self.topics.insert(topic.to_owned(), Topic { id, partitions });
+        let topic_of = Topic { id, partitions, ..Topic::default() };
+        self.topics.insert(topic.to_owned(), topic_of);
     }
 }
 

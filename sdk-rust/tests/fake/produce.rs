@@ -1,11 +1,14 @@
 //! Appending, with faults.
 
+use std::collections::HashMap;
+
 use futures::stream::BoxStream;
 use futures::{StreamExt, stream};
 use prost::Message;
 use ropewalk_compress::{Compression, decompress};
 use ropewalk_proto::google::rpc::Status as RpcStatus;
 use ropewalk_proto::v1;
+use ropewalk_proto::v1::expected_version::KeyForm;
 use ropewalk_proto::v1::produce_request::{Data, Expected};
 use ropewalk_proto::v1::producer_service_server::ProducerService;
 use tokio::sync::mpsc;
@@ -191,6 +194,7 @@ impl State {
             None => panic!("a request has records"),
         };
         self.requests.push((request.partition, bytes, count));
+        self.codecs.push(request.compression());
         self.steps.pop_front().unwrap_or(Step::Append)
     }
 
@@ -236,6 +240,11 @@ impl State {
             {
                 return Err(status(Code::Aborted, "EXPECTED_OFFSET_MISMATCH"));
             }
+            if let Some(Expected::ExpectedVersion(expected)) = &request.expected
+                && index == 0
+            {
+                log.check_version(expected)?;
+            }
             let place = appends.iter().position(|append| append.partition == partition);
             let place = place.unwrap_or_else(|| {
                 appends.push(v1::PartitionAppend {
@@ -271,6 +280,22 @@ fn records_of(data: Option<Data>, compression: i32) -> v1::RecordSet {
 }
 
 impl Log {
+    /// Whether a key has the version that is expected.
+    fn check_version(&self, expected: &v1::ExpectedVersion) -> Result<(), Status> {
+        let Some(KeyForm::Key(key)) = &expected.key_form else { panic!("the library has bytes") };
+        let offsets = (self.start..).zip(&self.records);
+        let of_key = offsets.filter(|(_, record)| record.key.as_ref() == Some(key));
+        let current = of_key.map(|(offset, _)| offset).last();
+        if current == expected.version {
+            return Ok(());
+        }
+        let metadata = current.map(|current| ("current".to_owned(), current.to_string()));
+        let metadata: HashMap<_, _> = metadata.into_iter().collect();
+        let (reason, domain) = ("EXPECTED_VERSION_MISMATCH", ropewalk_proto::ERROR_DOMAIN);
+        let details = ErrorDetails::with_error_info(reason, domain, metadata);
+        Err(Status::with_error_details(Code::Aborted, reason, details))
+    }
+
     /// The base offset of a batch that is there already. One that is new is noted.
     fn check(
         &mut self,

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use ropewalk_cluster::answer::{decode_applied, decode_index};
 use ropewalk_cluster::{
-    ClusterId, DirectoryId, Metadata, MetadataCommand, MetadataError, MetadataReply, MetadataWatch,
-    SEQUENCES, Topic, TopicSettings, TopicUpdate,
+    ClusterId, DirectoryId, KEY_VERSIONS, Metadata, MetadataCommand, MetadataError, MetadataReply,
+    MetadataWatch, SEQUENCES, Topic, TopicSettings, TopicUpdate,
 };
 use ropewalk_consensus::{ProducerBounds, ProposalKind, ProposeError};
 use ropewalk_core::{Clock, GroupId, NodeId, PartitionId, ReplicaId, TopicId, limits, names};
@@ -24,12 +24,14 @@ use crate::driver::OnFatal;
 use crate::errors::{AppendError, CommitError, Missing, StorageFull, TopicError};
 use crate::follow::Follower;
 use crate::group_handle::{APPEND_LEADER_TIMEOUT, GroupHandle, LEADER_TIMEOUT};
+use crate::members::Members;
 use crate::metrics::Metrics;
 use crate::offsets::{Position, decode_positions};
 use crate::partition::{Partition, Reserved};
 use crate::pools::Pools;
 use crate::producer_ids::ProducerIdentity;
 use crate::registration::PeerLinks;
+use crate::sights::Asked;
 use crate::survey::SurveyCache;
 use crate::table::{ServedTopic, TableSnapshot, TableWatch};
 
@@ -81,8 +83,12 @@ pub struct BrokerConfig {
     pub tail_budget: u64,
     /// Bytes in each second that followers get which are behind, while there are writes beside it.
     pub catch_up_rate: u64,
+    /// Bytes in each second that compaction reads, while there are writes beside it.
+    pub compaction_rate: u64,
     /// How many idempotent producers a partition knows, and for how long.
     pub producers: ProducerBounds,
+    /// The bytes that the versions of keys may take, of partitions to which conditional appends go.
+    pub key_budget: u64,
     /// The bytes of the log that may be on their way to readers, however many there are.
     pub reads_budget: usize,
     /// The free bytes of the disk below which no records are taken.
@@ -105,6 +111,8 @@ pub struct Broker {
     pub(crate) keyless: AtomicU32,
     pub(crate) alive: tokio::sync::watch::Receiver<BTreeSet<NodeId>>,
     pub(crate) survey: SurveyCache,
+    pub(crate) members: Members,
+    pub(crate) asked: Asked,
     pub(crate) config: BrokerConfig,
 }
 
@@ -263,7 +271,8 @@ impl Broker {
     #[must_use]
     pub fn follower(&self, options: DeliveryOptions) -> Follower {
         let metrics = Arc::clone(&self.config.metrics);
-        Follower::new(options, self.pools.clone(), metrics)
+        let clock = Arc::clone(&self.config.clock);
+        Follower::new(options, self.pools.clone(), metrics, clock)
     }
 
     /// Creates a topic. When it returns, this broker knows it and its partitions are led.
@@ -417,7 +426,17 @@ impl Broker {
 
     /// Whether batches may carry sequences: every broker of the cluster must know them.
     pub fn check_sequences(&self) -> Result<(), AppendError> {
-        let (needed, cluster) = (SEQUENCES, self.metadata_watch.borrow().level());
+        self.check_level(SEQUENCES)
+    }
+
+    /// Whether appends may expect the version of a key: a broker that does not know of such
+    /// conditions would append whatever comes with one.
+    pub fn check_key_versions(&self) -> Result<(), AppendError> {
+        self.check_level(KEY_VERSIONS)
+    }
+
+    fn check_level(&self, needed: u32) -> Result<(), AppendError> {
+        let cluster = self.metadata_watch.borrow().level();
         if cluster < needed {
             return Err(AppendError::NotUpgraded(MetadataError::NotUpgraded { needed, cluster }));
         }
@@ -438,7 +457,7 @@ impl Broker {
         let coordinator = coordinator.within(APPEND_LEADER_TIMEOUT);
         match self.command_coordinator(&coordinator, &command).await? {
             CoordinatorReply::Producer(identity) => Ok(identity),
-            CoordinatorReply::Done => unreachable!("whoever asks for an id is answered with one"),
+            _ => unreachable!("whoever asks for an id is answered with one"),
         }
     }
 

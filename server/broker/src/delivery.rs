@@ -26,6 +26,17 @@ pub struct Delivery {
     pub compression: Compression,
     /// The encoded records.
     pub payload: Bytes,
+    /// The offset of each record, where compaction has taken others from between them.
+    pub offsets: Option<Vec<Offset>>,
+}
+
+impl Delivery {
+    /// The offset after its last record.
+    #[must_use]
+    pub fn end_offset(&self) -> Offset {
+        let last = self.offsets.as_ref().and_then(|offsets| offsets.last());
+        last.map_or(self.base_offset.plus(u64::from(self.record_count)), |last| last.plus(1))
+    }
 }
 
 /// A batch that cannot be delivered as it was asked for.
@@ -94,33 +105,35 @@ pub fn deliver(
     options: &DeliveryOptions,
 ) -> Result<Vec<Delivery>, DeliveryError> {
     let header = &batch.header;
-    let piece = |base_offset, record_count, compression, payload| Delivery {
-        base_offset,
+    let left = Left::of(batch);
+    if left.count == 0 {
+        return Ok(Vec::new());
+    }
+    let piece = |first: u32, record_count, compression, payload| Delivery {
+        base_offset: left.offset(first),
         record_count,
         leader_epoch: header.leader_epoch,
         append_time: header.append_time,
         timestamp_type: header.timestamp_type,
         compression,
         payload,
+        offsets: left.offsets(first, record_count),
     };
     let codec = header.compression;
     if codec != Compression::None && !is_decompressed(batch, from, until, options) {
-        let payload = batch.payload.clone();
-        return Ok(vec![piece(header.base_offset, header.record_count, codec, payload)]);
+        return Ok(vec![piece(0, left.count, codec, batch.records())]);
     }
     let records = uncompressed(batch)?;
-    let begin = from.since(header.base_offset).min(u64::from(header.record_count));
-    let end = until.since(header.base_offset).min(u64::from(header.record_count));
-    let all = begin == 0 && end == u64::from(header.record_count);
-    let mut rest = if all { records } else { slice(&records, begin, end) };
-    let mut offset = header.base_offset.plus(begin);
+    let (begin, end) = (left.before(from), left.before(until));
+    let all = begin == 0 && end == left.count;
+    let mut rest = if all { records } else { slice(&records, begin.into(), end.into()) };
+    let most = left.most_bytes(options.max_bytes);
+    let mut at = begin;
     let mut pieces = Vec::new();
     while !rest.is_empty() {
-        let (bytes, count) = match rest.len() <= options.max_bytes {
-            true => {
-                (rest.len(), u32::try_from(end - offset.since(header.base_offset)).unwrap_or(0))
-            }
-            false => records::cut(&rest, options.max_bytes),
+        let (bytes, count) = match rest.len() <= most {
+            true => (rest.len(), end - at),
+            false => records::cut(&rest, most),
         };
         if count == 0 {
             break;
@@ -130,8 +143,8 @@ pub fn deliver(
         }
         let payload = rest.split_to(bytes);
         let payload = if options.text { records::to_text(&payload).into() } else { payload };
-        pieces.push(piece(offset, count, Compression::None, payload));
-        offset = offset.plus(u64::from(count));
+        pieces.push(piece(at, count, Compression::None, payload));
+        at += count;
     }
     Ok(pieces)
 }
@@ -145,7 +158,10 @@ pub(crate) fn is_decompressed(
 ) -> bool {
     let header = &batch.header;
     let whole = from <= header.base_offset && header.end_offset() <= until;
-    let as_it_is = whole && !options.text && options.accepted.has(header.compression);
+    // The offsets of the records must fit the message too.
+    let offsets = header.remains.map_or(0, |left| OFFSET_BYTES * left.records as usize);
+    let fits = batch.payload.len() + offsets <= limits::MAX_BATCH_BYTES;
+    let as_it_is = whole && fits && !options.text && options.accepted.has(header.compression);
     header.compression != Compression::None && !as_it_is
 }
 
@@ -157,37 +173,94 @@ pub fn find_time(
     time: Timestamp,
 ) -> Option<(Offset, Timestamp)> {
     let header = &batch.header;
-    let skipped = from.since(header.base_offset);
+    let left = Left::of(batch);
+    let skipped = left.before(from);
+    if skipped >= left.count {
+        return None;
+    }
+    let appended =
+        || (header.append_time >= time).then(|| (left.offset(skipped), header.append_time));
     if header.timestamp_type == TimestampType::Append {
-        let first = header.base_offset.max(from);
-        return (header.append_time >= time).then_some((first, header.append_time));
+        return appended();
     }
     // A batch that its producer damaged has only its append time.
-    let Ok(records) = uncompressed(batch) else {
-        let first = header.base_offset.max(from);
-        return (header.append_time >= time).then_some((first, header.append_time));
-    };
-    let rest = slice(&records, skipped, u64::from(header.record_count));
+    let Ok(records) = uncompressed(batch) else { return appended() };
+    let rest = slice(&records, skipped.into(), left.count.into());
     let (at, found) = records::find_time(&rest, header.append_time, time)?;
-    Some((header.base_offset.plus(skipped + u64::from(at)), found))
+    Some((left.offset(skipped + at), found))
+}
+
+/// An offset on the wire takes so many bytes at most, and a record two at least.
+const OFFSET_BYTES: usize = 9;
+const LEAST_RECORD_BYTES: usize = 2;
+
+/// The records that a batch holds, and their offsets.
+struct Left {
+    base: Offset,
+    count: u32,
+    /// Their positions, where some are gone.
+    positions: Option<Vec<u32>>,
+}
+
+impl Left {
+    fn of(batch: &StoredBatch) -> Self {
+        let positions: Option<Vec<u32>> = batch.positions().map(Iterator::collect);
+        let header = &batch.header;
+        let held = positions.as_ref().map(|held| u32::try_from(held.len()).unwrap_or(u32::MAX));
+        Self { base: header.base_offset, count: held.unwrap_or(header.record_count), positions }
+    }
+
+    /// The bytes of records of one delivery, where so many are asked for: beside them the message
+    /// must have room for their offsets.
+    fn most_bytes(&self, asked: usize) -> usize {
+        let part = 1 + OFFSET_BYTES.div_ceil(LEAST_RECORD_BYTES);
+        if self.positions.is_some() { asked.min(limits::MAX_BATCH_BYTES / part) } else { asked }
+    }
+
+    /// How many of them stand before an offset.
+    fn before(&self, offset: Offset) -> u32 {
+        let position = offset.since(self.base);
+        match &self.positions {
+            None => u32::try_from(position).unwrap_or(u32::MAX).min(self.count),
+            Some(held) => {
+                let before = held.partition_point(|of| u64::from(*of) < position);
+                u32::try_from(before).unwrap_or(u32::MAX)
+            }
+        }
+    }
+
+    /// The offset of the one at a place.
+    fn offset(&self, at: u32) -> Offset {
+        let position = match &self.positions {
+            Some(held) => held.get(at as usize).copied().unwrap_or(0),
+            None => at,
+        };
+        self.base.plus(u64::from(position))
+    }
+
+    fn offsets(&self, first: u32, count: u32) -> Option<Vec<Offset>> {
+        self.positions.as_ref()?;
+        Some((first..first + count).map(|at| self.offset(at)).collect())
+    }
 }
 
 fn uncompressed(batch: &StoredBatch) -> Result<Bytes, DeliveryError> {
     let header = &batch.header;
     if header.compression == Compression::None {
-        return Ok(batch.payload.clone());
+        return Ok(batch.records());
     }
     let offset = header.base_offset;
     let limit = limits::MAX_DECOMPRESSED_BYTES;
-    let bytes = compress::decompress(header.compression, &batch.payload, limit)
+    let expected = header.records_left();
+    let bytes = compress::decompress(header.compression, &batch.records(), limit)
         .map_err(|source| DeliveryError::Compressed { offset, source })?;
-    let claimed = DeliveryError::Count { offset, expected: header.record_count };
+    let claimed = DeliveryError::Count { offset, expected };
     match records::inspect(&bytes, limit) {
         // Text is for people who produce by hand; a consumer meets values, however they came.
-        Ok(found) if found.record_count == header.record_count && found.has_text => {
+        Ok(found) if found.record_count == expected && found.has_text => {
             Ok(records::normalize(&bytes, false).into())
         }
-        Ok(found) if found.record_count == header.record_count => Ok(bytes.into()),
+        Ok(found) if found.record_count == expected => Ok(bytes.into()),
         _ => Err(claimed),
     }
 }

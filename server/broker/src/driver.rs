@@ -1,5 +1,5 @@
 //! The threads under the replica groups: each shard has one, the journal has one, one reads what
-//! followers lack that are far behind, and one gives back space.
+//! followers lack that are far behind, one the keys of partitions, and one gives back space.
 //!
 //! A shard's thread owns its groups; the journal's thread is the only one that writes to the
 //! engine, but for a shard that has nothing else to do and finds the journal idle: it writes a
@@ -7,34 +7,42 @@
 //! They cannot wait for one another for ever: a shard hands the journal no more batches than fit
 //! its queue.
 
+mod compaction;
 #[cfg(test)]
 pub(crate) mod fake_shard;
+mod journal;
+mod reach;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use ropewalk_consensus::catch_up::READ_BYTES;
+use ropewalk_consensus::key_reads::MAX_KEY_READS;
 use ropewalk_consensus::logger::tracing_logger;
 use ropewalk_consensus::shard::{MAX_WRITES_IN_FLIGHT, NewGroup};
 use ropewalk_consensus::{
-    CatchUpBounds, CatchUpRead, Input, Message, Output, ProducerBounds, Proposal, Shard,
+    CatchUpBounds, CatchUpRead, Input, KeyBounds, KeyRead, Output, ProducerBounds, Shard,
 };
 use ropewalk_core::{Clock, GroupId, NodeId, Timestamp, limits};
-use ropewalk_storage::group_log::SegmentPolicy;
-use ropewalk_storage::{Engine, StorageError, WriteBatch};
-use tokio::sync::{mpsc, oneshot};
+use ropewalk_storage::{Engine, StorageError};
+use tokio::sync::mpsc;
 
+use self::compaction::Compactions;
+use self::journal::{JournalWrite, JournalWriter};
 use crate::group_watch::{GroupChanges, GroupWatch};
 use crate::lines::{Line, Lines};
 use crate::metrics::Metrics;
 use crate::peers::{Peers, Reply};
+use crate::steady_clock::SteadyClock;
+
+pub use reach::{Driver, Stopped};
 
 /// Inputs that wait for a shard. The bytes of what they propose are reserved before they get here.
 const INPUT_QUEUE: usize = 4_096;
@@ -65,88 +73,6 @@ enum Command {
     Stop,
 }
 
-/// Reaches the shards. Cheap to clone.
-#[derive(Clone)]
-pub struct Driver {
-    shards: Vec<mpsc::Sender<Command>>,
-}
-
-/// The broker is stopping, and takes nothing more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stopped;
-
-impl Driver {
-    /// For tests of what goes to other brokers: one that reaches no shard.
-    #[cfg(test)]
-    pub(crate) fn without_shards() -> Self {
-        Self { shards: Vec::new() }
-    }
-
-    fn shard(&self, group: GroupId) -> &mpsc::Sender<Command> {
-        &self.shards[usize::try_from(group.0).unwrap_or(0) % self.shards.len()]
-    }
-
-    async fn send(&self, group: GroupId, command: Command) -> Result<(), Stopped> {
-        self.shard(group).send(command).await.map_err(|_| Stopped)
-    }
-
-    /// Takes up a group. `watch` tells when it serves.
-    pub async fn open(&self, new: NewGroup, watch: Arc<GroupWatch>) -> Result<(), Stopped> {
-        self.send(new.group, Command::Open(Box::new(new), watch)).await
-    }
-
-    /// Removes a group and all its data.
-    pub async fn remove(&self, group: GroupId) -> Result<(), Stopped> {
-        self.send(group, Command::Input(Input::Remove(group))).await
-    }
-
-    /// Waits until all that the shard of a group has taken up and applied so far is on the disk.
-    pub async fn keep(&self, group: GroupId) -> Result<(), Stopped> {
-        let (done, kept) = oneshot::channel();
-        let reply: Reply = Box::new(move |_| {
-            // Nobody waits any more: the broker stops.
-            let _ = done.send(());
-        });
-        self.send(group, Command::Input(Input::Keep(reply))).await?;
-        kept.await.map_err(|_| Stopped)
-    }
-
-    /// Says when a group's segments are closed from now on.
-    pub async fn set_policy(&self, group: GroupId, policy: SegmentPolicy) -> Result<(), Stopped> {
-        self.send(group, Command::Input(Input::SetPolicy(group, policy))).await
-    }
-
-    /// Proposes. Proposals to one group that are sent one after the other stay in that order.
-    pub async fn propose(&self, group: GroupId, proposal: Proposal<Reply>) -> Result<(), Stopped> {
-        self.send(group, Command::Input(Input::Propose(group, proposal))).await
-    }
-
-    /// Hands over what another replica says. Waits while the group's shard is busy.
-    pub async fn receive(&self, message: Message) -> Result<(), Stopped> {
-        self.send(message.group, Command::Input(Input::Message(message))).await
-    }
-
-    /// A stream of messages from another broker has ended. Waits while the shards are busy, as it
-    /// must not overtake the messages, nor be lost.
-    pub async fn silent(&self, node: NodeId) -> Result<(), Stopped> {
-        for shard in &self.shards {
-            let told = Command::Input(Input::Unreachable(node));
-            shard.send(told).await.map_err(|_| Stopped)?;
-        }
-        Ok(())
-    }
-
-    fn tick(&self, settle: bool) {
-        for shard in &self.shards {
-            // A shard that is too busy for a tick is not idle, and writes enough without it.
-            let _ = shard.try_send(Command::Input(Input::Tick));
-            if settle {
-                let _ = shard.try_send(Command::Input(Input::Settle));
-            }
-        }
-    }
-}
-
 /// What the threads need.
 pub struct DriverConfig {
     /// The store.
@@ -162,8 +88,12 @@ pub struct DriverConfig {
     /// Bytes in each second that followers get which are behind, over all shards, while there are
     /// writes beside it.
     pub catch_up_rate: u64,
+    /// Bytes in each second that compaction reads and writes, while there are writes beside it.
+    pub compaction_rate: u64,
     /// How many idempotent producers a partition knows, and for how long.
     pub producers: ProducerBounds,
+    /// The bytes that the versions of keys may take, over all shards.
+    pub key_budget: u64,
     /// Ends the process.
     pub on_fatal: OnFatal,
     /// The ways to the other replicas.
@@ -180,21 +110,10 @@ pub struct Threads {
     shards: Vec<JoinHandle<()>>,
     journal: Option<JoinHandle<()>>,
     catch_up: Option<JoinHandle<()>>,
+    compaction: (Arc<Compactions>, Option<JoinHandle<()>>),
+    keys: Option<JoinHandle<()>>,
     housekeeping: Option<(SyncSender<()>, JoinHandle<()>)>,
     engine: Arc<dyn Engine>,
-}
-
-struct JournalWrite {
-    shard: usize,
-    number: u64,
-    batch: WriteBatch,
-}
-
-impl JournalWrite {
-    fn bytes(&self) -> usize {
-        let entries = self.batch.groups.iter().flat_map(|write| &write.append);
-        entries.map(|entry| entry.data.len()).sum()
-    }
 }
 
 impl Threads {
@@ -206,16 +125,13 @@ impl Threads {
     pub fn start(config: DriverConfig) -> Self {
         let count = config.shards.max(1);
         let (journal, writes) = sync_channel(count * MAX_WRITES_IN_FLIGHT);
-        let writer = Arc::new(JournalWriter {
-            engine: Arc::clone(&config.engine),
-            clock: Arc::clone(&config.clock),
-            metrics: config.metrics,
-            on_fatal: Arc::clone(&config.on_fatal),
-            queued: AtomicUsize::new(0),
-        });
+        let writer = Arc::new(JournalWriter::new(&config));
+        let compactions = Arc::new(Compactions::default());
         let bounds = catch_up_bounds(config.catch_up_rate, count);
         let tail_budget = config.tail_budget / count as u64;
         let (catch_up, reads) = sync_channel(count * MAX_READS);
+        let (keys, key_reads) = sync_channel(count * MAX_KEY_READS);
+        let key_bounds = KeyBounds::within(config.key_budget / count as u64);
         let mut senders = Vec::new();
         let mut shards = Vec::new();
         for number in 0..count {
@@ -223,7 +139,10 @@ impl Threads {
             let (engine, logger) = (Arc::clone(&config.engine), tracing_logger());
             let shard = ShardThread {
                 number,
-                shard: Shard::new(engine, tail_budget, bounds, config.producers, logger),
+                shard: {
+                    let producers = config.producers;
+                    Shard::new(engine, tail_budget, bounds, producers, key_bounds, logger)
+                },
                 watches: BTreeMap::new(),
                 peers: Arc::clone(&config.peers),
                 lost: BTreeSet::new(),
@@ -232,39 +151,42 @@ impl Threads {
                 seen: BTreeMap::new(),
                 journal: journal.clone(),
                 catch_up: catch_up.clone(),
+                compactions: Arc::clone(&compactions),
+                keys: keys.clone(),
                 writer: Arc::clone(&writer),
                 clock: Arc::clone(&config.clock),
             };
             senders.push(sender);
             shards.push(spawn(format!("shard-{number}"), move || shard.run(commands)));
         }
-        drop((journal, catch_up));
-        let driver = Driver { shards: senders };
+        drop((journal, catch_up, keys));
+        let time = Arc::new(SteadyClock::new(Arc::clone(&config.clock)));
+        let driver = Driver { shards: senders, time };
         let catch_up = {
             let (driver, engine) = (driver.clone(), Arc::clone(&config.engine));
             spawn("catch-up".to_owned(), move || read_for_followers(&reads, &driver, &*engine))
+        };
+        let compaction = {
+            let (compactions, driver) = (Arc::clone(&compactions), driver.clone());
+            let (writer, rate) = (Arc::clone(&writer), config.compaction_rate);
+            spawn("compaction".to_owned(), move || compactions.run(&driver, &writer, rate))
+        };
+        let keys = {
+            let driver = driver.clone();
+            spawn("keys".to_owned(), move || read_keys(&key_reads, &driver))
         };
         let journal = {
             let driver = driver.clone();
             spawn("journal".to_owned(), move || writer.run(&writes, &driver))
         };
-        let housekeeping = {
-            let (driver, engine) = (driver.clone(), Arc::clone(&config.engine));
-            let clock = Arc::clone(&config.clock);
-            let on_fatal = Arc::clone(&config.on_fatal);
-            let (stop, stopped) = sync_channel(1);
-            let thread = spawn("housekeeping".to_owned(), move || {
-                if let Err(error) = keep_house(&driver, engine.as_ref(), clock.as_ref(), &stopped) {
-                    on_fatal(&error);
-                }
-            });
-            (stop, thread)
-        };
+        let housekeeping = begin_housekeeping(&config, driver.clone());
         Self {
             driver,
             shards,
             journal: Some(journal),
             catch_up: Some(catch_up),
+            compaction: (compactions, Some(compaction)),
+            keys: Some(keys),
             housekeeping: Some(housekeeping),
             engine: config.engine,
         }
@@ -283,17 +205,34 @@ impl Threads {
             let _ = thread.join();
         }
         self.engine.lose_patience();
+        self.compaction.0.stop();
+        if let Some(thread) = self.compaction.1.take() {
+            let _ = thread.join();
+        }
         for shard in &self.driver.shards {
             let _ = shard.blocking_send(Command::Stop);
         }
         for shard in self.shards.drain(..) {
             let _ = shard.join();
         }
-        for thread in [self.journal.take(), self.catch_up.take()].into_iter().flatten() {
+        let threads = [self.journal.take(), self.catch_up.take(), self.keys.take()];
+        for thread in threads.into_iter().flatten() {
             let _ = thread.join();
         }
         self.engine.close()
     }
+}
+
+fn begin_housekeeping(config: &DriverConfig, driver: Driver) -> (SyncSender<()>, JoinHandle<()>) {
+    let (engine, clock) = (Arc::clone(&config.engine), Arc::clone(&config.clock));
+    let on_fatal = Arc::clone(&config.on_fatal);
+    let (stop, stopped) = sync_channel(1);
+    let thread = spawn("housekeeping".to_owned(), move || {
+        if let Err(error) = keep_house(&driver, engine.as_ref(), clock.as_ref(), &stopped) {
+            on_fatal(&error);
+        }
+    });
+    (stop, thread)
 }
 
 /// A thread that the broker cannot do without: when it panics, the process ends rather than hangs.
@@ -323,6 +262,8 @@ struct ShardThread {
     seen: BTreeMap<NodeId, Line>,
     journal: SyncSender<JournalWrite>,
     catch_up: SyncSender<(usize, CatchUpRead)>,
+    compactions: Arc<Compactions>,
+    keys: SyncSender<(usize, KeyRead)>,
     writer: Arc<JournalWriter>,
     clock: Arc<dyn Clock>,
 }
@@ -433,6 +374,14 @@ impl ShardThread {
                         unreachable!("a shard has no more reads under way than the queue takes");
                     }
                 }
+                Output::Compact { group, order, reader } => {
+                    self.compactions.order(group, order, reader);
+                }
+                Output::ReadKeys(read) => {
+                    if let Err(TrySendError::Full(_)) = self.keys.try_send((self.number, read)) {
+                        unreachable!("a shard has no more reads under way than the queue takes");
+                    }
+                }
                 Output::Reply { to, result } => to(result),
                 Output::Send(message) => {
                     let node = message.to.node();
@@ -473,8 +422,13 @@ impl ShardThread {
             Output::Leadership { epoch, .. } => watch.set_epoch(epoch),
             Output::Leader { leader, term, .. } => watch.set_leader(leader, term),
             Output::Members { voters, learners, .. } => watch.set_members(voters, learners),
-            Output::Damaged { .. } => watch.set_damaged(),
-            Output::Write { .. } | Output::Read(_) | Output::Reply { .. } | Output::Send(_) => {}
+            Output::Damaged { .. } | Output::Stale { .. } => watch.set_damaged(),
+            Output::Write { .. }
+            | Output::Read(_)
+            | Output::ReadKeys(_)
+            | Output::Compact { .. }
+            | Output::Reply { .. }
+            | Output::Send(_) => {}
         }
         if changes {
             self.changes.note(group);
@@ -490,59 +444,14 @@ fn told_of(output: &Output<Reply>) -> Option<(GroupId, bool)> {
         Output::Leadership { group, .. }
         | Output::Leader { group, .. }
         | Output::Members { group, .. }
-        | Output::Damaged { group } => Some((*group, true)),
-        Output::Write { .. } | Output::Read(_) | Output::Reply { .. } | Output::Send(_) => None,
-    }
-}
-
-/// Writes to the engine.
-struct JournalWriter {
-    engine: Arc<dyn Engine>,
-    clock: Arc<dyn Clock>,
-    metrics: Arc<Metrics>,
-    on_fatal: OnFatal,
-    /// Writes that were handed to the journal's thread and are not durable yet.
-    queued: AtomicUsize,
-}
-
-impl JournalWriter {
-    fn is_idle(&self) -> bool {
-        self.queued.load(Ordering::Acquire) == 0
-    }
-
-    /// The journal's thread: merges what waits into one write.
-    fn run(&self, writes: &Receiver<JournalWrite>, driver: &Driver) {
-        let mut batches = Vec::new();
-        let mut newest = vec![None; driver.shards.len()];
-        while let Ok(first) = writes.recv() {
-            for write in std::iter::once(first).chain(writes.try_iter()) {
-                newest[write.shard] = Some(write.number);
-                batches.push(write.batch);
-            }
-            if let Err(error) = self.write(&batches) {
-                return (self.on_fatal)(&error);
-            }
-            self.queued.fetch_sub(batches.len(), Ordering::AcqRel);
-            batches.clear();
-            for (shard, number) in driver.shards.iter().zip(&mut newest) {
-                if let Some(number) = number.take() {
-                    let _ = shard.blocking_send(Command::Input(Input::Durable(number)));
-                }
-            }
-        }
-    }
-
-    fn write(&self, batches: &[WriteBatch]) -> Result<(), StorageError> {
-        let begun = self.clock.monotonic();
-        self.engine.write(batches)?;
-        let took = self.clock.monotonic().saturating_sub(begun);
-        let (mut bytes, mut records) = (0, 0);
-        for entry in batches.iter().flat_map(|b| &b.groups).flat_map(|write| &write.append) {
-            bytes += entry.data.len() as u64;
-            records += u64::from(entry.meta.record_count > 0);
-        }
-        self.metrics.synced(took, bytes, records);
-        Ok(())
+        | Output::Damaged { group }
+        | Output::Stale { group } => Some((*group, true)),
+        Output::Write { .. }
+        | Output::Read(_)
+        | Output::ReadKeys(_)
+        | Output::Compact { .. }
+        | Output::Reply { .. }
+        | Output::Send(_) => None,
     }
 }
 
@@ -563,6 +472,15 @@ fn read_for_followers(
     while let Ok((shard, read)) = reads.recv() {
         let caught_up = read.carry_out(engine);
         let _ = driver.shards[shard].blocking_send(Command::Input(Input::CaughtUp(caught_up)));
+    }
+}
+
+/// The thread that reads keys whose versions are asked for, so that no shard waits for it, and no
+/// follower.
+fn read_keys(reads: &Receiver<(usize, KeyRead)>, driver: &Driver) {
+    while let Ok((shard, read)) = reads.recv() {
+        let read = read.carry_out();
+        let _ = driver.shards[shard].blocking_send(Command::Input(Input::KeysRead(read)));
     }
 }
 

@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
-use ropewalk_core::{Offset, StoredBatch, limits};
+use ropewalk_core::{Clock, Offset, StoredBatch, limits};
 use ropewalk_storage::log_view::{Cursor, ReadOutcome};
 use thiserror::Error;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
@@ -149,6 +149,9 @@ impl Slot {
 pub struct Follower {
     signal: Arc<FollowSignal>,
     slots: Vec<Slot>,
+    /// Slots that were forgotten: the next partitions get them. What is still said of them is that
+    /// there may be something to read.
+    free: Vec<usize>,
     unfinished: usize,
     /// Whether it ends once every slot has; otherwise it waits for slots that come later.
     ends: bool,
@@ -156,13 +159,21 @@ pub struct Follower {
     holding: Arc<Holding>,
     pools: Pools,
     metrics: Arc<Metrics>,
+    clock: Arc<dyn Clock>,
 }
 
 impl Follower {
-    pub(crate) fn new(options: DeliveryOptions, pools: Pools, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(
+        options: DeliveryOptions,
+        pools: Pools,
+        metrics: Arc<Metrics>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         Self {
+            clock,
             signal: Arc::default(),
             slots: Vec::new(),
+            free: Vec::new(),
             unfinished: 0,
             ends: true,
             options,
@@ -174,21 +185,25 @@ impl Follower {
 
     /// Follows a partition from an offset, up to before another if one is given. Returns its slot.
     pub fn add(&mut self, partition: Arc<Partition>, from: Offset, until: Option<Offset>) -> usize {
-        let slot = self.signal.add_slot();
-        partition.follow(&self.signal, slot);
+        let number = self.free.pop().unwrap_or_else(|| self.signal.add_slot());
+        partition.follow(&self.signal, number);
         let until = until.unwrap_or(Offset(u64::MAX));
         let is_done = from >= until;
         self.unfinished += usize::from(!is_done);
-        self.slots.push(Slot {
+        let slot = Slot {
             partition,
             delivered: Cursor::at(from),
             read: Cursor::at(from),
             until,
             is_done,
             is_behind: true,
-        });
-        self.signal.raise(slot);
-        slot
+        };
+        match self.slots.get_mut(number) {
+            Some(free) => *free = slot,
+            None => self.slots.push(slot),
+        }
+        self.signal.raise(number);
+        number
     }
 
     /// Waits for slots to come, also while none is left that is read.
@@ -202,6 +217,14 @@ impl Follower {
             self.unfinished -= 1;
             self.holding.forget(slot);
         }
+    }
+
+    /// Delivers nothing more for a slot, and hears nothing more of its partition: another slot may
+    /// follow that again. The number of the slot is given to another partition.
+    pub fn forget(&mut self, slot: usize) {
+        self.leave(slot);
+        self.slots[slot].partition.unfollow_slot(&self.signal, slot);
+        self.free.push(slot);
     }
 
     /// Reads a slot from another place from now on: its partition has moved. Nothing is missed.
@@ -333,6 +356,10 @@ impl Follower {
             }
             ReadOutcome::Cold => slot.read.index = None,
             ReadOutcome::Batches { mut batches, next } => {
+                if let Some(before) = slot.partition.expired_before(self.clock.as_ref()) {
+                    let expired = |batch: &&mut StoredBatch| batch.header.append_time < before;
+                    batches.iter_mut().filter(expired).for_each(|batch| *batch = batch.emptied());
+                }
                 slot.is_behind |= source == DeliverySource::Storage;
                 slot.read = next;
                 batches.retain(|batch| batch.header.base_offset < slot.until);
@@ -396,7 +423,7 @@ impl Follower {
     ) {
         let index = Some(batch.header.index);
         let pieces = deliveries.into_iter().map(|delivery| {
-            let offset = delivery.base_offset.plus(u64::from(delivery.record_count));
+            let offset = delivery.end_offset();
             Piece { delivery, then: Cursor { offset, index } }
         });
         let mut pieces: VecDeque<_> = pieces.collect();

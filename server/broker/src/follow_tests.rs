@@ -93,3 +93,36 @@ async fn a_slot_that_is_left_while_it_is_read_does_not_end_the_others() {
 async fn a_log_that_is_gone_fails_no_reader_that_has_left_it() {
     left_while_read(None, true).await;
 }
+
+/// A member of a consumer group gets and loses partitions for ever.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slot_that_was_forgotten_is_another_partition_s() {
+    let (broker, tasks) = start(Arc::new(SlowEngine::default()), 0).await;
+    let (a, b) = (partition(&broker, "a").await, partition(&broker, "b").await);
+    fill(&a, &broker, 2, 10).await;
+    fill(&b, &broker, 2, 10).await;
+    let mut follower = broker.follower(options(1024));
+    follower.never_end();
+    let kept = follower.add(Arc::clone(&a), Offset(2), None);
+    for _ in 0..10 {
+        // Forgotten before it is read, while it is, and after it was.
+        let forgotten = follower.add(Arc::clone(&a), Offset(0), None);
+        let _ = tokio::time::timeout(Duration::from_micros(50), follower.next()).await;
+        follower.forget(forgotten);
+        let slot = follower.add(Arc::clone(&b), Offset(0), None);
+        assert!(slot <= kept + 1, "slots do not become more");
+        for offset in 0..2 {
+            let found = loop {
+                match follower.next().await.unwrap() {
+                    (slot, FollowEvent::Records(found)) => break (slot, found.base_offset),
+                    (_, FollowEvent::CaughtUp(_)) => {}
+                    other => panic!("{other:?}"),
+                }
+            };
+            assert_eq!(found, (slot, Offset(offset)));
+        }
+        follower.forget(slot);
+    }
+    drop((follower, broker));
+    tasks.stop().await.unwrap();
+}

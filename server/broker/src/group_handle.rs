@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ropewalk_consensus::{Proposal, ProposalKind, ProposeError, Receipt};
-use ropewalk_core::{GroupId, NodeId, ReplicaId};
+use ropewalk_core::{GroupId, NodeId, ReplicaId, Timestamp};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
@@ -121,6 +121,11 @@ impl GroupHandle {
         // Of one replica nobody has to ask.
         let only = || (self.nodes.len() == 1).then(|| self.nodes[0]);
         found.or_else(|| only().map(|node| GroupLeader { node, epoch: None }))
+    }
+
+    /// The time by which this broker reckons where it leads.
+    pub(crate) fn time(&self) -> Timestamp {
+        self.ways.driver.time()
     }
 
     /// Whether this broker leads and serves the group.

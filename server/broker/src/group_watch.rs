@@ -4,9 +4,11 @@
 //! The shard's thread is the only writer.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
-use ropewalk_core::{GroupId, ReplicaId};
+use ropewalk_core::{GroupId, ReplicaId, Timestamp, limits};
 use ropewalk_storage::log_view::LogReader;
 use tokio::sync::{Notify, watch};
 
@@ -40,11 +42,17 @@ impl Role {
     }
 }
 
+/// So much longer than a shard knows the versions of keys that nobody asks for, keys are looked
+/// for.
+const KEYS_SLACK: Duration = Duration::from_secs(60);
+
 /// What others see of a group.
 pub struct GroupWatch {
     reader: OnceLock<LogReader>,
     role: watch::Sender<Role>,
     followers: Mutex<Followers>,
+    /// When a version of a key was asked for last.
+    version_asked: AtomicI64,
 }
 
 impl GroupWatch {
@@ -52,7 +60,8 @@ impl GroupWatch {
     #[must_use]
     pub fn new(replica: ReplicaId) -> Self {
         let (role, _) = watch::channel(Role { replica: Some(replica), ..Role::default() });
-        Self { reader: OnceLock::new(), role, followers: Mutex::default() }
+        let version_asked = AtomicI64::new(Timestamp::MIN.0);
+        Self { reader: OnceLock::new(), role, followers: Mutex::default(), version_asked }
     }
 
     /// Reads the group's log.
@@ -100,6 +109,18 @@ impl GroupWatch {
     #[must_use]
     pub fn watch_role(&self) -> watch::Receiver<Role> {
         self.role.subscribe()
+    }
+
+    /// Somebody expects a version of a key.
+    pub(crate) fn note_version_asked(&self, now: Timestamp) {
+        self.version_asked.store(now.0, Ordering::Relaxed);
+    }
+
+    /// Whether somebody has expected one so lately that the group may know the versions of its
+    /// keys.
+    pub(crate) fn is_version_asked(&self, now: Timestamp) -> bool {
+        let asked = Timestamp(self.version_asked.load(Ordering::Relaxed));
+        now.since(asked) < limits::KEYS_IDLE + KEYS_SLACK
     }
 
     /// Waits until this broker has taken up the group.

@@ -19,14 +19,17 @@ use tokio::time::sleep;
 use crate::driver::Driver;
 use crate::group_watch::GroupWatch;
 use crate::groups::Groups;
+use crate::key_search::find_keys;
 use crate::lines::Lines;
-use crate::partition::find_time;
+use crate::long_polls::LongPolls;
+use crate::partition::{expects_version, find_time};
 use crate::peers::{
     Fetch, FetchError, Fetched, Introduction, Message, PeerHandler, ProposalKind, ProposeError,
     RemoteProposal, Removal, Reply,
 };
 use crate::pools::Pools;
 use crate::removal::{Need, need};
+use crate::table::TableWatch;
 
 /// How often a broker that was removed looks whether others need it yet.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -46,6 +49,7 @@ pub struct Inbound {
     /// Whether all groups that are on the disk were taken up.
     is_settled: watch::Sender<bool>,
     running: OnceLock<Running>,
+    polls: LongPolls,
 }
 
 /// The parts of a running broker that are asked.
@@ -72,7 +76,8 @@ impl Inbound {
         let (refusals, _) = watch::channel(BTreeMap::new());
         let (is_settled, _) = watch::channel(false);
         let (own, lines, running) = (Mutex::new(own), Arc::default(), OnceLock::new());
-        Arc::new(Self { own, alive, lines, refusals, is_settled, running })
+        let polls = LongPolls::default();
+        Arc::new(Self { own, alive, lines, refusals, is_settled, running, polls })
     }
 
     /// What this broker says of itself from now on.
@@ -131,6 +136,11 @@ impl Inbound {
 
     pub(crate) fn begin(&self, running: Running) {
         let _ = self.running.set(running);
+    }
+
+    /// The coordinators can be asked for what they do not know yet.
+    pub(crate) fn begin_polls(&self, table: TableWatch) {
+        self.polls.begin(table);
     }
 
     /// All groups that are on the disk were taken up.
@@ -196,10 +206,18 @@ impl PeerHandler for Inbound {
             let Some(running) = self.running.get() else {
                 return reply(Err(ProposeError::NoGroup));
             };
-            let RemoteProposal { group, kind } = proposal;
-            let is_led_here = self.watch(group).is_some_and(|watch| watch.epoch().is_some());
-            if !is_led_here {
+            let RemoteProposal { group, mut kind } = proposal;
+            let Some(watch) = self.watch(group).filter(|watch| watch.epoch().is_some()) else {
                 return reply(Err(ProposeError::NoLeader));
+            };
+            if let Some(poll) = self.polls.find(group, &kind) {
+                let driver = running.driver.clone();
+                // Others of its broker do not wait for it.
+                tokio::spawn(async move {
+                    let held = poll.news(&watch).await;
+                    let _ = driver.propose(group, Proposal { kind, reply, held }).await;
+                });
+                return;
             }
             let bytes = match &kind {
                 ProposalKind::Batch { draft, .. } => {
@@ -214,7 +232,13 @@ impl PeerHandler for Inbound {
             };
             let bytes = u32::try_from(bytes.min(running.append_budget)).unwrap_or(u32::MAX);
             let reserved = Arc::clone(&running.appends).acquire_many_owned(bytes).await;
-            let Ok(reserved) = reserved else { return reply(Err(ProposeError::NoLeader)) };
+            let Ok(mut reserved) = reserved else { return reply(Err(ProposeError::NoLeader)) };
+            if let ProposalKind::Batch { draft, expected, durability, epoch } = kind {
+                let (expects, now) = (expects_version(expected.as_ref()), running.driver.time());
+                let pools = &running.pools;
+                let draft = find_keys(draft, expects, &watch, now, pools, &mut reserved).await;
+                kind = ProposalKind::Batch { draft, expected, durability, epoch };
+            }
             let proposal = Proposal { kind, reply, held: Box::new(reserved) };
             // The broker stops: the reply goes with the proposal, and nothing is known.
             let _ = running.driver.propose(group, proposal).await;

@@ -55,6 +55,14 @@ pub enum IngestError {
         /// What is wrong.
         source: CompressError,
     },
+    /// A record without a key, of a topic that is compacted by key.
+    #[error(
+        "record {record} has no key: the topic is compacted, which keeps the latest of each key"
+    )]
+    NoKey {
+        /// Which record.
+        record: u32,
+    },
     /// The batch is too large.
     #[error("the batch has {actual} bytes, more than {limit}: send the records in several batches")]
     BatchTooLarge {
@@ -80,6 +88,9 @@ pub fn prepare(
     match payload {
         Payload::Records(bytes) => {
             let found = records::inspect(bytes, settings.max_record_bytes as usize)?;
+            if let Some(record) = found.keyless.filter(|_| settings.cleanup.policy.compacts()) {
+                return Err(IngestError::NoKey { record });
+            }
             let drop_times = timestamp_type == TimestampType::Append && found.has_timestamps;
             let draft = |payload: &[u8]| {
                 let count = found.record_count;

@@ -390,7 +390,11 @@ impl Keeper {
         let is_fit = |member: &&MemberProgress| {
             member.is_voter && member.replica != own && member.is_in_sync()
         };
-        for other in members.iter().filter(is_fit) {
+        let wanted = self.metadata.borrow().replicas(group).unwrap_or_default().to_vec();
+        let mut others: Vec<_> = members.iter().filter(is_fit).collect();
+        // One that is to go itself would hand over at once, and maybe to this one.
+        others.sort_by_key(|member| !wanted.contains(&member.replica));
+        for other in others {
             let kind = ProposalKind::TransferLeadership(other.replica);
             if self.propose(group, Arc::clone(watch), kind).await.is_ok() {
                 break;

@@ -9,6 +9,8 @@ pub mod alone;
 pub mod broker;
 #[cfg(test)]
 mod cluster_tests;
+pub mod consumer_groups;
+mod coordinating;
 pub mod coordinator;
 pub mod delivery;
 #[cfg(test)]
@@ -31,9 +33,13 @@ pub mod inbound;
 mod inbound_tests;
 pub mod ingest;
 mod keeper;
+mod key_search;
 pub mod lines;
+mod long_polls;
+mod members;
 #[cfg(test)]
 mod members_tests;
+pub mod membership;
 #[cfg(test)]
 mod memory_tests;
 pub mod metrics;
@@ -42,6 +48,7 @@ mod network;
 pub mod offsets;
 pub mod operations;
 pub mod partition;
+pub mod patterns;
 pub mod peers;
 mod pools;
 pub mod producer_ids;
@@ -53,9 +60,11 @@ mod removal;
 mod retention;
 #[cfg(test)]
 mod sequence_tests;
+pub mod sights;
 #[cfg(test)]
 mod slow_disk_tests;
 mod start;
+mod steady_clock;
 mod step_down;
 #[cfg(test)]
 mod support;
@@ -65,6 +74,8 @@ pub mod table;
 mod table_tests;
 #[cfg(test)]
 mod upgrade_tests;
+#[cfg(test)]
+mod version_tests;
 mod whereabouts;
 
 pub use alone::Alone;
@@ -73,6 +84,8 @@ pub use group_handle::{GroupHandle, GroupLeader};
 pub use inbound::Inbound;
 pub use partition::{Appended, Partition};
 pub use registration::PeerLinks;
-pub use ropewalk_consensus::{Durability, ProducerBounds, ProposeError};
+pub use ropewalk_consensus::{
+    Durability, Expected, KeyBounds, ProducerBounds, ProposeError, planted,
+};
 pub use ropewalk_storage::{Engine, StorageError};
 pub use start::BrokerTasks;

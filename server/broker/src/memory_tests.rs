@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures::future::join_all;
-use ropewalk_core::{Compression, Offset};
+use ropewalk_core::{Compression, Offset, SystemClock};
 use tokio::time::{Instant, sleep};
 
 use crate::Partition;
@@ -18,7 +18,8 @@ use crate::support::{
 
 fn reader(pools: &Pools, partition: &Arc<Partition>, max_bytes: usize) -> Follower {
     let metrics = Arc::new(Metrics::noop());
-    let mut follower = Follower::new(options(max_bytes), pools.clone(), metrics);
+    let mut follower =
+        Follower::new(options(max_bytes), pools.clone(), metrics, Arc::new(SystemClock::default()));
     follower.add(Arc::clone(partition), Offset(0), None);
     follower
 }

@@ -14,6 +14,8 @@ use opentelemetry::metrics::{
     Counter, Histogram, Meter, MeterProvider, NoopMeterProvider, UpDownCounter,
 };
 
+use ropewalk_storage::compaction::CompactionWork;
+
 use definitions::*;
 pub use definitions::{DEFINITIONS, Definition, Kind};
 pub use peers::PeerLane;
@@ -73,6 +75,8 @@ pub struct Metrics {
     group_commits: Counter<u64>,
     trims: Counter<u64>,
     trimmed_records: Counter<u64>,
+    compacted_bytes: Counter<u64>,
+    compacted_records: Counter<u64>,
     labels: Labels,
 }
 
@@ -117,6 +121,8 @@ impl Metrics {
             group_commits: counter(meter, &GROUP_COMMITS),
             trims: counter(meter, &TRIMS),
             trimmed_records: counter(meter, &TRIMMED_RECORDS),
+            compacted_bytes: counter(meter, &COMPACTED_BYTES),
+            compacted_records: counter(meter, &COMPACTED_RECORDS),
             labels: Labels::new(),
             meter: meter.clone(),
         };
@@ -149,6 +155,7 @@ impl Metrics {
             self.trims.add(0, cause);
             self.trimmed_records.add(0, cause);
         }
+        self.compacted(&CompactionWork::default());
         self.subscriptions.add(0, &[]);
         self.connections.add(0, &[]);
     }
@@ -212,6 +219,12 @@ impl Metrics {
         let labels = &self.labels.cause[cause as usize];
         self.trims.add(1, labels);
         self.trimmed_records.add(records, labels);
+    }
+
+    /// A compaction has ended, or was ended.
+    pub(crate) fn compacted(&self, work: &CompactionWork) {
+        self.compacted_bytes.add(work.read_bytes, &[]);
+        self.compacted_records.add(work.records, &[]);
     }
 
     /// Says how the bytes of appends that wait are read, and how many may wait. Call it once.

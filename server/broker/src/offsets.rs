@@ -82,8 +82,12 @@ impl OffsetState {
         offsets: Vec<Commit>,
     ) -> Result<Vec<Row>, CoordinatorError> {
         let limit = limits::MAX_OFFSET_STATE_BYTES;
-        let sizes = offsets.iter().map(|(.., metadata)| position_bytes(group, metadata));
-        if self.bytes + sizes.sum::<usize>() > limit {
+        let added: usize =
+            offsets.iter().map(|(.., metadata)| position_bytes(group, metadata)).sum();
+        let replaced = offsets.iter().filter_map(|(topic, id, ..)| self.get(group, *topic, *id));
+        let replaced: usize = replaced.map(|old| position_bytes(group, &old.metadata)).sum();
+        // What takes no more than before is kept also by a state that is full.
+        if added > replaced && self.bytes + added - replaced > limit {
             return Err(CoordinatorError::TooMany { limit });
         }
         let mut rows = Vec::with_capacity(offsets.len());
@@ -110,6 +114,35 @@ impl OffsetState {
         }
         self.groups.retain(|_, positions| !positions.is_empty());
         rows
+    }
+
+    /// Removes positions of a consumer group.
+    pub(crate) fn remove(
+        &mut self,
+        group: &str,
+        is_gone: impl Fn(&(TopicId, PartitionId)) -> bool,
+    ) -> Vec<Row> {
+        let Some(positions) = self.groups.get_mut(group) else { return Vec::new() };
+        let mut rows = Vec::new();
+        positions.retain(|key, committed| {
+            let goes = is_gone(key);
+            if goes {
+                rows.push((row_key(group, key.0, key.1), None));
+                self.bytes -= position_bytes(group, &committed.metadata);
+            }
+            !goes
+        });
+        if positions.is_empty() {
+            self.groups.remove(group);
+        }
+        rows
+    }
+
+    /// The names of the groups that have positions, from this one on.
+    pub(crate) fn groups_from(&self, first: &str) -> impl Iterator<Item = &str> {
+        use std::ops::Bound::{Included, Unbounded};
+        let groups = self.groups.range::<str, _>((Included(first), Unbounded));
+        groups.map(|(name, _)| name.as_str())
     }
 
     /// Takes a row up.

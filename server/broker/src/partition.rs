@@ -3,13 +3,14 @@
 //! It owns nothing: the log belongs to its replica group's shard, here or on another broker, and
 //! this is the way there.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ropewalk_consensus::planted::Plant;
-use ropewalk_consensus::{Durability, ProposalKind, ProposeError, Receipt};
+use ropewalk_consensus::{Durability, Expected, ProposalKind, ProposeError, Receipt};
 use ropewalk_core::{
-    BatchDraft, GroupId, NodeId, Offset, PartitionId, StoredBatch, Timestamp, TopicId,
+    BatchDraft, Clock, GroupId, NodeId, Offset, PartitionId, StoredBatch, Timestamp, TopicId,
 };
 use ropewalk_storage::StorageError;
 use ropewalk_storage::log_view::{LogBounds, LogReader};
@@ -21,6 +22,7 @@ use crate::errors::LogError;
 use crate::follow::FollowSignal;
 use crate::group_handle::{GroupHandle, GroupLeader};
 use crate::group_watch::GroupWatch;
+use crate::key_search::find_keys;
 use crate::peers::Reply;
 use crate::pools::Pools;
 use crate::remote_log::{self, RemoteLog};
@@ -42,6 +44,8 @@ pub struct Partition {
     pub(crate) log: PartitionLog,
     /// What its leader said last, where that is more than what the log here says.
     told: Mutex<LogBounds>,
+    /// How long its records are delivered, in ns; 0 stands for as long as they are there.
+    record_ttl: AtomicU64,
     pools: Pools,
 }
 
@@ -94,8 +98,24 @@ impl Partition {
             Some(watch) => PartitionLog::Here(Arc::clone(watch), RemoteLog::new(handle.clone())),
             None => PartitionLog::Elsewhere(RemoteLog::new(handle.clone())),
         };
-        let told = Mutex::default();
-        Self { topic, topic_id, id, group: handle.group, handle, log, told, pools }
+        let (told, record_ttl) = (Mutex::default(), AtomicU64::new(0));
+        Self { topic, topic_id, id, group: handle.group, handle, log, told, record_ttl, pools }
+    }
+
+    /// Says how long its records are delivered from now on.
+    pub(crate) fn set_record_ttl(&self, ttl: Option<Duration>) {
+        let nanos = ttl.map_or(0, |ttl| u64::try_from(ttl.as_nanos()).unwrap_or(u64::MAX));
+        self.record_ttl.store(nanos, Ordering::Relaxed);
+    }
+
+    /// What was appended before this is delivered no more, if anything is not.
+    pub(crate) fn expired_before(&self, clock: &dyn Clock) -> Option<Timestamp> {
+        let ttl = self.record_ttl.load(Ordering::Relaxed);
+        let before = |ttl: u64| {
+            let ttl = i64::try_from(ttl).unwrap_or(i64::MAX);
+            Timestamp(clock.now().0.saturating_sub(ttl))
+        };
+        (ttl > 0).then(|| before(ttl))
     }
 
     /// Takes over what another view of the same partition has said of its bounds: a reader that
@@ -222,9 +242,9 @@ impl Partition {
     pub async fn append(
         &self,
         draft: BatchDraft,
-        expected: Option<Offset>,
+        expected: Option<Expected>,
         durability: Durability,
-        reserved: Reserved,
+        mut reserved: Reserved,
         done: impl FnOnce(Result<Appended, ProposeError>) + Send + 'static,
     ) -> Result<(), Stopped> {
         let reply: Reply = Box::new(move |result| {
@@ -247,6 +267,14 @@ impl Partition {
                 _ => unreachable!("a batch is answered as a batch"),
             }));
         });
+        let draft = match self.handle.watch().filter(|watch| watch.epoch().is_some()) {
+            // Where another broker leads, that one looks for the keys.
+            None => draft,
+            Some(watch) => {
+                let (expects, now) = (expects_version(expected.as_ref()), self.handle.time());
+                find_keys(draft, expects, watch, now, &self.pools, &mut reserved.0).await
+            }
+        };
         let kind = ProposalKind::Batch { draft, expected, durability, epoch: None };
         self.handle.submit(kind, Box::new(reserved.0), reply).await
     }
@@ -257,6 +285,13 @@ impl Partition {
             Receipt::Trimmed(start) => Ok(start),
             _ => unreachable!("a trim is answered as a trim"),
         }
+    }
+
+    /// The offset after the last record that this broker's replica holds, and when that was
+    /// appended. Reads the disk off the async threads.
+    pub(crate) async fn last_append(&self) -> Result<Option<(Offset, Timestamp)>, StorageError> {
+        let Some(reader) = self.reader().cloned() else { return Ok(None) };
+        self.pools.search(move || reader.last_append()).await
     }
 
     /// The first record whose time is at or after `time`. Reads the disk off the async threads.
@@ -276,6 +311,11 @@ impl Partition {
             PartitionLog::Elsewhere(_) => Ok(remote_log::find_time(&self.handle, time).await?),
         }
     }
+}
+
+/// Whether a condition is one on the version of a key.
+pub(crate) fn expects_version(expected: Option<&Expected>) -> bool {
+    matches!(expected, Some(Expected::Version { .. }))
 }
 
 /// The first record of a log whose time is at or after `time`.

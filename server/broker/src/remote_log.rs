@@ -11,6 +11,7 @@ use std::time::Duration;
 use ropewalk_core::{NodeId, Offset, Timestamp};
 use ropewalk_storage::log_view::LogBounds;
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use crate::follow::{FollowSignal, Followers};
 use crate::group_handle::GroupHandle;
@@ -22,6 +23,10 @@ const WAIT: Duration = Duration::from_secs(10);
 const BEYOND: Offset = Offset(i64::MAX as u64);
 /// The pause after a broker could not answer.
 const RETRY_PAUSE: Duration = Duration::from_millis(200);
+/// How long a read is tried while no broker that has the log can be reached: one that has just been
+/// started is connected to again in a moment, and a reader of many partitions is not to be ended by
+/// one of them.
+const REACHED_WITHIN: Duration = Duration::from_secs(2);
 
 /// The log of a partition on other brokers.
 pub(crate) struct RemoteLog {
@@ -97,8 +102,17 @@ impl RemoteLog {
             wait: Duration::ZERO,
             since: None,
         };
+        let until = Instant::now() + REACHED_WITHIN;
         loop {
-            let fetched = fetch_from_any(&self.handle, fetch).await?;
+            let fetched = match fetch_from_any(&self.handle, fetch).await {
+                Err(RemoteError::Unreachable { .. } | RemoteError::Lost { .. })
+                    if Instant::now() < until =>
+                {
+                    tokio::time::sleep(RETRY_PAUSE).await;
+                    continue;
+                }
+                fetched => fetched?,
+            };
             let has_end = fetched.high_watermark >= self.bounds().high_watermark;
             if has_end || fetched.high_watermark > offset || fetched.trimmed.is_some() {
                 return Ok(fetched);

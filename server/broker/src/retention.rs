@@ -1,16 +1,19 @@
-//! Retention: moves log starts up, a whole segment at a time.
+//! Cleanup: moves log starts up, a whole segment at a time, and has logs compacted.
 //!
-//! Which segments go is a pure function of what the log holds; that they go is a command in the
-//! partition's log, so that every replica starts at the same offset.
+//! What goes is a pure function of what the log holds; that it goes is said in the partition's log,
+//! so that every replica does the same.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use ropewalk_cluster::TopicSettings;
+use ropewalk_cluster::{COMPACTION, Cleanup, MetadataWatch, TopicSettings};
+use ropewalk_core::compaction::CleanUp;
 use ropewalk_core::{Clock, Offset, Timestamp};
+use ropewalk_storage::compaction::CompactionState;
 use ropewalk_storage::engine::SegmentMark;
 use ropewalk_storage::log_view::LogReader;
 
+use crate::driver::Driver;
 use crate::metrics::{Metrics, TrimCause};
 use crate::partition::Partition;
 use crate::table::TableWatch;
@@ -21,6 +24,7 @@ pub(crate) async fn run(
     interval: Duration,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
+    compactor: Compactor,
 ) {
     let mut ticks = tokio::time::interval(interval);
     loop {
@@ -30,10 +34,81 @@ pub(crate) async fn run(
             // That they go is said by who leads.
             let led = served.partitions.iter().filter(|partition| partition.epoch().is_some());
             for partition in led {
-                trim_one(partition, &served.topic.settings, clock.now(), &metrics).await;
+                let settings = &served.topic.settings;
+                trim_one(partition, settings, clock.now(), &metrics).await;
+                compactor.order(partition, settings, clock.now());
             }
         }
     }
+}
+
+/// Has logs compacted.
+pub(crate) struct Compactor {
+    pub(crate) driver: Driver,
+    pub(crate) metadata: MetadataWatch,
+}
+
+impl Compactor {
+    fn order(&self, partition: &Partition, settings: &TopicSettings, now: Timestamp) {
+        let Some(log) = partition.reader() else { return };
+        let state = log.compaction();
+        let is_idle = settings.cleanup.policy.compacts() && state.pending().is_none();
+        if !is_idle || self.metadata.borrow().level() < COMPACTION {
+            return;
+        }
+        let high_watermark = log.bounds().high_watermark;
+        let wanted = compaction(&log.segments(), high_watermark, &state, &settings.cleanup, now);
+        if let Some((wanted, is_by_age)) = wanted {
+            self.driver.order_compaction(partition.group, wanted, is_by_age);
+        }
+    }
+}
+
+/// A log with less than this that was never compacted is left alone, until it is old.
+const LEAST_BYTES: u64 = 1024 * 1024;
+/// What time ends is removed when so many parts of its time have passed since the last compaction.
+const PARTS: u32 = 8;
+
+/// What is to be compacted, if anything is, and whether only what is past its age is. At least half
+/// of the log was never compacted then, so that what is written over is read a few times at most
+/// (Kafka's `min.cleanable.dirty.ratio`); or some of it is as old as tombstones become; or time has
+/// ended some of the rest.
+fn compaction(
+    segments: &[SegmentMark],
+    high_watermark: Offset,
+    state: &CompactionState,
+    cleanup: &Cleanup,
+    now: Timestamp,
+) -> Option<(CleanUp, bool)> {
+    let before = |time: Duration| {
+        let nanos = i64::try_from(time.as_nanos()).unwrap_or(i64::MAX);
+        Timestamp(now.0.saturating_sub(nanos))
+    };
+    let wanted = CleanUp {
+        tombstones_before: before(cleanup.delete_retention),
+        expired_before: cleanup.record_ttl.map_or(Timestamp::MIN, before),
+        lasting_from: 0,
+    };
+    let since = state.ordered.map_or(0, |ordered| ordered.index);
+    let clean = segments.partition_point(|segment| segment.base_index < since);
+    let bytes = |part: &[SegmentMark]| part.iter().map(|segment| segment.bytes).sum::<u64>();
+    let (clean, dirty) = segments.split_at(clean);
+    let (clean_bytes, dirty_bytes) = (bytes(clean), bytes(dirty));
+    let age = dirty.first().map_or(Duration::ZERO, |first| now.since(first.created));
+    let has_records = dirty.first().is_some_and(|first| first.base_offset < high_watermark);
+    let is_large = dirty_bytes >= LEAST_BYTES && dirty_bytes >= clean_bytes;
+    if has_records && (is_large || age >= cleanup.delete_retention) {
+        return Some((wanted, false));
+    }
+    let done = state.done?;
+    let is_past = |oldest: Option<Timestamp>, end: Timestamp, time: Duration| {
+        oldest.is_some_and(|oldest| oldest < end) && age >= time / PARTS
+    };
+    let tombstones =
+        is_past(done.oldest_tombstone, wanted.tombstones_before, cleanup.delete_retention);
+    let ttl = cleanup.record_ttl;
+    let records = ttl.is_some_and(|ttl| is_past(done.oldest_record, wanted.expired_before, ttl));
+    (tombstones || records).then_some((wanted, true))
 }
 
 async fn trim_one(
@@ -44,9 +119,14 @@ async fn trim_one(
 ) {
     let bounds = partition.bounds();
     let Some(segments) = partition.reader().map(LogReader::segments) else { return };
-    let Some((target, cause)) = target(&segments, bounds.high_watermark, settings, now) else {
+    if bounds.high_watermark <= bounds.start {
         return;
-    };
+    }
+    let retained = target(&segments, bounds.high_watermark, settings, now);
+    let expired = delivered_from(partition, &segments, settings, now).await;
+    let expired = expired.map(|offset| (offset, TrimCause::Age));
+    let targets = retained.into_iter().chain(expired);
+    let Some((target, cause)) = targets.max_by_key(|(offset, _)| *offset) else { return };
     if target <= bounds.start {
         return;
     }
@@ -68,6 +148,34 @@ async fn trim_one(
     }
 }
 
+/// Where the log may start, as nothing before it is delivered any more. Unlike retention that goes
+/// by when records were appended, whatever time their producer has given them.
+async fn delivered_from(
+    partition: &Partition,
+    segments: &[SegmentMark],
+    settings: &TopicSettings,
+    now: Timestamp,
+) -> Option<Offset> {
+    let ttl = i64::try_from(settings.cleanup.record_ttl?.as_nanos()).unwrap_or(i64::MAX);
+    let before = Timestamp(now.0.saturating_sub(ttl));
+    let expired = expired(segments, before);
+    let next = segments.get(expired)?;
+    if expired + 1 == segments.len() && next.created < before {
+        // What cannot be read now is looked at again; that it is damaged is said to readers.
+        let last = partition.last_append().await.ok().flatten();
+        if last.is_some_and(|(_, time)| time < before) {
+            return last.map(|(end, _)| end);
+        }
+    }
+    (expired > 0).then_some(next.base_offset)
+}
+
+/// How many segments hold nothing that was appended at or after this time, of those that nothing is
+/// added to: all that is in them was there before the next one began.
+fn expired(segments: &[SegmentMark], before: Timestamp) -> usize {
+    segments.windows(2).take_while(|pair| pair[1].created < before).count()
+}
+
 /// The offset that the log is to start at, if something is to go. Of the segment that is written,
 /// all goes or nothing: when even its newest record is past its time.
 fn target(
@@ -78,7 +186,8 @@ fn target(
 ) -> Option<(Offset, TrimCause)> {
     let end_of = |at: usize| segments.get(at + 1).map_or(high_watermark, |next| next.base_offset);
     let mut found = None;
-    if let Some(retention) = settings.retention {
+    let policy = settings.cleanup.policy;
+    if let Some(retention) = settings.retention.filter(|_| policy.deletes()) {
         let expired = segments
             .iter()
             .take_while(|segment| segment.max_timestamp.max(Timestamp(0)).plus(retention) < now)
@@ -87,7 +196,7 @@ fn target(
             found = Some((end_of(expired - 1), TrimCause::Age));
         }
     }
-    if let Some(limit) = settings.retention_bytes {
+    if let Some(limit) = settings.retention_bytes.filter(|_| policy.deletes()) {
         let mut total: u64 = segments.iter().map(|segment| segment.bytes).sum();
         for (at, segment) in segments.iter().enumerate().take(segments.len().saturating_sub(1)) {
             total -= segment.bytes;
@@ -104,6 +213,8 @@ fn target(
 
 #[cfg(test)]
 mod tests {
+    use ropewalk_cluster::CleanupPolicy;
+
     use super::*;
 
     const HOUR: i64 = 3_600_000_000_000;
@@ -134,6 +245,29 @@ mod tests {
         assert_eq!(target_with(settings, 4 * HOUR + 1), Some(Offset(300)));
         let forever = TopicSettings { retention: None, ..settings };
         assert_eq!(target_with(forever, i64::MAX), None);
+    }
+
+    /// The times of their records are those of producers, and count for retention alone.
+    #[test]
+    fn segments_expire_when_the_next_one_was_begun_long_enough_ago() {
+        let mut segments = segments();
+        for (segment, created) in segments.iter_mut().zip([10, 20, 30]) {
+            segment.created = Timestamp(created);
+        }
+        let expired = [20, 21, 30, 31, i64::MAX].map(|at| expired(&segments, Timestamp(at)));
+        assert_eq!(expired, [0, 1, 1, 2, 2]);
+    }
+
+    #[test]
+    fn a_compacted_log_is_not_cut() {
+        let cleanup = Cleanup { policy: CleanupPolicy::Compact, ..Cleanup::default() };
+        let settings = TopicSettings {
+            retention: Some(Duration::from_secs(1)),
+            retention_bytes: Some(1),
+            cleanup,
+            ..TopicSettings::default()
+        };
+        assert_eq!(target_with(settings, i64::MAX), None);
     }
 
     #[test]

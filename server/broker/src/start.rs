@@ -17,6 +17,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::broker::{Broker, BrokerConfig, command_metadata};
+use crate::coordinating::Coordinating;
 use crate::coordinator::CoordinatorCommand;
 use crate::driver::{DriverConfig, Stopped, Threads};
 use crate::errors::TopicError;
@@ -25,9 +26,11 @@ use crate::group_watch::{GroupChanges, GroupWatch};
 use crate::groups::Groups;
 use crate::inbound::Running;
 use crate::keeper::Keeper;
+use crate::members::{self, Members};
 use crate::pools::Pools;
 use crate::registration::founding_replica;
-use crate::retention;
+use crate::retention::{self, Compactor};
+use crate::sights::Asked;
 use crate::survey::SurveyCache;
 use crate::table::Reconciler;
 use crate::whereabouts::Whereabouts;
@@ -65,7 +68,8 @@ impl Broker {
         let changes = Arc::new(GroupChanges::default());
         let threads = Threads::start(driver_config(&config, &changes));
         let peers = Arc::clone(&config.links.peers);
-        let ways = Ways::new(config.node, threads.driver().clone(), peers);
+        let driver = threads.driver().clone();
+        let ways = Ways::new(config.node, driver.clone(), peers);
 
         let (machine, metadata) = MetadataMachine::of_level(config.level);
         let new = metadata_group(&config, stored.remove(&GroupId::METADATA), machine);
@@ -75,16 +79,7 @@ impl Broker {
         ways.driver.open(new, Arc::clone(&watch)).await.map_err(stopped)?;
         let pools = Pools::new(DISK_READS, config.reads_budget);
         let appends = Arc::new(Semaphore::new(config.append_budget));
-        config.links.inbound.begin(Running {
-            driver: ways.driver.clone(),
-            groups: Arc::clone(&groups),
-            metadata: metadata.clone(),
-            appends: Arc::new(Semaphore::new(config.append_budget)),
-            append_budget: config.append_budget,
-            free_space_floor: config.free_space_floor,
-            engine: Arc::clone(&config.engine),
-            pools: pools.clone(),
-        });
+        config.links.inbound.begin(running(&config, &ways, &groups, &metadata, &pools));
         watch.opened().await;
         let mut tasks = JoinSet::new();
         tasks.spawn(Whereabouts::new(&config, &metadata, &groups).follow());
@@ -103,6 +98,7 @@ impl Broker {
         );
         reconciler.first().await.map_err(stopped)?;
         config.links.inbound.settle();
+        config.links.inbound.begin_polls(table.clone());
         let alive = config.links.inbound.watch_alive();
         let broker = Arc::new(Self {
             table: table.clone(),
@@ -113,6 +109,8 @@ impl Broker {
             keyless: AtomicU32::new(0),
             alive: alive.clone(),
             survey: SurveyCache::default(),
+            members: Members::default(),
+            asked: Asked::default(),
             config,
         });
         broker.register_metrics();
@@ -120,10 +118,34 @@ impl Broker {
         tasks.spawn(Keeper { ways, metadata, groups, changes, alive }.run());
         tasks.spawn(broker.pools.clone().keep_room());
         tasks.spawn(forget_deleted_topics(Arc::clone(&broker)));
+        tasks.spawn(members::tell(Arc::clone(&broker)));
+        tasks.spawn(Coordinating::new(Arc::clone(&broker)).run());
         let config = &broker.config;
         let (clock, metrics) = (Arc::clone(&config.clock), Arc::clone(&config.metrics));
-        tasks.spawn(retention::run(table, config.retention_interval, clock, metrics));
+        let interval = config.retention_interval;
+        let compactor = Compactor { driver, metadata: broker.metadata_watch.clone() };
+        tasks.spawn(retention::run(table, interval, clock, metrics, compactor));
         Ok((broker, BrokerTasks { threads, tasks }))
+    }
+}
+
+/// What serves other brokers.
+fn running(
+    config: &BrokerConfig,
+    ways: &Ways,
+    groups: &Arc<Groups>,
+    metadata: &MetadataWatch,
+    pools: &Pools,
+) -> Running {
+    Running {
+        driver: ways.driver.clone(),
+        groups: Arc::clone(groups),
+        metadata: metadata.clone(),
+        appends: Arc::new(Semaphore::new(config.append_budget)),
+        append_budget: config.append_budget,
+        free_space_floor: config.free_space_floor,
+        engine: Arc::clone(&config.engine),
+        pools: pools.clone(),
     }
 }
 
@@ -135,7 +157,9 @@ fn driver_config(config: &BrokerConfig, changes: &Arc<GroupChanges>) -> DriverCo
         shards: config.shards,
         tail_budget: config.tail_budget,
         catch_up_rate: config.catch_up_rate,
+        compaction_rate: config.compaction_rate,
         producers: config.producers,
+        key_budget: config.key_budget,
         on_fatal: Arc::clone(&config.on_fatal),
         peers: Arc::clone(&config.links.peers),
         changes: Arc::clone(changes),

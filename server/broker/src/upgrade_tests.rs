@@ -60,7 +60,7 @@ async fn restart(cluster: &mut Cluster, at: usize, level: u32) -> u64 {
         let started = timeout(PATIENCE, cluster.try_launch(at)).await.expect("it starts");
         cluster.brokers[at] = Some(started.unwrap());
     };
-    beside_writes(&other, restarted).await
+    Box::pin(beside_writes(&other, restarted)).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -71,14 +71,14 @@ async fn brokers_are_upgraded_one_after_the_other_while_records_come_in() {
     let mut acked = 0;
     // Each may go back for as long as not all are upgraded: nothing is there that it does not know.
     for (at, level) in [(0, NEXT), (0, LEVEL), (0, NEXT), (1, NEXT), (1, LEVEL), (1, NEXT)] {
-        acked += restart(&mut cluster, at, level).await;
+        acked += Box::pin(restart(&mut cluster, at, level)).await;
         if level == NEXT {
             let refused = cluster.broker(at).change_metadata(&keep(topic, 1)).await;
             let Err(TopicError::Metadata(error)) = refused else { panic!("{refused:?}") };
             assert_eq!(error, MetadataError::NotUpgraded { needed: NEXT, cluster: LEVEL });
         }
     }
-    acked += restart(&mut cluster, 2, NEXT).await;
+    acked += Box::pin(restart(&mut cluster, 2, NEXT)).await;
     for (at, bytes) in [1 << 40, 1 << 41, 1 << 42].into_iter().enumerate() {
         sees(cluster.broker(at), |metadata| metadata.level() == NEXT).await;
         cluster.broker(at).change_metadata(&keep(topic, bytes)).await.unwrap();

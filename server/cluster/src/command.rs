@@ -157,14 +157,18 @@ enum Kind {
     ReplaceReplica = 9,
     ReplaceVoter = 10,
     ForgetReplicas = 11,
+    /// With what earlier versions do not know of: the cleanup and the compression.
+    CreateFurtherTopic = 12,
+    UpdateFurther = 13,
     #[cfg(feature = "next")]
-    SetRetentionBytes = 12,
+    SetRetentionBytes = 14,
 }
 
 /// The last kind of each level, from the first level on.
 const LAST_KINDS: &[Kind] = &[
     Kind::ForgetReplicas,
     Kind::ForgetReplicas,
+    Kind::UpdateFurther,
     #[cfg(feature = "next")]
     Kind::SetRetentionBytes,
 ];
@@ -201,7 +205,9 @@ impl MetadataCommand {
                 settings,
                 created,
             } => {
-                out.u8(Kind::CreateTopic as u8).raw(&id.0).bytes(name.as_bytes());
+                let is_plain = settings.is_plain();
+                let kind = if is_plain { Kind::CreateTopic } else { Kind::CreateFurtherTopic };
+                out.u8(kind as u8).raw(&id.0).bytes(name.as_bytes());
                 out.u32(*partition_count).option(*replication_factor, |out, factor| {
                     out.u32(factor);
                 });
@@ -209,7 +215,9 @@ impl MetadataCommand {
                 settings.write(&mut out);
             }
             Self::UpdateTopic { id, update } => {
-                out.u8(Kind::UpdateTopic as u8).raw(&id.0);
+                let is_plain = update.is_plain();
+                let kind = if is_plain { Kind::UpdateTopic } else { Kind::UpdateFurther };
+                out.u8(kind as u8).raw(&id.0);
                 update.write(&mut out);
             }
             Self::DeleteTopic { id } => {
@@ -257,7 +265,7 @@ impl MetadataCommand {
         let mut reader = Reader::versioned(bytes, VERSION, WHAT)?;
         let command = match reader.u8()? {
             1 => Self::RegisterBroker(read_registration(&mut reader)?),
-            2 => Self::CreateTopic {
+            2 | 12 => Self::CreateTopic {
                 id: TopicId(reader.array()?),
                 name: reader.string()?,
                 partition_count: reader.u32()?,
@@ -265,7 +273,7 @@ impl MetadataCommand {
                 created: Timestamp(reader.i64()?),
                 settings: TopicSettings::read(&mut reader)?,
             },
-            3 => {
+            3 | 13 => {
                 let id = TopicId(reader.array()?);
                 Self::UpdateTopic { id, update: TopicUpdate::read(&mut reader)? }
             }
@@ -293,7 +301,7 @@ impl MetadataCommand {
             11 => Self::ForgetReplicas { gone: read_list(&mut reader, read_gone)? },
             8 => Self::ReassignPartitions { moves: read_list(&mut reader, read_move)? },
             #[cfg(feature = "next")]
-            12 => Self::SetRetentionBytes { id: TopicId(reader.array()?), bytes: reader.u64()? },
+            14 => Self::SetRetentionBytes { id: TopicId(reader.array()?), bytes: reader.u64()? },
             _ => return Err(reader.error()),
         };
         reader.finish()?;

@@ -30,12 +30,12 @@ pub use balance::leader_moves;
 pub use command::{BrokerRegistration, MetadataCommand, PartitionMove};
 pub use error::MetadataError;
 pub use former::Gone;
-pub use level::{LEVEL, SEQUENCES};
+pub use level::{COMPACTION, CONSUMER_GROUPS, KEY_VERSIONS, LEVEL, SEQUENCES};
 pub use machine::{MetadataMachine, MetadataWatch};
 pub use metadata::{
     BrokerInfo, ClusterId, Desired, DirectoryId, Metadata, Placement, Topic, TopicPartition,
 };
 pub use replacement::replacement;
-pub use settings::{TopicSettings, TopicUpdate};
+pub use settings::{Cleanup, CleanupPolicy, TopicSettings, TopicUpdate};
 pub use state::founder_placement;
 pub use steps::{Members, Step};

@@ -7,6 +7,8 @@
 
 mod apply;
 mod behind;
+mod compaction;
+mod keys;
 mod membership;
 mod messages;
 mod reads;
@@ -29,6 +31,11 @@ use ropewalk_storage::log_view::LogReader;
 use ropewalk_storage::{GroupWrite, LogEntry, StorageError};
 
 use self::behind::Behind;
+pub use self::compaction::CompactionOrder;
+pub(crate) use self::keys::Admission;
+use self::keys::Keys;
+#[cfg(test)]
+pub(crate) use self::keys::OWN_ROOM;
 use self::reads::{Question, Reads};
 use self::sequences::{Sequenced, Sequences};
 use self::sleep::Sleep;
@@ -115,6 +122,7 @@ pub struct ReplicaGroup<T> {
     trail: RowTrail,
     sequences: Sequences,
     producer_bounds: ProducerBounds,
+    keys: Keys,
     /// For this many ticks it stands for election at each, as nobody has led the group yet.
     eager_ticks: u32,
     sleep: Sleep,
@@ -204,7 +212,7 @@ impl<T> ReplicaGroup<T> {
     /// Puts an entry into raft's log, unless it is a batch that is there already.
     fn append(
         &mut self,
-        kind: ProposalKind,
+        mut kind: ProposalKind,
         term: u64,
         now: Timestamp,
         (reply, held): (T, Box<dyn Any + Send>),
@@ -217,16 +225,26 @@ impl<T> ReplicaGroup<T> {
             }
             Err(error) => return out.push(Output::Reply { to: reply, result: Err(error) }),
         };
+        let keys = match &mut kind {
+            ProposalKind::Batch { draft, .. } => draft.take_keys(),
+            _ => None,
+        };
         let index = self.node.raft.raft_log.last_index() + 1;
         let (receipt, durability) = match self.put(kind, term, index, now) {
             Ok(put) => put,
+            Err(
+                error
+                @ (ProposeError::ExpectedOffset { .. } | ProposeError::ExpectedVersion { .. }),
+            ) => return self.refuse_when_sure(error, (reply, held), out),
             Err(error) => return out.push(Output::Reply { to: reply, result: Err(error) }),
         };
         if let (Some(sequence), Some(receipt)) = (sequence, &receipt) {
             self.note_sequence(sequence, index, receipt);
         }
         if let Some(Receipt::Appended { record_count, .. }) = &receipt {
-            self.next_offset = self.next_offset.plus(u64::from(*record_count));
+            let offset = self.next_offset;
+            self.next_offset = offset.plus(u64::from(*record_count));
+            self.keys_appended(offset, keys, now);
         }
         let (receipt, reply) = match receipt {
             Some(receipt) if durability == Durability::None => {
@@ -278,9 +296,7 @@ impl<T> ReplicaGroup<T> {
                 if epoch.is_some_and(|epoch| epoch != term) {
                     return Err(ProposeError::NoLeader);
                 }
-                if expected.is_some_and(|expected| expected != self.next_offset) {
-                    return Err(ProposeError::ExpectedOffset { current: self.next_offset });
-                }
+                expected.iter().try_for_each(|expected| self.check_expected(expected))?;
                 let receipt = Receipt::Appended {
                     base_offset: self.next_offset,
                     record_count: draft.record_count(),

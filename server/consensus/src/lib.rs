@@ -12,6 +12,7 @@
 //!   then. Only what is written counts as applied after a start, and goes into a snapshot.
 //! - [`Input::Durable`] for each [`Output::Write`], in order, once it is on the disk.
 //! - [`Input::CaughtUp`] for each [`Output::Read`], off the shard's thread.
+//! - [`Input::KeysRead`] for each [`Output::ReadKeys`], off the shard's thread.
 //! - [`Output::Send`] to the broker of the receiver ([`Message::to`]), as well as it can; what it
 //!   drops, it should tell by [`Input::Lost`], so that the leader does not wait for an answer.
 //! - [`Input::Reachable`] and [`Input::Unreachable`] for the connections to the other brokers, so
@@ -24,6 +25,7 @@
 
 pub mod catch_up;
 pub mod group;
+pub mod key_reads;
 pub mod logger;
 pub mod machine;
 pub mod message;
@@ -39,10 +41,12 @@ pub use catch_up::{CatchUpBounds, CatchUpRead, CaughtUp};
 #[doc(inline)]
 pub use ropewalk_storage::planted;
 
+pub use key_reads::{KeyBounds, KeyRead, KeysRead};
 pub use machine::{Applied, LaterVersion, StateMachine};
 pub use message::{Message, MessageEntry, MessageKind, SnapshotInfo};
 pub use producers::ProducerBounds;
 pub use proposal::{
-    Durability, MemberProgress, MembershipChange, Proposal, ProposalKind, ProposeError, Receipt,
+    Durability, Expected, MemberProgress, MembershipChange, Proposal, ProposalKind, ProposeError,
+    Receipt,
 };
 pub use shard::{Input, NewGroup, Output, Shard};

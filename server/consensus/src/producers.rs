@@ -67,7 +67,7 @@ impl Remembered {
         Self {
             first: sequence.first,
             record_count: header.record_count,
-            payload_crc: header.payload_crc,
+            payload_crc: header.produced_crc(),
             base_offset: header.base_offset,
             append_time: header.append_time,
             leader_epoch: header.leader_epoch,
@@ -404,6 +404,7 @@ mod tests {
             leader_epoch: 6,
             index,
             sequence: Some(sequence),
+            remains: None,
         }
     }
 

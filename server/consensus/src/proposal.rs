@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::fmt;
 
+use bytes::Bytes;
 use ropewalk_core::{BatchDraft, Offset, ReplicaId, Timestamp};
 use thiserror::Error;
 
@@ -17,6 +18,21 @@ pub enum Durability {
     Quorum,
 }
 
+/// A condition of an append. What was appended before it in the log counts, also what is not
+/// committed yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// The offset that the first record must get.
+    Offset(Offset),
+    /// The version of a key: the offset of its latest record in the log.
+    Version {
+        /// The key.
+        key: Bytes,
+        /// Its version; `None` where the log has no record with the key.
+        version: Option<Offset>,
+    },
+}
+
 /// What is proposed.
 #[derive(Debug)]
 pub enum ProposalKind {
@@ -24,8 +40,8 @@ pub enum ProposalKind {
     Batch {
         /// The batch.
         draft: BatchDraft,
-        /// The offset that its first record must get.
-        expected: Option<Offset>,
+        /// A condition that must hold, or nothing is appended.
+        expected: Option<Expected>,
         /// When to answer.
         durability: Durability,
         /// The epoch in which alone it may be appended; `None` stands for whichever. Batches of one
@@ -209,6 +225,22 @@ pub enum ProposeError {
         /// The partition's next offset.
         current: Offset,
     },
+    /// The key has another version. Surely not carried out.
+    #[error("{}", version_text(*current))]
+    ExpectedVersion {
+        /// The version that it has: the offset of its latest record, if there is one.
+        current: Option<Offset>,
+    },
+    /// The versions of the partition's keys are not known yet, or cannot be read. Surely not
+    /// carried out.
+    #[error("the keys of the partition are not read yet")]
+    KeysUnread,
+    /// The broker has no room to know the versions of the partition's keys. Surely not carried out.
+    #[error("there is room for the versions of {limit} keys, and there are more")]
+    TooManyKeys {
+        /// The most that there may be.
+        limit: u64,
+    },
     /// The producer's batch is none of its last ones, and not the next. Surely not carried out.
     #[error("the next sequence of the producer is {expected}, not {actual}")]
     SequenceGap {
@@ -263,4 +295,11 @@ pub enum ProposeError {
         /// The epoch of the new leader.
         epoch: u64,
     },
+}
+
+fn version_text(current: Option<Offset>) -> String {
+    match current {
+        Some(version) => format!("the version of the key is {version}"),
+        None => "the key has no record".to_owned(),
+    }
 }

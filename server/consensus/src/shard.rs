@@ -5,23 +5,26 @@
 //! are on their way to the disk, more inputs gather for the next one: group commit, without a
 //! linger timer.
 
+mod keys;
+mod ports;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use ropewalk_core::{GroupId, NodeId, Offset, ReplicaId, Timestamp};
-use ropewalk_storage::group_log::{GroupLog, SegmentPolicy, StoredRun};
-use ropewalk_storage::log_view::LogReader;
-use ropewalk_storage::{Engine, GroupState, GroupWrite, StorageError, WriteBatch};
+use ropewalk_core::{GroupId, NodeId, Timestamp};
+use ropewalk_storage::group_log::{GroupLog, StoredRun};
+use ropewalk_storage::{Engine, GroupWrite, StorageError, WriteBatch};
 
-use crate::catch_up::{CatchUp, CatchUpBounds, CatchUpRead, CaughtUp};
-use crate::group::{Handed, ReplicaGroup, Start};
-use crate::machine::StateMachine;
-use crate::message::Message;
+use crate::catch_up::{CatchUp, CatchUpBounds, CaughtUp};
+use crate::group::{Admission, Handed, ReplicaGroup, Start};
+use crate::key_reads::{KeyBounds, KeyRoom, Keyed};
 use crate::planted::Plant;
 use crate::producers::ProducerBounds;
 use crate::proposal::{Proposal, ProposalKind, ProposeError, Receipt};
 use crate::unwritten::Unwritten;
+
+pub use self::ports::{Input, NewGroup, Output};
 
 /// This many batches are on their way to the disk at most.
 pub const MAX_WRITES_IN_FLIGHT: usize = 4;
@@ -33,128 +36,6 @@ const ENTRY_OVERHEAD_BYTES: u64 = 256;
 /// Without the bound, producers that do not wait for the disk make writes as large as their budget,
 /// and readers see their records in jumps of a third of a second.
 const MAX_WRITE_BYTES: usize = 1024 * 1024;
-
-/// A group to take up.
-pub struct NewGroup {
-    /// Its id.
-    pub group: GroupId,
-    /// What storage has of it; `None` starts it anew.
-    pub stored: Option<GroupState>,
-    /// The id of this broker's replica, for one that starts anew.
-    pub replica: ReplicaId,
-    /// The voters of a group that starts anew, the same on all of them; the first is to lead.
-    /// Without any, this replica joins a group that there is, and waits for its leader to send it a
-    /// snapshot.
-    pub founders: Vec<ReplicaId>,
-    /// The state machine of its commands, if it takes commands.
-    pub machine: Option<Box<dyn StateMachine>>,
-    /// When its segments are closed.
-    pub policy: SegmentPolicy,
-}
-
-/// What happens to a shard. `T` stands for a proposer.
-pub enum Input<T> {
-    /// A group is taken up. Answered by [`Output::Opened`].
-    Open(Box<NewGroup>),
-    /// A group goes, with all its data, also when it was not taken up.
-    Remove(GroupId),
-    /// A group's segments are closed otherwise from now on.
-    SetPolicy(GroupId, SegmentPolicy),
-    /// Something is proposed to a group.
-    Propose(GroupId, Proposal<T>),
-    /// The write of this number, and all before it, are durable.
-    Durable(u64),
-    /// Another replica says something. Dropped where its group is not on this broker.
-    Message(Message),
-    /// Messages reach a broker from now on, and the end of that will be told. Until it is told
-    /// first, no group sleeps that has replicas there.
-    Reachable(NodeId),
-    /// A connection to a broker, or one from it, has ended. It counts as out of reach until
-    /// [`Input::Reachable`] comes again. The end of a connection from it is told after the messages
-    /// that came by it.
-    Unreachable(NodeId),
-    /// Something that was to be sent to a broker was dropped.
-    Lost(NodeId),
-    /// What was to be read for followers.
-    CaughtUp(CaughtUp),
-    /// Raft's clock moves on: every 100 ms.
-    Tick,
-    /// What nobody waits for is to be written too: every half second or so.
-    Settle,
-    /// What the groups have taken up and applied so far is to be on the disk, also what nobody
-    /// waits for. Answered with [`Receipt::Done`] when it is.
-    Keep(T),
-}
-
-/// What a shard wants done.
-pub enum Output<T> {
-    /// Write this, durably if it says so, and tell by [`Input::Durable`].
-    Write {
-        /// Rises by one with each write.
-        number: u64,
-        /// What to write.
-        batch: WriteBatch,
-    },
-    /// Read this, off the shard's thread, and give it back by [`Input::CaughtUp`]. So many are
-    /// under way at a time as the window of [`CatchUpBounds`] has room for.
-    Read(CatchUpRead),
-    /// A proposal has ended.
-    Reply {
-        /// The proposer.
-        to: T,
-        /// How it ended.
-        result: Result<Receipt, ProposeError>,
-    },
-    /// A group was taken up.
-    Opened {
-        /// The group.
-        group: GroupId,
-        /// A reader of its log.
-        reader: LogReader,
-    },
-    /// A group's high watermark has moved up.
-    Progress {
-        /// The group.
-        group: GroupId,
-        /// The offset after the last record that can be read.
-        high_watermark: Offset,
-    },
-    /// This replica serves from now on, or no longer does.
-    Leadership {
-        /// The group.
-        group: GroupId,
-        /// The epoch in which it serves.
-        epoch: Option<u64>,
-    },
-    /// Send this to another replica. It may be lost, late, twice there, or out of order.
-    Send(Message),
-    /// Another replica leads than before, or none that this one knows of. Told on every replica.
-    Leader {
-        /// The group.
-        group: GroupId,
-        /// The leader.
-        leader: Option<ReplicaId>,
-        /// The term in which it leads; without a leader, this replica's.
-        term: u64,
-    },
-    /// The members of a group, when it is taken up and when they have changed.
-    Members {
-        /// The group.
-        group: GroupId,
-        /// Those who vote, by id.
-        voters: Vec<ReplicaId>,
-        /// Those who do not, by id.
-        learners: Vec<ReplicaId>,
-    },
-    /// The disk of this broker has lost entries of the group that it had said to be durable, or
-    /// gives them back damaged. The replica must be removed and replaced by one with a new id. One
-    /// that lacks them takes no further part; one that cannot read what a follower needs goes on
-    /// until another one leads.
-    Damaged {
-        /// The group.
-        group: GroupId,
-    },
-}
 
 /// Many replica groups, driven together by one thread.
 pub struct Shard<T> {
@@ -182,6 +63,8 @@ pub struct Shard<T> {
     recent: Recent,
     catch_up: CatchUp,
     producer_bounds: ProducerBounds,
+    key_room: KeyRoom,
+    keyed: Keyed<T>,
     /// Proposals that wait until the next write has room, oldest first. Their bytes are reserved.
     backlog: VecDeque<(GroupId, Proposal<T>)>,
     /// The bytes of the batches that were taken up for the next write.
@@ -242,6 +125,7 @@ impl<T> Shard<T> {
         tail_budget: u64,
         bounds: CatchUpBounds,
         producer_bounds: ProducerBounds,
+        key_bounds: KeyBounds,
         logger: slog::Logger,
     ) -> Self {
         Self {
@@ -261,6 +145,8 @@ impl<T> Shard<T> {
             recent: Recent { budget: tail_budget, bytes: 0, entries: VecDeque::new() },
             catch_up: CatchUp::new(bounds),
             producer_bounds,
+            key_room: KeyRoom::new(key_bounds),
+            keyed: Keyed::default(),
             backlog: VecDeque::new(),
             gathered: 0,
             settling: false,
@@ -337,6 +223,22 @@ impl<T> Shard<T> {
             }
             Input::Lost(broker) => self.with_ticking(|replica| replica.on_lost(broker)),
             Input::CaughtUp(caught_up) => self.send_stored(caught_up, out),
+            Input::OrderCompaction(group, wanted, is_by_age) => {
+                let replica = self.groups.get_mut(&group);
+                if replica.is_some_and(|replica| replica.order_compaction(wanted, is_by_age)) {
+                    self.dirty.insert(group);
+                }
+            }
+            Input::Compacted(group, order, done) => {
+                let mut write = GroupWrite::new(group);
+                if let Some(replica) = self.groups.get_mut(&group) {
+                    replica.on_compacted(order, done, &mut write, out);
+                }
+                if !write.is_empty() {
+                    self.changes.push(write);
+                }
+            }
+            Input::KeysRead(read) => self.note_keys(now, read, out),
             Input::Tick => self.tick(now, out),
             Input::Settle => {
                 self.settling = true;
@@ -363,6 +265,7 @@ impl<T> Shard<T> {
         if !self.backlog.is_empty() || self.in_flight.len() == MAX_WRITES_IN_FLIGHT {
             self.catch_up.note_busy(now);
         }
+        self.read_keys(out);
         // While the writes are full, no messages leave the groups: what was read would pile up.
         if takes_messages {
             self.read_for_followers(now, out);
@@ -403,6 +306,14 @@ impl<T> Shard<T> {
             let result = Err(ProposeError::NoGroup);
             return out.push(Output::Reply { to: proposal.reply, result });
         };
+        match replica.admit(&proposal.kind, now) {
+            Admission::Now => {}
+            Admission::Known => self.keyed.note(group),
+            Admission::Later => return self.wait_for_keys(now, group, proposal, out),
+            Admission::Never(error) => {
+                return out.push(Output::Reply { to: proposal.reply, result: Err(error) });
+            }
+        }
         if let ProposalKind::Batch { draft, .. } = &proposal.kind {
             self.gathered += draft.len();
         }
@@ -488,8 +399,10 @@ impl<T> Shard<T> {
         };
         self.opened += 1;
         let goes_first = is_new && founders.first() == Some(&replica);
-        let (producer_bounds, incarnation) = (self.producer_bounds, self.opened);
-        let start = Start { log, is_new, goes_first, machine, producer_bounds, incarnation };
+        let (producer_bounds, key_room) = (self.producer_bounds, self.key_room.clone());
+        let incarnation = self.opened;
+        let start =
+            Start { log, is_new, goes_first, machine, producer_bounds, key_room, incarnation };
         let mut replica = ReplicaGroup::open(start, &self.logger, out)?;
         replica.set_policy(policy);
         out.push(Output::Opened { group, reader: replica.reader() });
@@ -503,6 +416,7 @@ impl<T> Shard<T> {
         let reached = std::mem::take(&mut self.reached);
         self.with_ticking(|replica| replica.tick(&reached, out) || replica.is_asleep());
         self.reached = reached;
+        self.tick_keys(now, out);
         for _ in 0..self.rounds.due(self.groups.len()) {
             let after = (Bound::Excluded(self.rounds.at), Bound::Unbounded);
             let next = self.groups.range(after).next().or_else(|| self.groups.iter().next());
@@ -527,6 +441,7 @@ impl<T> Shard<T> {
     }
 
     fn remove(&mut self, group: GroupId, out: &mut Vec<Output<T>>) {
+        self.fail_awaiting(group, out);
         if let Some(mut replica) = self.groups.remove(&group) {
             replica.take_leave(out);
             replica.abandon(out);

@@ -1,6 +1,7 @@
 //! The shard as a pure step function: scripts that read as examples, and random ones against a
 //! model.
 
+mod keys;
 mod random;
 mod scripts;
 mod sequences;
@@ -21,12 +22,14 @@ use ropewalk_storage::{Engine, StorageError, WriteBatch};
 use crate::logger::tracing_logger;
 use crate::shard::NewGroup;
 use crate::{
-    CatchUpBounds, Durability, Input, MemberProgress, Output, ProducerBounds, Proposal,
-    ProposalKind, ProposeError, Receipt, Shard, StateMachine,
+    CatchUpBounds, Durability, Expected, Input, KeyBounds, KeyRead, MemberProgress, Output,
+    ProducerBounds, Proposal, ProposalKind, ProposeError, Receipt, Shard, StateMachine,
 };
 
 const TAIL_BUDGET: u64 = 1 << 20;
 const PRODUCERS: ProducerBounds = ProducerBounds { max: 8, expiry: Duration::from_nanos(100_000) };
+
+const KEYS: KeyBounds = KeyBounds { max: 52 };
 
 /// How a proposal ended, in a form that can be compared.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +63,8 @@ struct Bench {
     ends: Vec<(u32, End)>,
     readers: Vec<(GroupId, LogReader)>,
     served: Vec<GroupId>,
+    /// Reads of keys that were asked for.
+    key_reads: VecDeque<KeyRead>,
     now: i64,
 }
 
@@ -70,7 +75,7 @@ impl Bench {
 
     fn over(engine: Arc<dyn Engine>) -> Self {
         let (store, logger) = (Arc::clone(&engine), tracing_logger());
-        let shard = Shard::new(store, TAIL_BUDGET, CatchUpBounds::NONE, PRODUCERS, logger);
+        let shard = Shard::new(store, TAIL_BUDGET, CatchUpBounds::NONE, PRODUCERS, KEYS, logger);
         Self {
             engine,
             shard,
@@ -78,6 +83,7 @@ impl Bench {
             ends: Vec::new(),
             readers: Vec::new(),
             served: Vec::new(),
+            key_reads: VecDeque::new(),
             now: 0,
         }
     }
@@ -124,9 +130,14 @@ impl Bench {
             Output::Leadership { group, epoch: Some(_) } => self.served.push(group),
             Output::Leadership { group, epoch: None } => self.served.retain(|g| *g != group),
             Output::Read(read) => panic!("a group of one replica has followers: {read:?}"),
+            Output::ReadKeys(read) => self.key_reads.push_back(read),
             Output::Send(message) => panic!("a group of one replica sends {message:?}"),
             Output::Damaged { group } => panic!("{group} is damaged"),
-            Output::Progress { .. } | Output::Leader { .. } | Output::Members { .. } => {}
+            Output::Progress { .. }
+            | Output::Leader { .. }
+            | Output::Members { .. }
+            | Output::Compact { .. }
+            | Output::Stale { .. } => {}
         }
     }
 
@@ -187,7 +198,8 @@ fn batch(id: u32, records: u32, expected: Option<u64>, durability: Durability) -
     let payload = id.to_le_bytes();
     let draft =
         BatchDraft::new(&payload, records, Compression::None, TimestampType::Create, times, None);
-    ProposalKind::Batch { draft, expected: expected.map(Offset), durability, epoch: None }
+    let expected = expected.map(|offset| Expected::Offset(Offset(offset)));
+    ProposalKind::Batch { draft, expected, durability, epoch: None }
 }
 
 fn end_of(result: Result<Receipt, ProposeError>) -> End {

@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use ropewalk_consensus::logger::tracing_logger;
 use ropewalk_consensus::{
-    CatchUpBounds, CatchUpRead, Durability, Input, Message, MessageKind, NewGroup, Output,
-    ProducerBounds, Proposal, ProposalKind, Shard,
+    CatchUpBounds, CatchUpRead, Durability, Input, KeyBounds, Message, MessageKind, NewGroup,
+    Output, ProducerBounds, Proposal, ProposalKind, Shard,
 };
 use ropewalk_core::batch::RecordTimes;
 use ropewalk_core::limits::MAX_UNWRITTEN_BYTES;
@@ -72,7 +72,8 @@ impl Brokers {
         let shards = founders.iter().map(|_| {
             let engine = Arc::new(MemoryEngine::new());
             let store: Arc<dyn Engine> = engine.clone();
-            (engine, Shard::new(store, TAIL, bounds, ProducerBounds::default(), tracing_logger()))
+            let (producers, keys) = (ProducerBounds::default(), KeyBounds::default());
+            (engine, Shard::new(store, TAIL, bounds, producers, keys, tracing_logger()))
         });
         let mut brokers = Self {
             groups: (0..groups).map(|number| GroupId(LOG.0 + number)).collect(),
@@ -156,7 +157,10 @@ impl Brokers {
             Output::Opened { .. }
             | Output::Progress { .. }
             | Output::Leader { .. }
-            | Output::Members { .. } => {}
+            | Output::Members { .. }
+            | Output::Compact { .. }
+            | Output::Stale { .. } => {}
+            Output::ReadKeys(_) => unreachable!("nobody expects the version of a key"),
         }
         None
     }

@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex};
 use ropewalk_consensus::logger::tracing_logger;
 use ropewalk_consensus::machine::LaterVersion;
 use ropewalk_consensus::{
-    Applied, CatchUpBounds, Durability, Input, MembershipChange, NewGroup, Output, ProducerBounds,
-    Proposal, ProposalKind, Receipt, Shard, StateMachine,
+    Applied, CatchUpBounds, Durability, Input, KeyBounds, MembershipChange, NewGroup, Output,
+    ProducerBounds, Proposal, ProposalKind, Receipt, Shard, StateMachine,
 };
 use ropewalk_core::batch::RecordTimes;
 use ropewalk_core::codec::DecodeError;
@@ -226,7 +226,8 @@ impl Brokers {
 
 fn shard_over(disk: &Arc<Disk>) -> Shard<u64> {
     let engine: Arc<dyn Engine> = disk.clone();
-    Shard::new(engine, 1 << 20, CatchUpBounds::NONE, ProducerBounds::default(), tracing_logger())
+    let (producers, keys) = (ProducerBounds::default(), KeyBounds::default());
+    Shard::new(engine, 1 << 20, CatchUpBounds::NONE, producers, keys, tracing_logger())
 }
 
 #[test]

@@ -4,21 +4,30 @@
 //! is opaque here; `records` knows what is inside.
 //!
 //! Layout, little-endian, 64 bytes of header in version 1; in version 2, that of a batch of an
-//! idempotent producer, 16 more:
+//! idempotent producer, 16 more; of one that compaction has taken records from, another 16:
 //!
 //! ```text
 //!  0  u8   entry kind (1: batch)      16  i64  append time, ns        48  u64  raft index
-//!  1  u8   format version (1 or 2)    24  i64  newest record time, ns 56  u32  0
+//!  1  u8   format version (1 to 4)    24  i64  newest record time, ns 56  u32  0
 //!  2  u8   compression                32  u64  base offset            60  u32  crc32c of 0..60
 //!  3  u8   timestamp type             40  u64  leader epoch (term)    64  ...  payload
 //!  4  u32  record count
 //!  8  u32  payload bytes
-//! 12  u32  crc32c of the payload      64  u64  producer id   (version 2)
+//! 12  u32  crc32c of the payload      64  u64  producer id   (versions 2 and 4)
 //!                                     72  u32  producer epoch
 //!                                     76  u32  first sequence
+//! 64 or 80 (versions 3 and 4)         +8  u32  crc32c of the payload as it was produced
+//! +0  u32  records that are left      +12 u32  0
+//! +4  u32  bytes of their positions
 //! ```
 //!
-//! In version 2 the payload begins at 80, the checksum at 60 also covers 64..80.
+//! The payload begins behind all that, and the checksum at 60 also covers what lies from 64 on. In
+//! versions 3 and 4 the record count still says how many offsets the batch takes, and the payload
+//! begins with the positions of the records that are left: for each, as a varint, how many are gone
+//! before it.
+
+mod positions;
+mod stored;
 
 use bytes::Bytes;
 use ropewalk_compress::Compression;
@@ -28,15 +37,27 @@ use crate::entry::EntryKind;
 use crate::ids::{Offset, ProducerId};
 use crate::sequence::ProducerSequence;
 use crate::time::Timestamp;
+use crate::versions::KeyRun;
+
+pub use self::positions::Positions;
+pub(crate) use self::positions::encode_positions;
+pub use self::stored::StoredBatch;
 
 /// The bytes of a header without a sequence.
 const PLAIN_BYTES: usize = 64;
-/// The most bytes that a header has: one with a sequence.
-pub const MAX_HEADER_BYTES: usize = 80;
+/// What a sequence adds to it, and what compaction adds.
+const SEQUENCE_BYTES: usize = 16;
+const REMAINS_BYTES: usize = 16;
+/// The most bytes that a header has: one of a compacted batch with a sequence.
+pub const MAX_HEADER_BYTES: usize = PLAIN_BYTES + SEQUENCE_BYTES + REMAINS_BYTES;
 /// The version of a batch without a sequence.
 pub const PLAIN_VERSION: u8 = 1;
 /// The version of a batch with one.
 pub const SEQUENCED_VERSION: u8 = 2;
+/// The version of a compacted batch without a sequence.
+pub const COMPACTED_VERSION: u8 = 3;
+/// The version of a compacted batch with one.
+pub const COMPACTED_SEQUENCED_VERSION: u8 = 4;
 
 /// Whose clock gives the records of a batch their time. The numbers are stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -98,13 +119,47 @@ pub struct BatchHeader {
     pub index: u64,
     /// How the batch is known again when it comes twice, if its producer cares.
     pub sequence: Option<ProducerSequence>,
+    /// What is left of it, once compaction has taken records from it.
+    pub remains: Option<Remains>,
+}
+
+/// What compaction has left of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Remains {
+    /// The number of records that are left, perhaps none.
+    pub records: u32,
+    /// The bytes at the front of the payload that tell their positions.
+    pub positions_bytes: u32,
+    /// The checksum of the payload as it was produced: a batch that comes twice is known by it.
+    pub produced_crc: u32,
 }
 
 impl BatchHeader {
     /// The bytes that it takes.
     #[must_use]
     pub fn stored_len(&self) -> usize {
-        if self.sequence.is_some() { MAX_HEADER_BYTES } else { PLAIN_BYTES }
+        length_of(self.version())
+    }
+
+    fn version(&self) -> u8 {
+        match (self.sequence.is_some(), self.remains.is_some()) {
+            (false, false) => PLAIN_VERSION,
+            (true, false) => SEQUENCED_VERSION,
+            (false, true) => COMPACTED_VERSION,
+            (true, true) => COMPACTED_SEQUENCED_VERSION,
+        }
+    }
+
+    /// The number of records that are there: all, unless compaction has taken some.
+    #[must_use]
+    pub fn records_left(&self) -> u32 {
+        self.remains.map_or(self.record_count, |remains| remains.records)
+    }
+
+    /// The checksum of the payload as it was produced.
+    #[must_use]
+    pub fn produced_crc(&self) -> u32 {
+        self.remains.map_or(self.payload_crc, |remains| remains.produced_crc)
     }
 
     /// The offset after the last record.
@@ -120,7 +175,7 @@ impl BatchHeader {
     pub fn write(&self, out: &mut [u8]) {
         let out = &mut out[..self.stored_len()];
         out[0] = EntryKind::Batch as u8;
-        out[1] = PLAIN_VERSION;
+        out[1] = self.version();
         out[2] = self.compression as u8;
         out[3] = self.timestamp_type as u8;
         out[4..8].copy_from_slice(&self.record_count.to_le_bytes());
@@ -133,10 +188,16 @@ impl BatchHeader {
         out[48..56].copy_from_slice(&self.index.to_le_bytes());
         out[56..60].fill(0);
         if let Some(sequence) = &self.sequence {
-            out[1] = SEQUENCED_VERSION;
             out[64..72].copy_from_slice(&sequence.producer.0.to_le_bytes());
             out[72..76].copy_from_slice(&sequence.epoch.to_le_bytes());
             out[76..80].copy_from_slice(&sequence.first.to_le_bytes());
+        }
+        if let Some(remains) = &self.remains {
+            let at = out.len() - REMAINS_BYTES;
+            out[at..at + 4].copy_from_slice(&remains.records.to_le_bytes());
+            out[at + 4..at + 8].copy_from_slice(&remains.positions_bytes.to_le_bytes());
+            out[at + 8..at + 12].copy_from_slice(&remains.produced_crc.to_le_bytes());
+            out[at + 12..].fill(0);
         }
         let crc = header_crc(out);
         out[60..64].copy_from_slice(&crc.to_le_bytes());
@@ -151,8 +212,7 @@ impl BatchHeader {
 
     /// How many bytes the header at the front of these takes, which are at least so many.
     fn length_in(bytes: &[u8]) -> Result<usize, BatchError> {
-        let is_sequenced = bytes.get(1) == Some(&SEQUENCED_VERSION);
-        let expected = if is_sequenced { MAX_HEADER_BYTES } else { PLAIN_BYTES };
+        let expected = length_of(bytes.get(1).copied().unwrap_or(PLAIN_VERSION));
         if bytes.len() < expected {
             return Err(BatchError::Length { expected, actual: bytes.len() });
         }
@@ -167,13 +227,23 @@ impl BatchHeader {
         if head[0] != EntryKind::Batch as u8 {
             return Err(BatchError::Unknown { what: "entry kind", value: head[0] });
         }
-        if ![PLAIN_VERSION, SEQUENCED_VERSION].contains(&head[1]) {
-            return Err(BatchError::Unknown { what: "batch format version", value: head[1] });
-        }
-        let sequence = (head[1] == SEQUENCED_VERSION).then(|| ProducerSequence {
+        let (is_sequenced, is_compacted) = match head[1] {
+            PLAIN_VERSION => (false, false),
+            SEQUENCED_VERSION => (true, false),
+            COMPACTED_VERSION => (false, true),
+            COMPACTED_SEQUENCED_VERSION => (true, true),
+            value => return Err(BatchError::Unknown { what: "batch format version", value }),
+        };
+        let sequence = is_sequenced.then(|| ProducerSequence {
             producer: ProducerId(u64_at(head, 64)),
             epoch: u32_at(head, 72),
             first: u32_at(head, 76),
+        });
+        let at = head.len().saturating_sub(REMAINS_BYTES);
+        let remains = is_compacted.then(|| Remains {
+            records: u32_at(head, at),
+            positions_bytes: u32_at(head, at + 4),
+            produced_crc: u32_at(head, at + 8),
         });
         let header = Self {
             compression: stored_codec(head[2])?,
@@ -187,13 +257,29 @@ impl BatchHeader {
             leader_epoch: u64_at(head, 40),
             index: u64_at(head, 48),
             sequence,
+            remains,
         };
+        let positions = remains.map_or(0, |remains| remains.positions_bytes);
+        if positions > header.payload_bytes {
+            let (expected, actual) = (positions as usize, header.payload_bytes as usize);
+            return Err(BatchError::Length { expected, actual });
+        }
         let expected = head.len() + header.payload_bytes as usize;
         let actual = head.len() + payload_bytes;
         if actual != expected {
             return Err(BatchError::Length { expected, actual });
         }
         Ok(header)
+    }
+}
+
+/// The bytes of a header of this version.
+fn length_of(version: u8) -> usize {
+    match version {
+        SEQUENCED_VERSION => PLAIN_BYTES + SEQUENCE_BYTES,
+        COMPACTED_VERSION => PLAIN_BYTES + REMAINS_BYTES,
+        COMPACTED_SEQUENCED_VERSION => MAX_HEADER_BYTES,
+        _ => PLAIN_BYTES,
     }
 }
 
@@ -238,6 +324,7 @@ pub struct BatchDraft {
     bytes: Vec<u8>,
     header: BatchHeader,
     takes_append_time: bool,
+    keys: Option<KeyRun>,
 }
 
 impl BatchDraft {
@@ -266,11 +353,26 @@ impl BatchDraft {
             leader_epoch: 0,
             index: 0,
             sequence,
+            remains: None,
         };
         let mut bytes = Vec::with_capacity(header.stored_len() + payload.len());
         bytes.resize(header.stored_len(), 0);
         bytes.extend_from_slice(payload);
-        Self { bytes, header, takes_append_time: times.untimed }
+        Self { bytes, header, takes_append_time: times.untimed, keys: None }
+    }
+
+    /// Looks at the keys of its records, for a partition of which their versions are known. That
+    /// is work for a thread that may take a while.
+    pub fn find_keys(&mut self) {
+        let BatchHeader { compression, record_count, .. } = self.header;
+        let payload = &self.bytes[self.header.stored_len()..];
+        self.keys = KeyRun::of_batch(compression, payload, record_count);
+    }
+
+    /// Takes out what was found of its keys, if somebody has looked and they are not too many.
+    #[must_use]
+    pub fn take_keys(&mut self) -> Option<KeyRun> {
+        self.keys.take()
     }
 
     /// The number of records.
@@ -289,6 +391,18 @@ impl BatchDraft {
     #[must_use]
     pub fn payload_crc(&self) -> u32 {
         self.header.payload_crc
+    }
+
+    /// The codec of the payload.
+    #[must_use]
+    pub fn compression(&self) -> Compression {
+        self.header.compression
+    }
+
+    /// What was found of its keys takes so many bytes beside it.
+    #[must_use]
+    pub fn keys_bytes(&self) -> usize {
+        self.keys.as_ref().map_or(0, KeyRun::bytes)
     }
 
     /// The bytes that it takes in memory and in the log.
@@ -384,56 +498,6 @@ pub struct DraftParts {
     pub sequence: Option<ProducerSequence>,
     /// The producer's bytes.
     pub payload: Bytes,
-}
-
-/// A batch as it lies in the log, shared by all who read it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoredBatch {
-    /// What is known of it.
-    pub header: BatchHeader,
-    /// The producer's bytes.
-    pub payload: Bytes,
-}
-
-impl StoredBatch {
-    /// Takes a batch that was just sealed here, or whose checksum the caller has checked.
-    pub fn trusted(stored: &Bytes) -> Result<Self, BatchError> {
-        let header = BatchHeader::read(stored)?;
-        Ok(Self { payload: stored.slice(header.stored_len()..), header })
-    }
-
-    /// Takes a batch that comes from a disk or a network, and checks every byte of it.
-    pub fn checked(stored: &Bytes) -> Result<Self, BatchError> {
-        let batch = Self::trusted(stored)?;
-        batch.check_payload()?;
-        Ok(batch)
-    }
-
-    /// The same, of a header and a payload that stand apart, so that neither has to be copied.
-    pub fn from_parts(header: &[u8], payload: Bytes) -> Result<Self, BatchError> {
-        let expected = BatchHeader::length_in(header)?;
-        if header.len() != expected {
-            return Err(BatchError::Length { expected, actual: header.len() });
-        }
-        let batch = Self { header: BatchHeader::read_before(header, payload.len())?, payload };
-        batch.check_payload()?;
-        Ok(batch)
-    }
-
-    /// The header in its stored form.
-    #[must_use]
-    pub fn header_bytes(&self) -> Vec<u8> {
-        let mut bytes = vec![0; self.header.stored_len()];
-        self.header.write(&mut bytes);
-        bytes
-    }
-
-    fn check_payload(&self) -> Result<(), BatchError> {
-        if crc32c::crc32c(&self.payload) != self.header.payload_crc {
-            return Err(BatchError::Checksum("batch payload"));
-        }
-        Ok(())
-    }
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> u32 {

@@ -7,6 +7,8 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use crate::batch::{BatchError, BatchHeader};
+use crate::codec::{Reader, Writer};
+use crate::compaction::CleanUp;
 use crate::ids::{Offset, ProducerId};
 
 /// The kinds of entries. The numbers are stored: they are never used again. A broker that does not
@@ -23,6 +25,8 @@ pub enum EntryKind {
     Command = 3,
     /// Idempotent producers are forgotten.
     Expire = 4,
+    /// What stands before is to be compacted.
+    Compact = 5,
 }
 
 const VERSION: u8 = 1;
@@ -66,6 +70,9 @@ pub enum Entry {
     /// These producers are forgotten, each unless it has appended something since: with the index
     /// of its last batch.
     Expire(Vec<(ProducerId, u64)>),
+    /// Of what stands before, the latest record of each key is to stay. It begins a segment, so
+    /// that what stands before lies in segments that nothing is added to.
+    Compact(CleanUp),
 }
 
 impl Entry {
@@ -94,7 +101,27 @@ impl Entry {
             }
             return Ok(Self::Expire(pairs.iter().map(read_pair).collect()));
         }
+        if kind == EntryKind::Compact as u8 {
+            let mut reader = Reader::new(&data[2..], "compaction");
+            let clean_up = CleanUp::read(&mut reader).map_err(|_| EntryError::Short(data.len()))?;
+            return Ok(Self::Compact(clean_up));
+        }
         Err(EntryError::Unknown { kind, version })
+    }
+
+    /// The stored form of an order to compact.
+    #[must_use]
+    pub fn encode_compact(clean_up: &CleanUp) -> Vec<u8> {
+        let mut out = Writer::versioned(EntryKind::Compact as u8);
+        out.u8(VERSION);
+        clean_up.write(&mut out);
+        out.finish()
+    }
+
+    /// Whether an entry begins a segment, wherever it is appended.
+    #[must_use]
+    pub fn begins_segment(data: &[u8]) -> bool {
+        data.first() == Some(&(EntryKind::Compact as u8))
     }
 
     /// The stored form of a trim.
@@ -169,13 +196,14 @@ mod tests {
     fn what_is_not_known_is_named() {
         let decode = |data: &'static [u8]| Entry::decode(&Bytes::from_static(data)).unwrap_err();
         let unknown = |kind, version| EntryError::Unknown { kind, version };
-        assert_eq!(decode(b"\x05\x01"), unknown(5, 1));
+        assert_eq!(decode(b"\x06\x01"), unknown(6, 1));
         assert_eq!(decode(b"\x02\x02"), unknown(2, 2));
         assert_eq!(decode(b"\x03"), unknown(3, 0));
         assert_eq!(decode(b"\x02\x01short"), EntryError::Short(7));
         assert!(matches!(decode(b"\x01\x01"), EntryError::Batch(_)));
         assert_eq!(decode(b"\x04\x01short"), EntryError::Short(7));
-        assert!(unknown(5, 1).to_string().ends_with("upgrade this broker"));
+        assert_eq!(decode(b"\x05\x01short"), EntryError::Short(7));
+        assert!(unknown(6, 1).to_string().ends_with("upgrade this broker"));
     }
 
     proptest! {
@@ -189,7 +217,7 @@ mod tests {
         }
 
         #[test]
-        fn random_bytes_do_no_harm(kind in 0_u8..5, rest in vec(any::<u8>(), 0..100)) {
+        fn random_bytes_do_no_harm(kind in 0_u8..7, rest in vec(any::<u8>(), 0..100)) {
             let data = [&[kind], rest.as_slice()].concat();
             let _ = Entry::decode(&data.into());
         }

@@ -76,6 +76,39 @@ impl FromStr for TopicId {
     }
 }
 
+/// The id of a member of a consumer group: random, never used again, so that what a member says
+/// that is gone never counts for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MemberId(pub [u8; 16]);
+
+impl MemberId {
+    /// An id that no other member has.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(uuid::Uuid::new_v4().into_bytes())
+    }
+}
+
+/// A text that is no id of a member.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error("not a UUID")]
+pub struct InvalidMemberId;
+
+impl fmt::Display for MemberId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        uuid::Uuid::from_bytes(self.0).hyphenated().fmt(f)
+    }
+}
+
+impl FromStr for MemberId {
+    type Err = InvalidMemberId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let id = uuid::Uuid::parse_str(text).map_err(|_| InvalidMemberId)?;
+        Ok(Self(id.into_bytes()))
+    }
+}
+
 /// The id of a broker in its cluster, from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(pub u64);
@@ -172,11 +205,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_topic_id_is_written_as_a_uuid() {
+    fn ids_of_topics_and_members_are_written_as_uuids() {
         let id = TopicId([0x11; 16]);
         assert_eq!(id.to_string(), "11111111-1111-1111-1111-111111111111");
         assert_eq!(id.to_string().parse(), Ok(id));
         assert_eq!("x".parse::<TopicId>(), Err(InvalidTopicId));
+        let member = MemberId([0x22; 16]);
+        assert_eq!(member.to_string().parse(), Ok(member));
+        assert_eq!("x".parse::<MemberId>(), Err(InvalidMemberId));
     }
 
     #[test]

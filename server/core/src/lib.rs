@@ -8,6 +8,7 @@
 pub mod batch;
 pub mod clock;
 pub mod codec;
+pub mod compaction;
 pub mod entry;
 pub mod ids;
 pub mod limits;
@@ -18,10 +19,12 @@ pub mod sequence;
 pub mod time;
 #[cfg(test)]
 mod vectors;
+pub mod versions;
 
 pub use batch::{BatchDraft, BatchHeader, DraftParts, StoredBatch, TimestampType};
 pub use clock::{Clock, SystemClock};
-pub use ids::{GroupId, NodeId, Offset, PartitionId, ProducerId, ReplicaId, TopicId};
+pub use ids::{GroupId, MemberId, NodeId, Offset, PartitionId, ProducerId, ReplicaId, TopicId};
 pub use ropewalk_compress::{self as compress, Compression};
 pub use sequence::ProducerSequence;
 pub use time::Timestamp;
+pub use versions::{KeyHash, KeyRun};

@@ -107,6 +107,32 @@ pub const MAX_PEER_FETCH_WAIT: Duration = Duration::from_secs(30);
 /// The most members of one group, with those that do not vote: every broker listens to the
 /// metadata, and one that lost its disk is there twice for a while.
 pub const MAX_MEMBERS: usize = 2 * MAX_BROKERS;
+/// The most consumer groups of one coordinator group, of which there are 16.
+pub const MAX_CONSUMER_GROUPS_PER_COORDINATOR: usize = 10_000;
+/// The bytes of the rows that keep the consumer groups of one coordinator group, without what they
+/// committed.
+pub const MAX_CONSUMER_GROUP_BYTES: usize = 8 * MIB;
+/// The most members of one consumer group.
+pub const MAX_MEMBERS_PER_CONSUMER_GROUP: usize = 2_000;
+/// The most partitions that one consumer group reads.
+pub const MAX_PARTITIONS_PER_CONSUMER_GROUP: usize = 50_000;
+/// The bytes of the names and patterns that one member of a consumer group subscribes to.
+pub const MAX_SUBSCRIPTION_BYTES: usize = 16 * KIB;
+/// How long a consumer group waits for a member whose connection broke, where it does not say
+/// otherwise.
+pub const DEFAULT_REJOIN_GRACE: Duration = Duration::from_secs(5);
+/// How long a consumer group waits at least for a member whose connection did not break, when
+/// another broker leads its coordinator: until its broker has told that one of the stream.
+pub const FAILOVER_GRACE: Duration = Duration::from_secs(8);
+/// The longest that a consumer group waits for a member whose connection broke.
+pub const MAX_REJOIN_GRACE: Duration = Duration::from_secs(3_600);
+/// The time that a member has to finish with a partition that another one is to have, where it does
+/// not say otherwise.
+pub const DEFAULT_DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// The most time that a member may ask for to finish with a partition.
+pub const MAX_DRAIN_TIMEOUT: Duration = Duration::from_secs(3_600);
+/// The time that a client has to plan the assignment of its consumer group.
+pub const PLAN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A producer that has appended within this time is never forgotten to make room for another one:
 /// it may try a batch again whose answer was lost. It is longer than SDKs try.
@@ -115,3 +141,18 @@ pub const PRODUCER_RETRY_WINDOW: Duration = Duration::from_secs(5 * 60);
 /// The most names of producers that a coordinator group knows; the one that was asked for longest
 /// ago makes room. There are 16 of these groups.
 pub const MAX_NAMED_PRODUCERS: usize = 10_000;
+
+/// The most bytes of the map of keys of one compaction, of which one runs at a time on a broker. It
+/// holds ten million keys; with more, compaction goes over the log as often as it must.
+pub const MAX_COMPACTION_MAP_BYTES: usize = 192 * MIB;
+/// The longest key of which an append may expect a version, in bytes.
+pub const MAX_EXPECTED_KEY_BYTES: usize = 16 * KIB;
+
+/// The most conditional appends of one partition that wait until its keys are read.
+pub const MAX_APPENDS_AWAITING_KEYS: usize = 256;
+/// The bytes of appends that wait until the keys of their partitions are read, of one shard.
+pub const AWAITING_KEYS_BYTES: usize = 8 * MIB;
+/// How long a conditional append waits until the keys of its partition are read.
+pub const KEYS_TIMEOUT: Duration = Duration::from_secs(5);
+/// The versions of a partition's keys are forgotten when nobody has asked for one for so long.
+pub const KEYS_IDLE: Duration = Duration::from_secs(5 * 60);

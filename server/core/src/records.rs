@@ -20,4 +20,4 @@ mod tests;
 
 pub use inspect::{Inspection, RecordsError, inspect};
 pub use rewrite::{normalize, to_text};
-pub use walk::{cut, find_time, keys, skip};
+pub use walk::{RecordFacts, cut, facts, find_time, keys, skip};

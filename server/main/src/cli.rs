@@ -11,6 +11,8 @@ mod args;
 mod assign;
 mod consume;
 mod failure;
+mod group;
+mod group_args;
 mod json;
 mod offsets;
 mod operate;

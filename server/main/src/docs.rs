@@ -1,4 +1,7 @@
-//! Checks the pages under `docs/` that are generated, and writes them when asked.
+//! Checks the pages under `docs/` that are generated, and writes them when asked; and what all
+//! pages name: other pages, commands, settings.
+
+mod pages;
 
 use std::path::PathBuf;
 

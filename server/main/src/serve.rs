@@ -197,11 +197,13 @@ fn broker_config(
         append_budget: append_budget.min(tokio::sync::Semaphore::MAX_PERMITS),
         tail_budget,
         catch_up_rate: settings.cluster.catch_up_rate,
+        compaction_rate: settings.storage.compaction_rate,
         reads_budget: usize::try_from(reads_budget).unwrap_or(usize::MAX),
         free_space_floor: settings.storage.free_space_floor,
         auto_create: settings.topics.auto_create,
         default_partitions: settings.topics.default_partitions,
         retention_interval: settings.topics.retention_check_interval,
+        key_budget: settings.memory.key_budget,
         producers: ProducerBounds {
             max: settings.topics.max_producers,
             expiry: settings.topics.producer_expiry,

@@ -18,6 +18,8 @@ use std::time::Duration;
 
 pub(crate) use flags::{serve_command, wants_settings_printed, with_flags};
 pub(crate) use table::flag_of;
+#[cfg(test)]
+pub(crate) use table::is_known;
 
 /// What a broker is started with. [`Settings::load`] makes one.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -91,6 +93,8 @@ pub(crate) struct StorageSettings {
     pub(crate) journal_size: u64,
     /// Free bytes of the disk below which no records are taken.
     pub(crate) free_space_floor: u64,
+    /// Bytes in each second that compaction reads while records are written.
+    pub(crate) compaction_rate: u64,
 }
 
 /// Where the log is kept.
@@ -110,6 +114,8 @@ pub(crate) struct MemorySettings {
     pub(crate) append_budget: u64,
     /// Bytes of records that are kept for readers, of all partitions together.
     pub(crate) read_budget: u64,
+    /// Bytes that the versions of keys may take, of all partitions together.
+    pub(crate) key_budget: u64,
 }
 
 /// `topics.*`

@@ -1,6 +1,7 @@
 //! AdminService: topics, records, the cluster.
 
 mod cluster;
+mod groups;
 mod watch;
 
 use std::pin::Pin;
@@ -18,9 +19,11 @@ use tonic::{Request, Response, Status};
 
 use crate::convert;
 use crate::failure::Failure;
+use crate::group_request::check_group;
 use crate::leading::CallRoute;
 use crate::server::Drain;
 
+use self::groups::GroupWatch;
 use self::watch::TopicWatch;
 
 pub(crate) struct Admin {
@@ -175,6 +178,70 @@ impl AdminService for Admin {
         let route = CallRoute::of(&request);
         let leader = cluster::transfer(&self.broker, &route, &request.into_inner()).await?;
         Ok(Response::new(pb::TransferLeadershipResponse { leader_broker_id: leader.0 }))
+    }
+
+    async fn list_consumer_groups(
+        &self,
+        request: Request<pb::ListConsumerGroupsRequest>,
+    ) -> Result<Response<pb::ListConsumerGroupsResponse>, Status> {
+        Ok(Response::new(groups::list(&self.broker, request.into_inner()).await?))
+    }
+
+    async fn get_consumer_group(
+        &self,
+        request: Request<pb::GetConsumerGroupRequest>,
+    ) -> Result<Response<pb::GetConsumerGroupResponse>, Status> {
+        let route = CallRoute::of(&request);
+        let group = request.into_inner().group;
+        Ok(Response::new(groups::get(&self.broker, &route, &group).await?))
+    }
+
+    type WatchConsumerGroupStream =
+        Pin<Box<dyn Stream<Item = Result<pb::WatchConsumerGroupResponse, Status>> + Send>>;
+
+    async fn watch_consumer_group(
+        &self,
+        request: Request<pb::WatchConsumerGroupRequest>,
+    ) -> Result<Response<Self::WatchConsumerGroupStream>, Status> {
+        let group = request.into_inner().group;
+        let watch = GroupWatch::open(&self.broker, self.drain.clone(), group)?;
+        Ok(Response::new(Box::pin(watch.into_stream())))
+    }
+
+    async fn delete_consumer_group(
+        &self,
+        request: Request<pb::DeleteConsumerGroupRequest>,
+    ) -> Result<Response<pb::DeleteConsumerGroupResponse>, Status> {
+        let route = CallRoute::of(&request);
+        let group = request.into_inner().group;
+        check_group(&group)?;
+        route.asks(&self.broker.coordinator_of(&group).map_err(Failure::from)?)?;
+        self.broker.delete_group(&group).await.map_err(Failure::from)?;
+        Ok(Response::new(pb::DeleteConsumerGroupResponse {}))
+    }
+
+    async fn remove_consumer_group_member(
+        &self,
+        request: Request<pb::RemoveConsumerGroupMemberRequest>,
+    ) -> Result<Response<pb::RemoveConsumerGroupMemberResponse>, Status> {
+        let route = CallRoute::of(&request);
+        let request = request.into_inner();
+        check_group(&request.group)?;
+        route.asks(&self.broker.coordinator_of(&request.group).map_err(Failure::from)?)?;
+        groups::remove_member(&self.broker, request).await?;
+        Ok(Response::new(pb::RemoveConsumerGroupMemberResponse {}))
+    }
+
+    async fn delete_committed_offsets(
+        &self,
+        request: Request<pb::DeleteCommittedOffsetsRequest>,
+    ) -> Result<Response<pb::DeleteCommittedOffsetsResponse>, Status> {
+        let route = CallRoute::of(&request);
+        let request = request.into_inner();
+        check_group(&request.group)?;
+        route.asks(&self.broker.coordinator_of(&request.group).map_err(Failure::from)?)?;
+        groups::delete_offsets(&self.broker, request).await?;
+        Ok(Response::new(pb::DeleteCommittedOffsetsResponse {}))
     }
 }
 

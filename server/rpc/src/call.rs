@@ -30,10 +30,11 @@ use tracing_opentelemetry::OpenTelemetrySpanExt;
 use crate::deadline::timeout_of;
 use crate::failure::{Failure, refused_by_transport};
 use crate::leading::CallRoute;
+use crate::line::ClientLine;
 use crate::server::Drain;
 
 /// The methods that metrics and spans name; every other is `other`.
-const METHODS: [&str; 24] = [
+const METHODS: [&str; 31] = [
     "ropewalk.v1.ProducerService/Produce",
     "ropewalk.v1.ProducerService/ProduceStream",
     "ropewalk.v1.ConsumerService/Subscribe",
@@ -41,6 +42,7 @@ const METHODS: [&str; 24] = [
     "ropewalk.v1.ConsumerService/CommitOffset",
     "ropewalk.v1.ConsumerService/GetCommittedOffsets",
     "ropewalk.v1.ConsumerService/ListOffsets",
+    "ropewalk.v1.ConsumerService/SubmitAssignment",
     "ropewalk.v1.AdminService/CreateTopic",
     "ropewalk.v1.AdminService/GetTopic",
     "ropewalk.v1.AdminService/ListTopics",
@@ -53,6 +55,12 @@ const METHODS: [&str; 24] = [
     "ropewalk.v1.AdminService/RemoveBroker",
     "ropewalk.v1.AdminService/ReassignPartitions",
     "ropewalk.v1.AdminService/TransferLeadership",
+    "ropewalk.v1.AdminService/ListConsumerGroups",
+    "ropewalk.v1.AdminService/GetConsumerGroup",
+    "ropewalk.v1.AdminService/WatchConsumerGroup",
+    "ropewalk.v1.AdminService/DeleteConsumerGroup",
+    "ropewalk.v1.AdminService/RemoveConsumerGroupMember",
+    "ropewalk.v1.AdminService/DeleteCommittedOffsets",
     "grpc.health.v1.Health/Check",
     "grpc.health.v1.Health/Watch",
     "grpc.health.v1.Health/List",
@@ -81,6 +89,8 @@ pub(crate) struct CallContext {
 pub(crate) struct CallService {
     pub(crate) routes: Routes,
     pub(crate) context: Arc<CallContext>,
+    /// The connection by which calls come.
+    pub(crate) line: Arc<ClientLine>,
 }
 
 impl Service<Request<Incoming>> for CallService {
@@ -109,6 +119,7 @@ impl Service<Request<Incoming>> for CallService {
         let mut request = request.map(Body::new);
         if let Some(route) = &route {
             request.extensions_mut().insert(route.clone());
+            request.extensions_mut().insert(Arc::clone(&self.line));
         }
         let is_draining = self.context.drain.has_begun() && method.starts_with("ropewalk.");
         let run = async move {

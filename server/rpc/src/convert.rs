@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ropewalk_broker::Durability;
-use ropewalk_cluster::{Topic, TopicSettings, TopicUpdate};
+use ropewalk_cluster::{CleanupPolicy, Topic, TopicSettings, TopicUpdate};
 use ropewalk_core::{Compression, Offset, Timestamp, TimestampType};
 use ropewalk_proto::broker as pb;
 
@@ -132,7 +132,45 @@ fn settings(settings: &TopicSettings) -> pb::TopicSettings {
         segment_age: Some(duration(settings.segment_age)),
         max_record_bytes: Some(i32::try_from(settings.max_record_bytes).unwrap_or(i32::MAX)),
         timestamp_type: timestamp_type(settings.timestamp_type).into(),
+        cleanup_policy: match settings.cleanup.policy {
+            CleanupPolicy::Delete => pb::CleanupPolicy::Delete,
+            CleanupPolicy::Compact => pb::CleanupPolicy::Compact,
+            CleanupPolicy::CompactAndDelete => pb::CleanupPolicy::CompactAndDelete,
+        }
+        .into(),
+        delete_retention: Some(duration(settings.cleanup.delete_retention)),
+        record_ttl: Some(settings.cleanup.record_ttl.map_or(forever, duration)),
+        compression: match settings.compression {
+            Compression::None => pb::TopicCompression::Producer,
+            Compression::Gzip => pb::TopicCompression::Gzip,
+            Compression::Snappy => pb::TopicCompression::Snappy,
+            Compression::Lz4 => pb::TopicCompression::Lz4,
+            Compression::Zstd => pb::TopicCompression::Zstd,
+        }
+        .into(),
     }
+}
+
+fn read_topic_compression(value: i32) -> Result<Option<Compression>, Failure> {
+    Ok(match pb::TopicCompression::try_from(value) {
+        Ok(pb::TopicCompression::Unspecified) => None,
+        Ok(pb::TopicCompression::Producer) => Some(Compression::None),
+        Ok(pb::TopicCompression::Gzip) => Some(Compression::Gzip),
+        Ok(pb::TopicCompression::Snappy) => Some(Compression::Snappy),
+        Ok(pb::TopicCompression::Lz4) => Some(Compression::Lz4),
+        Ok(pb::TopicCompression::Zstd) => Some(Compression::Zstd),
+        Err(_) => return Err(unknown_value("settings.compression", value)),
+    })
+}
+
+fn read_cleanup_policy(value: i32) -> Result<Option<CleanupPolicy>, Failure> {
+    Ok(match pb::CleanupPolicy::try_from(value) {
+        Ok(pb::CleanupPolicy::Unspecified) => None,
+        Ok(pb::CleanupPolicy::Delete) => Some(CleanupPolicy::Delete),
+        Ok(pb::CleanupPolicy::Compact) => Some(CleanupPolicy::Compact),
+        Ok(pb::CleanupPolicy::CompactAndDelete) => Some(CleanupPolicy::CompactAndDelete),
+        Err(_) => return Err(unknown_value("settings.cleanup_policy", value)),
+    })
 }
 
 /// The settings of a request; what it leaves out has its default.
@@ -170,6 +208,16 @@ fn read_update(settings: &pb::TopicSettings) -> Result<TopicUpdate, Failure> {
         update.max_record_bytes = Some(read.map_err(negative)?);
     }
     update.timestamp_type = read_timestamp_type(settings.timestamp_type)?;
+    update.cleanup_policy = read_cleanup_policy(settings.cleanup_policy)?;
+    if let Some(kept) = &settings.delete_retention {
+        let read = read_duration(kept, "settings.delete_retention")?;
+        let negative = || out_of_range("settings.delete_retention", "at least 0 s", kept.seconds);
+        update.delete_retention = Some(read.ok_or_else(negative)?);
+    }
+    if let Some(ttl) = &settings.record_ttl {
+        update.record_ttl = Some(read_duration(ttl, "settings.record_ttl")?);
+    }
+    update.compression = read_topic_compression(settings.compression)?;
     Ok(update)
 }
 
@@ -180,6 +228,11 @@ pub(crate) fn read_replication_factor(factor: i32) -> Result<Option<u32>, Failur
         Ok(factor) => Ok(Some(factor)),
         Err(_) => Err(out_of_range("replication_factor", "1, 3 or 5", factor.into())),
     }
+}
+
+fn read_partition_count(count: i32) -> Result<u32, Failure> {
+    let read = u32::try_from(count).ok().filter(|count| *count > 0);
+    read.ok_or_else(|| out_of_range("topic.partition_count", "at least 1", count.into()))
 }
 
 fn out_of_range(field: &str, expected: &str, actual: i64) -> Failure {
@@ -227,12 +280,22 @@ pub(crate) fn read_topic_update(
         if names("timestamp_type") {
             update.timestamp_type = Some(given.timestamp_type.unwrap_or_default());
         }
+        if names("cleanup_policy") {
+            update.cleanup_policy = Some(given.cleanup_policy.unwrap_or_default());
+        }
+        if names("delete_retention") {
+            let kept = given.delete_retention.unwrap_or(defaults.cleanup.delete_retention);
+            update.delete_retention = Some(kept);
+        }
+        if names("record_ttl") {
+            update.record_ttl = Some(given.record_ttl.unwrap_or(defaults.cleanup.record_ttl));
+        }
+        if names("compression") {
+            update.compression = Some(given.compression.unwrap_or_default());
+        }
         if path == "partition_count" {
             is_known = true;
-            let count = topic.partition_count;
-            let read = u32::try_from(count).ok().filter(|count| *count > 0);
-            let refused = || out_of_range("topic.partition_count", "at least 1", count.into());
-            update.partition_count = Some(read.ok_or_else(refused)?);
+            update.partition_count = Some(read_partition_count(topic.partition_count)?);
         }
         if path == "replication_factor" {
             is_known = true;
@@ -244,4 +307,27 @@ pub(crate) fn read_topic_update(
         }
     }
     Ok(update)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_codec_of_a_topic_is_told_as_it_was_given() {
+        for codec in Compression::ALL {
+            let told = settings(&TopicSettings { compression: codec, ..TopicSettings::default() });
+            assert_ne!(told.compression(), pb::TopicCompression::Unspecified);
+            assert_eq!(read_settings(&told).unwrap().compression, codec);
+            let mask = ["settings.compression".to_owned()];
+            let topic = |settings| pb::Topic { settings: Some(settings), ..Default::default() };
+            let update = read_topic_update(&topic(told), &mask).unwrap();
+            assert_eq!(update.compression, Some(codec));
+            // What the mask names and the topic leaves out goes back to its default.
+            let update = read_topic_update(&topic(pb::TopicSettings::default()), &mask).unwrap();
+            assert_eq!(update.compression, Some(Compression::None));
+        }
+        let unknown = pb::TopicSettings { compression: 6, ..Default::default() };
+        assert!(read_settings(&unknown).is_err());
+    }
 }

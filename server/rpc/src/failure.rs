@@ -4,6 +4,10 @@
 //! needs to react: ErrorInfo always, BadRequest, ResourceInfo, RetryInfo and QuotaFailure where
 //! they fit.
 
+mod expected;
+mod groups;
+mod records;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -30,6 +34,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 pub enum Reason {
     TopicNotFound,
     PartitionNotFound,
+    GroupNotFound,
     TopicExists,
     InvalidTopicName,
     InvalidField,
@@ -37,12 +42,17 @@ pub enum Reason {
     BatchTooLarge,
     CorruptBatch,
     ExpectedOffsetMismatch,
+    ExpectedVersionMismatch,
+    KeysUnread,
+    TooManyKeys,
     OffsetOutOfRange,
     NotLeader,
     NoLeader,
     BrokerDraining,
     SequenceGap,
     ProducerFenced,
+    MemberFenced,
+    GroupNotEmpty,
     NoQuorum,
     LeaderChanged,
     TimedOut,
@@ -55,9 +65,10 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 29] = [
         Self::TopicNotFound,
         Self::PartitionNotFound,
+        Self::GroupNotFound,
         Self::TopicExists,
         Self::InvalidTopicName,
         Self::InvalidField,
@@ -65,12 +76,17 @@ impl Reason {
         Self::BatchTooLarge,
         Self::CorruptBatch,
         Self::ExpectedOffsetMismatch,
+        Self::ExpectedVersionMismatch,
+        Self::KeysUnread,
+        Self::TooManyKeys,
         Self::OffsetOutOfRange,
         Self::NotLeader,
         Self::NoLeader,
         Self::BrokerDraining,
         Self::SequenceGap,
         Self::ProducerFenced,
+        Self::MemberFenced,
+        Self::GroupNotEmpty,
         Self::NoQuorum,
         Self::LeaderChanged,
         Self::TimedOut,
@@ -86,6 +102,7 @@ impl Reason {
         match self {
             Self::TopicNotFound => ("TOPIC_NOT_FOUND", Code::NotFound),
             Self::PartitionNotFound => ("PARTITION_NOT_FOUND", Code::NotFound),
+            Self::GroupNotFound => ("GROUP_NOT_FOUND", Code::NotFound),
             Self::TopicExists => ("TOPIC_EXISTS", Code::AlreadyExists),
             Self::InvalidTopicName => ("INVALID_TOPIC_NAME", Code::InvalidArgument),
             Self::InvalidField => ("INVALID_FIELD", Code::InvalidArgument),
@@ -93,12 +110,17 @@ impl Reason {
             Self::BatchTooLarge => ("BATCH_TOO_LARGE", Code::InvalidArgument),
             Self::CorruptBatch => ("CORRUPT_BATCH", Code::InvalidArgument),
             Self::ExpectedOffsetMismatch => ("EXPECTED_OFFSET_MISMATCH", Code::Aborted),
+            Self::ExpectedVersionMismatch => ("EXPECTED_VERSION_MISMATCH", Code::Aborted),
+            Self::KeysUnread => ("KEYS_UNREAD", Code::Unavailable),
+            Self::TooManyKeys => ("TOO_MANY_KEYS", Code::ResourceExhausted),
             Self::OffsetOutOfRange => ("OFFSET_OUT_OF_RANGE", Code::OutOfRange),
             Self::NotLeader => ("NOT_LEADER", Code::Unavailable),
             Self::NoLeader => ("NO_LEADER", Code::Unavailable),
             Self::BrokerDraining => ("BROKER_DRAINING", Code::Unavailable),
             Self::SequenceGap => ("SEQUENCE_GAP", Code::FailedPrecondition),
             Self::ProducerFenced => ("PRODUCER_FENCED", Code::FailedPrecondition),
+            Self::MemberFenced => ("MEMBER_FENCED", Code::FailedPrecondition),
+            Self::GroupNotEmpty => ("GROUP_NOT_EMPTY", Code::FailedPrecondition),
             Self::NoQuorum => ("NO_QUORUM", Code::Unavailable),
             Self::LeaderChanged => ("LEADER_CHANGED", Code::Unavailable),
             Self::TimedOut => ("TIMED_OUT", Code::DeadlineExceeded),
@@ -190,6 +212,12 @@ impl Failure {
         self.reason
     }
 
+    /// Whether it passes by itself, so that the same may be asked for again.
+    pub(crate) fn passes(&self) -> bool {
+        let is_moving = matches!(self.reason, Reason::LeaderChanged | Reason::NotLeader);
+        is_moving || self.details.retry_info().is_some()
+    }
+
     pub(crate) fn with(mut self, key: &str, value: impl ToString) -> Self {
         self.metadata.insert(key.to_owned(), value.to_string());
         self
@@ -200,17 +228,17 @@ impl Failure {
         self.with("field", field)
     }
 
-    fn about_resource(mut self, kind: &str, name: &str) -> Self {
+    pub(crate) fn about_resource(mut self, kind: &str, name: &str) -> Self {
         self.details.set_resource_info(kind, name, "", self.message.clone());
         self.with("resource", name)
     }
 
-    fn retry_after(mut self, delay: Duration) -> Self {
+    pub(crate) fn retry_after(mut self, delay: Duration) -> Self {
         self.details.set_retry_info(Some(delay));
         self
     }
 
-    fn over_quota(mut self, subject: &str, limit: impl std::fmt::Display) -> Self {
+    pub(crate) fn over_quota(mut self, subject: &str, limit: impl std::fmt::Display) -> Self {
         self.details.add_quota_failure_violation(subject, self.message.clone());
         self.with("limit", limit)
     }
@@ -260,10 +288,10 @@ impl From<ProposeError> for Failure {
             }
             ProposeError::NoLeader => Self::new(Reason::NoLeader, message + "; try again")
                 .retry_after(Duration::from_millis(100)),
-            ProposeError::ExpectedOffset { current } => {
-                let message = format!("another append came first: the next offset is {current}");
-                Self::new(Reason::ExpectedOffsetMismatch, message).with("current", current)
-            }
+            ProposeError::ExpectedOffset { .. }
+            | ProposeError::ExpectedVersion { .. }
+            | ProposeError::KeysUnread
+            | ProposeError::TooManyKeys { .. } => expected::failure(error, message),
             ProposeError::SequenceGap { expected, actual } => {
                 let message = format!(
                     "{message}: send what is missing first, or ask for a new id (InitProducer) if \
@@ -404,50 +432,6 @@ impl From<MetadataError> for Failure {
     }
 }
 
-impl From<IngestError> for Failure {
-    fn from(error: IngestError) -> Self {
-        let message = error.to_string();
-        match error {
-            IngestError::Records(error) => error.into(),
-            IngestError::Frame { .. } => {
-                Self::new(Reason::CorruptBatch, message).about_field("compressed")
-            }
-            IngestError::BatchTooLarge { limit, actual } => {
-                Self::new(Reason::BatchTooLarge, message)
-                    .about_field("records")
-                    .with("limit", limit)
-                    .with("actual", actual)
-            }
-        }
-    }
-}
-
-impl From<RecordsError> for Failure {
-    fn from(error: RecordsError) -> Self {
-        let message = error.to_string();
-        match error {
-            RecordsError::Empty => Self::field("records", message),
-            RecordsError::Corrupt { record, .. } => Self::new(Reason::CorruptBatch, message)
-                .about_field(&format!("records.records[{record}]")),
-            RecordsError::RecordTooLarge { record, limit, actual } => {
-                Self::new(Reason::RecordTooLarge, message)
-                    .about_field(&format!("records.records[{record}]"))
-                    .with("limit", limit)
-                    .with("actual", actual)
-            }
-            RecordsError::HeadersTooLarge { record, limit, actual } => {
-                Self::new(Reason::RecordTooLarge, message)
-                    .about_field(&format!("records.records[{record}].headers"))
-                    .with("limit", limit)
-                    .with("actual", actual)
-            }
-            RecordsError::Conflict { record, .. } => {
-                Self::field(&format!("records.records[{record}]"), message)
-            }
-        }
-    }
-}
-
 impl From<AppendError> for Failure {
     fn from(error: AppendError) -> Self {
         let message = error.to_string();
@@ -481,6 +465,7 @@ impl From<CommitError> for Failure {
                 Self::new(Reason::TooMany, message).over_quota("committed_offsets", limit)
             }
             CommitError::Refused(CoordinatorError::Malformed(error)) => Self::internal(&error),
+            CommitError::Refused(CoordinatorError::Group(error)) => error.into(),
         }
     }
 }

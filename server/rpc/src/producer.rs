@@ -9,10 +9,12 @@ use ropewalk_broker::ingest::{self, Payload};
 use ropewalk_broker::metrics::AppendDurability;
 use ropewalk_broker::partition::Reserved;
 use ropewalk_broker::table::ServedTopic;
-use ropewalk_broker::{Appended, Broker, Durability, Partition, ProposeError};
+use ropewalk_broker::{Appended, Broker, Durability, Expected, Partition, ProposeError};
 use ropewalk_core::batch::MAX_HEADER_BYTES;
-use ropewalk_core::limits::MAX_COMPRESSED_RECORDS;
-use ropewalk_core::{BatchDraft, Compression, Offset, ProducerId, ProducerSequence, names};
+use ropewalk_core::limits::{MAX_COMPRESSED_RECORDS, MAX_EXPECTED_KEY_BYTES};
+use ropewalk_core::{
+    BatchDraft, Compression, Offset, ProducerId, ProducerSequence, names, partitioner,
+};
 use ropewalk_proto::broker as pb;
 use ropewalk_proto::broker::producer_service_server::ProducerService;
 use tokio::sync::oneshot;
@@ -94,7 +96,7 @@ struct Part {
 pub(crate) struct Append {
     parts: Vec<Part>,
     durability: Durability,
-    expected: Option<Offset>,
+    expected: Option<Expected>,
     reserved: Reserved,
 }
 
@@ -119,11 +121,10 @@ impl Append {
         reserve_timeout: Option<Duration>,
     ) -> Result<Self, Failure> {
         let durability = convert::read_durability(request.durability)?;
-        let expected = request.expected.map(|pb::produce_request::Expected::ExpectedOffset(at)| {
-            let negative = "`expected_offset` cannot be negative: the first offset is 0";
-            u64::try_from(at).map(Offset).map_err(|_| Failure::field("expected_offset", negative))
-        });
-        let expected = expected.transpose()?;
+        let expected = request.expected.map(read_expected).transpose()?;
+        if matches!(expected, Some(Expected::Version { .. })) {
+            broker.check_key_versions()?;
+        }
         let sequence = request.sequence.as_ref().map(read_sequence).transpose()?;
         if sequence.is_some() {
             broker.check_sequences()?;
@@ -144,7 +145,7 @@ impl Append {
                 let draft = ingest::prepare(&payload, sequence, settings)?;
                 vec![Part { partition, draft, indexes: Vec::new() }]
             }
-            None if expected.is_some() => {
+            None if matches!(expected, Some(Expected::Offset(_))) => {
                 let message =
                     "`partition` must be given with `expected_offset`, which is one partition's";
                 return Err(Failure::field("partition", message));
@@ -154,7 +155,13 @@ impl Append {
                                of one partition";
                 return Err(Failure::field("partition", message));
             }
-            None => spread(broker, route, &topic, &payload)?,
+            None => {
+                let keys = match &expected {
+                    Some(Expected::Version { key, .. }) => Some(&key[..]),
+                    _ => None,
+                };
+                spread(broker, route, &topic, &payload, keys)?
+            }
         };
         Ok(Self { parts, durability, expected, reserved })
     }
@@ -191,20 +198,52 @@ impl Append {
                 }
                 join.finish(result.map(|appended| partition_append(id, &appended, &indexes)));
             };
-            if partition.append(draft, self.expected, durability, own, finish).await.is_err() {
+            let expected = self.expected.clone();
+            if partition.append(draft, expected, durability, own, finish).await.is_err() {
                 failed.finish(Err(ProposeError::NoLeader));
             }
         }
     }
 }
 
+/// A condition of an append.
+fn read_expected(expected: pb::produce_request::Expected) -> Result<Expected, Failure> {
+    use pb::expected_version::KeyForm;
+    use pb::produce_request::Expected as Form;
+    let offset = |at: i64, field: &str| {
+        let negative = format!("`{field}` cannot be negative: the first offset is 0");
+        u64::try_from(at).map(Offset).map_err(|_| Failure::field(field, negative))
+    };
+    let expected = match expected {
+        Form::ExpectedOffset(at) => return Ok(Expected::Offset(offset(at, "expected_offset")?)),
+        Form::ExpectedVersion(expected) => expected,
+    };
+    let key = match expected.key_form {
+        Some(KeyForm::Key(key)) => key,
+        Some(KeyForm::KeyText(text)) => text.into(),
+        None => {
+            let message = "`key` or `key_text` must say of which key the version is expected";
+            return Err(Failure::field("expected_version.key", message));
+        }
+    };
+    let (limit, actual) = (MAX_EXPECTED_KEY_BYTES, key.len());
+    if actual > limit {
+        let message = format!("the key has {actual} bytes, more than {limit}");
+        let failure = Failure::field("expected_version.key", message);
+        return Err(failure.with("limit", limit).with("actual", actual));
+    }
+    let version = expected.version.map(|at| offset(at, "expected_version.version")).transpose()?;
+    Ok(Expected::Version { key, version })
+}
+
 /// The batches of records that name no partition. All of them can be appended from here, or none
-/// is.
+/// is. Where the version of a key is expected, all go to the partition of that key.
 fn spread(
     broker: &Broker,
     route: &CallRoute,
     topic: &ServedTopic,
     payload: &Payload,
+    expected_key: Option<&[u8]>,
 ) -> Result<Vec<Part>, Failure> {
     let Payload::Records(records) = payload else {
         let message =
@@ -214,8 +253,15 @@ fn spread(
     let settings = &topic.topic.settings;
     // The whole is checked before it is taken apart, so that errors name positions in the request.
     let whole = ingest::prepare(payload, None, settings)?;
-    let keyless = broker.keyless_partition(topic);
-    let mut placed = ingest::place(records, topic.topic.partition_count(), keyless);
+    let count = topic.topic.partition_count();
+    let expected = expected_key.map(|key| partitioner::partition_of(key, count));
+    let keyless = expected.unwrap_or_else(|| broker.keyless_partition(topic));
+    let mut placed = ingest::place(records, count, keyless);
+    if expected.is_some_and(|expected| placed.iter().any(|part| part.partition != expected)) {
+        let message = "`partition` must be given with `expected_version` where not all records \
+                       have that key, or go to its partition: a condition is of one partition";
+        return Err(Failure::field("partition", message));
+    }
     let mut parts = Vec::with_capacity(placed.len());
     if let [only] = placed.as_mut_slice() {
         let partition = broker.partition(topic, only.partition.0.into())?;

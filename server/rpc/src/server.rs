@@ -24,6 +24,7 @@ use crate::accept::Slots;
 use crate::admin::Admin;
 use crate::call::{CallContext, CallService};
 use crate::consumer::Consumer;
+use crate::line::Observed;
 use crate::producer::Producer;
 
 /// What one stream may be sent without an answer, and what a connection may in all.
@@ -110,7 +111,8 @@ impl Server {
             drain: drain.clone(),
             told,
         };
-        let service = CallService { routes: routes.prepare(), context: Arc::new(context) };
+        let (context, line) = (Arc::new(context), Arc::default());
+        let service = CallService { routes: routes.prepare(), context, line };
         Self { config, service, health, drain, tell, broker }
     }
 
@@ -263,6 +265,8 @@ async fn connection(
     if !is_open {
         return;
     }
+    let (stream, line) = Observed::new(stream);
+    let service = CallService { line, ..service };
     let served = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .max_concurrent_streams(config.max_streams)

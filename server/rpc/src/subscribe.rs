@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use regex::bytes::{Regex, RegexBuilder};
+use regex::bytes::Regex;
 use ropewalk_broker::Partition;
 use ropewalk_broker::broker::Broker;
 use ropewalk_broker::delivery::{Accepted, DeliveryOptions};
 use ropewalk_broker::errors::ReadError;
+use ropewalk_broker::patterns;
 use ropewalk_broker::table::ServedTopic;
 use ropewalk_core::{GroupId, Offset, PartitionId, Timestamp, TopicId, limits, names};
 use ropewalk_proto::broker as pb;
@@ -159,7 +160,7 @@ impl SubscribePlan {
     /// Whether a pattern matches a topic.
     fn matches(&self, name: &str) -> bool {
         self.selections.iter().any(|selection| match selection {
-            Selection::Pattern(pattern) => matches(pattern, name),
+            Selection::Pattern(pattern) => patterns::matches(pattern, name),
             Selection::Name { .. } => false,
         })
     }
@@ -199,10 +200,6 @@ fn twice(partition: &Partition) -> Failure {
         partition.id, partition.topic
     );
     Failure::field("topics", message)
-}
-
-fn matches(pattern: &Regex, name: &str) -> bool {
-    !names::is_internal(name) && pattern.is_match(name.as_bytes())
 }
 
 /// The offset at which a partition is read first. A position may be below the log start: the reader
@@ -328,16 +325,7 @@ fn read_pattern(pattern: &str) -> Result<Regex, Failure> {
         let message = format!("`topics.pattern` must have 1 to {limit} bytes");
         return Err(Failure::field("topics.pattern", message));
     }
-    // Names are ASCII, and a small pattern can compile to something large.
-    let compile = |pattern: &str| {
-        RegexBuilder::new(pattern)
-            .unicode(false)
-            .size_limit(limits::MAX_COMPILED_PATTERN_BYTES)
-            .dfa_size_limit(limits::MAX_COMPILED_PATTERN_BYTES)
-            .build()
-    };
-    // Alone first: what is not one expression by itself could close the group around it.
-    compile(pattern).and_then(|_| compile(&format!("^(?:{pattern})$"))).map_err(|error| {
+    patterns::compile(pattern).map_err(|error| {
         let message = format!("`topics.pattern` is not a usable regular expression: {error}");
         Failure::field("topics.pattern", message)
     })
@@ -414,15 +402,5 @@ mod tests {
         assert!(matches!(plan.default_start, Start::Earliest));
         assert_eq!((plan.stop, plan.heartbeat), (Stop::Never, limits::DEFAULT_HEARTBEAT));
         assert_eq!(plan.options.max_bytes, limits::DEFAULT_DELIVERY_BYTES);
-    }
-
-    #[test]
-    fn a_pattern_matches_whole_names_and_not_the_brokers_own() {
-        let pattern = read_pattern("logs|__.*").unwrap();
-        assert!(matches(&pattern, "logs"));
-        assert!(!matches(&pattern, "logs2") && !matches(&pattern, "__own"));
-        for refused in ["(", "", "a)|(?:b", r"(a{200}){200}"] {
-            assert!(read_pattern(refused).is_err(), "{refused}");
-        }
     }
 }

@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use futures::stream;
 use futures::{Stream, StreamExt, TryStreamExt};
-use ropewalk_broker::Broker;
 use ropewalk_broker::delivery::Delivery;
 use ropewalk_broker::errors::{Missing, ReadError};
 use ropewalk_broker::follow::{FollowEvent, Follower};
 use ropewalk_broker::metrics::ActiveGuard;
 use ropewalk_broker::table::TableWatch;
+use ropewalk_broker::{Broker, Partition};
 use ropewalk_core::{Compression, GroupId, Offset};
 use ropewalk_proto::broker as pb;
 use ropewalk_proto::broker::subscribe_response::Event;
@@ -22,6 +22,7 @@ use tonic::Status;
 
 use crate::convert;
 use crate::failure::Failure;
+use crate::group_request::check_no_group;
 use crate::leading::CallRoute;
 use crate::server::Drain;
 use crate::subscribe::{
@@ -53,6 +54,7 @@ impl Subscription {
         route: CallRoute,
         request: pb::SubscribeRequest,
     ) -> Result<Self, Failure> {
+        check_no_group(&request)?;
         let plan = SubscribePlan::read(request)?;
         // Seen before the partitions are listed, so that none that comes between is missed.
         let table = broker.watch_table();
@@ -80,7 +82,7 @@ impl Subscription {
         for (partition, from, until) in resolved {
             known.insert(partition.group);
             let slot = follower.add(partition, from, until);
-            positions.push(position(&follower, slot, from));
+            positions.push(position(follower.partition(slot), from));
         }
         let active = broker.config().metrics.subscription_opened();
         Ok(Self {
@@ -91,7 +93,7 @@ impl Subscription {
             table,
             drain,
             route,
-            ready: VecDeque::from([Event::Started(pb::Started { positions })]),
+            ready: VecDeque::from([Event::Started(started(positions))]),
             last_sent: Instant::now(),
             _active: active,
         })
@@ -176,7 +178,7 @@ impl Subscription {
         let positions = self
             .follower
             .positions()
-            .map(|(slot, offset)| position(&self.follower, slot, offset))
+            .map(|(slot, offset)| position(self.follower.partition(slot), offset))
             .collect();
         pb::Heartbeat { positions }
     }
@@ -214,17 +216,20 @@ impl Subscription {
             let until = resolve_stop(&partition, self.plan.stop).await?;
             self.known.insert(partition.group);
             let slot = self.follower.add(partition, from, until);
-            positions.push(position(&self.follower, slot, from));
+            positions.push(position(self.follower.partition(slot), from));
         }
         if !positions.is_empty() {
-            self.ready.push_back(Event::Started(pb::Started { positions }));
+            self.ready.push_back(Event::Started(started(positions)));
         }
         Ok(())
     }
 }
 
-fn position(follower: &Follower, slot: usize, offset: Offset) -> pb::PartitionPosition {
-    let partition = follower.partition(slot);
+fn started(positions: Vec<pb::PartitionPosition>) -> pb::Started {
+    pb::Started { positions, ..Default::default() }
+}
+
+pub(crate) fn position(partition: &Partition, offset: Offset) -> pb::PartitionPosition {
     let bounds = partition.bounds();
     pb::PartitionPosition {
         topic: partition.topic.to_string(),
@@ -236,7 +241,8 @@ fn position(follower: &Follower, slot: usize, offset: Offset) -> pb::PartitionPo
     }
 }
 
-fn batch(topic: String, partition: i32, delivery: Delivery) -> pb::RecordBatch {
+pub(crate) fn batch(topic: String, partition: i32, delivery: Delivery) -> pb::RecordBatch {
+    let offsets = delivery.offsets;
     let data = match delivery.compression {
         Compression::None => pb::record_batch::Data::Records(delivery.payload),
         _ => pb::record_batch::Data::Compressed(delivery.payload),
@@ -251,9 +257,10 @@ fn batch(topic: String, partition: i32, delivery: Delivery) -> pb::RecordBatch {
         timestamp_type: convert::timestamp_type(delivery.timestamp_type).into(),
         compression: convert::compression(delivery.compression).into(),
         data: Some(data),
+        offsets: offsets.into_iter().flatten().map(convert::offset).collect(),
     }
 }
 
-fn id(number: u32) -> i32 {
+pub(crate) fn id(number: u32) -> i32 {
     i32::try_from(number).unwrap_or(i32::MAX)
 }

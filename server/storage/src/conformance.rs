@@ -6,6 +6,7 @@
 mod groups;
 mod logs;
 pub(crate) mod model;
+mod rewrites;
 mod trims;
 
 use std::ops::Range;
@@ -30,7 +31,9 @@ type Check = (&'static str, fn(&mut dyn Harness));
 
 /// Runs every check, each in a place of its own.
 pub(crate) fn run(mut place: impl FnMut() -> Box<dyn Harness>) {
-    for (name, check) in groups::CHECKS.iter().chain(logs::CHECKS).chain(trims::CHECKS) {
+    for (name, check) in
+        groups::CHECKS.iter().chain(logs::CHECKS).chain(trims::CHECKS).chain(rewrites::CHECKS)
+    {
         // Shown only when a check fails.
         println!("check: {name}");
         check(place().as_mut());
@@ -112,6 +115,11 @@ pub(crate) fn append(group: GroupId, append: Vec<LogEntry>) -> GroupWrite {
 
 pub(crate) fn trim(group: GroupId, start: LogStart) -> GroupWrite {
     GroupWrite { start: Some(start), ..GroupWrite::new(group) }
+}
+
+/// Everything up to an index is committed.
+pub(crate) fn commit(group: GroupId, index: u64) -> GroupWrite {
+    GroupWrite { hard_state: Some(hard_state(9, 1, index)), ..GroupWrite::new(group) }
 }
 
 pub(crate) fn deletion(group: GroupId) -> GroupWrite {

@@ -17,7 +17,7 @@ use ropewalk_core::GroupId;
 
 use crate::disk::Disk;
 use crate::disk::real::RealDisk;
-use crate::engine::{Engine, EntryMeta, GroupState, LogEntry, Result, Seek, WriteBatch};
+use crate::engine::{Engine, EntryMeta, GroupState, LogEntry, Result, Rewrite, Seek, WriteBatch};
 
 mod cache;
 mod checkpoint;
@@ -37,6 +37,7 @@ mod keys;
 mod options;
 mod reads;
 mod recovery;
+mod rewrite;
 mod segments;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
@@ -166,6 +167,16 @@ impl Engine for DiskEngine {
 
     fn find(&self, group: GroupId, range: Range<u64>, seek: Seek) -> Result<u64> {
         self.core.find(group, range, seek)
+    }
+
+    fn rewrite(&self, group: GroupId, range: Range<u64>) -> Result<Option<Box<dyn Rewrite + '_>>> {
+        self.core.check_failure()?;
+        self.core.begin_rewrite(group, range)
+    }
+
+    fn keep_rewrites(&self) -> Result<bool> {
+        self.core.check_failure()?;
+        self.core.checkpoint(&mut self.core.checkpoints())
     }
 
     fn rows(&self, group: GroupId, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {

@@ -281,6 +281,28 @@ impl Seek {
     }
 }
 
+/// A stretch of a log that is written anew. Readers see the old entries until it is finished, and
+/// from then on only the new ones; a crash leaves either all of the old or all of the new, and of
+/// several stretches no later one without those before it. What is dropped unfinished leaves
+/// nothing.
+pub trait Rewrite {
+    /// The index before the first entry that the log holds, as the engine has it. What a trim takes
+    /// from the log in memory counts only once it is written: all that the engine holds of the
+    /// stretch must be given anew.
+    fn log_start(&self) -> u64;
+
+    /// Takes the next entries. They must have the indexes, terms, offsets and numbers of records of
+    /// the ones they replace, and all be of the segment that begins at the stretch's first index.
+    /// Returns whether there is room for them; without, it can only be dropped.
+    fn push(&mut self, entries: Vec<LogEntry>) -> Result<bool>;
+
+    /// Puts the new entries in the place of the old ones, for good after
+    /// [`Engine::keep_rewrites`]. Returns false, and changes nothing, where that is not possible
+    /// just now: the log has lost a part of the stretch, or holds more of it than was given, or the
+    /// disk has no room.
+    fn finish(self: Box<Self>) -> Result<bool>;
+}
+
 /// A durable store of replica groups.
 ///
 /// Writes and reads come from any thread. Of writes that come at the same time one waits for the
@@ -316,6 +338,21 @@ pub trait Engine: Send + Sync + 'static {
             }
         }
         Ok(low)
+    }
+
+    /// Begins to write a stretch of a log anew: entries that are committed and follow one another
+    /// in whole segments, from the first entry of one, at `range.start`, to before the first entry
+    /// of another. `None` when the log does not have them, there is no room, or the engine keeps
+    /// what it has.
+    fn rewrite(&self, group: GroupId, range: Range<u64>) -> Result<Option<Box<dyn Rewrite + '_>>> {
+        let _ = (group, range);
+        Ok(None)
+    }
+
+    /// Makes durable all that was written anew. Returns false where the disk has no room for that
+    /// just now.
+    fn keep_rewrites(&self) -> Result<bool> {
+        Ok(true)
     }
 
     /// The rows of a group's state machine whose key begins with `prefix`, by key.

@@ -5,6 +5,7 @@
 //! writes nothing itself and knows no thread.
 
 mod behind;
+mod compaction;
 mod members;
 mod raft_storage;
 mod snapshots;
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use raft::eraftpb::{ConfState, Entry as RaftEntry, EntryType, HardState};
+use ropewalk_core::entry::Entry as CoreEntry;
 use ropewalk_core::{GroupId, Offset, ReplicaId, Timestamp, limits};
 
 use crate::engine::{
@@ -119,7 +121,9 @@ impl GroupLog {
             }
             None => VecDeque::new(),
         };
-        Ok(Self::over(engine, state, members, segments, terms))
+        let log = Self::over(engine, state, members, segments, terms);
+        log.load_compaction()?;
+        Ok(log)
     }
 
     /// The log of a group that the engine is about to have.
@@ -387,7 +391,9 @@ impl GroupLog {
 
     /// Forgets all entries in memory: nobody reads this log any more.
     pub fn forget(&mut self) {
-        self.view.lock().tail.drop_to(u64::MAX);
+        let mut view = self.view.lock();
+        view.tail.drop_to(u64::MAX);
+        view.is_gone = true;
     }
 
     /// The entries after an index, with their data: what a start has to apply.
@@ -448,7 +454,8 @@ impl GroupLog {
         let current = self.last.segment;
         let full = current.bytes > 0 && current.bytes + bytes > self.policy.max_bytes;
         let old = now.since(current.created) >= self.policy.max_age;
-        if current.base_index == 0 || (bytes > 0 && (full || old)) {
+        let begins = CoreEntry::begins_segment(&entry.data);
+        if current.base_index == 0 || begins || (bytes > 0 && (full || old)) {
             return SegmentMark {
                 base_index: entry.index,
                 base_offset,

@@ -5,6 +5,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod compaction;
 #[cfg(test)]
 mod conformance;
 mod contract;

@@ -12,8 +12,9 @@ use bytes::Bytes;
 use ropewalk_core::entry::{Entry, EntryError};
 use ropewalk_core::{GroupId, Offset, StoredBatch, Timestamp};
 
+use crate::compaction::CompactionState;
 use crate::engine::{
-    Engine, EntryMeta, LogEntry, LogStart, Result, Seek, SegmentMark, StorageError,
+    Engine, EntryMeta, LogEntry, LogStart, Result, Rewrite, Seek, SegmentMark, StorageError,
 };
 
 /// Entries that are kept in memory, by index, without a hole.
@@ -71,6 +72,10 @@ pub(crate) struct ViewState {
     /// The segments from the oldest to the one that is written, each as it stood after its last
     /// entry.
     pub(crate) segments: VecDeque<SegmentMark>,
+    /// How far its compaction is.
+    pub(crate) compaction: CompactionState,
+    /// The group was removed, and its data with it.
+    pub(crate) is_gone: bool,
 }
 
 /// The shared part of a group's log.
@@ -202,6 +207,73 @@ impl LogReader {
         self.view.lock().segments.iter().map(|segment| segment.bytes).sum()
     }
 
+    /// The group.
+    pub(crate) fn group(&self) -> GroupId {
+        self.group
+    }
+
+    /// Where the log starts.
+    pub(crate) fn start(&self) -> LogStart {
+        self.view.lock().start
+    }
+
+    /// Whether its group was removed, and its data with it.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.view.lock().is_gone
+    }
+
+    /// How far the compaction of the log is.
+    #[must_use]
+    pub fn compaction(&self) -> CompactionState {
+        self.view.lock().compaction
+    }
+
+    /// The entries of a range as the engine has them: as many as follow its first one, and as
+    /// `max_bytes` allow. None where the log starts behind that by now.
+    pub(crate) fn stored_entries(
+        &self,
+        range: Range<u64>,
+        max_bytes: u64,
+    ) -> Result<Vec<LogEntry>> {
+        let (group, first) = (self.group, range.start);
+        let entries = self.engine.entries(group, range, max_bytes)?;
+        let is_held = {
+            let view = self.view.lock();
+            !view.is_gone && view.start.index < first
+        };
+        if entries.is_empty() && is_held {
+            let offset = self.bounds().start;
+            return Err(StorageError::Missing { group, index: first, offset });
+        }
+        Ok(entries)
+    }
+
+    /// Begins to write segments anew. See [`Engine::rewrite`]. `None` also while the engine holds
+    /// what a trim took from the log: a crash may bring that back.
+    pub(crate) fn rewrite(&self, range: Range<u64>) -> Result<Option<Box<dyn Rewrite + '_>>> {
+        let start = self.start().index;
+        let rewrite = self.engine.rewrite(self.group, range)?;
+        Ok(rewrite.filter(|rewrite| rewrite.log_start() >= start))
+    }
+
+    /// Makes durable what was written anew. See [`Engine::keep_rewrites`].
+    pub(crate) fn keep_rewrites(&self) -> Result<bool> {
+        self.engine.keep_rewrites()
+    }
+
+    /// Segments were written anew, as one.
+    pub(crate) fn rewritten(&self, range: &Range<u64>, mark: SegmentMark) {
+        let mut view = self.view.lock();
+        let begin = view.segments.partition_point(|of| of.base_index < range.start);
+        let end = view.segments.partition_point(|of| of.base_index < range.end);
+        if begin < end {
+            view.segments.drain(begin + 1..end);
+            view.segments[begin] =
+                SegmentMark { base_index: view.segments[begin].base_index, ..mark };
+        }
+    }
+
     /// Reads from memory alone: never waits for the disk.
     pub fn read_tail(&self, cursor: Cursor, max_bytes: usize) -> Result<ReadOutcome> {
         let mut found = Vec::new();
@@ -277,6 +349,21 @@ impl LogReader {
         }
     }
 
+    /// The offset after the last record below the high watermark, and when its batch was appended;
+    /// `None` where there is none. May wait for the disk.
+    pub fn last_append(&self) -> Result<Option<(Offset, Timestamp)>> {
+        let (start, end, high_watermark) = {
+            let view = self.view.lock();
+            (view.start, view.last_index + 1, view.high_watermark)
+        };
+        if high_watermark <= start.offset {
+            return Ok(None);
+        }
+        let last = Offset(high_watermark.0 - 1);
+        let index = self.search(start.index + 1..end, Seek::After(last))?;
+        Ok(Some((high_watermark, self.batch(index)?.header.append_time)))
+    }
+
     fn find_time_from(
         &self,
         start: LogStart,
@@ -345,7 +432,7 @@ impl LogReader {
         Ok(ReadOutcome::Batches { batches, next })
     }
 
-    fn meta(&self, index: u64) -> Result<Option<EntryMeta>> {
+    pub(crate) fn meta(&self, index: u64) -> Result<Option<EntryMeta>> {
         if let Some(entry) = self.view.lock().tail.get(index) {
             return Ok(Some(entry.meta));
         }

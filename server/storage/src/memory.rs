@@ -12,7 +12,8 @@ use ropewalk_core::{GroupId, ReplicaId};
 
 use crate::contract::{self, Span};
 use crate::engine::{
-    Engine, EntryMeta, GroupState, GroupWrite, LogEntry, LogStart, Result, StorageError, WriteBatch,
+    Engine, EntryMeta, GroupState, GroupWrite, LogEntry, LogStart, Result, Rewrite, StorageError,
+    WriteBatch,
 };
 
 /// The bytes that an entry counts for besides its data.
@@ -190,6 +191,15 @@ impl Engine for MemoryEngine {
         Ok(entries)
     }
 
+    fn rewrite(&self, group: GroupId, range: Range<u64>) -> Result<Option<Box<dyn Rewrite + '_>>> {
+        let state = self.read_lock();
+        let Some(log_start) = state.groups.get(&group).map(|group| group.span().start) else {
+            return Ok(None);
+        };
+        let entries = Vec::new();
+        Ok(Some(Box::new(MemoryRewrite { engine: self, group, range, entries, log_start })))
+    }
+
     fn rows(&self, group: GroupId, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
         let state = self.read_lock();
         let Some(group) = state.groups.get(&group) else {
@@ -211,6 +221,48 @@ impl Engine for MemoryEngine {
     fn close(&self) -> Result<()> {
         self.write_lock().ended = true;
         Ok(())
+    }
+}
+
+/// Entries that wait to take the place of others.
+struct MemoryRewrite<'a> {
+    engine: &'a MemoryEngine,
+    group: GroupId,
+    range: Range<u64>,
+    entries: Vec<LogEntry>,
+    log_start: u64,
+}
+
+impl Rewrite for MemoryRewrite<'_> {
+    fn log_start(&self) -> u64 {
+        self.log_start
+    }
+
+    fn push(&mut self, mut entries: Vec<LogEntry>) -> Result<bool> {
+        self.entries.append(&mut entries);
+        Ok(true)
+    }
+
+    fn finish(self: Box<Self>) -> Result<bool> {
+        let mut state = self.engine.write_lock();
+        let is_ended = state.ended;
+        let Some(group) = state.groups.get_mut(&self.group).filter(|_| !is_ended) else {
+            return Ok(false);
+        };
+        let last = self.range.end.saturating_sub(1);
+        let span = group.span();
+        let held = self.range.start.max(span.start + 1);
+        let is_whole = self.entries.first().is_some_and(|first| first.index <= held);
+        if !span.contains(last) || last > span.committed || !is_whole {
+            return Ok(false);
+        }
+        let (mut grown, mut shrunk) = (0, 0);
+        for entry in self.entries.into_iter().filter(|entry| entry.index > span.start) {
+            grown += entry_bytes(&entry);
+            shrunk += group.log.insert(entry.index, entry).map_or(0, |old| entry_bytes(&old));
+        }
+        state.bytes = state.bytes + grown - shrunk;
+        Ok(true)
     }
 }
 

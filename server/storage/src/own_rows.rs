@@ -1,7 +1,11 @@
 //! Rows that a group keeps for itself, beside those of its state machine: their keys begin with a
 //! zero byte.
 
+use ropewalk_core::Timestamp;
 use ropewalk_core::codec::{DecodeError, Reader, Writer};
+use ropewalk_core::compaction::CleanUp;
+
+use crate::compaction::{Compacted, CompactionState, Order};
 
 /// A row of a group: a value to put, or nothing to delete.
 pub type Row = (Vec<u8>, Option<Vec<u8>>);
@@ -15,6 +19,9 @@ pub const PRODUCER_KEY: &[u8] = b"\0producer";
 /// The key of the row that says up to which entry those rows stand. It begins like theirs, so that
 /// all are read at once.
 pub const PRODUCERS_THROUGH_KEY: &[u8] = b"\0producers";
+
+/// The key of the row that says how far the compaction of a partition is.
+pub const COMPACTION_KEY: &[u8] = b"\0compaction";
 
 /// Whether a row is the group's own, and none of its state machine.
 #[must_use]
@@ -42,6 +49,50 @@ pub fn applied_index(rows: &[(Vec<u8>, Vec<u8>)]) -> Result<Option<u64>, DecodeE
 /// The index up to which the rows of a partition's producers stand, if it has had any.
 pub fn producers_index(rows: &[(Vec<u8>, Vec<u8>)]) -> Result<Option<u64>, DecodeError> {
     index_in(rows, PRODUCERS_THROUGH_KEY)
+}
+
+/// The row that says how far the compaction of a partition is.
+#[must_use]
+pub fn compaction_row(state: &CompactionState) -> Row {
+    let order = |out: &mut Writer, order: Order| {
+        out.u64(order.index);
+        order.clean_up.write(out);
+    };
+    let time = |out: &mut Writer, time: Timestamp| {
+        out.i64(time.0);
+    };
+    let mut out = Writer::versioned(1);
+    out.option(state.ordered, order).option(state.done, |out, done| {
+        order(out, done.order);
+        out.option(done.oldest_tombstone, time).option(done.oldest_record, time);
+    });
+    out.u8(state.is_stale.into());
+    (COMPACTION_KEY.to_vec(), Some(out.finish()))
+}
+
+/// How far the compaction of a partition is, as its row says.
+pub fn compaction_state(rows: &[(Vec<u8>, Vec<u8>)]) -> Result<CompactionState, DecodeError> {
+    let Some((_, value)) = rows.iter().find(|(key, _)| key == COMPACTION_KEY) else {
+        return Ok(CompactionState::default());
+    };
+    let order = |reader: &mut Reader<'_>| {
+        Ok(Order { index: reader.u64()?, clean_up: CleanUp::read(reader)? })
+    };
+    let time = |reader: &mut Reader<'_>| reader.i64().map(Timestamp);
+    let mut reader = Reader::versioned(value, 1, "compaction state")?;
+    let state = CompactionState {
+        ordered: reader.option(order)?,
+        done: reader.option(|reader| {
+            Ok(Compacted {
+                order: order(reader)?,
+                oldest_tombstone: reader.option(time)?,
+                oldest_record: reader.option(time)?,
+            })
+        })?,
+        is_stale: reader.u8()? != 0,
+    };
+    reader.finish()?;
+    Ok(state)
 }
 
 fn index_in(rows: &[(Vec<u8>, Vec<u8>)], key: &[u8]) -> Result<Option<u64>, DecodeError> {

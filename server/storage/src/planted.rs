@@ -47,11 +47,23 @@ pub enum Plant {
     ServeDamaged,
     /// What is known of producers is lost in a restart, and not in snapshots.
     ForgetProducers,
+    /// Tombstones go whether every member has had them or not.
+    ForgetTombstones,
+    /// A leader that leads again knows the versions of keys from before.
+    KeepVersions,
+    /// Every commit of a member counts, whoever has the partition.
+    StaleCommits,
+    /// A partition is taken from a member before its time to give it back is over.
+    TakeEarly,
+    /// A restart does not know what members committed.
+    ForgetCommits,
+    /// A committed offset is taken for the last one that was read.
+    BeginLater,
 }
 
 impl Plant {
     /// All of them, and their names.
-    pub const ALL: [(&'static str, Self); 19] = [
+    pub const ALL: [(&'static str, Self); 25] = [
         ("ack_before_sync", Self::AckBeforeSync),
         ("ack_at_leader", Self::AckAtLeader),
         ("serve_before_noop", Self::ServeBeforeNoop),
@@ -71,6 +83,12 @@ impl Plant {
         ("recycle_early", Self::RecycleEarly),
         ("serve_damaged", Self::ServeDamaged),
         ("forget_producers", Self::ForgetProducers),
+        ("forget_tombstones", Self::ForgetTombstones),
+        ("keep_versions", Self::KeepVersions),
+        ("stale_commits", Self::StaleCommits),
+        ("take_early", Self::TakeEarly),
+        ("forget_commits", Self::ForgetCommits),
+        ("begin_later", Self::BeginLater),
     ];
 
     /// Whether it was planted.

@@ -4,9 +4,11 @@
     pip install matplotlib
     tests/bench/plots/plots.py goals.json [--peers peers.json] [--out docs] [--tables]
     tests/bench/plots/plots.py --cluster cluster.json [--cluster-peers peers3.json]
+    tests/bench/plots/plots.py [goals.json] --codecs codecs.json
 
 It writes docs/performance-*.svg, one for each subject that the figures have; --tables prints the
-figures as tables for docs/performance.md. The peers of a cluster are measured with --nodes 3; when
+figures as tables for docs/performance.md. Codecs have their tables in docs/compression.md, which
+--codecs writes, with what `goals` says of compressed batches, in their places there. The peers of a cluster are measured with --nodes 3; when
 Ropewalk was measured beside them (--bench), the plot and the goals take its figures from there.
 """
 
@@ -341,30 +343,83 @@ def cluster_against(figures, peers):
         print("| " + " | ".join(cells) + " |")
 
 
-def codecs(chosen):
-    """How small and how fast: each codec a line over the sizes of batches."""
+def codecs(chosen, figures):
+    """How small and how fast each codec is, on batches of several sizes; as a plot and in tables."""
     if not chosen.codecs:
         return
     rows = json.loads(Path(chosen.codecs).read_text())["codecs"]
-    colors = {"snappy": GREY, "lz4": ORANGE, "gzip": RED, "zstd": BLUE}
-    _, axes = plt.subplots()
     sizes = sorted({row["batch_bytes"] for row in rows})
+    _, (left, right) = plt.subplots(1, 2, figsize=(9.6, 4.4), sharey=True)
+    for axes, key, what in [(left, "compress_mb_per_second", "compressed"),
+                            (right, "decompress_mb_per_second", "decompressed")]:
+        codec_points(axes, rows, sizes, key)
+        axes.set_xscale("log")
+        axes.margins(x=0.18)
+        axes.xaxis.set_major_formatter(lambda rate, _: number(rate))
+        axes.xaxis.set_minor_formatter(lambda rate, _: "")
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel(f"{what} by one core, MB/s of records")
+    left.set_ylabel("times smaller")
+    left.set_title("Codecs on log lines", loc="left")
+    left.legend()
+    save(chosen, "codecs")
+    page = Path(chosen.out) / "compression.md"
+    fill(page, "codecs", codec_table(rows, sizes))
+    fill(page, "broker", broker_table(figures))
+
+
+def codec_points(axes, rows, sizes, key):
+    colors = {"snappy": GREY, "lz4": ORANGE, "gzip": RED, "zstd": BLUE}
     for size, marker, alpha in zip(sizes, "osD", (0.35, 0.6, 1.0)):
         for row in (row for row in rows if row["batch_bytes"] == size):
             color = colors[row["codec"].split(":")[0]]
-            place = row["compress_mb_per_second"], row["ratio"]
+            place = row[key], row["ratio"]
             axes.scatter(*place, color=color, marker=marker, alpha=alpha, s=42, linewidths=0)
             if size == sizes[-1]:
                 axes.annotate(row["codec"], place, xytext=(6, 4), textcoords="offset points")
         axes.scatter([], [], color=GREY, marker=marker, alpha=alpha,
                      label=f"batches of {size >> 10} KiB")
-    axes.set_xscale("log")
-    axes.set_ylim(bottom=0)
-    axes.set_xlabel("compressed by one core, MB/s of records")
-    axes.set_ylabel("times smaller")
-    axes.set_title("Codecs on log lines", loc="left")
-    axes.legend()
-    save(chosen, "codecs")
+
+
+def codec_table(rows, sizes):
+    """A row for each codec and level: times smaller by size of batch, and rates at the largest."""
+    by_codec = {}
+    for row in rows:
+        by_codec.setdefault(row["codec"], {})[row["batch_bytes"]] = row
+    heads = ["codec"] + [f"ratio at {size >> 10} KiB" for size in sizes]
+    heads += ["compress, MB/s", "decompress, MB/s"]
+    lines = ["| " + " | ".join(heads) + " |", "|-" * len(heads) + "|"]
+    for codec, of in by_codec.items():
+        largest = of[sizes[-1]]
+        cells = [f"{codec}, its default" if codec in ("gzip", "zstd") else codec]
+        cells += [f"{of[size]['ratio']:.2f}" for size in sizes]
+        cells += [number(largest[f"{what}_mb_per_second"]) for what in ("compress", "decompress")]
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def broker_table(figures):
+    """Compressed batches through a broker, beside plain ones of as many bytes."""
+    lines = ["| batches | MB/s, as they are sent | plain, as large | ratio | goal |", "|-|-|-|-|-|"]
+    for figure in figures:
+        if figure["part"] == "producers" and "batches of" in figure["case"]:
+            cells = [figure["case"], spread(figure["value"]), spread(figure["control"]),
+                     spread(figure["ratio"]), "met" if figure["met"] else "**missed**"]
+            lines.append("| " + " | ".join(cells) + " |")
+    return lines if len(lines) > 2 else []
+
+
+def fill(page, mark, lines):
+    """Puts lines between the marks of a page; none leave it as it is."""
+    if not lines:
+        return
+    begin, end = f"<!-- {mark} -->\n", f"<!-- /{mark} -->"
+    before, _, rest = page.read_text().partition(begin)
+    _, found, after = rest.partition(end)
+    if not found:
+        raise SystemExit(f"{page} has no place for its table: {begin.strip()} and {end}")
+    page.write_text(before + begin + "\n".join(lines) + "\n" + end + after)
+    print(page)
 
 
 def main():
@@ -379,7 +434,7 @@ def main():
     over_time(chosen, series, "memory", "memory", "The broker's memory")
     if chosen.tables and figures:
         tables(figures, peers, against)
-    codecs(chosen)
+    codecs(chosen, figures)
     of_cluster, beside, cluster_peers = read_cluster(chosen)
     cluster(chosen, beside, cluster_peers)
     if chosen.tables and (of_cluster or cluster_peers):

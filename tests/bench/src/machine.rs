@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 use crate::wire::Failure;
 
 /// The unit of the CPU times in `/proc`.
@@ -86,6 +88,20 @@ pub(crate) fn check_free(dir: &Path, needed: u64, instead: &str) -> Result<(), F
 pub(crate) fn free_bytes(dir: &Path) -> Result<u64, Failure> {
     let disk = rustix::fs::statvfs(dir)?;
     Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
+/// Lets this process have so many connections at a time, beside what else it has open.
+pub(crate) fn allow_descriptors(connections: u64) -> Result<(), Failure> {
+    const OTHERS: u64 = 128;
+    let needed = connections + OTHERS;
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|current| current >= needed) {
+        return Ok(());
+    }
+    if limit.maximum.is_some_and(|most| most < needed) {
+        return Err(format!("this part opens {needed} files: allow that with ulimit -Hn").into());
+    }
+    Ok(setrlimit(Resource::Nofile, Rlimit { current: Some(needed), ..limit })?)
 }
 
 /// Whether a directory is kept in memory: then nothing measured on it says anything about a disk.

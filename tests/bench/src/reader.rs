@@ -2,7 +2,8 @@
 
 use ropewalk_proto::broker::subscribe_response::Event;
 use ropewalk_proto::broker::{
-    Start, Stop, SubscribeRequest, SubscribeResponse, TopicSelection, start, stop, topic_selection,
+    Compression, Start, Stop, SubscribeRequest, SubscribeResponse, TopicSelection, start, stop,
+    topic_selection,
 };
 use tokio::time::Instant;
 use tonic::Streaming;
@@ -10,6 +11,10 @@ use tonic::Streaming;
 use crate::gate::Gate;
 use crate::records::decode;
 use crate::wire::{Failure, Wire};
+
+/// Batches come as they are: a reader looks into none of those that are compressed.
+const CODECS: [Compression; 4] =
+    [Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
 
 /// A subscription that has begun.
 #[derive(Debug)]
@@ -61,6 +66,7 @@ impl Reader {
             }],
             default_start: Some(Start { position: Some(position) }),
             stop: end.map(|end| Stop { end: Some(end) }),
+            accepted_compressions: CODECS.map(i32::from).to_vec(),
             ..SubscribeRequest::default()
         };
         let mut events = wire.subscribe(request).await?;
@@ -118,7 +124,11 @@ impl Reader {
             Event::Batch(batch) if self.decodes => Ok(decode(batch)?.len() as u64),
             Event::Batch(batch) => Ok(u64::try_from(batch.record_count)?),
             Event::Gap(gap) => Err(format!("records were lost: {gap:?}").into()),
-            Event::Started(_) | Event::Heartbeat(_) | Event::CaughtUp(_) => Ok(0),
+            Event::Started(_)
+            | Event::Heartbeat(_)
+            | Event::CaughtUp(_)
+            | Event::Assignment(_)
+            | Event::PlanRequest(_) => Ok(0),
         }
     }
 }

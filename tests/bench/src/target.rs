@@ -61,12 +61,18 @@ impl Target {
         engine: EngineKind,
         partitions: u32,
     ) -> Result<Self, Failure> {
+        Self::start_with(dir, &[("storage.engine", engine.name())], partitions).await
+    }
+
+    /// The same with settings of one's own.
+    pub(crate) async fn start_with(
+        dir: &Path,
+        settings: &[(&str, &str)],
+        partitions: u32,
+    ) -> Result<Self, Failure> {
         let dir = temporary_in(dir)?;
-        let broker = Broker::builder()
-            .settings(&[("storage.engine", engine.name())])
-            .data_dir(dir.path().join("data"))
-            .start()
-            .await?;
+        let broker =
+            Broker::builder().settings(settings).data_dir(dir.path().join("data")).start().await?;
         let address = broker.address().to_owned();
         let (broker, dir) = (Some(broker), Some(dir));
         Self { broker, address, dir, topic: String::new() }.with_topic(partitions).await

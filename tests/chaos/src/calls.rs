@@ -9,7 +9,8 @@ use v1::produce_request::Data;
 
 use crate::client::{Stubs, outcome_of, within};
 use crate::history::{
-    Answer, Call, Client, NodeId, OperationId, PartitionState, Place, RecordedAs, Recorder,
+    Answer, Call, Client, Committer, GroupState, NodeId, OperationId, PartitionState, Place,
+    RecordedAs, Recorder,
 };
 use crate::value::ValueId;
 
@@ -63,17 +64,32 @@ impl Caller<'_> {
         said.map(|(end, _)| end)
     }
 
-    /// Commits the offset of one partition.
-    pub(crate) async fn commit(&self, group: &Arc<str>, place: Place, offset: i64) -> RecordedAs {
+    /// Commits the offset of one partition, as a member of the group or as its administrator.
+    pub(crate) async fn commit(
+        &self,
+        group: &Arc<str>,
+        place: Place,
+        offset: i64,
+        by: Option<Committer>,
+    ) -> RecordedAs {
+        let released = by.as_ref().filter(|by| by.releases).map(|_| v1::TopicPartitions {
+            topic: place.topic.to_string(),
+            partitions: vec![place.partition],
+        });
         let committed = v1::CommittedOffset {
             topic: place.topic.to_string(),
             partition: place.partition,
             offset,
             ..Default::default()
         };
-        let request =
-            v1::CommitOffsetRequest { group: group.to_string(), offsets: vec![committed] };
-        let id = self.invoke(Call::Commit { group: Arc::clone(group), place, offset });
+        let request = v1::CommitOffsetRequest {
+            group: group.to_string(),
+            offsets: vec![committed],
+            member_id: by.as_ref().map(|by| by.member.to_string()).unwrap_or_default(),
+            generation: by.as_ref().map(|by| by.generation).unwrap_or_default(),
+            release: released.into_iter().collect(),
+        };
+        let id = self.invoke(Call::Commit { group: Arc::clone(group), place, offset, by });
         let answer = self.stubs.consumer().commit_offset(within(request, self.timeout)).await;
         self.recorder.end(id, outcome_of(answer.map(|_| Answer::Done)))
     }
@@ -103,6 +119,30 @@ impl Caller<'_> {
             Answer::Described(found.partitions.into_iter().map(state).collect())
         };
         self.recorder.end(id, outcome_of(answer.map(|found| described(found.into_inner()))))
+    }
+
+    /// Asks how a consumer group is.
+    pub(crate) async fn describe_group(&self, group: &Arc<str>) -> RecordedAs {
+        let id = self.invoke(Call::DescribeGroup { group: Arc::clone(group) });
+        let request = v1::GetConsumerGroupRequest { group: group.to_string() };
+        let answer = self.stubs.admin().get_consumer_group(within(request, self.timeout)).await;
+        let described = |found: v1::GetConsumerGroupResponse| {
+            Answer::Group(group_state(found.group.unwrap_or_default()))
+        };
+        self.recorder.end(id, outcome_of(answer.map(|found| described(found.into_inner()))))
+    }
+}
+
+fn group_state(found: v1::ConsumerGroup) -> GroupState {
+    let has = |member: v1::ConsumerGroupMember| {
+        let assigned = member.assigned.into_iter();
+        let places = assigned.map(|found| Place::new(found.topic, found.partition)).collect();
+        (Arc::from(member.member_id), places)
+    };
+    GroupState {
+        is_stable: found.state() == v1::ConsumerGroupState::Stable,
+        generation: found.generation,
+        members: found.members.into_iter().map(has).collect(),
     }
 }
 

@@ -7,6 +7,7 @@ mod alive;
 #[cfg(test)]
 mod cluster_tests;
 mod elections;
+mod groups;
 mod leaders;
 mod logs;
 mod order;
@@ -27,6 +28,7 @@ use crate::value::ValueId;
 
 pub use alive::is_alive;
 pub use elections::{Epochs, epochs};
+pub use groups::{GroupViolation, STABLE_WITHIN, is_stable};
 
 /// Something that a broker must never do.
 #[derive(Clone, Debug, Error, PartialEq)]
@@ -306,6 +308,9 @@ pub enum Violation {
         /// How long it had.
         within: u64,
     },
+    /// What a consumer group must never do.
+    #[error(transparent)]
+    Group(#[from] GroupViolation),
 }
 
 /// An append to one partition.
@@ -362,6 +367,7 @@ pub fn check(history: &History) -> Vec<Violation> {
     alive::check(history, &mut found);
     state::topics(history, &mut found);
     state::commits(history, &mut found);
+    groups::check(history, &mut found);
     found
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use ropewalk_harness::BrokerBuilder;
 use ropewalk_proto::v1;
 use tempfile::TempDir;
+use tonic::metadata::MetadataValue;
 
 use crate::calls::Caller;
 use crate::client::{Stubs, within};
@@ -16,6 +17,8 @@ use crate::load::TOPICS;
 use crate::network::Network;
 use crate::node::Node;
 
+/// Asks a node to answer itself, or not at all.
+const NO_FORWARD: &str = "ropewalk-no-forward";
 /// How long a node may take to say who leads.
 const ASK_WITHIN: Duration = Duration::from_secs(2);
 
@@ -126,6 +129,23 @@ impl Cluster {
             if leader.is_some() {
                 return leader;
             }
+        }
+        None
+    }
+
+    /// The node that coordinates a consumer group, and whether the group is on its way from one
+    /// assignment to another; nothing while nobody says so.
+    pub async fn coordinator_of(&self, group: &str) -> Option<(NodeId, bool)> {
+        for node in &self.nodes {
+            let Ok(stubs) = Stubs::connect_within(node.broker().address(), ASK_WITHIN).await else {
+                continue;
+            };
+            let group = group.to_owned();
+            let mut request = within(v1::GetConsumerGroupRequest { group }, ASK_WITHIN);
+            request.metadata_mut().insert(NO_FORWARD, MetadataValue::from_static("1"));
+            let Ok(found) = stubs.admin().get_consumer_group(request).await else { continue };
+            let state = found.into_inner().group.unwrap_or_default().state();
+            return Some((node.id(), state == v1::ConsumerGroupState::Rebalancing));
         }
         None
     }

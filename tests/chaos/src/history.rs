@@ -8,9 +8,11 @@
 //! round, and the calls are forgotten. So a check costs what the log holds, not what was ever done;
 //! and a value of an earlier round that comes up later is one that nobody sent.
 //!
-//! Of a cluster it also has the node that each call was made to, and what readers' streams brought.
+//! Of a cluster it also has the node that each call was made to, what readers' streams brought, and
+//! what members of consumer groups were told.
 
 mod json;
+mod members;
 mod sights;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,6 +23,7 @@ use tokio::time::Instant;
 
 use crate::value::ValueId;
 
+pub use members::{Committer, GroupState, MemberEvent, Membership};
 pub use sights::{Disturbance, Healed, NodeId, PartitionState, Seen, Sight};
 
 /// A client's number. Nobody else has it, over all rounds.
@@ -78,6 +81,18 @@ pub enum Call {
         place: Place,
         /// The next offset to read.
         offset: i64,
+        /// The member that commits; nothing for an administrator.
+        by: Option<Committer>,
+    },
+    /// A consumer group to delete, with what it committed.
+    DeleteGroup {
+        /// The consumer group.
+        group: Arc<str>,
+    },
+    /// How a consumer group is.
+    DescribeGroup {
+        /// The consumer group.
+        group: Arc<str>,
     },
     /// Records to delete.
     Trim {
@@ -129,6 +144,8 @@ pub enum Answer {
     Topics(BTreeSet<Arc<str>>),
     /// The offsets.
     Commits(BTreeMap<Place, i64>),
+    /// The group.
+    Group(GroupState),
 }
 
 /// A partition as it was read from start to end.
@@ -220,6 +237,16 @@ pub struct History {
     pub operations: Vec<Operation>,
     /// What readers got, in the order in which it came.
     pub seen: Vec<Seen>,
+    /// What members of consumer groups were told, in the order in which it came.
+    pub members: Vec<Membership>,
+    /// Since when nobody joins or leaves a group on purpose, and there is no fault any more: each
+    /// group has to become stable.
+    pub calm: Option<u64>,
+    /// Groups whose members commit all that they got before they give it back, and which no fault
+    /// meets: their records are delivered once.
+    pub exactly_once: BTreeSet<Arc<str>>,
+    /// Whether the brokers' clocks jump: then nobody knows when a deadline is.
+    pub clocks_jump: bool,
     /// Since when there was no fault any more, and what has to work again.
     pub healed: Option<Healed>,
     /// What may have taken leaders away since. Without it nobody knows how many elections there
@@ -249,6 +276,11 @@ impl History {
         self.tick
     }
 
+    /// The tick of this moment.
+    pub fn tick(&mut self) -> u64 {
+        self.next_tick()
+    }
+
     /// A call is about to be made.
     pub fn invoke(&mut self, client: Client, call: Call) -> OperationId {
         self.invoke_at(0, client, call)
@@ -265,6 +297,17 @@ impl History {
     pub fn see(&mut self, mut seen: Seen) {
         seen.at = self.next_tick();
         self.seen.push(seen);
+    }
+
+    /// A member of a consumer group was told something, or its stream ended.
+    pub fn tell(&mut self, mut told: Membership) {
+        told.at = self.next_tick();
+        self.members.push(told);
+    }
+
+    /// From now on nothing changes in consumer groups.
+    pub fn calm_down(&mut self) {
+        self.calm = Some(self.next_tick());
     }
 
     /// All faults are over: from now on each of these partitions has to take and to serve a record
@@ -321,6 +364,12 @@ impl History {
         self.dark = false;
     }
 
+    /// Nothing happens for so many ticks, for tests of the checker.
+    #[cfg(test)]
+    pub(crate) fn pass(&mut self, ticks: u64) {
+        self.tick += ticks;
+    }
+
     /// A call and its answer, for tests of the checker.
     pub fn call(&mut self, client: Client, call: Call, outcome: Outcome) {
         let id = self.invoke(client, call);
@@ -332,6 +381,8 @@ impl History {
     pub fn settle(&mut self) {
         let operations = std::mem::take(&mut self.operations);
         self.seen.clear();
+        self.members.clear();
+        self.calm = None;
         self.healed = None;
         self.disturbances = None;
         for operation in operations {
@@ -392,6 +443,11 @@ impl Recorder {
     /// A reader's stream brought something.
     pub fn see(&self, seen: Seen) {
         self.lock().see(seen);
+    }
+
+    /// A member of a consumer group was told something, or its stream ended.
+    pub fn tell(&self, told: Membership) {
+        self.lock().tell(told);
     }
 
     /// The answer is there.

@@ -14,6 +14,7 @@ mod control;
 mod cut;
 mod damage;
 mod error;
+mod frozen;
 mod history;
 mod load;
 mod moment;
@@ -30,7 +31,9 @@ mod swarm;
 mod value;
 
 pub use availability::longest_gaps;
-pub use check::{Epochs, Violation, check, epochs, is_alive};
+pub use check::{
+    Epochs, GroupViolation, STABLE_WITHIN, Violation, check, epochs, is_alive, is_stable,
+};
 pub use client::{Stubs, reason_of};
 pub use cluster::{Addresses, Cluster};
 pub use command::{copy_directory, has_program, is_root, run};
@@ -39,8 +42,9 @@ pub use cut::PowerCut;
 pub use damage::{Damage, Target, targets};
 pub use error::ChaosError;
 pub use history::{
-    Answer, Call, Client, Disturbance, Healed, History, LogRead, NodeId, Operation, OperationId,
-    Outcome, PartitionState, Place, RecordedAs, Recorder, Seen, Sight,
+    Answer, Call, Client, Committer, Disturbance, GroupState, Healed, History, LogRead,
+    MemberEvent, Membership, NodeId, Operation, OperationId, Outcome, PartitionState, Place,
+    RecordedAs, Recorder, Seen, Sight,
 };
 pub use load::{
     COMMIT_GROUP, Load, LoadPlan, TOPICS, append_once, create_replicated_topics, create_topics,
@@ -55,5 +59,5 @@ pub use rng::Rng;
 pub use slow_disk::SlowDisk;
 pub use stopped::Stopped;
 pub use strace::{Strace, injected};
-pub use swarm::{Swarm, places};
+pub use swarm::{GROUP, STALE_GROUP, Swarm, places};
 pub use value::{ValueId, decode, encode};

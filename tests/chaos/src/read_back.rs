@@ -13,6 +13,7 @@ use crate::client::{Stubs, outcome_of};
 use crate::error::ChaosError;
 use crate::history::{Answer, Call, LogRead, NodeId, Place, Recorder};
 use crate::load::COMMIT_GROUP;
+use crate::swarm::GROUP;
 use crate::value::decode;
 
 /// How long reading one topic may take.
@@ -55,7 +56,9 @@ pub async fn read_back_through(
     for topic in topics.iter().filter(|topic| names.contains(**topic)) {
         summary.records += read_topic(&stubs, node, recorder, topic).await?;
     }
-    read_commits(&stubs, node, recorder).await?;
+    for group in [COMMIT_GROUP, GROUP] {
+        read_commits(&stubs, node, recorder, group).await?;
+    }
     Ok(summary)
 }
 
@@ -160,10 +163,14 @@ fn add(logs: &mut BTreeMap<i32, LogRead>, batch: v1::RecordBatch) -> Result<(), 
     Ok(())
 }
 
-async fn read_commits(stubs: &Stubs, node: NodeId, recorder: &Recorder) -> Result<(), ChaosError> {
-    let id = recorder.invoke_at(node, 0, Call::ReadCommits { group: COMMIT_GROUP.into() });
-    let request =
-        v1::GetCommittedOffsetsRequest { group: COMMIT_GROUP.to_owned(), topics: Vec::new() };
+async fn read_commits(
+    stubs: &Stubs,
+    node: NodeId,
+    recorder: &Recorder,
+    group: &str,
+) -> Result<(), ChaosError> {
+    let id = recorder.invoke_at(node, 0, Call::ReadCommits { group: group.into() });
+    let request = v1::GetCommittedOffsetsRequest { group: group.to_owned(), topics: Vec::new() };
     let answer = stubs.consumer().get_committed_offsets(request).await;
     let commits = match answer {
         Ok(answer) => answer.into_inner().offsets,

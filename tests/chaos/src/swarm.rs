@@ -4,18 +4,21 @@
 //! under another number: that append may still happen, behind those that come later. An idempotent
 //! producer sends it again instead.
 
+mod members;
 mod others;
 mod producers;
 mod readers;
+mod stale;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::calls::Caller;
+use crate::check::is_stable;
 use crate::client::Stubs;
 use crate::cluster::Addresses;
 use crate::error::ChaosError;
@@ -23,11 +26,19 @@ use crate::history::{Client, NodeId, Place, Recorder};
 use crate::load::TOPICS;
 use crate::rng::Rng;
 
+pub use members::GROUP;
+pub(crate) use members::Habits;
+use members::Member;
+pub use stale::STALE_GROUP;
+
 /// How long one call may take. Shorter than most pauses, so that clients meet the other nodes.
 const CALL_TIMEOUT: Duration = Duration::from_secs(3);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a client waits after a node failed it.
 const AGAIN: Duration = Duration::from_millis(50);
+/// How often it is asked how a group is, and for how long: longer than it may need.
+const ASK_EVERY: Duration = Duration::from_millis(250);
+const ASK_FOR: Duration = Duration::from_secs(25);
 /// The longest pause between two calls of one client, in milliseconds.
 const PAUSE_MILLIS: u64 = 6;
 
@@ -39,6 +50,8 @@ pub struct Swarm {
     stop_reading: Arc<AtomicBool>,
     clients: JoinSet<()>,
     readers: JoinSet<()>,
+    /// Whether members of groups come and go.
+    is_restless: Arc<AtomicBool>,
     next_client: Arc<AtomicU32>,
     addresses: Addresses,
     recorder: Recorder,
@@ -114,11 +127,40 @@ impl Swarm {
         swarm.clients.spawn(others::commit(swarm.worker(1)));
         swarm.clients.spawn(others::trim(swarm.worker(2)));
         swarm.clients.spawn(others::describe(swarm.worker(0)));
+        let topics = TOPICS.map(|(topic, ..)| topic);
+        for habits in [Habits::STEADY, Habits::WILD, Habits::WILD] {
+            swarm.join(habits, GROUP, &topics);
+        }
         for at in 0..swarm.addresses.len() {
             let worker = Worker { stop: Arc::clone(&swarm.stop_reading), ..swarm.worker(at) };
             swarm.readers.spawn(readers::read(worker));
         }
         swarm
+    }
+
+    /// Starts members of a group that come and go, and commit what they got before they give it
+    /// back.
+    #[must_use]
+    pub fn start_members(
+        addresses: Addresses,
+        recorder: &Recorder,
+        seed: u64,
+        group: &str,
+        topic: &'static str,
+        count: usize,
+    ) -> Self {
+        let mut swarm = Self::idle(addresses, recorder, seed);
+        for _ in 0..count {
+            swarm.join(Habits::TIDY, group, &[topic]);
+        }
+        swarm
+    }
+
+    /// More members of the group that every run has, which come and go.
+    pub fn more_members(&mut self, count: usize) {
+        for _ in 0..count {
+            self.join(Habits::WILD, GROUP, &TOPICS.map(|(topic, ..)| topic));
+        }
     }
 
     /// Starts one client for each partition, which appends to it all the time: what shows how long
@@ -132,12 +174,43 @@ impl Swarm {
         swarm
     }
 
+    /// Starts a member of a group, which lives until the readers end.
+    pub(crate) fn join(&mut self, habits: Habits, group: &str, topics: &[&'static str]) {
+        let at = self.readers.len();
+        let worker = Worker { stop: Arc::clone(&self.stop_reading), ..self.worker(at) };
+        let member = Member::new(worker, habits, group, topics, &self.is_restless);
+        self.readers.spawn(member.run());
+    }
+
+    /// From now on members of groups stay, and without faults; waits until each of these groups
+    /// is stable, but no longer than it may need.
+    pub async fn calm(&self, groups: &[&str]) {
+        self.is_restless.store(false, Ordering::Relaxed);
+        self.recorder.lock().calm_down();
+        let until = Instant::now() + ASK_FOR;
+        let mut worker = self.worker(0);
+        while Instant::now() < until {
+            let address = &worker.addresses[worker.at].1;
+            if let Ok(stubs) = Stubs::connect_within(address, CONNECT_TIMEOUT).await {
+                for group in groups {
+                    worker.caller(&stubs).describe_group(&Arc::from(*group)).await;
+                }
+            }
+            if is_stable(&self.recorder.lock()) {
+                return;
+            }
+            sleep(ASK_EVERY).await;
+            worker.elsewhere().await;
+        }
+    }
+
     fn idle(addresses: Addresses, recorder: &Recorder, seed: u64) -> Self {
         Self {
             stop: Arc::default(),
             stop_reading: Arc::default(),
             clients: JoinSet::new(),
             readers: JoinSet::new(),
+            is_restless: Arc::new(AtomicBool::new(true)),
             next_client: Arc::new(AtomicU32::new(1)),
             addresses,
             recorder: recorder.clone(),

@@ -37,6 +37,10 @@ def test_settings_that_are_left_out_have_their_defaults(client, topic):
         segment_age=seconds(7 * 24 * 3600),
         max_record_bytes=1 << 20,
         timestamp_type=record_pb2.TIMESTAMP_TYPE_CREATE,
+        cleanup_policy=admin_pb2.CLEANUP_POLICY_DELETE,
+        delete_retention=seconds(24 * 3600),
+        record_ttl=seconds(-1),
+        compression=admin_pb2.TOPIC_COMPRESSION_PRODUCER,
     )
 
 

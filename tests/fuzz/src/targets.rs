@@ -1,7 +1,10 @@
 //! What is fuzzed: the decoders of the store, and those of batches, which `core` has.
 
 use bytes::Bytes;
-use ropewalk_core::batch::{MAX_HEADER_BYTES, PLAIN_VERSION, SEQUENCED_VERSION};
+use ropewalk_core::batch::{
+    COMPACTED_SEQUENCED_VERSION, COMPACTED_VERSION, MAX_HEADER_BYTES, SEQUENCED_VERSION,
+};
+use ropewalk_core::compaction::{CleanUp, KeyMap, Verdict, keys_of, shrink};
 use ropewalk_core::entry::Entry;
 use ropewalk_core::{StoredBatch, records};
 use ropewalk_storage::fuzzing::TARGETS;
@@ -20,10 +23,11 @@ pub(crate) fn all() -> Vec<Target> {
 const PLAIN_HEADER_BYTES: usize = 64;
 
 fn repair_batch(bytes: &mut Vec<u8>) {
-    let is_sequenced = bytes.get(1).is_some_and(|version| version % 2 == 0);
-    let (version, header) = match is_sequenced {
-        true => (SEQUENCED_VERSION, MAX_HEADER_BYTES),
-        false => (PLAIN_VERSION, PLAIN_HEADER_BYTES),
+    let version = 1 + bytes.get(1).map_or(0, |version| (version.wrapping_sub(1)) % 4);
+    let header = match version {
+        SEQUENCED_VERSION | COMPACTED_VERSION => PLAIN_HEADER_BYTES + 16,
+        COMPACTED_SEQUENCED_VERSION => MAX_HEADER_BYTES,
+        _ => PLAIN_HEADER_BYTES,
     };
     bytes.resize(bytes.len().max(header), 0);
     (bytes[0], bytes[1]) = (1, version);
@@ -47,7 +51,26 @@ fn check_batch(bytes: &[u8]) -> bool {
     batch.header.write(&mut again);
     assert_eq!(StoredBatch::checked(&Bytes::from(again)), Ok(batch.clone()));
     check_records(&batch.payload);
+    check_records(&batch.records());
+    check_compaction(&batch);
     true
+}
+
+/// What compaction leaves can be compacted again, and is the same then.
+fn check_compaction(batch: &StoredBatch) {
+    if batch.payload.len() > 100_000 {
+        return;
+    }
+    let count = batch.positions().map_or(0, Iterator::count);
+    assert!(count <= batch.payload.len());
+    let mut keys = KeyMap::new(batch.header.base_offset, 100, 100_000);
+    keys_of(batch, |key, offset| keys.note(key, offset));
+    let verdict = Verdict { keys: &keys, clean_up: CleanUp::NONE };
+    if let (Some(left), _) = shrink(batch, &verdict) {
+        let left = StoredBatch::checked(&left.stored()).expect("what is left is a batch");
+        assert_eq!(left.header.end_offset(), batch.header.end_offset());
+        assert_eq!(shrink(&left, &verdict).0, None);
+    }
 }
 
 /// The producer's bytes, which are checked before they are stored and walked over after.

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use ropewalk_cluster::{DirectoryId, MetadataWatch};
-use ropewalk_consensus::{CatchUpRead, Shard};
+use ropewalk_consensus::group::CompactionOrder;
+use ropewalk_consensus::{CatchUpRead, KeyRead, Shard};
 use ropewalk_core::{GroupId, NodeId, ReplicaId};
 use ropewalk_storage::log_view::LogReader;
 use ropewalk_storage::{Engine, GroupState};
@@ -61,6 +62,10 @@ pub struct Broker {
     pub(crate) store: Store,
     /// What is to be read for followers that are behind, oldest first.
     pub(crate) reads: VecDeque<CatchUpRead>,
+    /// Logs that are to be compacted.
+    pub(crate) compactions: BTreeMap<GroupId, (CompactionOrder, LogReader)>,
+    /// Whose keys are to be read, oldest first.
+    pub(crate) key_reads: VecDeque<KeyRead>,
     /// What the disk had of each group when the process started, until it is taken up.
     pub(crate) stored: BTreeMap<GroupId, GroupState>,
 }
@@ -103,6 +108,8 @@ impl Broker {
             engine: None,
             store: Store::new(kind, seed),
             reads: VecDeque::new(),
+            compactions: BTreeMap::new(),
+            key_reads: VecDeque::new(),
             stored: BTreeMap::new(),
         }
     }
@@ -131,6 +138,8 @@ impl Broker {
         self.engine = None;
         self.metadata = None;
         self.reads.clear();
+        self.compactions.clear();
+        self.key_reads.clear();
         self.stored.clear();
         self.readers.clear();
         self.serves.clear();

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use ropewalk_cluster::answer::{decode_applied, decode_index};
 use ropewalk_cluster::{LEVEL, MetadataCommand};
 use ropewalk_consensus::{Durability, ProposalKind, Receipt};
+use ropewalk_core::records::{RecordFacts, facts};
 use ropewalk_core::{GroupId, NodeId, Offset, ProducerId, ProducerSequence, StoredBatch};
 use ropewalk_storage::StorageError;
 use ropewalk_storage::log_view::{Cursor, LogReader, ReadOutcome};
 
-use crate::cluster::End;
+use crate::cluster::{Compared, End, number_of};
 use crate::machine::Ledger;
 
 /// What was known when a question was asked: its answer may not be older.
@@ -23,7 +24,8 @@ struct Known {
 /// A batch as it was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Read {
-    id: u64,
+    /// Its number, if any record of it was left.
+    id: Option<u64>,
     end: u64,
     epoch: u64,
     index: u64,
@@ -32,12 +34,34 @@ struct Read {
     sequence: Option<ProducerSequence>,
 }
 
+/// What is known of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Its key.
+    pub key: u8,
+    /// Whether it is no tombstone.
+    pub has_value: bool,
+    sum: u32,
+}
+
+impl Kept {
+    /// A record of a payload.
+    #[must_use]
+    pub fn of(record: &RecordFacts<'_>, payload: &[u8]) -> Self {
+        let sum = crc32c::crc32c(&payload[record.range.clone()]);
+        let key = record.key.and_then(|key| key.first()).copied().unwrap_or(u8::MAX);
+        Self { key, has_value: record.has_value, sum }
+    }
+}
+
 /// What is known of a log and of its leaders.
 #[derive(Default)]
 pub struct Checks {
     leaders: BTreeMap<(GroupId, u64), NodeId>,
     /// What was read at each base offset, by anybody.
     log: BTreeMap<u64, Read>,
+    /// Every record that was read, by anybody.
+    records: BTreeMap<u64, Kept>,
     /// What was answered to be there for good: the base offset of each batch.
     acked: BTreeMap<u64, u64>,
     /// What was answered by the leader's disk alone.
@@ -46,6 +70,8 @@ pub struct Checks {
     places: BTreeMap<u64, u64>,
     /// Proposals that send a batch of an idempotent producer, with its number.
     sent: BTreeMap<u64, u64>,
+    /// What batches that set registers expect, by number: the key and its version.
+    compared: BTreeMap<u64, (u8, Option<u64>)>,
     known: Known,
     questions: BTreeMap<u64, Known>,
     cursors: BTreeMap<NodeId, Cursor>,
@@ -79,6 +105,11 @@ impl Checks {
         self.sent.insert(id, batch);
     }
 
+    /// A batch sets a register, if its version is what is expected.
+    pub(crate) fn compares(&mut self, number: u64, batch: &Compared) {
+        self.compared.insert(number, (batch.key, batch.version));
+    }
+
     /// A proposal has ended.
     pub fn ended(&mut self, id: u64, kind: &ProposalKind, end: &End, ledger: &Ledger) {
         let question = self.questions.remove(&id);
@@ -97,8 +128,8 @@ impl Checks {
                     assert!(other.is_none() || is_again, "offset {base_offset} was given twice");
                     let end = base_offset.0 + u64::from(*record_count);
                     self.known.end = self.known.end.max(end);
-                    if let Some(found) = self.log.get(&base_offset.0) {
-                        assert_eq!(found.id, batch, "another batch is at offset {base_offset}");
+                    if let Some(found) = self.log.get(&base_offset.0).and_then(|read| read.id) {
+                        assert_eq!(found, batch, "another batch is at offset {base_offset}");
                     }
                 }
             }
@@ -158,21 +189,54 @@ impl Checks {
             for batch in batches {
                 let base = batch.header.base_offset.0;
                 let found = Read::of(&batch);
-                let known = *self.log.entry(base).or_insert(found);
-                assert_eq!(known, found, "offset {base} of broker {node} is another batch");
-                let place = *self.places.entry(found.id).or_insert(base);
-                assert_eq!(place, base, "batch {} is at two offsets", found.id);
+                let known = self.log.entry(base).or_insert(found);
+                let id = known.id.or(found.id);
+                let same = |read: &Read| Read { id, ..*read };
+                assert_eq!(
+                    same(known),
+                    Read { id: found.id.or(id), ..found },
+                    "offset {base} of broker {node} is another batch"
+                );
+                known.id = id;
+                note_records(&mut self.records, node, &batch);
+                let Some(id) = id else { continue };
+                let place = *self.places.entry(id).or_insert(base);
+                assert_eq!(place, base, "batch {id} is at two offsets");
                 if let Some(acked) = self.acked.get(&base) {
-                    assert_eq!(*acked, found.id, "what was answered is not at {base} of {node}");
+                    assert_eq!(*acked, id, "what was answered is not at {base} of {node}");
                 }
             }
         }
     }
 
+    /// What all brokers have in the end, from an offset on: the last record of each key, unless
+    /// that is a tombstone, and none of a key whose tombstone is gone. Returns whether any is.
+    #[must_use]
+    pub fn keys_are_right(&self, start: u64, left: &[(u64, Kept)]) -> bool {
+        let last = |records: &mut dyn Iterator<Item = (u64, Kept)>| -> BTreeMap<u8, (u64, Kept)> {
+            records.map(|(offset, record)| (record.key, (offset, record))).collect()
+        };
+        let known = last(&mut self.records.range(start..).map(|(at, record)| (*at, *record)));
+        let left = last(&mut left.iter().copied());
+        let mut are_tombstones_gone = false;
+        for (key, (offset, record)) in &known {
+            match left.get(key) {
+                Some((found, _)) => {
+                    assert_eq!(found, offset, "an older record of key {key} has come back");
+                }
+                None => {
+                    assert!(!record.has_value, "the last record of key {key} is gone");
+                    are_tombstones_gone = true;
+                }
+            }
+        }
+        are_tombstones_gone
+    }
+
     /// Everything that was answered was read, from the log start on; and nothing overlaps.
     pub fn finish(&self, start: u64) {
         for (base, id) in self.acked.range(start..) {
-            let found = self.log.get(base).map(|found| found.id);
+            let found = self.log.get(base).map(|found| found.id.unwrap_or(*id));
             let beside: Vec<_> =
                 self.log.range(base.saturating_sub(8)..base + 8).map(|(at, r)| (*at, *r)).collect();
             assert_eq!(found, Some(*id), "offset {base}, in a log from {start} on: {beside:?}");
@@ -182,6 +246,7 @@ impl Checks {
             assert!(pair[0].1 <= pair[1].0, "batches overlap: {pair:?}");
         }
         self.producers_are_in_order();
+        self.registers_are_chains(start);
     }
 
     /// What a producer has sent in an epoch is there from its first record on, in order, without
@@ -208,12 +273,41 @@ impl Checks {
         }
     }
 
+    /// Each batch that set a register comes right after the one whose version it expects, of those
+    /// of the key: they are a chain without a fork. One that expects none is the first, or a trim
+    /// took what was before it.
+    fn registers_are_chains(&self, start: u64) {
+        let mut latest: BTreeMap<u8, u64> = BTreeMap::new();
+        // A trim took what nobody had read before this.
+        let (mut end, mut whole_from) = (0, 0);
+        for (base, read) in &self.log {
+            if *base != end {
+                whole_from = *base;
+            }
+            end = read.end;
+            let compared = read.id.and_then(|id| self.compared.get(&id));
+            let Some((key, expected)) = compared else { continue };
+            let last = latest.insert(*key, *base);
+            // Compaction took what was superseded before anybody had read it.
+            let is_gone = |at: &u64| self.log.get(at).is_some_and(|read| read.id.is_none());
+            let holds = match expected {
+                Some(expected) => {
+                    last == Some(*expected) || *expected < whole_from || is_gone(expected)
+                }
+                None => last.is_none_or(|last| last < start),
+            };
+            assert!(holds, "key {key} has a fork at {base}: {expected:?} is not {last:?}");
+        }
+    }
+
     /// Whether something is not there that the leader's disk alone had had. There is nothing wrong
     /// with that: nobody was promised more.
     #[must_use]
     pub fn has_lost_weakly_acked(&self, start: u64) -> bool {
         let mut still = self.weakly_acked.iter().filter(|(_, base)| **base >= start);
-        still.any(|(id, base)| self.log.get(base).is_some_and(|read| read.id != *id))
+        still.any(|(id, base)| {
+            self.log.get(base).is_some_and(|read| read.id.is_some_and(|of| of != *id))
+        })
     }
 
     /// The end of the log, as somebody was told last.
@@ -223,18 +317,30 @@ impl Checks {
     }
 }
 
+fn note_records(known: &mut BTreeMap<u64, Kept>, node: NodeId, batch: &StoredBatch) {
+    let (base, records) = (batch.header.base_offset.0, batch.records());
+    let all = 0..batch.header.record_count;
+    let positions: Vec<u32> = batch.positions().map_or(all.collect(), Iterator::collect);
+    assert_eq!(facts(&records).count(), positions.len(), "a batch lacks records");
+    for (position, record) in positions.into_iter().zip(facts(&records)) {
+        let (offset, found) = (base + u64::from(position), Kept::of(&record, &records));
+        let known = *known.entry(offset).or_insert(found);
+        assert_eq!(known, found, "offset {offset} of broker {node} is another record");
+    }
+}
+
 impl Read {
     fn of(batch: &StoredBatch) -> Self {
         let header = &batch.header;
         let sum = crc32c::crc32c(&batch.payload);
         assert_eq!(sum, header.payload_crc, "a batch is damaged");
         Self {
-            id: u64::from_le_bytes(batch.payload[..8].try_into().unwrap()),
+            id: number_of(batch),
             end: header.end_offset().0,
             epoch: header.leader_epoch,
             index: header.index,
             time: header.append_time.0,
-            sum,
+            sum: header.produced_crc(),
             sequence: header.sequence,
         }
     }

@@ -2,6 +2,7 @@
 //! decides about.
 
 mod clients;
+mod compactions;
 mod disks;
 mod follow;
 mod links;
@@ -14,7 +15,7 @@ use ropewalk_cluster::MetadataCommand;
 use ropewalk_consensus::{Input, Message, Output, ProposalKind, ProposeError, Receipt};
 use ropewalk_core::{GroupId, NodeId, ReplicaId, Timestamp};
 
-pub use self::clients::{Sequenced, trim};
+pub use self::clients::{Compared, Sequenced, number_of, trim};
 pub use self::links::Links;
 use crate::broker::{Assignment, Broker};
 use crate::checks::Checks;
@@ -203,6 +204,12 @@ impl Cluster {
         &self.brokers[node.0 as usize - 1]
     }
 
+    /// The time of the simulation.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        Timestamp(self.now)
+    }
+
     /// Which stores the brokers have.
     #[must_use]
     pub fn kind(&self) -> StoreKind {
@@ -299,6 +306,13 @@ impl Cluster {
                 broker.members.insert(group, (voters, learners));
             }
             Output::Read(read) => broker.reads.push_back(read),
+            Output::Compact { group, order, reader } => {
+                broker.compactions.insert(group, (order, reader));
+            }
+            Output::Stale { group } => {
+                broker.damaged.insert(group);
+            }
+            Output::ReadKeys(read) => broker.key_reads.push_back(read),
             Output::Damaged { group } if !broker.is_rotten => self.damaged.push((node, group)),
             Output::Damaged { group } => {
                 broker.damaged.insert(group);
@@ -335,7 +349,10 @@ impl Cluster {
                 format!("members {group} {voters:?} {learners:?}")
             }
             Output::Damaged { group } => format!("damaged {group}"),
+            Output::Stale { group } => format!("stale {group}"),
             Output::Read(read) => format!("read {read:?}"),
+            Output::Compact { group, order, .. } => format!("compact {group} {order:?}"),
+            Output::ReadKeys(read) => format!("read keys of {}", read.group()),
         };
         for byte in text.bytes() {
             *trace = (*trace ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
@@ -366,6 +383,7 @@ impl Cluster {
             for node in self.nodes() {
                 let inputs = if settles { vec![Input::Settle] } else { Vec::new() };
                 self.tick(node, inputs);
+                self.compact(node, u64::MAX);
             }
             self.rest();
         }

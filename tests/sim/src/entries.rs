@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use ropewalk_core::{GroupId, NodeId};
+use ropewalk_core::{BatchHeader, Compression, GroupId, NodeId, StoredBatch, Timestamp};
 use ropewalk_storage::{GroupWrite, LogEntry};
 
 /// An entry, and the term of the one before it where that is known.
@@ -56,6 +56,21 @@ impl Entries {
     }
 }
 
+/// A batch from which compaction has taken records is the same entry.
 fn sum(entry: &LogEntry) -> u32 {
+    if let Ok(batch) = StoredBatch::trusted(&entry.data) {
+        let produced = batch.header.produced_crc();
+        let whole = BatchHeader {
+            payload_bytes: 0,
+            payload_crc: produced,
+            max_timestamp: Timestamp::MIN,
+            compression: Compression::None,
+            remains: None,
+            ..batch.header
+        };
+        let mut bytes = vec![0; whole.stored_len()];
+        whole.write(&mut bytes);
+        return crc32c::crc32c(&bytes);
+    }
     crc32c::crc32c_append(crc32c::crc32c(&[entry.meta.entry_type]), &entry.data)
 }

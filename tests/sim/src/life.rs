@@ -10,12 +10,14 @@ mod faults;
 mod healing;
 mod liveness;
 mod producers;
+mod registers;
 
 use ropewalk_cluster::answer;
 use ropewalk_consensus::{Durability, Input, ProposalKind, Receipt};
 use ropewalk_core::{GroupId, NodeId};
 
 use self::producers::Producer;
+use self::registers::Client;
 use crate::cluster::{COMMANDS, Cluster, LOG, trim};
 use crate::commands;
 use crate::moments::{Moment, Moments};
@@ -67,6 +69,8 @@ pub struct Life {
     topics: Vec<u64>,
     /// The idempotent producers of the partition.
     producers: Vec<Producer>,
+    /// Those who set registers in the partition.
+    registers: Vec<Client>,
     /// Members were to change since all groups were last seen to have theirs.
     may_change: Option<Change>,
 }
@@ -81,7 +85,8 @@ impl Life {
         let loss = random.pick(&[5, 20, 100, 1_000]);
         let cluster = Cluster::formed(count, replicas, kind, seed, traced);
         let producers = (0..PRODUCERS).map(Producer::new).collect();
-        Self { random, cluster, loss, topics: Vec::new(), producers, may_change: None }
+        let (topics, registers) = (Vec::new(), Client::all());
+        Self { random, cluster, loss, topics, producers, registers, may_change: None }
     }
 
     /// Lives through a life, to its end.
@@ -215,6 +220,11 @@ impl Life {
 
     fn chore(&mut self) {
         let node = self.node();
+        if self.random.one_in(3) {
+            let reads = if self.random.one_in(2) { u64::MAX } else { 1 + self.random.below(20) };
+            self.cluster.compact(node, reads);
+            return;
+        }
         let chore = match self.random.below(6) {
             0 => Chore::Checkpoint,
             1 => Chore::WriteOut,
@@ -244,7 +254,8 @@ impl Life {
     }
 
     fn client(&mut self) {
-        match self.random.below(20) {
+        match self.random.below(22) {
+            20..22 => self.compare_and_append(),
             0..5 => self.produce(),
             5..10 => self.produce_sequenced(),
             10..14 => {
@@ -257,6 +268,12 @@ impl Life {
             14..16 => {
                 let node = self.node_for(LOG);
                 self.cluster.propose(node, LOG, ProposalKind::Bounds);
+            }
+            18 if self.random.one_in(2) => {
+                let node = self.node_for(LOG);
+                let with_tombstones = self.random.one_in(2);
+                let is_by_age = self.random.one_in(4);
+                self.cluster.order_compaction(node, with_tombstones, is_by_age);
             }
             16..18 => {
                 let node = self.node_for(COMMANDS);

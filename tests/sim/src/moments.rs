@@ -45,6 +45,10 @@ moments! {
     SequenceMissing: "a batch refused as one before it is missing",
     ProducerFenced: "a batch of an epoch that is over refused",
     ProducersInSnapshot: "a snapshot that carries producers",
+    // Versions of keys.
+    KeysRead: "the keys of a log read",
+    VersionMet: "an append on the version of a key",
+    VersionMissed: "an append refused as the key has another version",
     // Proposals that end otherwise.
     FailedByTermChange: "a proposal failed by a change of the term",
     FailedWithoutLeader: "a proposal where nobody leads",
@@ -61,6 +65,11 @@ moments! {
     FollowerReadFor: "what a follower lacks read for it",
     TrimmedOverFollower: "a trim beyond what a follower has",
     SegmentClosed: "a segment of a log closed",
+    // Compaction.
+    CompactionOrdered: "a compaction ordered",
+    CompactionDone: "a compaction carried out",
+    CompactionCutShort: "a compaction that did not come to its end",
+    TombstoneGone: "a tombstone gone, and its key with it",
     // Members.
     SnapshotSent: "a snapshot sent",
     SnapshotSentAgain: "a snapshot sent again",

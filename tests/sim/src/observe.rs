@@ -70,7 +70,10 @@ impl Cluster {
             | Output::Progress { .. }
             | Output::Members { .. }
             | Output::Damaged { .. }
-            | Output::Read(_) => {}
+            | Output::Stale { .. }
+            | Output::Read(_)
+            | Output::ReadKeys(_) => {}
+            Output::Compact { .. } => self.moments.note(Moment::CompactionOrdered),
         }
     }
 
@@ -239,7 +242,10 @@ impl Cluster {
             ProposeError::LeaderChanged { .. } => moments.note(Moment::FailedByTermChange),
             ProposeError::SequenceGap { .. } => moments.note(Moment::SequenceMissing),
             ProposeError::ProducerFenced { .. } => moments.note(Moment::ProducerFenced),
-            ProposeError::ExpectedOffset { .. }
+            ProposeError::ExpectedVersion { .. } => moments.note(Moment::VersionMissed),
+            ProposeError::KeysUnread
+            | ProposeError::TooManyKeys { .. }
+            | ProposeError::ExpectedOffset { .. }
             | ProposeError::StorageFull { .. }
             | ProposeError::TooManyProducers { .. }
             | ProposeError::Overloaded => {}

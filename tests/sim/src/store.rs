@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ropewalk_core::GroupId;
 use ropewalk_storage::disk_engine::DiskEngine;
 use ropewalk_storage::memory::MemoryEngine;
 use ropewalk_storage::sim::{Machine, StoreFate};
@@ -176,6 +177,20 @@ impl Store {
             Kind::Disk { machine, engine } => {
                 machine.disarm();
                 *engine = None;
+            }
+        }
+    }
+
+    /// What was written anew is on the disk, in place of what was. The simulated disk decides for
+    /// itself.
+    pub fn keep_rewritten(&mut self, group: GroupId) {
+        let Kind::Memory { engine, durable, unsynced } = &mut self.kind else { return };
+        let batches = durable.iter_mut().chain(unsynced).flat_map(|batch| &mut batch.groups);
+        for entry in batches.filter(|write| write.group == group).flat_map(|of| &mut of.append) {
+            let held = engine.entries(group, entry.index..entry.index + 1, 0).unwrap();
+            let Some(held) = held.into_iter().next() else { continue };
+            if held.meta.term == entry.meta.term && held != *entry {
+                *entry = held;
             }
         }
     }

@@ -72,7 +72,7 @@ func (x Gap_Reason) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Gap_Reason.Descriptor instead.
 func (Gap_Reason) EnumDescriptor() ([]byte, []int) {
-	return file_ropewalk_v1_consumer_proto_rawDescGZIP(), []int{10, 0}
+	return file_ropewalk_v1_consumer_proto_rawDescGZIP(), []int{18, 0}
 }
 
 // Where reading starts.
@@ -592,8 +592,24 @@ type SubscribeRequest struct {
 	Text bool `protobuf:"varint,6,opt,name=text,proto3" json:"text,omitempty"`
 	// How often a `heartbeat` is sent while nothing else is. Left out: 5 s; 100 ms to 5 min.
 	HeartbeatInterval *durationpb.Duration `protobuf:"bytes,7,opt,name=heartbeat_interval,json=heartbeatInterval,proto3" json:"heartbeat_interval,omitempty"`
-	unknownFields     protoimpl.UnknownFields
-	sizeCache         protoimpl.SizeCache
+	// The consumer group to be a member of: 1 to 249 characters, no control characters. Left out: the
+	// stream is an independent reader. With a group, `topics` has no `partitions` and `stop` is left
+	// out, as the group says what is read; `default_start` is where a partition begins of which the
+	// group has committed nothing, but for one that was added to what the group reads already (a new
+	// partition of a topic, or a new topic of a pattern): that begins at its beginning. `latest` is
+	// found out after `started`: what is produced after the `assignment` with the partition has
+	// arrived is delivered.
+	Group string `protobuf:"bytes,8,opt,name=group,proto3" json:"group,omitempty"`
+	// Who the member is. Only with `group`; left out: a new member, with defaults.
+	Member *GroupMember `protobuf:"bytes,9,opt,name=member,proto3" json:"member,omitempty"`
+	// Send assignments alone, and no records: the client reads the partitions by streams of its own.
+	// Only with `group`. Default: false.
+	AssignmentsOnly bool `protobuf:"varint,10,opt,name=assignments_only,json=assignmentsOnly,proto3" json:"assignments_only,omitempty"`
+	// How far the stream may run ahead of what is committed. Only with `group`. Left out: as far as
+	// flow control lets it.
+	InFlightLimit *InFlightLimit `protobuf:"bytes,11,opt,name=in_flight_limit,json=inFlightLimit,proto3" json:"in_flight_limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *SubscribeRequest) Reset() {
@@ -675,6 +691,289 @@ func (x *SubscribeRequest) GetHeartbeatInterval() *durationpb.Duration {
 	return nil
 }
 
+func (x *SubscribeRequest) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *SubscribeRequest) GetMember() *GroupMember {
+	if x != nil {
+		return x.Member
+	}
+	return nil
+}
+
+func (x *SubscribeRequest) GetAssignmentsOnly() bool {
+	if x != nil {
+		return x.AssignmentsOnly
+	}
+	return false
+}
+
+func (x *SubscribeRequest) GetInFlightLimit() *InFlightLimit {
+	if x != nil {
+		return x.InFlightLimit
+	}
+	return nil
+}
+
+// A member of a consumer group, as it introduces itself.
+type GroupMember struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The id that a former stream of this member was told, a UUID: then it is that member still, and
+	// keeps its partitions. Refused with MEMBER_FENCED when the group has gone on without it. Left
+	// out: a new member, whose id the broker chooses.
+	MemberId string `protobuf:"bytes,1,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
+	// A name of its own, at most 249 bytes, for a member that is restarted: a static one. A new
+	// member with the name of another takes its place and its partitions, and that one is fenced. A
+	// static member that closes its stream is waited for as if the stream had broken. Left out: not
+	// static.
+	InstanceName string `protobuf:"bytes,2,opt,name=instance_name,json=instanceName,proto3" json:"instance_name,omitempty"`
+	// What the client calls itself, for people. At most 249 bytes.
+	ClientId string `protobuf:"bytes,3,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
+	// How long the group waits when the connection breaks. Left out: 5 s; at most 1 h.
+	RejoinGrace *durationpb.Duration `protobuf:"bytes,4,opt,name=rejoin_grace,json=rejoinGrace,proto3" json:"rejoin_grace,omitempty"`
+	// How long the member has to finish with a partition that is revoked. Left out: 5 s; at most 1 h.
+	DrainTimeout *durationpb.Duration `protobuf:"bytes,5,opt,name=drain_timeout,json=drainTimeout,proto3" json:"drain_timeout,omitempty"`
+	// How partitions are assigned: `range`, `round-robin`, `sticky`, or `client:NAME` for a strategy
+	// that the members plan. The one that most members ask for holds. Left out: no wish; `sticky`
+	// when nobody has one.
+	Strategy string `protobuf:"bytes,6,opt,name=strategy,proto3" json:"strategy,omitempty"`
+	// The newest generation that a former stream of this member was told. Only with `member_id`, for
+	// `positions`.
+	Generation int64 `protobuf:"varint,7,opt,name=generation,proto3" json:"generation,omitempty"`
+	// Where the member goes on with what it has, instead of at the committed offsets: what its former
+	// stream brought need not come again. Those of partitions that are not the member's any more, or
+	// went away and came back since `generation`, do not count. At most 50,000. Only with
+	// `member_id`.
+	//
+	// So a member pauses, resumes and seeks: it subscribes again with its `member_id`, and says here
+	// what it wants. Nothing moves, and the new stream takes the place of the old one, which may be
+	// open until then. As the SDKs do it, what the old one had sent ahead is sent again.
+	Positions     []*MemberPosition `protobuf:"bytes,8,rep,name=positions,proto3" json:"positions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GroupMember) Reset() {
+	*x = GroupMember{}
+	mi := &file_ropewalk_v1_consumer_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GroupMember) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GroupMember) ProtoMessage() {}
+
+func (x *GroupMember) ProtoReflect() protoreflect.Message {
+	mi := &file_ropewalk_v1_consumer_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GroupMember.ProtoReflect.Descriptor instead.
+func (*GroupMember) Descriptor() ([]byte, []int) {
+	return file_ropewalk_v1_consumer_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *GroupMember) GetMemberId() string {
+	if x != nil {
+		return x.MemberId
+	}
+	return ""
+}
+
+func (x *GroupMember) GetInstanceName() string {
+	if x != nil {
+		return x.InstanceName
+	}
+	return ""
+}
+
+func (x *GroupMember) GetClientId() string {
+	if x != nil {
+		return x.ClientId
+	}
+	return ""
+}
+
+func (x *GroupMember) GetRejoinGrace() *durationpb.Duration {
+	if x != nil {
+		return x.RejoinGrace
+	}
+	return nil
+}
+
+func (x *GroupMember) GetDrainTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.DrainTimeout
+	}
+	return nil
+}
+
+func (x *GroupMember) GetStrategy() string {
+	if x != nil {
+		return x.Strategy
+	}
+	return ""
+}
+
+func (x *GroupMember) GetGeneration() int64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *GroupMember) GetPositions() []*MemberPosition {
+	if x != nil {
+		return x.Positions
+	}
+	return nil
+}
+
+// Where a member goes on with a partition that it has.
+type MemberPosition struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The topic's name.
+	Topic string `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	// The partition, from 0.
+	Partition int32 `protobuf:"varint,2,opt,name=partition,proto3" json:"partition,omitempty"`
+	// The next offset to read.
+	Offset int64 `protobuf:"varint,3,opt,name=offset,proto3" json:"offset,omitempty"`
+	// Send nothing of it: the member keeps the partition, and reads it by another stream or later.
+	// Default: false.
+	Paused        bool `protobuf:"varint,4,opt,name=paused,proto3" json:"paused,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MemberPosition) Reset() {
+	*x = MemberPosition{}
+	mi := &file_ropewalk_v1_consumer_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MemberPosition) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MemberPosition) ProtoMessage() {}
+
+func (x *MemberPosition) ProtoReflect() protoreflect.Message {
+	mi := &file_ropewalk_v1_consumer_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MemberPosition.ProtoReflect.Descriptor instead.
+func (*MemberPosition) Descriptor() ([]byte, []int) {
+	return file_ropewalk_v1_consumer_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *MemberPosition) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *MemberPosition) GetPartition() int32 {
+	if x != nil {
+		return x.Partition
+	}
+	return 0
+}
+
+func (x *MemberPosition) GetOffset() int64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *MemberPosition) GetPaused() bool {
+	if x != nil {
+		return x.Paused
+	}
+	return false
+}
+
+// Bounds of what a group's stream has delivered beyond the committed offsets of its partitions.
+// When one is reached, the stream pauses until the member commits. At least one batch is always
+// delivered.
+type InFlightLimit struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The most records. Left out: no bound.
+	Records int64 `protobuf:"varint,1,opt,name=records,proto3" json:"records,omitempty"`
+	// The most bytes of records. Left out: no bound.
+	Bytes         int64 `protobuf:"varint,2,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InFlightLimit) Reset() {
+	*x = InFlightLimit{}
+	mi := &file_ropewalk_v1_consumer_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InFlightLimit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InFlightLimit) ProtoMessage() {}
+
+func (x *InFlightLimit) ProtoReflect() protoreflect.Message {
+	mi := &file_ropewalk_v1_consumer_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InFlightLimit.ProtoReflect.Descriptor instead.
+func (*InFlightLimit) Descriptor() ([]byte, []int) {
+	return file_ropewalk_v1_consumer_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *InFlightLimit) GetRecords() int64 {
+	if x != nil {
+		return x.Records
+	}
+	return 0
+}
+
+func (x *InFlightLimit) GetBytes() int64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
 // An event of a stream.
 type SubscribeResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -687,6 +986,8 @@ type SubscribeResponse struct {
 	//	*SubscribeResponse_Heartbeat
 	//	*SubscribeResponse_Gap
 	//	*SubscribeResponse_CaughtUp
+	//	*SubscribeResponse_Assignment
+	//	*SubscribeResponse_PlanRequest
 	Event         isSubscribeResponse_Event `protobuf_oneof:"event"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -694,7 +995,7 @@ type SubscribeResponse struct {
 
 func (x *SubscribeResponse) Reset() {
 	*x = SubscribeResponse{}
-	mi := &file_ropewalk_v1_consumer_proto_msgTypes[6]
+	mi := &file_ropewalk_v1_consumer_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -706,7 +1007,7 @@ func (x *SubscribeResponse) String() string {
 func (*SubscribeResponse) ProtoMessage() {}
 
 func (x *SubscribeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ropewalk_v1_consumer_proto_msgTypes[6]
+	mi := &file_ropewalk_v1_consumer_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -719,7 +1020,7 @@ func (x *SubscribeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscribeResponse.ProtoReflect.Descriptor instead.
 func (*SubscribeResponse) Descriptor() ([]byte, []int) {
-	return file_ropewalk_v1_consumer_proto_rawDescGZIP(), []int{6}
+	return file_ropewalk_v1_consumer_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *SubscribeResponse) GetEvent() isSubscribeResponse_Event {
@@ -774,6 +1075,24 @@ func (x *SubscribeResponse) GetCaughtUp() *CaughtUp {
 	return nil
 }
 
+func (x *SubscribeResponse) GetAssignment() *Assignment {
+	if x != nil {
+		if x, ok := x.Event.(*SubscribeResponse_Assignment); ok {
+			return x.Assignment
+		}
+	}
+	return nil
+}
+
+func (x *SubscribeResponse) GetPlanRequest() *PlanRequest {
+	if x != nil {
+		if x, ok := x.Event.(*SubscribeResponse_PlanRequest); ok {
+			return x.PlanRequest
+		}
+	}
+	return nil
+}
+
 type isSubscribeResponse_Event interface {
 	isSubscribeResponse_Event()
 }
@@ -804,6 +1123,16 @@ type SubscribeResponse_CaughtUp struct {
 	CaughtUp *CaughtUp `protobuf:"bytes,5,opt,name=caught_up,json=caughtUp,proto3,oneof"`
 }
 
+type SubscribeResponse_Assignment struct {
+	// What the member of a consumer group has, has changed.
+	Assignment *Assignment `protobuf:"bytes,6,opt,name=assignment,proto3,oneof"`
+}
+
+type SubscribeResponse_PlanRequest struct {
+	// The member is asked to plan the assignment of its group (SubmitAssignment).
+	PlanRequest *PlanRequest `protobuf:"bytes,7,opt,name=plan_request,json=planRequest,proto3,oneof"`
+}
+
 func (*SubscribeResponse_Started) isSubscribeResponse_Event() {}
 
 func (*SubscribeResponse_Batch) isSubscribeResponse_Event() {}
@@ -813,6 +1142,10 @@ func (*SubscribeResponse_Heartbeat) isSubscribeResponse_Event() {}
 func (*SubscribeResponse_Gap) isSubscribeResponse_Event() {}
 
 func (*SubscribeResponse_CaughtUp) isSubscribeResponse_Event() {}
+
+func (*SubscribeResponse_Assignment) isSubscribeResponse_Event() {}
+
+func (*SubscribeResponse_PlanRequest) isSubscribeResponse_Event() {}
 
 // The state of a partition in a stream.
 type PartitionPosition struct {
@@ -836,7 +1169,7 @@ type PartitionPosition struct {
 
 func (x *PartitionPosition) Reset() {
 	*x = PartitionPosition{}
-	mi := &file_ropewalk_v1_consumer_proto_msgTypes[7]
+	mi := &file_ropewalk_v1_consumer_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -848,7 +1181,7 @@ func (x *PartitionPosition) String() string {
 func (*PartitionPosition) ProtoMessage() {}
 
 func (x *PartitionPosition) ProtoReflect() protoreflect.Message {
-	mi := &file_ropewalk_v1_consumer_proto_msgTypes[7]
+	mi := &file_ropewalk_v1_consumer_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -861,7 +1194,7 @@ func (x *PartitionPosition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartitionPosition.ProtoReflect.Descriptor instead.
 func (*PartitionPosition) Descriptor() ([]byte, []int) {
-	return file_ropewalk_v1_consumer_proto_rawDescGZIP(), []int{7}
+	return file_ropewalk_v1_consumer_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *PartitionPosition) GetTopic() string {
@@ -909,15 +1242,23 @@ func (x *PartitionPosition) GetLogStartOffset() int64 {
 // The stream reads these partitions.
 type Started struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The partitions and their resolved starts.
-	Positions     []*PartitionPosition `protobuf:"bytes,1,rep,name=positions,proto3" json:"positions,omitempty"`
+	// The partitions and their resolved starts. None for a member of a consumer group: its
+	// assignments say them.
+	Positions []*PartitionPosition `protobuf:"bytes,1,rep,name=positions,proto3" json:"positions,omitempty"`
+	// The id of the member of the consumer group: to commit with, and to subscribe again with when
+	// the connection breaks.
+	MemberId string `protobuf:"bytes,2,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
+	// The generation to commit with until the first assignment: that of the consumer group for a new
+	// member; for one that comes back no later one than it has named in `member`, as it has not
+	// heard yet what has come between.
+	Generation    int64 `protobuf:"varint,3,opt,name=generation,proto3" json:"generation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Started) Reset() {
 	*x = Started{}
-	mi := &file_ropewalk_v1_consumer_proto_msgTypes[8]
+	mi := &file_ropewalk_v1_consumer_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -929,7 +1270,7 @@ func (x *Started) String() string {
 func (*Started) ProtoMessage() {}
 
 func (x *Started) ProtoReflect() protoreflect.Message {
-	mi := &file_ropewalk_v1_consumer_proto_msgTypes[8]
+	mi := &file_ropewalk_v1_consumer_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -942,7 +1283,7 @@ func (x *Started) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Started.ProtoReflect.Descriptor instead.
 func (*Started) Descriptor() ([]byte, []int) {
-	return file_ropewalk_v1_consumer_proto_rawDescGZIP(), []int{8}
+	return file_ropewalk_v1_consumer_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Started) GetPositions() []*PartitionPosition {
@@ -952,10 +1293,388 @@ func (x *Started) GetPositions() []*PartitionPosition {
 	return nil
 }
 
+func (x *Started) GetMemberId() string {
+	if x != nil {
+		return x.MemberId
+	}
+	return ""
+}
+
+func (x *Started) GetGeneration() int64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+// A change to what a member of a consumer group has. The three lists are to be looked at in this
+// order: a partition may end and be assigned anew at once.
+type Assignment struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The generation to commit with from here on.
+	Generation int64 `protobuf:"varint,1,opt,name=generation,proto3" json:"generation,omitempty"`
+	// Partitions that are no longer the member's: what is left of their records is to be dropped, and
+	// a commit of them is refused.
+	Ended []*TopicPartitions `protobuf:"bytes,2,rep,name=ended,proto3" json:"ended,omitempty"`
+	// Partitions that are the member's from here on, and where they are read from. The first
+	// assignment of a stream holds all that the member has: what a member that comes back does not
+	// find in it, it has lost. A partition of which the broker cannot find out in 2 s where it begins,
+	// as nobody leads it, comes with a later one.
+	Assigned []*PartitionPosition `protobuf:"bytes,3,rep,name=assigned,proto3" json:"assigned,omitempty"`
+	// Partitions that another member is to have. No more records of them come. The member finishes
+	// with those that it got, commits, and releases the partition (CommitOffset); it may do so until
+	// the deadline.
+	Revoked []*Revocation `protobuf:"bytes,4,rep,name=revoked,proto3" json:"revoked,omitempty"`
+	// Not all of it: the next assignment brings more that belongs to it, as one message names at most
+	// 10,000 assigned partitions. Default: false.
+	More          bool `protobuf:"varint,5,opt,name=more,proto3" json:"more,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Assignment) Reset() {
+	*x = Assignment{}
+	mi := &file_ropewalk_v1_consumer_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Assignment) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Assignment) ProtoMessage() {}
+
+func (x *Assignment) ProtoReflect() protoreflect.Message {
+	mi := &file_ropewalk_v1_consumer_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Assignment.ProtoReflect.Descriptor instead.
+func (*Assignment) Descriptor() ([]byte, []int) {
+	return file_ropewalk_v1_consumer_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Assignment) GetGeneration() int64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *Assignment) GetEnded() []*TopicPartitions {
+	if x != nil {
+		return x.Ended
+	}
+	return nil
+}
+
+func (x *Assignment) GetAssigned() []*PartitionPosition {
+	if x != nil {
+		return x.Assigned
+	}
+	return nil
+}
+
+func (x *Assignment) GetRevoked() []*Revocation {
+	if x != nil {
+		return x.Revoked
+	}
+	return nil
+}
+
+func (x *Assignment) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
+// Partitions that a member is to give back.
+type Revocation struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The partitions.
+	Partitions *TopicPartitions `protobuf:"bytes,1,opt,name=partitions,proto3" json:"partitions,omitempty"`
+	// When they are taken, by the clock of the group's coordinator.
+	Deadline      *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=deadline,proto3" json:"deadline,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Revocation) Reset() {
+	*x = Revocation{}
+	mi := &file_ropewalk_v1_consumer_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Revocation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Revocation) ProtoMessage() {}
+
+func (x *Revocation) ProtoReflect() protoreflect.Message {
+	mi := &file_ropewalk_v1_consumer_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Revocation.ProtoReflect.Descriptor instead.
+func (*Revocation) Descriptor() ([]byte, []int) {
+	return file_ropewalk_v1_consumer_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Revocation) GetPartitions() *TopicPartitions {
+	if x != nil {
+		return x.Partitions
+	}
+	return nil
+}
+
+func (x *Revocation) GetDeadline() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Deadline
+	}
+	return nil
+}
+
+// A member is to say who is to have which partition. When it does not in time, the server assigns.
+type PlanRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The id to submit the plan under.
+	PlanId int64 `protobuf:"varint,1,opt,name=plan_id,json=planId,proto3" json:"plan_id,omitempty"`
+	// When the server assigns instead, by the clock of the group's coordinator.
+	Deadline *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=deadline,proto3" json:"deadline,omitempty"`
+	// The topics that the group reads.
+	Topics []*PlanTopic `protobuf:"bytes,3,rep,name=topics,proto3" json:"topics,omitempty"`
+	// The members, in the order in which they joined.
+	Members       []*PlanMember `protobuf:"bytes,4,rep,name=members,proto3" json:"members,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlanRequest) Reset() {
+	*x = PlanRequest{}
+	mi := &file_ropewalk_v1_consumer_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlanRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlanRequest) ProtoMessage() {}
+
+func (x *PlanRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ropewalk_v1_consumer_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlanRequest.ProtoReflect.Descriptor instead.
+func (*PlanRequest) Descriptor() ([]byte, []int) {
+	return file_ropewalk_v1_consumer_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *PlanRequest) GetPlanId() int64 {
+	if x != nil {
+		return x.PlanId
+	}
+	return 0
+}
+
+func (x *PlanRequest) GetDeadline() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Deadline
+	}
+	return nil
+}
+
+func (x *PlanRequest) GetTopics() []*PlanTopic {
+	if x != nil {
+		return x.Topics
+	}
+	return nil
+}
+
+func (x *PlanRequest) GetMembers() []*PlanMember {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
+// A topic that a consumer group reads.
+type PlanTopic struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The topic's name.
+	Topic string `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
+	// How many partitions it has, numbered from 0.
+	PartitionCount int32 `protobuf:"varint,2,opt,name=partition_count,json=partitionCount,proto3" json:"partition_count,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *PlanTopic) Reset() {
+	*x = PlanTopic{}
+	mi := &file_ropewalk_v1_consumer_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlanTopic) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlanTopic) ProtoMessage() {}
+
+func (x *PlanTopic) ProtoReflect() protoreflect.Message {
+	mi := &file_ropewalk_v1_consumer_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlanTopic.ProtoReflect.Descriptor instead.
+func (*PlanTopic) Descriptor() ([]byte, []int) {
+	return file_ropewalk_v1_consumer_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *PlanTopic) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *PlanTopic) GetPartitionCount() int32 {
+	if x != nil {
+		return x.PartitionCount
+	}
+	return 0
+}
+
+// A member to plan for.
+type PlanMember struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Its id.
+	MemberId string `protobuf:"bytes,1,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
+	// The name of a static member.
+	InstanceName string `protobuf:"bytes,2,opt,name=instance_name,json=instanceName,proto3" json:"instance_name,omitempty"`
+	// What its client calls itself.
+	ClientId string `protobuf:"bytes,3,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
+	// Where it connects from.
+	Host string `protobuf:"bytes,4,opt,name=host,proto3" json:"host,omitempty"`
+	// The topics that it reads: only of these it can get partitions.
+	Topics []string `protobuf:"bytes,5,rep,name=topics,proto3" json:"topics,omitempty"`
+	// What it was to have so far.
+	Current       []*TopicPartitions `protobuf:"bytes,6,rep,name=current,proto3" json:"current,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlanMember) Reset() {
+	*x = PlanMember{}
+	mi := &file_ropewalk_v1_consumer_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlanMember) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlanMember) ProtoMessage() {}
+
+func (x *PlanMember) ProtoReflect() protoreflect.Message {
+	mi := &file_ropewalk_v1_consumer_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlanMember.ProtoReflect.Descriptor instead.
+func (*PlanMember) Descriptor() ([]byte, []int) {
+	return file_ropewalk_v1_consumer_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *PlanMember) GetMemberId() string {
+	if x != nil {
+		return x.MemberId
+	}
+	return ""
+}
+
+func (x *PlanMember) GetInstanceName() string {
+	if x != nil {
+		return x.InstanceName
+	}
+	return ""
+}
+
+func (x *PlanMember) GetClientId() string {
+	if x != nil {
+		return x.ClientId
+	}
+	return ""
+}
+
+func (x *PlanMember) GetHost() string {
+	if x != nil {
+		return x.Host
+	}
+	return ""
+}
+
+func (x *PlanMember) GetTopics() []string {
+	if x != nil {
+		return x.Topics
+	}
+	return nil
+}
+
+func (x *PlanMember) GetCurrent() []*TopicPartitions {
+	if x != nil {
+		return x.Current
+	}
+	return nil
+}
+
 // A sign of life.
 type Heartbeat struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The state of every partition of the stream.
+	// The state of every partition of the stream; of 10,000 of them where a member has more.
 	Positions     []*PartitionPosition `protobuf:"bytes,1,rep,name=positions,proto3" json:"positions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -963,7 +1682,7 @@ type Heartbeat struct {
 
 func (x *Heartbeat) Reset() {
 	*x = Heartbeat{}
-	mi := &file_ropewalk_v1_consumer_proto_msgTypes[9]
+	mi := &file_ropewalk_v1_consumer_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -975,7 +1694,7 @@ func (x *Heartbeat) String() string {
 func (*Heartbeat) ProtoMessage() {}
 
 func (x *Heartbeat) ProtoReflect() protoreflect.Message {
-	mi := &file_ropewalk_v1_consumer_proto_msgTypes[9]
+	mi := &file_ropewalk_v1_consumer_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -988,7 +1707,7 @@ func (x *Heartbeat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Heartbeat.ProtoReflect.Descriptor instead.
 func (*Heartbeat) Descriptor() ([]byte, []int) {
-	return file_ropewalk_v1_consumer_proto_rawDescGZIP(), []int{9}
+	return file_ropewalk_v1_consumer_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Heartbeat) GetPositions() []*PartitionPosition {
@@ -1017,7 +1736,7 @@ type Gap struct {
 
 func (x *Gap) Reset() {
 	*x = Gap{}
-	mi := &file_ropewalk_v1_consumer_proto_msgTypes[10]
+	mi := &file_ropewalk_v1_consumer_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1029,7 +1748,7 @@ func (x *Gap) String() string {
 func (*Gap) ProtoMessage() {}
 
 func (x *Gap) ProtoReflect() protoreflect.Message {
-	mi := &file_ropewalk_v1_consumer_proto_msgTypes[10]
+	mi := &file_ropewalk_v1_consumer_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1042,7 +1761,7 @@ func (x *Gap) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Gap.ProtoReflect.Descriptor instead.
 func (*Gap) Descriptor() ([]byte, []int) {
-	return file_ropewalk_v1_consumer_proto_rawDescGZIP(), []int{10}
+	return file_ropewalk_v1_consumer_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Gap) GetTopic() string {
@@ -1097,7 +1816,7 @@ type CaughtUp struct {
 
 func (x *CaughtUp) Reset() {
 	*x = CaughtUp{}
-	mi := &file_ropewalk_v1_consumer_proto_msgTypes[11]
+	mi := &file_ropewalk_v1_consumer_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1109,7 +1828,7 @@ func (x *CaughtUp) String() string {
 func (*CaughtUp) ProtoMessage() {}
 
 func (x *CaughtUp) ProtoReflect() protoreflect.Message {
-	mi := &file_ropewalk_v1_consumer_proto_msgTypes[11]
+	mi := &file_ropewalk_v1_consumer_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1122,7 +1841,7 @@ func (x *CaughtUp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CaughtUp.ProtoReflect.Descriptor instead.
 func (*CaughtUp) Descriptor() ([]byte, []int) {
-	return file_ropewalk_v1_consumer_proto_rawDescGZIP(), []int{11}
+	return file_ropewalk_v1_consumer_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *CaughtUp) GetTopic() string {
@@ -1165,7 +1884,7 @@ type CommittedOffset struct {
 
 func (x *CommittedOffset) Reset() {
 	*x = CommittedOffset{}
-	mi := &file_ropewalk_v1_consumer_proto_msgTypes[12]
+	mi := &file_ropewalk_v1_consumer_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1177,7 +1896,7 @@ func (x *CommittedOffset) String() string {
 func (*CommittedOffset) ProtoMessage() {}
 
 func (x *CommittedOffset) ProtoReflect() protoreflect.Message {
-	mi := &file_ropewalk_v1_consumer_proto_msgTypes[12]
+	mi := &file_ropewalk_v1_consumer_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1190,7 +1909,7 @@ func (x *CommittedOffset) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommittedOffset.ProtoReflect.Descriptor instead.
 func (*CommittedOffset) Descriptor() ([]byte, []int) {
-	return file_ropewalk_v1_consumer_proto_rawDescGZIP(), []int{12}
+	return file_ropewalk_v1_consumer_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *CommittedOffset) GetTopic() string {
@@ -1233,15 +1952,25 @@ type CommitOffsetRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The consumer group's name: 1 to 249 characters, no control characters.
 	Group string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
-	// The positions. At least one, at most 10,000; a partition may be named once only.
-	Offsets       []*CommittedOffset `protobuf:"bytes,2,rep,name=offsets,proto3" json:"offsets,omitempty"`
+	// The positions. At most 10,000; a partition may be named once only. At least one, unless
+	// partitions are released.
+	Offsets []*CommittedOffset `protobuf:"bytes,2,rep,name=offsets,proto3" json:"offsets,omitempty"`
+	// The member of the group that commits, as `started` told it. Left out: an administrator.
+	MemberId string `protobuf:"bytes,3,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
+	// The newest generation that the member was told, by an `assignment` or, before the first one, by
+	// `started`. Only with `member_id`.
+	Generation int64 `protobuf:"varint,4,opt,name=generation,proto3" json:"generation,omitempty"`
+	// Partitions that were revoked, and that the member has finished with: they go on to their next
+	// owners now, and what is committed here counts before. Others are left as they are. Only with
+	// `member_id`; each with its partitions.
+	Release       []*TopicPartitions `protobuf:"bytes,5,rep,name=release,proto3" json:"release,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CommitOffsetRequest) Reset() {
 	*x = CommitOffsetRequest{}
-	mi := &file_ropewalk_v1_consumer_proto_msgTypes[13]
+	mi := &file_ropewalk_v1_consumer_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1253,7 +1982,7 @@ func (x *CommitOffsetRequest) String() string {
 func (*CommitOffsetRequest) ProtoMessage() {}
 
 func (x *CommitOffsetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ropewalk_v1_consumer_proto_msgTypes[13]
+	mi := &file_ropewalk_v1_consumer_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1266,7 +1995,7 @@ func (x *CommitOffsetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitOffsetRequest.ProtoReflect.Descriptor instead.
 func (*CommitOffsetRequest) Descriptor() ([]byte, []int) {
-	return file_ropewalk_v1_consumer_proto_rawDescGZIP(), []int{13}
+	return file_ropewalk_v1_consumer_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *CommitOffsetRequest) GetGroup() string {
@@ -1283,6 +2012,27 @@ func (x *CommitOffsetRequest) GetOffsets() []*CommittedOffset {
 	return nil
 }
 
+func (x *CommitOffsetRequest) GetMemberId() string {
+	if x != nil {
+		return x.MemberId
+	}
+	return ""
+}
+
+func (x *CommitOffsetRequest) GetGeneration() int64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *CommitOffsetRequest) GetRelease() []*TopicPartitions {
+	if x != nil {
+		return x.Release
+	}
+	return nil
+}
+
 // The positions are kept.
 type CommitOffsetResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1292,7 +2042,7 @@ type CommitOffsetResponse struct {
 
 func (x *CommitOffsetResponse) Reset() {
 	*x = CommitOffsetResponse{}
-	mi := &file_ropewalk_v1_consumer_proto_msgTypes[14]
+	mi := &file_ropewalk_v1_consumer_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1304,7 +2054,7 @@ func (x *CommitOffsetResponse) String() string {
 func (*CommitOffsetResponse) ProtoMessage() {}
 
 func (x *CommitOffsetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ropewalk_v1_consumer_proto_msgTypes[14]
+	mi := &file_ropewalk_v1_consumer_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1317,7 +2067,7 @@ func (x *CommitOffsetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CommitOffsetResponse.ProtoReflect.Descriptor instead.
 func (*CommitOffsetResponse) Descriptor() ([]byte, []int) {
-	return file_ropewalk_v1_consumer_proto_rawDescGZIP(), []int{14}
+	return file_ropewalk_v1_consumer_proto_rawDescGZIP(), []int{22}
 }
 
 // The partitions of a topic.
@@ -1333,7 +2083,7 @@ type TopicPartitions struct {
 
 func (x *TopicPartitions) Reset() {
 	*x = TopicPartitions{}
-	mi := &file_ropewalk_v1_consumer_proto_msgTypes[15]
+	mi := &file_ropewalk_v1_consumer_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1345,7 +2095,7 @@ func (x *TopicPartitions) String() string {
 func (*TopicPartitions) ProtoMessage() {}
 
 func (x *TopicPartitions) ProtoReflect() protoreflect.Message {
-	mi := &file_ropewalk_v1_consumer_proto_msgTypes[15]
+	mi := &file_ropewalk_v1_consumer_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1358,7 +2108,7 @@ func (x *TopicPartitions) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TopicPartitions.ProtoReflect.Descriptor instead.
 func (*TopicPartitions) Descriptor() ([]byte, []int) {
-	return file_ropewalk_v1_consumer_proto_rawDescGZIP(), []int{15}
+	return file_ropewalk_v1_consumer_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *TopicPartitions) GetTopic() string {
@@ -1388,7 +2138,7 @@ type GetCommittedOffsetsRequest struct {
 
 func (x *GetCommittedOffsetsRequest) Reset() {
 	*x = GetCommittedOffsetsRequest{}
-	mi := &file_ropewalk_v1_consumer_proto_msgTypes[16]
+	mi := &file_ropewalk_v1_consumer_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1400,7 +2150,7 @@ func (x *GetCommittedOffsetsRequest) String() string {
 func (*GetCommittedOffsetsRequest) ProtoMessage() {}
 
 func (x *GetCommittedOffsetsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ropewalk_v1_consumer_proto_msgTypes[16]
+	mi := &file_ropewalk_v1_consumer_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1413,7 +2163,7 @@ func (x *GetCommittedOffsetsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCommittedOffsetsRequest.ProtoReflect.Descriptor instead.
 func (*GetCommittedOffsetsRequest) Descriptor() ([]byte, []int) {
-	return file_ropewalk_v1_consumer_proto_rawDescGZIP(), []int{16}
+	return file_ropewalk_v1_consumer_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *GetCommittedOffsetsRequest) GetGroup() string {
@@ -1441,7 +2191,7 @@ type GetCommittedOffsetsResponse struct {
 
 func (x *GetCommittedOffsetsResponse) Reset() {
 	*x = GetCommittedOffsetsResponse{}
-	mi := &file_ropewalk_v1_consumer_proto_msgTypes[17]
+	mi := &file_ropewalk_v1_consumer_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1453,7 +2203,7 @@ func (x *GetCommittedOffsetsResponse) String() string {
 func (*GetCommittedOffsetsResponse) ProtoMessage() {}
 
 func (x *GetCommittedOffsetsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ropewalk_v1_consumer_proto_msgTypes[17]
+	mi := &file_ropewalk_v1_consumer_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1466,7 +2216,7 @@ func (x *GetCommittedOffsetsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCommittedOffsetsResponse.ProtoReflect.Descriptor instead.
 func (*GetCommittedOffsetsResponse) Descriptor() ([]byte, []int) {
-	return file_ropewalk_v1_consumer_proto_rawDescGZIP(), []int{17}
+	return file_ropewalk_v1_consumer_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *GetCommittedOffsetsResponse) GetOffsets() []*CommittedOffset {
@@ -1474,6 +2224,171 @@ func (x *GetCommittedOffsetsResponse) GetOffsets() []*CommittedOffset {
 		return x.Offsets
 	}
 	return nil
+}
+
+// What a member is to have.
+type MemberAssignment struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The member's id.
+	MemberId string `protobuf:"bytes,1,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
+	// Its partitions. Each topic names them all.
+	Partitions    []*TopicPartitions `protobuf:"bytes,2,rep,name=partitions,proto3" json:"partitions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MemberAssignment) Reset() {
+	*x = MemberAssignment{}
+	mi := &file_ropewalk_v1_consumer_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MemberAssignment) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MemberAssignment) ProtoMessage() {}
+
+func (x *MemberAssignment) ProtoReflect() protoreflect.Message {
+	mi := &file_ropewalk_v1_consumer_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MemberAssignment.ProtoReflect.Descriptor instead.
+func (*MemberAssignment) Descriptor() ([]byte, []int) {
+	return file_ropewalk_v1_consumer_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *MemberAssignment) GetMemberId() string {
+	if x != nil {
+		return x.MemberId
+	}
+	return ""
+}
+
+func (x *MemberAssignment) GetPartitions() []*TopicPartitions {
+	if x != nil {
+		return x.Partitions
+	}
+	return nil
+}
+
+// A plan.
+type SubmitAssignmentRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The consumer group's name.
+	Group string `protobuf:"bytes,1,opt,name=group,proto3" json:"group,omitempty"`
+	// The member that was asked.
+	MemberId string `protobuf:"bytes,2,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
+	// The id of the plan request.
+	PlanId int64 `protobuf:"varint,3,opt,name=plan_id,json=planId,proto3" json:"plan_id,omitempty"`
+	// Who is to have what. Every partition of the plan request, each once.
+	Assignments   []*MemberAssignment `protobuf:"bytes,4,rep,name=assignments,proto3" json:"assignments,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SubmitAssignmentRequest) Reset() {
+	*x = SubmitAssignmentRequest{}
+	mi := &file_ropewalk_v1_consumer_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubmitAssignmentRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubmitAssignmentRequest) ProtoMessage() {}
+
+func (x *SubmitAssignmentRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_ropewalk_v1_consumer_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubmitAssignmentRequest.ProtoReflect.Descriptor instead.
+func (*SubmitAssignmentRequest) Descriptor() ([]byte, []int) {
+	return file_ropewalk_v1_consumer_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *SubmitAssignmentRequest) GetGroup() string {
+	if x != nil {
+		return x.Group
+	}
+	return ""
+}
+
+func (x *SubmitAssignmentRequest) GetMemberId() string {
+	if x != nil {
+		return x.MemberId
+	}
+	return ""
+}
+
+func (x *SubmitAssignmentRequest) GetPlanId() int64 {
+	if x != nil {
+		return x.PlanId
+	}
+	return 0
+}
+
+func (x *SubmitAssignmentRequest) GetAssignments() []*MemberAssignment {
+	if x != nil {
+		return x.Assignments
+	}
+	return nil
+}
+
+// The plan is taken.
+type SubmitAssignmentResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SubmitAssignmentResponse) Reset() {
+	*x = SubmitAssignmentResponse{}
+	mi := &file_ropewalk_v1_consumer_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubmitAssignmentResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubmitAssignmentResponse) ProtoMessage() {}
+
+func (x *SubmitAssignmentResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_ropewalk_v1_consumer_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubmitAssignmentResponse.ProtoReflect.Descriptor instead.
+func (*SubmitAssignmentResponse) Descriptor() ([]byte, []int) {
+	return file_ropewalk_v1_consumer_proto_rawDescGZIP(), []int{28}
 }
 
 // A position to resolve.
@@ -1497,7 +2412,7 @@ type OffsetQuery struct {
 
 func (x *OffsetQuery) Reset() {
 	*x = OffsetQuery{}
-	mi := &file_ropewalk_v1_consumer_proto_msgTypes[18]
+	mi := &file_ropewalk_v1_consumer_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1509,7 +2424,7 @@ func (x *OffsetQuery) String() string {
 func (*OffsetQuery) ProtoMessage() {}
 
 func (x *OffsetQuery) ProtoReflect() protoreflect.Message {
-	mi := &file_ropewalk_v1_consumer_proto_msgTypes[18]
+	mi := &file_ropewalk_v1_consumer_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1522,7 +2437,7 @@ func (x *OffsetQuery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OffsetQuery.ProtoReflect.Descriptor instead.
 func (*OffsetQuery) Descriptor() ([]byte, []int) {
-	return file_ropewalk_v1_consumer_proto_rawDescGZIP(), []int{18}
+	return file_ropewalk_v1_consumer_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *OffsetQuery) GetTopic() string {
@@ -1609,7 +2524,7 @@ type ListOffsetsRequest struct {
 
 func (x *ListOffsetsRequest) Reset() {
 	*x = ListOffsetsRequest{}
-	mi := &file_ropewalk_v1_consumer_proto_msgTypes[19]
+	mi := &file_ropewalk_v1_consumer_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1621,7 +2536,7 @@ func (x *ListOffsetsRequest) String() string {
 func (*ListOffsetsRequest) ProtoMessage() {}
 
 func (x *ListOffsetsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ropewalk_v1_consumer_proto_msgTypes[19]
+	mi := &file_ropewalk_v1_consumer_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1634,7 +2549,7 @@ func (x *ListOffsetsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOffsetsRequest.ProtoReflect.Descriptor instead.
 func (*ListOffsetsRequest) Descriptor() ([]byte, []int) {
-	return file_ropewalk_v1_consumer_proto_rawDescGZIP(), []int{19}
+	return file_ropewalk_v1_consumer_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ListOffsetsRequest) GetQueries() []*OffsetQuery {
@@ -1663,7 +2578,7 @@ type PartitionOffset struct {
 
 func (x *PartitionOffset) Reset() {
 	*x = PartitionOffset{}
-	mi := &file_ropewalk_v1_consumer_proto_msgTypes[20]
+	mi := &file_ropewalk_v1_consumer_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1675,7 +2590,7 @@ func (x *PartitionOffset) String() string {
 func (*PartitionOffset) ProtoMessage() {}
 
 func (x *PartitionOffset) ProtoReflect() protoreflect.Message {
-	mi := &file_ropewalk_v1_consumer_proto_msgTypes[20]
+	mi := &file_ropewalk_v1_consumer_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1688,7 +2603,7 @@ func (x *PartitionOffset) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartitionOffset.ProtoReflect.Descriptor instead.
 func (*PartitionOffset) Descriptor() ([]byte, []int) {
-	return file_ropewalk_v1_consumer_proto_rawDescGZIP(), []int{20}
+	return file_ropewalk_v1_consumer_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *PartitionOffset) GetTopic() string {
@@ -1738,7 +2653,7 @@ type ListOffsetsResponse struct {
 
 func (x *ListOffsetsResponse) Reset() {
 	*x = ListOffsetsResponse{}
-	mi := &file_ropewalk_v1_consumer_proto_msgTypes[21]
+	mi := &file_ropewalk_v1_consumer_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1750,7 +2665,7 @@ func (x *ListOffsetsResponse) String() string {
 func (*ListOffsetsResponse) ProtoMessage() {}
 
 func (x *ListOffsetsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ropewalk_v1_consumer_proto_msgTypes[21]
+	mi := &file_ropewalk_v1_consumer_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1763,7 +2678,7 @@ func (x *ListOffsetsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListOffsetsResponse.ProtoReflect.Descriptor instead.
 func (*ListOffsetsResponse) Descriptor() ([]byte, []int) {
-	return file_ropewalk_v1_consumer_proto_rawDescGZIP(), []int{21}
+	return file_ropewalk_v1_consumer_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ListOffsetsResponse) GetOffsets() []*PartitionOffset {
@@ -1806,7 +2721,7 @@ const file_ropewalk_v1_consumer_proto_rawDesc = "" +
 	"\n" +
 	"partitions\x18\x03 \x03(\v2\x1f.ropewalk.v1.PartitionSelectionR\n" +
 	"partitionsB\v\n" +
-	"\tselection\"\xfc\x02\n" +
+	"\tselection\"\xb3\x04\n" +
 	"\x10SubscribeRequest\x123\n" +
 	"\x06topics\x18\x01 \x03(\v2\x1b.ropewalk.v1.TopicSelectionR\x06topics\x127\n" +
 	"\rdefault_start\x18\x02 \x01(\v2\x12.ropewalk.v1.StartR\fdefaultStart\x12%\n" +
@@ -1814,13 +2729,41 @@ const file_ropewalk_v1_consumer_proto_rawDesc = "" +
 	"\x0fmax_batch_bytes\x18\x04 \x01(\x05R\rmaxBatchBytes\x12M\n" +
 	"\x15accepted_compressions\x18\x05 \x03(\x0e2\x18.ropewalk.v1.CompressionR\x14acceptedCompressions\x12\x12\n" +
 	"\x04text\x18\x06 \x01(\bR\x04text\x12H\n" +
-	"\x12heartbeat_interval\x18\a \x01(\v2\x19.google.protobuf.DurationR\x11heartbeatInterval\"\x94\x02\n" +
+	"\x12heartbeat_interval\x18\a \x01(\v2\x19.google.protobuf.DurationR\x11heartbeatInterval\x12\x14\n" +
+	"\x05group\x18\b \x01(\tR\x05group\x120\n" +
+	"\x06member\x18\t \x01(\v2\x18.ropewalk.v1.GroupMemberR\x06member\x12)\n" +
+	"\x10assignments_only\x18\n" +
+	" \x01(\bR\x0fassignmentsOnly\x12B\n" +
+	"\x0fin_flight_limit\x18\v \x01(\v2\x1a.ropewalk.v1.InFlightLimitR\rinFlightLimit\"\xe1\x02\n" +
+	"\vGroupMember\x12\x1b\n" +
+	"\tmember_id\x18\x01 \x01(\tR\bmemberId\x12#\n" +
+	"\rinstance_name\x18\x02 \x01(\tR\finstanceName\x12\x1b\n" +
+	"\tclient_id\x18\x03 \x01(\tR\bclientId\x12<\n" +
+	"\frejoin_grace\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\vrejoinGrace\x12>\n" +
+	"\rdrain_timeout\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\fdrainTimeout\x12\x1a\n" +
+	"\bstrategy\x18\x06 \x01(\tR\bstrategy\x12\x1e\n" +
+	"\n" +
+	"generation\x18\a \x01(\x03R\n" +
+	"generation\x129\n" +
+	"\tpositions\x18\b \x03(\v2\x1b.ropewalk.v1.MemberPositionR\tpositions\"t\n" +
+	"\x0eMemberPosition\x12\x14\n" +
+	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x1c\n" +
+	"\tpartition\x18\x02 \x01(\x05R\tpartition\x12\x16\n" +
+	"\x06offset\x18\x03 \x01(\x03R\x06offset\x12\x16\n" +
+	"\x06paused\x18\x04 \x01(\bR\x06paused\"?\n" +
+	"\rInFlightLimit\x12\x18\n" +
+	"\arecords\x18\x01 \x01(\x03R\arecords\x12\x14\n" +
+	"\x05bytes\x18\x02 \x01(\x03R\x05bytes\"\x8e\x03\n" +
 	"\x11SubscribeResponse\x120\n" +
 	"\astarted\x18\x01 \x01(\v2\x14.ropewalk.v1.StartedH\x00R\astarted\x120\n" +
 	"\x05batch\x18\x02 \x01(\v2\x18.ropewalk.v1.RecordBatchH\x00R\x05batch\x126\n" +
 	"\theartbeat\x18\x03 \x01(\v2\x16.ropewalk.v1.HeartbeatH\x00R\theartbeat\x12$\n" +
 	"\x03gap\x18\x04 \x01(\v2\x10.ropewalk.v1.GapH\x00R\x03gap\x124\n" +
-	"\tcaught_up\x18\x05 \x01(\v2\x15.ropewalk.v1.CaughtUpH\x00R\bcaughtUpB\a\n" +
+	"\tcaught_up\x18\x05 \x01(\v2\x15.ropewalk.v1.CaughtUpH\x00R\bcaughtUp\x129\n" +
+	"\n" +
+	"assignment\x18\x06 \x01(\v2\x17.ropewalk.v1.AssignmentH\x00R\n" +
+	"assignment\x12=\n" +
+	"\fplan_request\x18\a \x01(\v2\x18.ropewalk.v1.PlanRequestH\x00R\vplanRequestB\a\n" +
 	"\x05event\"\xcb\x01\n" +
 	"\x11PartitionPosition\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x19\n" +
@@ -1828,9 +2771,44 @@ const file_ropewalk_v1_consumer_proto_rawDesc = "" +
 	"\tpartition\x18\x03 \x01(\x05R\tpartition\x12\x16\n" +
 	"\x06offset\x18\x04 \x01(\x03R\x06offset\x12%\n" +
 	"\x0ehigh_watermark\x18\x05 \x01(\x03R\rhighWatermark\x12(\n" +
-	"\x10log_start_offset\x18\x06 \x01(\x03R\x0elogStartOffset\"G\n" +
+	"\x10log_start_offset\x18\x06 \x01(\x03R\x0elogStartOffset\"\x84\x01\n" +
 	"\aStarted\x12<\n" +
-	"\tpositions\x18\x01 \x03(\v2\x1e.ropewalk.v1.PartitionPositionR\tpositions\"I\n" +
+	"\tpositions\x18\x01 \x03(\v2\x1e.ropewalk.v1.PartitionPositionR\tpositions\x12\x1b\n" +
+	"\tmember_id\x18\x02 \x01(\tR\bmemberId\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x03 \x01(\x03R\n" +
+	"generation\"\xe3\x01\n" +
+	"\n" +
+	"Assignment\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x01 \x01(\x03R\n" +
+	"generation\x122\n" +
+	"\x05ended\x18\x02 \x03(\v2\x1c.ropewalk.v1.TopicPartitionsR\x05ended\x12:\n" +
+	"\bassigned\x18\x03 \x03(\v2\x1e.ropewalk.v1.PartitionPositionR\bassigned\x121\n" +
+	"\arevoked\x18\x04 \x03(\v2\x17.ropewalk.v1.RevocationR\arevoked\x12\x12\n" +
+	"\x04more\x18\x05 \x01(\bR\x04more\"\x82\x01\n" +
+	"\n" +
+	"Revocation\x12<\n" +
+	"\n" +
+	"partitions\x18\x01 \x01(\v2\x1c.ropewalk.v1.TopicPartitionsR\n" +
+	"partitions\x126\n" +
+	"\bdeadline\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\bdeadline\"\xc1\x01\n" +
+	"\vPlanRequest\x12\x17\n" +
+	"\aplan_id\x18\x01 \x01(\x03R\x06planId\x126\n" +
+	"\bdeadline\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\bdeadline\x12.\n" +
+	"\x06topics\x18\x03 \x03(\v2\x16.ropewalk.v1.PlanTopicR\x06topics\x121\n" +
+	"\amembers\x18\x04 \x03(\v2\x17.ropewalk.v1.PlanMemberR\amembers\"J\n" +
+	"\tPlanTopic\x12\x14\n" +
+	"\x05topic\x18\x01 \x01(\tR\x05topic\x12'\n" +
+	"\x0fpartition_count\x18\x02 \x01(\x05R\x0epartitionCount\"\xcf\x01\n" +
+	"\n" +
+	"PlanMember\x12\x1b\n" +
+	"\tmember_id\x18\x01 \x01(\tR\bmemberId\x12#\n" +
+	"\rinstance_name\x18\x02 \x01(\tR\finstanceName\x12\x1b\n" +
+	"\tclient_id\x18\x03 \x01(\tR\bclientId\x12\x12\n" +
+	"\x04host\x18\x04 \x01(\tR\x04host\x12\x16\n" +
+	"\x06topics\x18\x05 \x03(\tR\x06topics\x126\n" +
+	"\acurrent\x18\x06 \x03(\v2\x1c.ropewalk.v1.TopicPartitionsR\acurrent\"I\n" +
 	"\tHeartbeat\x12<\n" +
 	"\tpositions\x18\x01 \x03(\v2\x1e.ropewalk.v1.PartitionPositionR\tpositions\"\xde\x01\n" +
 	"\x03Gap\x12\x14\n" +
@@ -1853,10 +2831,15 @@ const file_ropewalk_v1_consumer_proto_rawDesc = "" +
 	"\x06offset\x18\x03 \x01(\x03R\x06offset\x12\x1a\n" +
 	"\bmetadata\x18\x04 \x01(\tR\bmetadata\x12;\n" +
 	"\vcommit_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"commitTime\"c\n" +
+	"commitTime\"\xd8\x01\n" +
 	"\x13CommitOffsetRequest\x12\x14\n" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x126\n" +
-	"\aoffsets\x18\x02 \x03(\v2\x1c.ropewalk.v1.CommittedOffsetR\aoffsets\"\x16\n" +
+	"\aoffsets\x18\x02 \x03(\v2\x1c.ropewalk.v1.CommittedOffsetR\aoffsets\x12\x1b\n" +
+	"\tmember_id\x18\x03 \x01(\tR\bmemberId\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x04 \x01(\x03R\n" +
+	"generation\x126\n" +
+	"\arelease\x18\x05 \x03(\v2\x1c.ropewalk.v1.TopicPartitionsR\arelease\"\x16\n" +
 	"\x14CommitOffsetResponse\"G\n" +
 	"\x0fTopicPartitions\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x1e\n" +
@@ -1867,7 +2850,18 @@ const file_ropewalk_v1_consumer_proto_rawDesc = "" +
 	"\x05group\x18\x01 \x01(\tR\x05group\x124\n" +
 	"\x06topics\x18\x02 \x03(\v2\x1c.ropewalk.v1.TopicPartitionsR\x06topics\"U\n" +
 	"\x1bGetCommittedOffsetsResponse\x126\n" +
-	"\aoffsets\x18\x01 \x03(\v2\x1c.ropewalk.v1.CommittedOffsetR\aoffsets\"\x84\x02\n" +
+	"\aoffsets\x18\x01 \x03(\v2\x1c.ropewalk.v1.CommittedOffsetR\aoffsets\"m\n" +
+	"\x10MemberAssignment\x12\x1b\n" +
+	"\tmember_id\x18\x01 \x01(\tR\bmemberId\x12<\n" +
+	"\n" +
+	"partitions\x18\x02 \x03(\v2\x1c.ropewalk.v1.TopicPartitionsR\n" +
+	"partitions\"\xa6\x01\n" +
+	"\x17SubmitAssignmentRequest\x12\x14\n" +
+	"\x05group\x18\x01 \x01(\tR\x05group\x12\x1b\n" +
+	"\tmember_id\x18\x02 \x01(\tR\bmemberId\x12\x17\n" +
+	"\aplan_id\x18\x03 \x01(\x03R\x06planId\x12?\n" +
+	"\vassignments\x18\x04 \x03(\v2\x1d.ropewalk.v1.MemberAssignmentR\vassignments\"\x1a\n" +
+	"\x18SubmitAssignmentResponse\"\x84\x02\n" +
 	"\vOffsetQuery\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12!\n" +
 	"\tpartition\x18\x02 \x01(\x05H\x01R\tpartition\x88\x01\x01\x124\n" +
@@ -1887,12 +2881,13 @@ const file_ropewalk_v1_consumer_proto_rawDesc = "" +
 	"\ttimestamp\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\x12!\n" +
 	"\fleader_epoch\x18\x05 \x01(\x03R\vleaderEpoch\"M\n" +
 	"\x13ListOffsetsResponse\x126\n" +
-	"\aoffsets\x18\x01 \x03(\v2\x1c.ropewalk.v1.PartitionOffsetR\aoffsets2\xf0\x02\n" +
+	"\aoffsets\x18\x01 \x03(\v2\x1c.ropewalk.v1.PartitionOffsetR\aoffsets2\xd1\x03\n" +
 	"\x0fConsumerService\x12L\n" +
 	"\tSubscribe\x12\x1d.ropewalk.v1.SubscribeRequest\x1a\x1e.ropewalk.v1.SubscribeResponse0\x01\x12S\n" +
 	"\fCommitOffset\x12 .ropewalk.v1.CommitOffsetRequest\x1a!.ropewalk.v1.CommitOffsetResponse\x12h\n" +
 	"\x13GetCommittedOffsets\x12'.ropewalk.v1.GetCommittedOffsetsRequest\x1a(.ropewalk.v1.GetCommittedOffsetsResponse\x12P\n" +
-	"\vListOffsets\x12\x1f.ropewalk.v1.ListOffsetsRequest\x1a .ropewalk.v1.ListOffsetsResponseBR\n" +
+	"\vListOffsets\x12\x1f.ropewalk.v1.ListOffsetsRequest\x1a .ropewalk.v1.ListOffsetsResponse\x12_\n" +
+	"\x10SubmitAssignment\x12$.ropewalk.v1.SubmitAssignmentRequest\x1a%.ropewalk.v1.SubmitAssignmentResponseBR\n" +
 	"\x0eio.ropewalk.v1P\x01Z>github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1;ropewalkv1b\x06proto3"
 
 var (
@@ -1908,7 +2903,7 @@ func file_ropewalk_v1_consumer_proto_rawDescGZIP() []byte {
 }
 
 var file_ropewalk_v1_consumer_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_ropewalk_v1_consumer_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_ropewalk_v1_consumer_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_ropewalk_v1_consumer_proto_goTypes = []any{
 	(Gap_Reason)(0),                     // 0: ropewalk.v1.Gap.Reason
 	(*Start)(nil),                       // 1: ropewalk.v1.Start
@@ -1917,75 +2912,107 @@ var file_ropewalk_v1_consumer_proto_goTypes = []any{
 	(*PartitionSelection)(nil),          // 4: ropewalk.v1.PartitionSelection
 	(*TopicSelection)(nil),              // 5: ropewalk.v1.TopicSelection
 	(*SubscribeRequest)(nil),            // 6: ropewalk.v1.SubscribeRequest
-	(*SubscribeResponse)(nil),           // 7: ropewalk.v1.SubscribeResponse
-	(*PartitionPosition)(nil),           // 8: ropewalk.v1.PartitionPosition
-	(*Started)(nil),                     // 9: ropewalk.v1.Started
-	(*Heartbeat)(nil),                   // 10: ropewalk.v1.Heartbeat
-	(*Gap)(nil),                         // 11: ropewalk.v1.Gap
-	(*CaughtUp)(nil),                    // 12: ropewalk.v1.CaughtUp
-	(*CommittedOffset)(nil),             // 13: ropewalk.v1.CommittedOffset
-	(*CommitOffsetRequest)(nil),         // 14: ropewalk.v1.CommitOffsetRequest
-	(*CommitOffsetResponse)(nil),        // 15: ropewalk.v1.CommitOffsetResponse
-	(*TopicPartitions)(nil),             // 16: ropewalk.v1.TopicPartitions
-	(*GetCommittedOffsetsRequest)(nil),  // 17: ropewalk.v1.GetCommittedOffsetsRequest
-	(*GetCommittedOffsetsResponse)(nil), // 18: ropewalk.v1.GetCommittedOffsetsResponse
-	(*OffsetQuery)(nil),                 // 19: ropewalk.v1.OffsetQuery
-	(*ListOffsetsRequest)(nil),          // 20: ropewalk.v1.ListOffsetsRequest
-	(*PartitionOffset)(nil),             // 21: ropewalk.v1.PartitionOffset
-	(*ListOffsetsResponse)(nil),         // 22: ropewalk.v1.ListOffsetsResponse
-	(*emptypb.Empty)(nil),               // 23: google.protobuf.Empty
-	(*timestamppb.Timestamp)(nil),       // 24: google.protobuf.Timestamp
-	(Compression)(0),                    // 25: ropewalk.v1.Compression
-	(*durationpb.Duration)(nil),         // 26: google.protobuf.Duration
-	(*RecordBatch)(nil),                 // 27: ropewalk.v1.RecordBatch
+	(*GroupMember)(nil),                 // 7: ropewalk.v1.GroupMember
+	(*MemberPosition)(nil),              // 8: ropewalk.v1.MemberPosition
+	(*InFlightLimit)(nil),               // 9: ropewalk.v1.InFlightLimit
+	(*SubscribeResponse)(nil),           // 10: ropewalk.v1.SubscribeResponse
+	(*PartitionPosition)(nil),           // 11: ropewalk.v1.PartitionPosition
+	(*Started)(nil),                     // 12: ropewalk.v1.Started
+	(*Assignment)(nil),                  // 13: ropewalk.v1.Assignment
+	(*Revocation)(nil),                  // 14: ropewalk.v1.Revocation
+	(*PlanRequest)(nil),                 // 15: ropewalk.v1.PlanRequest
+	(*PlanTopic)(nil),                   // 16: ropewalk.v1.PlanTopic
+	(*PlanMember)(nil),                  // 17: ropewalk.v1.PlanMember
+	(*Heartbeat)(nil),                   // 18: ropewalk.v1.Heartbeat
+	(*Gap)(nil),                         // 19: ropewalk.v1.Gap
+	(*CaughtUp)(nil),                    // 20: ropewalk.v1.CaughtUp
+	(*CommittedOffset)(nil),             // 21: ropewalk.v1.CommittedOffset
+	(*CommitOffsetRequest)(nil),         // 22: ropewalk.v1.CommitOffsetRequest
+	(*CommitOffsetResponse)(nil),        // 23: ropewalk.v1.CommitOffsetResponse
+	(*TopicPartitions)(nil),             // 24: ropewalk.v1.TopicPartitions
+	(*GetCommittedOffsetsRequest)(nil),  // 25: ropewalk.v1.GetCommittedOffsetsRequest
+	(*GetCommittedOffsetsResponse)(nil), // 26: ropewalk.v1.GetCommittedOffsetsResponse
+	(*MemberAssignment)(nil),            // 27: ropewalk.v1.MemberAssignment
+	(*SubmitAssignmentRequest)(nil),     // 28: ropewalk.v1.SubmitAssignmentRequest
+	(*SubmitAssignmentResponse)(nil),    // 29: ropewalk.v1.SubmitAssignmentResponse
+	(*OffsetQuery)(nil),                 // 30: ropewalk.v1.OffsetQuery
+	(*ListOffsetsRequest)(nil),          // 31: ropewalk.v1.ListOffsetsRequest
+	(*PartitionOffset)(nil),             // 32: ropewalk.v1.PartitionOffset
+	(*ListOffsetsResponse)(nil),         // 33: ropewalk.v1.ListOffsetsResponse
+	(*emptypb.Empty)(nil),               // 34: google.protobuf.Empty
+	(*timestamppb.Timestamp)(nil),       // 35: google.protobuf.Timestamp
+	(Compression)(0),                    // 36: ropewalk.v1.Compression
+	(*durationpb.Duration)(nil),         // 37: google.protobuf.Duration
+	(*RecordBatch)(nil),                 // 38: ropewalk.v1.RecordBatch
 }
 var file_ropewalk_v1_consumer_proto_depIdxs = []int32{
-	23, // 0: ropewalk.v1.Start.earliest:type_name -> google.protobuf.Empty
-	23, // 1: ropewalk.v1.Start.latest:type_name -> google.protobuf.Empty
-	24, // 2: ropewalk.v1.Start.timestamp:type_name -> google.protobuf.Timestamp
+	34, // 0: ropewalk.v1.Start.earliest:type_name -> google.protobuf.Empty
+	34, // 1: ropewalk.v1.Start.latest:type_name -> google.protobuf.Empty
+	35, // 2: ropewalk.v1.Start.timestamp:type_name -> google.protobuf.Timestamp
 	2,  // 3: ropewalk.v1.Start.committed:type_name -> ropewalk.v1.CommittedStart
-	23, // 4: ropewalk.v1.CommittedStart.earliest:type_name -> google.protobuf.Empty
-	23, // 5: ropewalk.v1.CommittedStart.latest:type_name -> google.protobuf.Empty
-	23, // 6: ropewalk.v1.Stop.caught_up:type_name -> google.protobuf.Empty
-	24, // 7: ropewalk.v1.Stop.timestamp:type_name -> google.protobuf.Timestamp
+	34, // 4: ropewalk.v1.CommittedStart.earliest:type_name -> google.protobuf.Empty
+	34, // 5: ropewalk.v1.CommittedStart.latest:type_name -> google.protobuf.Empty
+	34, // 6: ropewalk.v1.Stop.caught_up:type_name -> google.protobuf.Empty
+	35, // 7: ropewalk.v1.Stop.timestamp:type_name -> google.protobuf.Timestamp
 	1,  // 8: ropewalk.v1.PartitionSelection.start:type_name -> ropewalk.v1.Start
 	4,  // 9: ropewalk.v1.TopicSelection.partitions:type_name -> ropewalk.v1.PartitionSelection
 	5,  // 10: ropewalk.v1.SubscribeRequest.topics:type_name -> ropewalk.v1.TopicSelection
 	1,  // 11: ropewalk.v1.SubscribeRequest.default_start:type_name -> ropewalk.v1.Start
 	3,  // 12: ropewalk.v1.SubscribeRequest.stop:type_name -> ropewalk.v1.Stop
-	25, // 13: ropewalk.v1.SubscribeRequest.accepted_compressions:type_name -> ropewalk.v1.Compression
-	26, // 14: ropewalk.v1.SubscribeRequest.heartbeat_interval:type_name -> google.protobuf.Duration
-	9,  // 15: ropewalk.v1.SubscribeResponse.started:type_name -> ropewalk.v1.Started
-	27, // 16: ropewalk.v1.SubscribeResponse.batch:type_name -> ropewalk.v1.RecordBatch
-	10, // 17: ropewalk.v1.SubscribeResponse.heartbeat:type_name -> ropewalk.v1.Heartbeat
-	11, // 18: ropewalk.v1.SubscribeResponse.gap:type_name -> ropewalk.v1.Gap
-	12, // 19: ropewalk.v1.SubscribeResponse.caught_up:type_name -> ropewalk.v1.CaughtUp
-	8,  // 20: ropewalk.v1.Started.positions:type_name -> ropewalk.v1.PartitionPosition
-	8,  // 21: ropewalk.v1.Heartbeat.positions:type_name -> ropewalk.v1.PartitionPosition
-	0,  // 22: ropewalk.v1.Gap.reason:type_name -> ropewalk.v1.Gap.Reason
-	24, // 23: ropewalk.v1.CommittedOffset.commit_time:type_name -> google.protobuf.Timestamp
-	13, // 24: ropewalk.v1.CommitOffsetRequest.offsets:type_name -> ropewalk.v1.CommittedOffset
-	16, // 25: ropewalk.v1.GetCommittedOffsetsRequest.topics:type_name -> ropewalk.v1.TopicPartitions
-	13, // 26: ropewalk.v1.GetCommittedOffsetsResponse.offsets:type_name -> ropewalk.v1.CommittedOffset
-	23, // 27: ropewalk.v1.OffsetQuery.earliest:type_name -> google.protobuf.Empty
-	23, // 28: ropewalk.v1.OffsetQuery.latest:type_name -> google.protobuf.Empty
-	24, // 29: ropewalk.v1.OffsetQuery.timestamp:type_name -> google.protobuf.Timestamp
-	19, // 30: ropewalk.v1.ListOffsetsRequest.queries:type_name -> ropewalk.v1.OffsetQuery
-	24, // 31: ropewalk.v1.PartitionOffset.timestamp:type_name -> google.protobuf.Timestamp
-	21, // 32: ropewalk.v1.ListOffsetsResponse.offsets:type_name -> ropewalk.v1.PartitionOffset
-	6,  // 33: ropewalk.v1.ConsumerService.Subscribe:input_type -> ropewalk.v1.SubscribeRequest
-	14, // 34: ropewalk.v1.ConsumerService.CommitOffset:input_type -> ropewalk.v1.CommitOffsetRequest
-	17, // 35: ropewalk.v1.ConsumerService.GetCommittedOffsets:input_type -> ropewalk.v1.GetCommittedOffsetsRequest
-	20, // 36: ropewalk.v1.ConsumerService.ListOffsets:input_type -> ropewalk.v1.ListOffsetsRequest
-	7,  // 37: ropewalk.v1.ConsumerService.Subscribe:output_type -> ropewalk.v1.SubscribeResponse
-	15, // 38: ropewalk.v1.ConsumerService.CommitOffset:output_type -> ropewalk.v1.CommitOffsetResponse
-	18, // 39: ropewalk.v1.ConsumerService.GetCommittedOffsets:output_type -> ropewalk.v1.GetCommittedOffsetsResponse
-	22, // 40: ropewalk.v1.ConsumerService.ListOffsets:output_type -> ropewalk.v1.ListOffsetsResponse
-	37, // [37:41] is the sub-list for method output_type
-	33, // [33:37] is the sub-list for method input_type
-	33, // [33:33] is the sub-list for extension type_name
-	33, // [33:33] is the sub-list for extension extendee
-	0,  // [0:33] is the sub-list for field type_name
+	36, // 13: ropewalk.v1.SubscribeRequest.accepted_compressions:type_name -> ropewalk.v1.Compression
+	37, // 14: ropewalk.v1.SubscribeRequest.heartbeat_interval:type_name -> google.protobuf.Duration
+	7,  // 15: ropewalk.v1.SubscribeRequest.member:type_name -> ropewalk.v1.GroupMember
+	9,  // 16: ropewalk.v1.SubscribeRequest.in_flight_limit:type_name -> ropewalk.v1.InFlightLimit
+	37, // 17: ropewalk.v1.GroupMember.rejoin_grace:type_name -> google.protobuf.Duration
+	37, // 18: ropewalk.v1.GroupMember.drain_timeout:type_name -> google.protobuf.Duration
+	8,  // 19: ropewalk.v1.GroupMember.positions:type_name -> ropewalk.v1.MemberPosition
+	12, // 20: ropewalk.v1.SubscribeResponse.started:type_name -> ropewalk.v1.Started
+	38, // 21: ropewalk.v1.SubscribeResponse.batch:type_name -> ropewalk.v1.RecordBatch
+	18, // 22: ropewalk.v1.SubscribeResponse.heartbeat:type_name -> ropewalk.v1.Heartbeat
+	19, // 23: ropewalk.v1.SubscribeResponse.gap:type_name -> ropewalk.v1.Gap
+	20, // 24: ropewalk.v1.SubscribeResponse.caught_up:type_name -> ropewalk.v1.CaughtUp
+	13, // 25: ropewalk.v1.SubscribeResponse.assignment:type_name -> ropewalk.v1.Assignment
+	15, // 26: ropewalk.v1.SubscribeResponse.plan_request:type_name -> ropewalk.v1.PlanRequest
+	11, // 27: ropewalk.v1.Started.positions:type_name -> ropewalk.v1.PartitionPosition
+	24, // 28: ropewalk.v1.Assignment.ended:type_name -> ropewalk.v1.TopicPartitions
+	11, // 29: ropewalk.v1.Assignment.assigned:type_name -> ropewalk.v1.PartitionPosition
+	14, // 30: ropewalk.v1.Assignment.revoked:type_name -> ropewalk.v1.Revocation
+	24, // 31: ropewalk.v1.Revocation.partitions:type_name -> ropewalk.v1.TopicPartitions
+	35, // 32: ropewalk.v1.Revocation.deadline:type_name -> google.protobuf.Timestamp
+	35, // 33: ropewalk.v1.PlanRequest.deadline:type_name -> google.protobuf.Timestamp
+	16, // 34: ropewalk.v1.PlanRequest.topics:type_name -> ropewalk.v1.PlanTopic
+	17, // 35: ropewalk.v1.PlanRequest.members:type_name -> ropewalk.v1.PlanMember
+	24, // 36: ropewalk.v1.PlanMember.current:type_name -> ropewalk.v1.TopicPartitions
+	11, // 37: ropewalk.v1.Heartbeat.positions:type_name -> ropewalk.v1.PartitionPosition
+	0,  // 38: ropewalk.v1.Gap.reason:type_name -> ropewalk.v1.Gap.Reason
+	35, // 39: ropewalk.v1.CommittedOffset.commit_time:type_name -> google.protobuf.Timestamp
+	21, // 40: ropewalk.v1.CommitOffsetRequest.offsets:type_name -> ropewalk.v1.CommittedOffset
+	24, // 41: ropewalk.v1.CommitOffsetRequest.release:type_name -> ropewalk.v1.TopicPartitions
+	24, // 42: ropewalk.v1.GetCommittedOffsetsRequest.topics:type_name -> ropewalk.v1.TopicPartitions
+	21, // 43: ropewalk.v1.GetCommittedOffsetsResponse.offsets:type_name -> ropewalk.v1.CommittedOffset
+	24, // 44: ropewalk.v1.MemberAssignment.partitions:type_name -> ropewalk.v1.TopicPartitions
+	27, // 45: ropewalk.v1.SubmitAssignmentRequest.assignments:type_name -> ropewalk.v1.MemberAssignment
+	34, // 46: ropewalk.v1.OffsetQuery.earliest:type_name -> google.protobuf.Empty
+	34, // 47: ropewalk.v1.OffsetQuery.latest:type_name -> google.protobuf.Empty
+	35, // 48: ropewalk.v1.OffsetQuery.timestamp:type_name -> google.protobuf.Timestamp
+	30, // 49: ropewalk.v1.ListOffsetsRequest.queries:type_name -> ropewalk.v1.OffsetQuery
+	35, // 50: ropewalk.v1.PartitionOffset.timestamp:type_name -> google.protobuf.Timestamp
+	32, // 51: ropewalk.v1.ListOffsetsResponse.offsets:type_name -> ropewalk.v1.PartitionOffset
+	6,  // 52: ropewalk.v1.ConsumerService.Subscribe:input_type -> ropewalk.v1.SubscribeRequest
+	22, // 53: ropewalk.v1.ConsumerService.CommitOffset:input_type -> ropewalk.v1.CommitOffsetRequest
+	25, // 54: ropewalk.v1.ConsumerService.GetCommittedOffsets:input_type -> ropewalk.v1.GetCommittedOffsetsRequest
+	31, // 55: ropewalk.v1.ConsumerService.ListOffsets:input_type -> ropewalk.v1.ListOffsetsRequest
+	28, // 56: ropewalk.v1.ConsumerService.SubmitAssignment:input_type -> ropewalk.v1.SubmitAssignmentRequest
+	10, // 57: ropewalk.v1.ConsumerService.Subscribe:output_type -> ropewalk.v1.SubscribeResponse
+	23, // 58: ropewalk.v1.ConsumerService.CommitOffset:output_type -> ropewalk.v1.CommitOffsetResponse
+	26, // 59: ropewalk.v1.ConsumerService.GetCommittedOffsets:output_type -> ropewalk.v1.GetCommittedOffsetsResponse
+	33, // 60: ropewalk.v1.ConsumerService.ListOffsets:output_type -> ropewalk.v1.ListOffsetsResponse
+	29, // 61: ropewalk.v1.ConsumerService.SubmitAssignment:output_type -> ropewalk.v1.SubmitAssignmentResponse
+	57, // [57:62] is the sub-list for method output_type
+	52, // [52:57] is the sub-list for method input_type
+	52, // [52:52] is the sub-list for extension type_name
+	52, // [52:52] is the sub-list for extension extendee
+	0,  // [0:52] is the sub-list for field type_name
 }
 
 func init() { file_ropewalk_v1_consumer_proto_init() }
@@ -2014,14 +3041,16 @@ func file_ropewalk_v1_consumer_proto_init() {
 		(*TopicSelection_Name)(nil),
 		(*TopicSelection_Pattern)(nil),
 	}
-	file_ropewalk_v1_consumer_proto_msgTypes[6].OneofWrappers = []any{
+	file_ropewalk_v1_consumer_proto_msgTypes[9].OneofWrappers = []any{
 		(*SubscribeResponse_Started)(nil),
 		(*SubscribeResponse_Batch)(nil),
 		(*SubscribeResponse_Heartbeat)(nil),
 		(*SubscribeResponse_Gap)(nil),
 		(*SubscribeResponse_CaughtUp)(nil),
+		(*SubscribeResponse_Assignment)(nil),
+		(*SubscribeResponse_PlanRequest)(nil),
 	}
-	file_ropewalk_v1_consumer_proto_msgTypes[18].OneofWrappers = []any{
+	file_ropewalk_v1_consumer_proto_msgTypes[29].OneofWrappers = []any{
 		(*OffsetQuery_Earliest)(nil),
 		(*OffsetQuery_Latest)(nil),
 		(*OffsetQuery_Timestamp)(nil),
@@ -2032,7 +3061,7 @@ func file_ropewalk_v1_consumer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ropewalk_v1_consumer_proto_rawDesc), len(file_ropewalk_v1_consumer_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   22,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

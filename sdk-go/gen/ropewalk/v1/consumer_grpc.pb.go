@@ -25,6 +25,7 @@ const (
 	ConsumerService_CommitOffset_FullMethodName        = "/ropewalk.v1.ConsumerService/CommitOffset"
 	ConsumerService_GetCommittedOffsets_FullMethodName = "/ropewalk.v1.ConsumerService/GetCommittedOffsets"
 	ConsumerService_ListOffsets_FullMethodName         = "/ropewalk.v1.ConsumerService/ListOffsets"
+	ConsumerService_SubmitAssignment_FullMethodName    = "/ropewalk.v1.ConsumerService/SubmitAssignment"
 )
 
 // ConsumerServiceClient is the client API for ConsumerService service.
@@ -38,8 +39,9 @@ const (
 //
 // | reason | code | metadata |
 // |-|-|-|
-// | TOPIC_NOT_FOUND, PARTITION_NOT_FOUND | NOT_FOUND | resource |
+// | TOPIC_NOT_FOUND, PARTITION_NOT_FOUND, GROUP_NOT_FOUND | NOT_FOUND | resource |
 // | INVALID_TOPIC_NAME, INVALID_FIELD | INVALID_ARGUMENT | field |
+// | MEMBER_FENCED, GROUP_NOT_EMPTY | FAILED_PRECONDITION | expected, actual |
 // | OFFSET_OUT_OF_RANGE | OUT_OF_RANGE | earliest, latest |
 // | NOT_LEADER, NO_LEADER, BROKER_DRAINING | UNAVAILABLE | leader_id, leader_address, leader_epoch |
 // | NO_QUORUM, LEADER_CHANGED | UNAVAILABLE | leader epoch |
@@ -57,16 +59,33 @@ type ConsumerServiceClient interface {
 	// records below the high watermark are delivered: those that a majority of replicas has on disk.
 	//
 	// The first message is always `started`. What is produced after it has arrived is delivered, also
-	// with a start at the latest offset. Offsets of a partition rise and skip nothing; where
+	// with a start at the latest offset (but in a group, where starts are found out after it: see
+	// `group` of the request). Offsets of a partition rise and skip nothing; where
 	// retention took what was to be read, a `gap` says which offsets are gone. A reader that does not
 	// keep up is slowed by flow control and loses nothing. The stream ends with OK where its `stop`
 	// says, and otherwise lives until either side ends it; a broker that shuts down ends it with
 	// UNAVAILABLE, reason BROKER_DRAINING, and the reader goes on elsewhere at its next offset.
+	//
+	// With `group` the stream is a membership of that consumer group: `started` says who the member
+	// is, an `assignment` which partitions it has got, and their records follow, each partition from
+	// its committed offset. Every partition has one owner at a time, and only those that move are
+	// ever stopped. A partition that is to move is revoked with a deadline: its records stop, and its
+	// owner finishes, commits and releases it (CommitOffset); at the deadline it is taken. Whoever
+	// closes the stream leaves the group at once, and its partitions go to others; one whose
+	// connection breaks is waited for, for its rejoin grace: it subscribes again with its member id,
+	// through any broker, and keeps what it had. A stream that is no member any more ends with
+	// MEMBER_FENCED, and one whose broker has lost touch with the group with NO_LEADER.
 	Subscribe(ctx context.Context, in *SubscribeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SubscribeResponse], error)
 	// Keeps positions under the name of a consumer group, durably and all together. A committed
 	// offset is the next one to read, lives as long as its group and topic, and may go back. It must
 	// lie between 0 and the partition's high watermark, else the call is refused with
 	// OFFSET_OUT_OF_RANGE.
+	//
+	// A member of the group says who it is, and the newest generation that its stream told it. It is
+	// refused with MEMBER_FENCED, all of it, unless each partition is the member's and has been since
+	// that generation: what another owner committed is never overwritten by one that came before.
+	// Without a member the call is an administrator's, and refused with GROUP_NOT_EMPTY while the
+	// group has members.
 	CommitOffset(ctx context.Context, in *CommitOffsetRequest, opts ...grpc.CallOption) (*CommitOffsetResponse, error)
 	// Reads the committed offsets of a consumer group. A partition without one is left out of the
 	// answer, and a group that never committed has none. Linearizable: a commit that was answered is
@@ -76,6 +95,10 @@ type ConsumerServiceClient interface {
 	// Linearizable: the latest offset is at least that of every append that was answered before the
 	// call.
 	ListOffsets(ctx context.Context, in *ListOffsetsRequest, opts ...grpc.CallOption) (*ListOffsetsResponse, error)
+	// Answers a plan request: which member of a consumer group is to have which partition. Refused
+	// with INVALID_FIELD when the plan is not asked of this member, or no longer, or cannot be: each
+	// partition goes to one member that reads its topic.
+	SubmitAssignment(ctx context.Context, in *SubmitAssignmentRequest, opts ...grpc.CallOption) (*SubmitAssignmentResponse, error)
 }
 
 type consumerServiceClient struct {
@@ -135,6 +158,16 @@ func (c *consumerServiceClient) ListOffsets(ctx context.Context, in *ListOffsets
 	return out, nil
 }
 
+func (c *consumerServiceClient) SubmitAssignment(ctx context.Context, in *SubmitAssignmentRequest, opts ...grpc.CallOption) (*SubmitAssignmentResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SubmitAssignmentResponse)
+	err := c.cc.Invoke(ctx, ConsumerService_SubmitAssignment_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ConsumerServiceServer is the server API for ConsumerService service.
 // All implementations must embed UnimplementedConsumerServiceServer
 // for forward compatibility.
@@ -146,8 +179,9 @@ func (c *consumerServiceClient) ListOffsets(ctx context.Context, in *ListOffsets
 //
 // | reason | code | metadata |
 // |-|-|-|
-// | TOPIC_NOT_FOUND, PARTITION_NOT_FOUND | NOT_FOUND | resource |
+// | TOPIC_NOT_FOUND, PARTITION_NOT_FOUND, GROUP_NOT_FOUND | NOT_FOUND | resource |
 // | INVALID_TOPIC_NAME, INVALID_FIELD | INVALID_ARGUMENT | field |
+// | MEMBER_FENCED, GROUP_NOT_EMPTY | FAILED_PRECONDITION | expected, actual |
 // | OFFSET_OUT_OF_RANGE | OUT_OF_RANGE | earliest, latest |
 // | NOT_LEADER, NO_LEADER, BROKER_DRAINING | UNAVAILABLE | leader_id, leader_address, leader_epoch |
 // | NO_QUORUM, LEADER_CHANGED | UNAVAILABLE | leader epoch |
@@ -165,16 +199,33 @@ type ConsumerServiceServer interface {
 	// records below the high watermark are delivered: those that a majority of replicas has on disk.
 	//
 	// The first message is always `started`. What is produced after it has arrived is delivered, also
-	// with a start at the latest offset. Offsets of a partition rise and skip nothing; where
+	// with a start at the latest offset (but in a group, where starts are found out after it: see
+	// `group` of the request). Offsets of a partition rise and skip nothing; where
 	// retention took what was to be read, a `gap` says which offsets are gone. A reader that does not
 	// keep up is slowed by flow control and loses nothing. The stream ends with OK where its `stop`
 	// says, and otherwise lives until either side ends it; a broker that shuts down ends it with
 	// UNAVAILABLE, reason BROKER_DRAINING, and the reader goes on elsewhere at its next offset.
+	//
+	// With `group` the stream is a membership of that consumer group: `started` says who the member
+	// is, an `assignment` which partitions it has got, and their records follow, each partition from
+	// its committed offset. Every partition has one owner at a time, and only those that move are
+	// ever stopped. A partition that is to move is revoked with a deadline: its records stop, and its
+	// owner finishes, commits and releases it (CommitOffset); at the deadline it is taken. Whoever
+	// closes the stream leaves the group at once, and its partitions go to others; one whose
+	// connection breaks is waited for, for its rejoin grace: it subscribes again with its member id,
+	// through any broker, and keeps what it had. A stream that is no member any more ends with
+	// MEMBER_FENCED, and one whose broker has lost touch with the group with NO_LEADER.
 	Subscribe(*SubscribeRequest, grpc.ServerStreamingServer[SubscribeResponse]) error
 	// Keeps positions under the name of a consumer group, durably and all together. A committed
 	// offset is the next one to read, lives as long as its group and topic, and may go back. It must
 	// lie between 0 and the partition's high watermark, else the call is refused with
 	// OFFSET_OUT_OF_RANGE.
+	//
+	// A member of the group says who it is, and the newest generation that its stream told it. It is
+	// refused with MEMBER_FENCED, all of it, unless each partition is the member's and has been since
+	// that generation: what another owner committed is never overwritten by one that came before.
+	// Without a member the call is an administrator's, and refused with GROUP_NOT_EMPTY while the
+	// group has members.
 	CommitOffset(context.Context, *CommitOffsetRequest) (*CommitOffsetResponse, error)
 	// Reads the committed offsets of a consumer group. A partition without one is left out of the
 	// answer, and a group that never committed has none. Linearizable: a commit that was answered is
@@ -184,6 +235,10 @@ type ConsumerServiceServer interface {
 	// Linearizable: the latest offset is at least that of every append that was answered before the
 	// call.
 	ListOffsets(context.Context, *ListOffsetsRequest) (*ListOffsetsResponse, error)
+	// Answers a plan request: which member of a consumer group is to have which partition. Refused
+	// with INVALID_FIELD when the plan is not asked of this member, or no longer, or cannot be: each
+	// partition goes to one member that reads its topic.
+	SubmitAssignment(context.Context, *SubmitAssignmentRequest) (*SubmitAssignmentResponse, error)
 	mustEmbedUnimplementedConsumerServiceServer()
 }
 
@@ -205,6 +260,9 @@ func (UnimplementedConsumerServiceServer) GetCommittedOffsets(context.Context, *
 }
 func (UnimplementedConsumerServiceServer) ListOffsets(context.Context, *ListOffsetsRequest) (*ListOffsetsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListOffsets not implemented")
+}
+func (UnimplementedConsumerServiceServer) SubmitAssignment(context.Context, *SubmitAssignmentRequest) (*SubmitAssignmentResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SubmitAssignment not implemented")
 }
 func (UnimplementedConsumerServiceServer) mustEmbedUnimplementedConsumerServiceServer() {}
 func (UnimplementedConsumerServiceServer) testEmbeddedByValue()                         {}
@@ -292,6 +350,24 @@ func _ConsumerService_ListOffsets_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ConsumerService_SubmitAssignment_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SubmitAssignmentRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ConsumerServiceServer).SubmitAssignment(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ConsumerService_SubmitAssignment_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ConsumerServiceServer).SubmitAssignment(ctx, req.(*SubmitAssignmentRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ConsumerService_ServiceDesc is the grpc.ServiceDesc for ConsumerService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -310,6 +386,10 @@ var ConsumerService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListOffsets",
 			Handler:    _ConsumerService_ListOffsets_Handler,
+		},
+		{
+			MethodName: "SubmitAssignment",
+			Handler:    _ConsumerService_SubmitAssignment_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

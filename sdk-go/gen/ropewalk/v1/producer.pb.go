@@ -91,7 +91,8 @@ type ProduceRequest struct {
 	// The partition, from 0. Left out, the server places each record: one with a key on the murmur2
 	// hash of its key (seed 0x9747b28c), made positive by clearing the sign bit, modulo the number of
 	// partitions, as Kafka's Java client does; the others together on one partition that rotates.
-	// It must be given with `compressed` and with `expected_offset`.
+	// It must be given with `compressed` and with `expected_offset`. With `expected_version` it may be
+	// left out where all records go to the partition of that key.
 	Partition *int32 `protobuf:"varint,2,opt,name=partition,proto3,oneof" json:"partition,omitempty"`
 	// The records: as they are, or compressed by the client.
 	//
@@ -111,6 +112,7 @@ type ProduceRequest struct {
 	// Types that are valid to be assigned to Expected:
 	//
 	//	*ProduceRequest_ExpectedOffset
+	//	*ProduceRequest_ExpectedVersion
 	Expected isProduceRequest_Expected `protobuf_oneof:"expected"`
 	// The place of the batch among those of its producer. With it a retry is safe: a batch that comes
 	// again is appended once, and answered as the first time, with `duplicate`. It must come with
@@ -226,6 +228,15 @@ func (x *ProduceRequest) GetExpectedOffset() int64 {
 	return 0
 }
 
+func (x *ProduceRequest) GetExpectedVersion() *ExpectedVersion {
+	if x != nil {
+		if x, ok := x.Expected.(*ProduceRequest_ExpectedVersion); ok {
+			return x.ExpectedVersion
+		}
+	}
+	return nil
+}
+
 func (x *ProduceRequest) GetSequence() *ProducerSequence {
 	if x != nil {
 		return x.Sequence
@@ -264,7 +275,128 @@ type ProduceRequest_ExpectedOffset struct {
 	ExpectedOffset int64 `protobuf:"varint,8,opt,name=expected_offset,json=expectedOffset,proto3,oneof"`
 }
 
+type ProduceRequest_ExpectedVersion struct {
+	// The version that a key must have: the offset of its latest record in the partition. When it
+	// has another one, the call is refused with EXPECTED_VERSION_MISMATCH and the current version.
+	ExpectedVersion *ExpectedVersion `protobuf:"bytes,10,opt,name=expected_version,json=expectedVersion,proto3,oneof"`
+}
+
 func (*ProduceRequest_ExpectedOffset) isProduceRequest_Expected() {}
+
+func (*ProduceRequest_ExpectedVersion) isProduceRequest_Expected() {}
+
+// The version that a key of the partition must have for an append to happen, as with the streams of
+// an event store: read what there is with the key, decide, and append on the condition that nobody
+// was faster. The condition is about this key, whichever keys the records of the batch have.
+//
+// The version of a key is the offset of the latest record with it, whether that has a value or is a
+// tombstone, as long as it is in the log. A key of which retention, compaction or DeleteRecords has
+// taken all records has no version, like one that never had a record. Versions are offsets, so that
+// a key never has the same version twice.
+//
+// The leader of the partition finds the versions by reading its log, when the first append comes
+// that expects one, and after a restart or a change of the leader. Such appends wait for it up to 5
+// seconds, at most 256 of a partition; then they are refused with KEYS_UNREAD, and are to be sent
+// again: reading goes on. Keys in compressed batches count; a batch that cannot be decompressed
+// within the limits has none. A broker knows as many keys as fit into its setting
+// `memory.key_budget`; where there are more, such appends are refused with TOO_MANY_KEYS: the
+// partition needs fewer keys, or the broker more memory. Others are not.
+//
+// Until every broker of the cluster is of a version that knows of this, it is NO_LEADER.
+type ExpectedVersion struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The key, of at most 16 KiB. One of the two forms must be given.
+	//
+	// Types that are valid to be assigned to KeyForm:
+	//
+	//	*ExpectedVersion_Key
+	//	*ExpectedVersion_KeyText
+	KeyForm isExpectedVersion_KeyForm `protobuf_oneof:"key_form"`
+	// The offset of its latest record; left out: it must have none.
+	Version       *int64 `protobuf:"varint,3,opt,name=version,proto3,oneof" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExpectedVersion) Reset() {
+	*x = ExpectedVersion{}
+	mi := &file_ropewalk_v1_producer_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExpectedVersion) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExpectedVersion) ProtoMessage() {}
+
+func (x *ExpectedVersion) ProtoReflect() protoreflect.Message {
+	mi := &file_ropewalk_v1_producer_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExpectedVersion.ProtoReflect.Descriptor instead.
+func (*ExpectedVersion) Descriptor() ([]byte, []int) {
+	return file_ropewalk_v1_producer_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ExpectedVersion) GetKeyForm() isExpectedVersion_KeyForm {
+	if x != nil {
+		return x.KeyForm
+	}
+	return nil
+}
+
+func (x *ExpectedVersion) GetKey() []byte {
+	if x != nil {
+		if x, ok := x.KeyForm.(*ExpectedVersion_Key); ok {
+			return x.Key
+		}
+	}
+	return nil
+}
+
+func (x *ExpectedVersion) GetKeyText() string {
+	if x != nil {
+		if x, ok := x.KeyForm.(*ExpectedVersion_KeyText); ok {
+			return x.KeyText
+		}
+	}
+	return ""
+}
+
+func (x *ExpectedVersion) GetVersion() int64 {
+	if x != nil && x.Version != nil {
+		return *x.Version
+	}
+	return 0
+}
+
+type isExpectedVersion_KeyForm interface {
+	isExpectedVersion_KeyForm()
+}
+
+type ExpectedVersion_Key struct {
+	// As bytes.
+	Key []byte `protobuf:"bytes,1,opt,name=key,proto3,oneof"`
+}
+
+type ExpectedVersion_KeyText struct {
+	// As text, for people: its UTF-8 bytes are the key.
+	KeyText string `protobuf:"bytes,2,opt,name=key_text,json=keyText,proto3,oneof"`
+}
+
+func (*ExpectedVersion_Key) isExpectedVersion_KeyForm() {}
+
+func (*ExpectedVersion_KeyText) isExpectedVersion_KeyForm() {}
 
 // The place of a batch among those that a producer sends to a partition.
 //
@@ -295,7 +427,7 @@ type ProducerSequence struct {
 
 func (x *ProducerSequence) Reset() {
 	*x = ProducerSequence{}
-	mi := &file_ropewalk_v1_producer_proto_msgTypes[1]
+	mi := &file_ropewalk_v1_producer_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -307,7 +439,7 @@ func (x *ProducerSequence) String() string {
 func (*ProducerSequence) ProtoMessage() {}
 
 func (x *ProducerSequence) ProtoReflect() protoreflect.Message {
-	mi := &file_ropewalk_v1_producer_proto_msgTypes[1]
+	mi := &file_ropewalk_v1_producer_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -320,7 +452,7 @@ func (x *ProducerSequence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProducerSequence.ProtoReflect.Descriptor instead.
 func (*ProducerSequence) Descriptor() ([]byte, []int) {
-	return file_ropewalk_v1_producer_proto_rawDescGZIP(), []int{1}
+	return file_ropewalk_v1_producer_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *ProducerSequence) GetProducerId() uint64 {
@@ -357,7 +489,7 @@ type InitProducerRequest struct {
 
 func (x *InitProducerRequest) Reset() {
 	*x = InitProducerRequest{}
-	mi := &file_ropewalk_v1_producer_proto_msgTypes[2]
+	mi := &file_ropewalk_v1_producer_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -369,7 +501,7 @@ func (x *InitProducerRequest) String() string {
 func (*InitProducerRequest) ProtoMessage() {}
 
 func (x *InitProducerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ropewalk_v1_producer_proto_msgTypes[2]
+	mi := &file_ropewalk_v1_producer_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -382,7 +514,7 @@ func (x *InitProducerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InitProducerRequest.ProtoReflect.Descriptor instead.
 func (*InitProducerRequest) Descriptor() ([]byte, []int) {
-	return file_ropewalk_v1_producer_proto_rawDescGZIP(), []int{2}
+	return file_ropewalk_v1_producer_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *InitProducerRequest) GetName() string {
@@ -405,7 +537,7 @@ type InitProducerResponse struct {
 
 func (x *InitProducerResponse) Reset() {
 	*x = InitProducerResponse{}
-	mi := &file_ropewalk_v1_producer_proto_msgTypes[3]
+	mi := &file_ropewalk_v1_producer_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -417,7 +549,7 @@ func (x *InitProducerResponse) String() string {
 func (*InitProducerResponse) ProtoMessage() {}
 
 func (x *InitProducerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ropewalk_v1_producer_proto_msgTypes[3]
+	mi := &file_ropewalk_v1_producer_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -430,7 +562,7 @@ func (x *InitProducerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use InitProducerResponse.ProtoReflect.Descriptor instead.
 func (*InitProducerResponse) Descriptor() ([]byte, []int) {
-	return file_ropewalk_v1_producer_proto_rawDescGZIP(), []int{3}
+	return file_ropewalk_v1_producer_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *InitProducerResponse) GetProducerId() uint64 {
@@ -458,7 +590,7 @@ type ProduceResponse struct {
 
 func (x *ProduceResponse) Reset() {
 	*x = ProduceResponse{}
-	mi := &file_ropewalk_v1_producer_proto_msgTypes[4]
+	mi := &file_ropewalk_v1_producer_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -470,7 +602,7 @@ func (x *ProduceResponse) String() string {
 func (*ProduceResponse) ProtoMessage() {}
 
 func (x *ProduceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ropewalk_v1_producer_proto_msgTypes[4]
+	mi := &file_ropewalk_v1_producer_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -483,7 +615,7 @@ func (x *ProduceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProduceResponse.ProtoReflect.Descriptor instead.
 func (*ProduceResponse) Descriptor() ([]byte, []int) {
-	return file_ropewalk_v1_producer_proto_rawDescGZIP(), []int{4}
+	return file_ropewalk_v1_producer_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ProduceResponse) GetAppends() []*PartitionAppend {
@@ -520,7 +652,7 @@ type PartitionAppend struct {
 
 func (x *PartitionAppend) Reset() {
 	*x = PartitionAppend{}
-	mi := &file_ropewalk_v1_producer_proto_msgTypes[5]
+	mi := &file_ropewalk_v1_producer_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -532,7 +664,7 @@ func (x *PartitionAppend) String() string {
 func (*PartitionAppend) ProtoMessage() {}
 
 func (x *PartitionAppend) ProtoReflect() protoreflect.Message {
-	mi := &file_ropewalk_v1_producer_proto_msgTypes[5]
+	mi := &file_ropewalk_v1_producer_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -545,7 +677,7 @@ func (x *PartitionAppend) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PartitionAppend.ProtoReflect.Descriptor instead.
 func (*PartitionAppend) Descriptor() ([]byte, []int) {
-	return file_ropewalk_v1_producer_proto_rawDescGZIP(), []int{5}
+	return file_ropewalk_v1_producer_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *PartitionAppend) GetPartition() int32 {
@@ -617,7 +749,7 @@ type ProduceStreamRequest struct {
 
 func (x *ProduceStreamRequest) Reset() {
 	*x = ProduceStreamRequest{}
-	mi := &file_ropewalk_v1_producer_proto_msgTypes[6]
+	mi := &file_ropewalk_v1_producer_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -629,7 +761,7 @@ func (x *ProduceStreamRequest) String() string {
 func (*ProduceStreamRequest) ProtoMessage() {}
 
 func (x *ProduceStreamRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_ropewalk_v1_producer_proto_msgTypes[6]
+	mi := &file_ropewalk_v1_producer_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -642,7 +774,7 @@ func (x *ProduceStreamRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProduceStreamRequest.ProtoReflect.Descriptor instead.
 func (*ProduceStreamRequest) Descriptor() ([]byte, []int) {
-	return file_ropewalk_v1_producer_proto_rawDescGZIP(), []int{6}
+	return file_ropewalk_v1_producer_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ProduceStreamRequest) GetCorrelation() uint64 {
@@ -675,7 +807,7 @@ type ProduceStreamResponse struct {
 
 func (x *ProduceStreamResponse) Reset() {
 	*x = ProduceStreamResponse{}
-	mi := &file_ropewalk_v1_producer_proto_msgTypes[7]
+	mi := &file_ropewalk_v1_producer_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -687,7 +819,7 @@ func (x *ProduceStreamResponse) String() string {
 func (*ProduceStreamResponse) ProtoMessage() {}
 
 func (x *ProduceStreamResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_ropewalk_v1_producer_proto_msgTypes[7]
+	mi := &file_ropewalk_v1_producer_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -700,7 +832,7 @@ func (x *ProduceStreamResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProduceStreamResponse.ProtoReflect.Descriptor instead.
 func (*ProduceStreamResponse) Descriptor() ([]byte, []int) {
-	return file_ropewalk_v1_producer_proto_rawDescGZIP(), []int{7}
+	return file_ropewalk_v1_producer_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ProduceStreamResponse) GetCorrelation() uint64 {
@@ -728,7 +860,7 @@ var File_ropewalk_v1_producer_proto protoreflect.FileDescriptor
 
 const file_ropewalk_v1_producer_proto_rawDesc = "" +
 	"\n" +
-	"\x1aropewalk/v1/producer.proto\x12\vropewalk.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x18ropewalk/v1/record.proto\"\xbf\x03\n" +
+	"\x1aropewalk/v1/producer.proto\x12\vropewalk.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x18ropewalk/v1/record.proto\"\x8a\x04\n" +
 	"\x0eProduceRequest\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12!\n" +
 	"\tpartition\x18\x02 \x01(\x05H\x02R\tpartition\x88\x01\x01\x122\n" +
@@ -741,13 +873,23 @@ const file_ropewalk_v1_producer_proto_rawDesc = "" +
 	"\n" +
 	"durability\x18\a \x01(\x0e2\x17.ropewalk.v1.DurabilityR\n" +
 	"durability\x12)\n" +
-	"\x0fexpected_offset\x18\b \x01(\x03H\x01R\x0eexpectedOffset\x129\n" +
+	"\x0fexpected_offset\x18\b \x01(\x03H\x01R\x0eexpectedOffset\x12I\n" +
+	"\x10expected_version\x18\n" +
+	" \x01(\v2\x1c.ropewalk.v1.ExpectedVersionH\x01R\x0fexpectedVersion\x129\n" +
 	"\bsequence\x18\t \x01(\v2\x1d.ropewalk.v1.ProducerSequenceR\bsequenceB\x06\n" +
 	"\x04dataB\n" +
 	"\n" +
 	"\bexpectedB\f\n" +
 	"\n" +
-	"_partition\"p\n" +
+	"_partition\"y\n" +
+	"\x0fExpectedVersion\x12\x12\n" +
+	"\x03key\x18\x01 \x01(\fH\x00R\x03key\x12\x1b\n" +
+	"\bkey_text\x18\x02 \x01(\tH\x00R\akeyText\x12\x1d\n" +
+	"\aversion\x18\x03 \x01(\x03H\x01R\aversion\x88\x01\x01B\n" +
+	"\n" +
+	"\bkey_formB\n" +
+	"\n" +
+	"\b_version\"p\n" +
 	"\x10ProducerSequence\x12\x1f\n" +
 	"\vproducer_id\x18\x01 \x01(\x04R\n" +
 	"producerId\x12\x14\n" +
@@ -804,44 +946,46 @@ func file_ropewalk_v1_producer_proto_rawDescGZIP() []byte {
 }
 
 var file_ropewalk_v1_producer_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_ropewalk_v1_producer_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_ropewalk_v1_producer_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_ropewalk_v1_producer_proto_goTypes = []any{
 	(Durability)(0),               // 0: ropewalk.v1.Durability
 	(*ProduceRequest)(nil),        // 1: ropewalk.v1.ProduceRequest
-	(*ProducerSequence)(nil),      // 2: ropewalk.v1.ProducerSequence
-	(*InitProducerRequest)(nil),   // 3: ropewalk.v1.InitProducerRequest
-	(*InitProducerResponse)(nil),  // 4: ropewalk.v1.InitProducerResponse
-	(*ProduceResponse)(nil),       // 5: ropewalk.v1.ProduceResponse
-	(*PartitionAppend)(nil),       // 6: ropewalk.v1.PartitionAppend
-	(*ProduceStreamRequest)(nil),  // 7: ropewalk.v1.ProduceStreamRequest
-	(*ProduceStreamResponse)(nil), // 8: ropewalk.v1.ProduceStreamResponse
-	(*RecordSet)(nil),             // 9: ropewalk.v1.RecordSet
-	(Compression)(0),              // 10: ropewalk.v1.Compression
-	(*timestamppb.Timestamp)(nil), // 11: google.protobuf.Timestamp
-	(*status.Status)(nil),         // 12: google.rpc.Status
+	(*ExpectedVersion)(nil),       // 2: ropewalk.v1.ExpectedVersion
+	(*ProducerSequence)(nil),      // 3: ropewalk.v1.ProducerSequence
+	(*InitProducerRequest)(nil),   // 4: ropewalk.v1.InitProducerRequest
+	(*InitProducerResponse)(nil),  // 5: ropewalk.v1.InitProducerResponse
+	(*ProduceResponse)(nil),       // 6: ropewalk.v1.ProduceResponse
+	(*PartitionAppend)(nil),       // 7: ropewalk.v1.PartitionAppend
+	(*ProduceStreamRequest)(nil),  // 8: ropewalk.v1.ProduceStreamRequest
+	(*ProduceStreamResponse)(nil), // 9: ropewalk.v1.ProduceStreamResponse
+	(*RecordSet)(nil),             // 10: ropewalk.v1.RecordSet
+	(Compression)(0),              // 11: ropewalk.v1.Compression
+	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
+	(*status.Status)(nil),         // 13: google.rpc.Status
 }
 var file_ropewalk_v1_producer_proto_depIdxs = []int32{
-	9,  // 0: ropewalk.v1.ProduceRequest.records:type_name -> ropewalk.v1.RecordSet
-	10, // 1: ropewalk.v1.ProduceRequest.compression:type_name -> ropewalk.v1.Compression
+	10, // 0: ropewalk.v1.ProduceRequest.records:type_name -> ropewalk.v1.RecordSet
+	11, // 1: ropewalk.v1.ProduceRequest.compression:type_name -> ropewalk.v1.Compression
 	0,  // 2: ropewalk.v1.ProduceRequest.durability:type_name -> ropewalk.v1.Durability
-	2,  // 3: ropewalk.v1.ProduceRequest.sequence:type_name -> ropewalk.v1.ProducerSequence
-	6,  // 4: ropewalk.v1.ProduceResponse.appends:type_name -> ropewalk.v1.PartitionAppend
-	11, // 5: ropewalk.v1.PartitionAppend.append_time:type_name -> google.protobuf.Timestamp
-	0,  // 6: ropewalk.v1.PartitionAppend.achieved:type_name -> ropewalk.v1.Durability
-	1,  // 7: ropewalk.v1.ProduceStreamRequest.request:type_name -> ropewalk.v1.ProduceRequest
-	12, // 8: ropewalk.v1.ProduceStreamResponse.status:type_name -> google.rpc.Status
-	5,  // 9: ropewalk.v1.ProduceStreamResponse.response:type_name -> ropewalk.v1.ProduceResponse
-	1,  // 10: ropewalk.v1.ProducerService.Produce:input_type -> ropewalk.v1.ProduceRequest
-	7,  // 11: ropewalk.v1.ProducerService.ProduceStream:input_type -> ropewalk.v1.ProduceStreamRequest
-	3,  // 12: ropewalk.v1.ProducerService.InitProducer:input_type -> ropewalk.v1.InitProducerRequest
-	5,  // 13: ropewalk.v1.ProducerService.Produce:output_type -> ropewalk.v1.ProduceResponse
-	8,  // 14: ropewalk.v1.ProducerService.ProduceStream:output_type -> ropewalk.v1.ProduceStreamResponse
-	4,  // 15: ropewalk.v1.ProducerService.InitProducer:output_type -> ropewalk.v1.InitProducerResponse
-	13, // [13:16] is the sub-list for method output_type
-	10, // [10:13] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	2,  // 3: ropewalk.v1.ProduceRequest.expected_version:type_name -> ropewalk.v1.ExpectedVersion
+	3,  // 4: ropewalk.v1.ProduceRequest.sequence:type_name -> ropewalk.v1.ProducerSequence
+	7,  // 5: ropewalk.v1.ProduceResponse.appends:type_name -> ropewalk.v1.PartitionAppend
+	12, // 6: ropewalk.v1.PartitionAppend.append_time:type_name -> google.protobuf.Timestamp
+	0,  // 7: ropewalk.v1.PartitionAppend.achieved:type_name -> ropewalk.v1.Durability
+	1,  // 8: ropewalk.v1.ProduceStreamRequest.request:type_name -> ropewalk.v1.ProduceRequest
+	13, // 9: ropewalk.v1.ProduceStreamResponse.status:type_name -> google.rpc.Status
+	6,  // 10: ropewalk.v1.ProduceStreamResponse.response:type_name -> ropewalk.v1.ProduceResponse
+	1,  // 11: ropewalk.v1.ProducerService.Produce:input_type -> ropewalk.v1.ProduceRequest
+	8,  // 12: ropewalk.v1.ProducerService.ProduceStream:input_type -> ropewalk.v1.ProduceStreamRequest
+	4,  // 13: ropewalk.v1.ProducerService.InitProducer:input_type -> ropewalk.v1.InitProducerRequest
+	6,  // 14: ropewalk.v1.ProducerService.Produce:output_type -> ropewalk.v1.ProduceResponse
+	9,  // 15: ropewalk.v1.ProducerService.ProduceStream:output_type -> ropewalk.v1.ProduceStreamResponse
+	5,  // 16: ropewalk.v1.ProducerService.InitProducer:output_type -> ropewalk.v1.InitProducerResponse
+	14, // [14:17] is the sub-list for method output_type
+	11, // [11:14] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_ropewalk_v1_producer_proto_init() }
@@ -854,6 +998,11 @@ func file_ropewalk_v1_producer_proto_init() {
 		(*ProduceRequest_Records)(nil),
 		(*ProduceRequest_Compressed)(nil),
 		(*ProduceRequest_ExpectedOffset)(nil),
+		(*ProduceRequest_ExpectedVersion)(nil),
+	}
+	file_ropewalk_v1_producer_proto_msgTypes[1].OneofWrappers = []any{
+		(*ExpectedVersion_Key)(nil),
+		(*ExpectedVersion_KeyText)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -861,7 +1010,7 @@ func file_ropewalk_v1_producer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_ropewalk_v1_producer_proto_rawDesc), len(file_ropewalk_v1_producer_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   8,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

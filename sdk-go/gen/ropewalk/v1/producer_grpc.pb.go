@@ -42,7 +42,10 @@ const (
 // | INVALID_TOPIC_NAME, INVALID_FIELD | INVALID_ARGUMENT | no | field |
 // | RECORD_TOO_LARGE, BATCH_TOO_LARGE | INVALID_ARGUMENT | no | field, limit, actual |
 // | CORRUPT_BATCH | INVALID_ARGUMENT | no | field |
-// | EXPECTED_OFFSET_MISMATCH | ABORTED | no | expected, current |
+// | EXPECTED_OFFSET_MISMATCH | ABORTED | no | current |
+// | EXPECTED_VERSION_MISMATCH | ABORTED | no | current, left out where the key has no record |
+// | KEYS_UNREAD | UNAVAILABLE | no | - |
+// | TOO_MANY_KEYS | RESOURCE_EXHAUSTED | no | limit |
 // | NOT_LEADER, NO_LEADER, BROKER_DRAINING | UNAVAILABLE | no | leader_id, leader_address, leader_epoch |
 // | SEQUENCE_GAP, PRODUCER_FENCED | FAILED_PRECONDITION | no | expected, actual |
 // | NO_QUORUM, LEADER_CHANGED | UNAVAILABLE | maybe | leader epoch |
@@ -77,11 +80,12 @@ type ProducerServiceClient interface {
 	Produce(ctx context.Context, in *ProduceRequest, opts ...grpc.CallOption) (*ProduceResponse, error)
 	// Appends many batches over one stream, pipelined. Requests for one partition are appended, and
 	// answered, in the order in which they were sent; answers of different partitions may overtake
-	// one another. Requests that name no partition keep their order among those of their topic. Each
-	// answer has its own status: a batch that is refused does not end the stream. When the server's
-	// budget for unfinished appends is used up it stops reading. When the client closes its side, the
-	// server answers what is left and ends the stream with OK. A server that shuts down answers every
-	// request that it has read, and then ends the stream with BROKER_DRAINING: requests without an
+	// one another. One that expects the version of a key may be appended after some that follow it,
+	// while the leader reads the keys. Requests that name no partition keep their order among those of
+	// their topic. Each answer has its own status: a batch that is refused does not end the stream. When
+	// the server's budget for unfinished appends is used up it stops reading. When the client closes its
+	// side, the server answers what is left and ends the stream with OK. A server that shuts down answers
+	// every request that it has read, and then ends the stream with BROKER_DRAINING: requests without an
 	// answer were not appended.
 	ProduceStream(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[ProduceStreamRequest, ProduceStreamResponse], error)
 	// Gives a producer the id and the epoch with which its retries are safe. An answer that is lost
@@ -149,7 +153,10 @@ func (c *producerServiceClient) InitProducer(ctx context.Context, in *InitProduc
 // | INVALID_TOPIC_NAME, INVALID_FIELD | INVALID_ARGUMENT | no | field |
 // | RECORD_TOO_LARGE, BATCH_TOO_LARGE | INVALID_ARGUMENT | no | field, limit, actual |
 // | CORRUPT_BATCH | INVALID_ARGUMENT | no | field |
-// | EXPECTED_OFFSET_MISMATCH | ABORTED | no | expected, current |
+// | EXPECTED_OFFSET_MISMATCH | ABORTED | no | current |
+// | EXPECTED_VERSION_MISMATCH | ABORTED | no | current, left out where the key has no record |
+// | KEYS_UNREAD | UNAVAILABLE | no | - |
+// | TOO_MANY_KEYS | RESOURCE_EXHAUSTED | no | limit |
 // | NOT_LEADER, NO_LEADER, BROKER_DRAINING | UNAVAILABLE | no | leader_id, leader_address, leader_epoch |
 // | SEQUENCE_GAP, PRODUCER_FENCED | FAILED_PRECONDITION | no | expected, actual |
 // | NO_QUORUM, LEADER_CHANGED | UNAVAILABLE | maybe | leader epoch |
@@ -184,11 +191,12 @@ type ProducerServiceServer interface {
 	Produce(context.Context, *ProduceRequest) (*ProduceResponse, error)
 	// Appends many batches over one stream, pipelined. Requests for one partition are appended, and
 	// answered, in the order in which they were sent; answers of different partitions may overtake
-	// one another. Requests that name no partition keep their order among those of their topic. Each
-	// answer has its own status: a batch that is refused does not end the stream. When the server's
-	// budget for unfinished appends is used up it stops reading. When the client closes its side, the
-	// server answers what is left and ends the stream with OK. A server that shuts down answers every
-	// request that it has read, and then ends the stream with BROKER_DRAINING: requests without an
+	// one another. One that expects the version of a key may be appended after some that follow it,
+	// while the leader reads the keys. Requests that name no partition keep their order among those of
+	// their topic. Each answer has its own status: a batch that is refused does not end the stream. When
+	// the server's budget for unfinished appends is used up it stops reading. When the client closes its
+	// side, the server answers what is left and ends the stream with OK. A server that shuts down answers
+	// every request that it has read, and then ends the stream with BROKER_DRAINING: requests without an
 	// answer were not appended.
 	ProduceStream(grpc.BidiStreamingServer[ProduceStreamRequest, ProduceStreamResponse]) error
 	// Gives a producer the id and the epoch with which its retries are safe. An answer that is lost

@@ -364,6 +364,9 @@ type RecordBatch struct {
 	BaseOffset int64 `protobuf:"varint,3,opt,name=base_offset,json=baseOffset,proto3" json:"base_offset,omitempty"`
 	// The number of records. All of them are in `records`, or in `compressed`.
 	RecordCount int32 `protobuf:"varint,4,opt,name=record_count,json=recordCount,proto3" json:"record_count,omitempty"`
+	// The offset of each record, in order, where compaction has removed others from between them.
+	// Empty otherwise: then the offset of record i is `base_offset` + i.
+	Offsets []int64 `protobuf:"varint,11,rep,packed,name=offsets,proto3" json:"offsets,omitempty"`
 	// The epoch of the leader that appended the batch: it rises with each change of leader.
 	LeaderEpoch int64 `protobuf:"varint,5,opt,name=leader_epoch,json=leaderEpoch,proto3" json:"leader_epoch,omitempty"`
 	// When the leader appended the batch, by its clock.
@@ -441,6 +444,13 @@ func (x *RecordBatch) GetRecordCount() int32 {
 		return x.RecordCount
 	}
 	return 0
+}
+
+func (x *RecordBatch) GetOffsets() []int64 {
+	if x != nil {
+		return x.Offsets
+	}
+	return nil
 }
 
 func (x *RecordBatch) GetLeaderEpoch() int64 {
@@ -537,13 +547,14 @@ const file_ropewalk_v1_record_proto_rawDesc = "" +
 	"\x06_valueB\a\n" +
 	"\x05_text\":\n" +
 	"\tRecordSet\x12-\n" +
-	"\arecords\x18\x01 \x03(\v2\x13.ropewalk.v1.RecordR\arecords\"\xc2\x03\n" +
+	"\arecords\x18\x01 \x03(\v2\x13.ropewalk.v1.RecordR\arecords\"\xdc\x03\n" +
 	"\vRecordBatch\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12\x1c\n" +
 	"\tpartition\x18\x02 \x01(\x05R\tpartition\x12\x1f\n" +
 	"\vbase_offset\x18\x03 \x01(\x03R\n" +
 	"baseOffset\x12!\n" +
-	"\frecord_count\x18\x04 \x01(\x05R\vrecordCount\x12!\n" +
+	"\frecord_count\x18\x04 \x01(\x05R\vrecordCount\x12\x18\n" +
+	"\aoffsets\x18\v \x03(\x03R\aoffsets\x12!\n" +
 	"\fleader_epoch\x18\x05 \x01(\x03R\vleaderEpoch\x12;\n" +
 	"\vappend_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"appendTime\x12A\n" +

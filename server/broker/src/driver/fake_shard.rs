@@ -14,6 +14,7 @@ use crate::peers::Reply;
 pub(crate) struct FakeShard(mpsc::Receiver<Command>);
 
 /// A part of it, in the order in which it comes.
+#[expect(clippy::large_enum_variant, reason = "it lives for a moment, in a test")]
 pub(crate) enum Told {
     /// This replica is taken up, with what storage has of it or without.
     Open(ReplicaId, bool),
@@ -57,6 +58,6 @@ impl Driver {
     /// For tests of what shards are told: one whose only shard is the test.
     pub(crate) fn with_fake_shard() -> (Self, FakeShard) {
         let (sender, commands) = mpsc::channel(1);
-        (Self { shards: vec![sender] }, FakeShard(commands))
+        (Self { shards: vec![sender], ..Self::without_shards() }, FakeShard(commands))
     }
 }

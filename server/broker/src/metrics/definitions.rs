@@ -193,6 +193,16 @@ pub(super) const TRIMMED_RECORDS: Definition = Definition::counter(
     "Records that fell before the start of their partition's log, by what caused it.",
 )
 .labels(&["cause"]);
+pub(super) const COMPACTED_BYTES: Definition = Definition::counter(
+    "ropewalk_compaction_read_bytes",
+    "By",
+    "Bytes of logs that compaction has read.",
+);
+pub(super) const COMPACTED_RECORDS: Definition = Definition::counter(
+    "ropewalk_compaction_removed_records",
+    "{record}",
+    "Records that compaction has removed.",
+);
 pub(super) const PEER_CONNECTED: Definition = Definition::gauge(
     "ropewalk_peer_connected",
     "{connection}",
@@ -277,6 +287,8 @@ pub const DEFINITIONS: &[Definition] = &[
     STORAGE_SIZE,
     TRIMS,
     TRIMMED_RECORDS,
+    COMPACTED_BYTES,
+    COMPACTED_RECORDS,
     PEER_CONNECTED,
     PEER_SENT,
     PEER_SENT_BYTES,

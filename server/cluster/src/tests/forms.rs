@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ropewalk_consensus::machine::StateMachine;
 use ropewalk_core::codec::DecodeError;
-use ropewalk_core::{GroupId, NodeId, PartitionId, TimestampType};
+use ropewalk_core::{Compression, GroupId, NodeId, PartitionId, TimestampType};
 
 use super::{
     Cluster, create, create_with, delete, drain, form, partition_count, reassign, register,
@@ -16,8 +16,8 @@ use super::{
 use crate::answer::{decode, decode_applied, decode_index, encode};
 use crate::settings::OutOfRange;
 use crate::{
-    BrokerRegistration, Gone, MetadataAnswer, MetadataCommand, MetadataError, MetadataMachine,
-    TopicUpdate,
+    BrokerRegistration, Cleanup, CleanupPolicy, Gone, MetadataAnswer, MetadataCommand,
+    MetadataError, MetadataMachine, TopicSettings, TopicUpdate,
 };
 
 /// Storage keeps values of up to 4,000 bytes.
@@ -192,7 +192,103 @@ fn all_settings() -> TopicUpdate {
         segment_age: Some(Duration::from_secs(60)),
         max_record_bytes: Some(1000),
         timestamp_type: Some(TimestampType::Append),
+        ..TopicUpdate::default()
     }
+}
+
+/// Those of the cleanup came later: what says nothing of it is as it was, for brokers that do not
+/// know it.
+#[test]
+fn the_cleanup_of_a_topic_has_a_level_and_forms_of_its_own() {
+    let mut cluster = Cluster::of(1);
+    let MetadataCommand::CreateTopic { id, name, created, settings, .. } = create(1, "logs", 1)
+    else {
+        panic!("it creates a topic")
+    };
+    let cleanup = Cleanup {
+        policy: CleanupPolicy::CompactAndDelete,
+        delete_retention: Duration::new(3, 5),
+        record_ttl: Some(Duration::from_secs(7)),
+    };
+    let settings = TopicSettings { cleanup, ..settings };
+    let (partition_count, replication_factor) = (1, Some(1));
+    let created = MetadataCommand::CreateTopic {
+        id,
+        name,
+        partition_count,
+        replication_factor,
+        settings,
+        created,
+    };
+    let updated = update(
+        1,
+        TopicUpdate {
+            cleanup_policy: Some(CleanupPolicy::Compact),
+            delete_retention: Some(Duration::from_secs(9)),
+            record_ttl: Some(None),
+            ..TopicUpdate::default()
+        },
+    );
+    let plain = update(1, all_settings());
+    assert_eq!([&created, &updated, &plain].map(MetadataCommand::level), [3, 3, 1]);
+    let mut text = String::new();
+    for (name, command) in [("create topic", created), ("update topic", updated)] {
+        cluster.apply(&command).unwrap();
+        assert_eq!(MetadataCommand::decode(&command.encode()), Ok(command.clone()));
+        writeln!(text, "command {name} = {}", hex(&command.encode())).unwrap();
+        let row = cluster.rows.iter().find(|(key, _)| key[0] == b't').unwrap().1;
+        writeln!(text, "row after {name} = {}", hex(row)).unwrap();
+        assert_eq!(cluster.restored(), cluster.state);
+    }
+    let topic = &cluster.metadata().topics["logs"];
+    let delete_retention = Duration::from_secs(9);
+    let policy = CleanupPolicy::Compact;
+    assert_eq!(topic.settings.cleanup, Cleanup { policy, delete_retention, record_ttl: None });
+    let back =
+        TopicUpdate { cleanup_policy: Some(CleanupPolicy::Delete), ..TopicUpdate::default() };
+    cluster.apply(&update(1, back)).unwrap();
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors/cleanup-v2.txt");
+    assert_eq!(text, std::fs::read_to_string(file).unwrap());
+}
+
+/// The codec came along with the cleanup, and is the last of all settings.
+#[test]
+fn the_codec_of_a_topic_stands_behind_what_was_there_before() {
+    let mut cluster = Cluster::of(1);
+    let MetadataCommand::CreateTopic { id, name, created, settings, .. } = create(1, "logs", 1)
+    else {
+        panic!("it creates a topic")
+    };
+    let settings = TopicSettings { compression: Compression::Zstd, ..settings };
+    let (partition_count, replication_factor) = (1, Some(1));
+    let created = MetadataCommand::CreateTopic {
+        id,
+        name,
+        partition_count,
+        replication_factor,
+        settings,
+        created,
+    };
+    let to = |codec| TopicUpdate { compression: Some(codec), ..TopicUpdate::default() };
+    let both = TopicUpdate { cleanup_policy: Some(CleanupPolicy::Compact), ..to(Compression::Lz4) };
+    let producers = update(1, to(Compression::None));
+    assert_eq!([&created, &producers].map(MetadataCommand::level), [3, 3]);
+    let mut text = String::new();
+    for (name, command, codec) in [
+        ("create topic", created, Compression::Zstd),
+        ("update cleanup and codec", update(1, both), Compression::Lz4),
+        ("leave it to producers", producers, Compression::None),
+    ] {
+        cluster.apply(&command).unwrap();
+        assert_eq!(MetadataCommand::decode(&command.encode()), Ok(command.clone()));
+        assert_eq!(cluster.metadata().topics["logs"].settings.compression, codec);
+        writeln!(text, "command {name} = {}", hex(&command.encode())).unwrap();
+        let row = cluster.rows.iter().find(|(key, _)| key[0] == b't').unwrap().1;
+        writeln!(text, "row after {name} = {}", hex(row)).unwrap();
+        assert_eq!(cluster.restored(), cluster.state);
+    }
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/vectors/codec-v2.txt");
+    assert_eq!(text, std::fs::read_to_string(file).unwrap());
 }
 
 fn golden_commands() -> Vec<(&'static str, MetadataCommand)> {

@@ -87,6 +87,11 @@ impl<T> ReplicaGroup<T> {
                 self.producers_stand();
                 Ok(None)
             }
+            Entry::Compact(clean_up) => {
+                self.node.mut_store().order_compaction(entry.index, clean_up, write);
+                self.tell_compaction(out);
+                Ok(None)
+            }
             Entry::Trim { before } => {
                 let start = self.node.mut_store().trim(before, entry.index, write)?;
                 Ok(Some(Receipt::Trimmed(start)))
@@ -141,6 +146,7 @@ impl<T> ReplicaGroup<T> {
                 let (start, high_watermark) = (bounds.start, bounds.high_watermark);
                 Ok(Receipt::Bounds { start, high_watermark, leader_epoch })
             }
+            Question::Refused { error, .. } => Err(*error),
         });
     }
 }

@@ -193,7 +193,7 @@ impl<T> ReplicaGroup<T> {
     }
 
     /// Something could not be read. Where it is damaged, only another replica can lead.
-    fn cannot_read(&mut self, error: &StorageError, out: &mut Vec<Output<T>>) {
+    pub(super) fn cannot_read(&mut self, error: &StorageError, out: &mut Vec<Output<T>>) {
         let group = self.id();
         self.behind.pause_ticks = PAUSE_TICKS;
         if !error.is_damage() {
@@ -231,6 +231,10 @@ impl<T> ReplicaGroup<T> {
     /// From where on a member is to be sent entries, if it takes any now.
     fn takes_from(&self, id: u64) -> Option<u64> {
         let progress = self.node.raft.prs().get(id).filter(|progress| !progress.is_paused())?;
+        // Before it serves, a leader may not know of all that was let go before this one joined.
+        if self.serving.is_none() && self.log().conf_state().learners.contains(&id) {
+            return None;
+        }
         let is_probe = progress.state == ProgressState::Probe;
         let probed = self.behind.sent.get(&id).and_then(|sent| sent.probed_from);
         (!is_probe || probed != Some(progress.next_idx)).then_some(progress.next_idx)

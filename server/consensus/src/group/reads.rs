@@ -21,6 +21,24 @@ pub(super) enum Question {
     Machine(Vec<u8>),
     /// Where the log starts and ends.
     Bounds,
+    /// None: a condition does not hold, which is to be told when the entries that say so, up to an
+    /// index, are applied.
+    Refused {
+        /// What is told.
+        error: ProposeError,
+        /// The last index.
+        after: u64,
+    },
+}
+
+impl Question {
+    /// The index that must be applied before it is answered.
+    fn after(&self) -> u64 {
+        match self {
+            Self::Refused { after, .. } => *after,
+            Self::Machine(_) | Self::Bounds => 0,
+        }
+    }
 }
 
 struct Read<T> {
@@ -35,6 +53,8 @@ pub(super) struct Reads<T> {
     queued: Vec<Read<T>>,
     /// They wait for the round that is under way.
     asked: Vec<Read<T>>,
+    /// Their round has ended, and they wait for entries that were on their way.
+    late: Vec<Read<T>>,
     /// The index to which the round that has ended applies.
     confirmed: Option<u64>,
     /// The number of the last round.
@@ -43,12 +63,12 @@ pub(super) struct Reads<T> {
 
 impl<T> Reads<T> {
     pub(super) fn new() -> Self {
-        Self { queued: Vec::new(), asked: Vec::new(), confirmed: None, round: 0 }
+        Self { queued: Vec::new(), asked: Vec::new(), late: Vec::new(), confirmed: None, round: 0 }
     }
 
     /// Whether none waits.
     pub(super) fn is_empty(&self) -> bool {
-        self.queued.is_empty() && self.asked.is_empty()
+        self.queued.is_empty() && self.asked.is_empty() && self.late.is_empty()
     }
 
     /// Takes a read, if there is room.
@@ -59,7 +79,7 @@ impl<T> Reads<T> {
         held: Box<dyn Any + Send>,
         out: &mut Vec<Output<T>>,
     ) {
-        if self.queued.len() + self.asked.len() >= MAX_WAITING {
+        if self.queued.len() + self.asked.len() + self.late.len() >= MAX_WAITING {
             return out.push(Output::Reply { to: reply, result: Err(ProposeError::Overloaded) });
         }
         self.queued.push(Read { question, reply, _held: held });
@@ -90,16 +110,18 @@ impl<T> Reads<T> {
     ) {
         if self.confirmed.is_some_and(|index| index <= applied) {
             self.confirmed = None;
-            for read in std::mem::take(&mut self.asked) {
-                out.push(Output::Reply { to: read.reply, result: find(&read.question) });
-            }
+            self.late.append(&mut self.asked);
+        }
+        for read in self.late.extract_if(.., |read| read.question.after() <= applied) {
+            out.push(Output::Reply { to: read.reply, result: find(&read.question) });
         }
     }
 
     /// This replica does not lead any more: somebody else may know better.
     pub(super) fn fail(&mut self, out: &mut Vec<Output<T>>) {
         self.confirmed = None;
-        for read in self.asked.drain(..).chain(self.queued.drain(..)) {
+        let waiting = self.late.drain(..).chain(self.asked.drain(..)).chain(self.queued.drain(..));
+        for read in waiting {
             out.push(Output::Reply { to: read.reply, result: Err(ProposeError::NoLeader) });
         }
     }

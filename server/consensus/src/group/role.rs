@@ -104,6 +104,9 @@ impl<T> ReplicaGroup<T> {
         if self.serving.is_some_and(|serving| serving != term || !leads) {
             self.serving = None;
             self.sequences.lose_lead();
+            if !Plant::KeepVersions.is_planted() {
+                self.keys.forget();
+            }
             self.sent_snapshots.clear();
             out.push(Output::Leadership { group, epoch: None });
         }

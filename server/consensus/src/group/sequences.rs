@@ -10,7 +10,7 @@ use ropewalk_storage::{GroupWrite, StorageError};
 
 use super::{ReplicaGroup, Waiter};
 use crate::planted::Plant;
-use crate::producers::{Ahead, ProducerBounds, ProducerTable, Remembered, check};
+use crate::producers::{Ahead, Producer, ProducerBounds, ProducerTable, Remembered, check};
 use crate::proposal::{Durability, ProposalKind, ProposeError, Receipt};
 use crate::shard::Output;
 
@@ -42,6 +42,11 @@ impl Sequences {
             let what = "the producers of replica group";
             StorageError::Refused(format!("{what} {group} are damaged: {error}"))
         })
+    }
+
+    /// What is known of a producer, with what is on its way.
+    pub(super) fn known(&self, id: ProducerId) -> Option<&Producer> {
+        self.ahead.get(&self.table, id)
     }
 
     /// What a leader proposed counts for nothing any more.
@@ -164,8 +169,7 @@ impl<T> ReplicaGroup<T> {
             return Ok(Sequenced::New(None));
         };
         let Some(sequence) = draft.sequence() else { return Ok(Sequenced::New(None)) };
-        let Sequences { table, ahead, .. } = &self.sequences;
-        let (known, crc) = (ahead.get(table, sequence.producer), draft.payload_crc());
+        let (known, crc) = (self.sequences.known(sequence.producer), draft.payload_crc());
         let raft = &self.node.raft;
         let takes_none =
             raft.lead_transferee.is_some() || epoch.is_some_and(|epoch| epoch != raft.term);

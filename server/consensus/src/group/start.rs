@@ -10,6 +10,7 @@ use ropewalk_storage::group_log::GroupLog;
 use ropewalk_storage::own_rows::{applied_index, is_own};
 
 use super::behind::Behind;
+use super::keys::Keys;
 use super::reads::Reads;
 use super::sequences::Sequences;
 use super::sleep::Sleep;
@@ -18,6 +19,7 @@ use super::{
     EAGER_TICKS, ELECTION_TICKS, HEARTBEAT_TICKS, MAX_BYTES_PER_MESSAGE, MAX_INFLIGHT_MESSAGES,
     MAX_UNCOMMITTED_BYTES, Pending, ReplicaGroup,
 };
+use crate::key_reads::KeyRoom;
 use crate::machine::StateMachine;
 use crate::planted::Plant;
 use crate::producers::ProducerBounds;
@@ -32,6 +34,7 @@ pub(crate) struct Start {
     pub(crate) goes_first: bool,
     pub(crate) machine: Option<Box<dyn StateMachine>>,
     pub(crate) producer_bounds: ProducerBounds,
+    pub(crate) key_room: KeyRoom,
     pub(crate) incarnation: u64,
 }
 
@@ -52,8 +55,8 @@ impl<T> ReplicaGroup<T> {
         logger: &slog::Logger,
         out: &mut Vec<Output<T>>,
     ) -> Result<Self, StorageError> {
-        let Start { mut log, is_new, goes_first, mut machine, producer_bounds, incarnation } =
-            start;
+        let Start { mut log, mut machine, producer_bounds, key_room, incarnation, .. } = start;
+        let (is_new, goes_first) = (start.is_new, start.goes_first);
         let group = log.group();
         let hard_state = log.hard_state().clone();
         let Found { applied, pending, is_damaged } = read(&mut log, machine.as_mut(), is_new)?;
@@ -86,6 +89,7 @@ impl<T> ReplicaGroup<T> {
             trail: RowTrail::default(),
             sequences: Sequences::default(),
             producer_bounds,
+            keys: Keys::new(key_room),
             eager_ticks: if goes_first && !is_alone { EAGER_TICKS } else { 0 },
             sleep: Sleep::default(),
             is_damaged,
@@ -102,6 +106,7 @@ impl<T> ReplicaGroup<T> {
         }
         opened.set_timeout();
         opened.tell_members(out);
+        opened.tell_compaction(out);
         if is_damaged {
             out.push(Output::Damaged { group });
         }

@@ -142,12 +142,14 @@ fn a_write_is_of_bounded_size_and_what_is_beyond_it_keeps_its_order() {
 fn a_condition_that_does_not_hold_appends_nothing() {
     let mut bench = Bench::serving(GROUP);
     bench.propose(GROUP, 1, batch(1, 2, Some(0), QUORUM));
-    // The first is not on disk yet, and its offsets are taken all the same.
+    // The first is not on disk yet, and its offsets are taken all the same. But they might get
+    // lost, so nobody is told yet.
     bench.propose(GROUP, 2, batch(2, 1, Some(0), QUORUM));
-    let current = Offset(2);
-    assert_eq!(bench.ends, [(2, End::Failed(ProposeError::ExpectedOffset { current }))]);
     bench.propose(GROUP, 3, batch(3, 1, Some(2), QUORUM));
+    assert_eq!(bench.ends, []);
     bench.settle();
+    let failed = End::Failed(ProposeError::ExpectedOffset { current: Offset(2) });
+    assert!(bench.ends.contains(&(2, failed)), "{:?}", bench.ends);
     assert_eq!(bench.log(GROUP), [(0, 1), (2, 3)]);
 }
 

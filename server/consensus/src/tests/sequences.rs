@@ -51,7 +51,7 @@ fn a_batch_does_not_fail_the_condition_that_it_has_met_itself() {
     for at in 1..3 {
         let mut kind = sequenced(1, 9, 0, 0, 3);
         if let ProposalKind::Batch { expected, .. } = &mut kind {
-            *expected = Some(Offset(0));
+            *expected = Some(Expected::Offset(Offset(0)));
         }
         bench.propose(GROUP, at, kind);
     }

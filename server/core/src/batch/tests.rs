@@ -137,7 +137,11 @@ proptest! {
         (append_time, max_timestamp) in any::<(i64, i64)>(),
         (base_offset, leader_epoch, index) in any::<(u64, u64, u64)>(),
         sequence in sequence(),
+        remains in option::of((any::<u32>(), 0..=3_u32, any::<u32>())),
     ) {
+        let remains = remains.map(|(records, positions_bytes, produced_crc)| {
+            Remains { records, positions_bytes, produced_crc }
+        });
         let header = BatchHeader {
             compression,
             timestamp_type,
@@ -150,6 +154,7 @@ proptest! {
             leader_epoch,
             index,
             sequence,
+            remains,
         };
         let mut bytes = vec![0xff; header.stored_len() + 3];
         header.write(&mut bytes);

@@ -22,6 +22,8 @@ pub struct Inspection {
     pub has_text: bool,
     /// Whether some record carries a timestamp.
     pub has_timestamps: bool,
+    /// The first record without a key, if there is one.
+    pub keyless: Option<u32>,
     /// The size of the largest record in bytes: its encoding without the tag and length before it.
     pub largest_record: usize,
 }
@@ -86,6 +88,7 @@ pub fn inspect(payload: &[u8], max_record_bytes: usize) -> Result<Inspection, Re
         times: RecordTimes::default(),
         has_text: false,
         has_timestamps: false,
+        keyless: None,
         largest_record: 0,
     };
     let mut cursor = Cursor::new(payload);
@@ -105,6 +108,9 @@ pub fn inspect(payload: &[u8], max_record_bytes: usize) -> Result<Inspection, Re
         seen.times.newest = seen.times.newest.max(facts.time);
         seen.times.untimed |= facts.time.is_none();
         seen.has_timestamps |= facts.time.is_some();
+        if !facts.has_key && seen.keyless.is_none() {
+            seen.keyless = Some(record);
+        }
         seen.record_count = record.checked_add(1).ok_or(corrupt("a batch has too many records"))?;
     }
     if seen.record_count == 0 {
@@ -117,6 +123,7 @@ pub fn inspect(payload: &[u8], max_record_bytes: usize) -> Result<Inspection, Re
 struct Facts {
     time: Option<Timestamp>,
     has_text: bool,
+    has_key: bool,
 }
 
 /// What is wrong with a record whose position its caller knows.
@@ -199,6 +206,7 @@ fn check_record(body: &[u8]) -> Result<Facts, Fault> {
     if numbers.has(VALUE) && numbers.has(TEXT) {
         return Err(Fault::Conflict("both value and text"));
     }
+    facts.has_key = numbers.has(KEY) || numbers.has(KEY_TEXT);
     Ok(facts)
 }
 

@@ -71,6 +71,7 @@ fn a_payload_tells_what_is_in_it() {
         times: RecordTimes { newest: Some(Timestamp(7_000_000_005)), untimed: true },
         has_text: false,
         has_timestamps: true,
+        keyless: Some(2),
         largest_record: at(7, 5).encoded_len(),
     };
     assert_eq!(inspect(&set, NO_LIMIT), Ok(inspection));
@@ -350,6 +351,10 @@ proptest! {
             },
             has_text: records.iter().any(has_text),
             has_timestamps: records.iter().any(|record| record.timestamp.is_some()),
+            keyless: records
+                .iter()
+                .position(|record| record.key.is_none() && record.key_text.is_none())
+                .map(|at| at as u32),
             largest_record: records.iter().map(Message::encoded_len).max().unwrap(),
         };
         prop_assert_eq!(inspect(&payload(&records), NO_LIMIT), Ok(inspection));

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::wire::{KEY, KEY_TEXT, TIMESTAMP, Value, fields, frames, timestamp};
+use super::wire::{KEY, KEY_TEXT, TEXT, TIMESTAMP, VALUE, Value, fields, frames, timestamp};
 use crate::time::Timestamp;
 
 /// The byte position after this many records, or `None` when there are fewer.
@@ -51,6 +51,36 @@ pub fn find_time(
 /// given as text counts as its UTF-8 bytes.
 pub fn keys(payload: &[u8]) -> impl Iterator<Item = (Range<usize>, Option<&[u8]>)> {
     frames(payload).map(|frame| (frame.start..frame.end, key_of(frame.body)))
+}
+
+/// What compaction asks of a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordFacts<'a> {
+    /// Its bytes in the payload, tag and length included.
+    pub range: Range<usize>,
+    /// Its key, if it has one.
+    pub key: Option<&'a [u8]>,
+    /// Whether it has a value: a key without one is a tombstone.
+    pub has_value: bool,
+    /// Its own time, if it has one.
+    pub time: Option<Timestamp>,
+}
+
+/// The records of a payload, with what compaction asks of them.
+pub fn facts(payload: &[u8]) -> impl Iterator<Item = RecordFacts<'_>> {
+    frames(payload).map(|frame| {
+        let range = frame.start..frame.end;
+        let mut facts = RecordFacts { range, key: None, has_value: false, time: None };
+        for field in fields(frame.body) {
+            match (field.number, field.value) {
+                (KEY | KEY_TEXT, Value::Bytes(key)) => facts.key = Some(key),
+                (VALUE | TEXT, Value::Bytes(_)) => facts.has_value = true,
+                (TIMESTAMP, Value::Bytes(message)) => facts.time = timestamp(message).ok(),
+                _ => {}
+            }
+        }
+        facts
+    })
 }
 
 fn time_of(record: &[u8]) -> Option<Timestamp> {

@@ -8,6 +8,7 @@ use clap_complete::Shell;
 use ropewalk::{Setting, Stop};
 
 use super::assign::{Assignment, assignment, setting};
+use super::group_args::Group;
 use super::parse::{Codec, Origin, before, codec, header, origin, separator, stop};
 use super::template::Template;
 use crate::settings::values::duration;
@@ -27,6 +28,9 @@ pub(crate) enum Command {
     Consume(Consume),
     /// Show where partitions begin and end, or what a consumer group committed
     Offsets(Offsets),
+    /// List, describe, reset and delete consumer groups, and remove their members
+    #[command(subcommand)]
+    Group(Group),
     /// Show the cluster, drain and remove brokers, move partitions and their leaders
     Cluster(Cluster),
     /// Ask the broker whether it serves; ends with 1 when it does not
@@ -217,9 +221,10 @@ pub(crate) struct Produce {
     #[arg(long = "header", short = 'H', value_name = "KEY=VALUE", value_parser = header)]
     pub(super) headers: Vec<(String, String)>,
     /// How records are compressed on their way and in the log: gzip, snappy, lz4 or zstd, and the
-    /// level where the codec has one, as zstd:9 (gzip 1 to 9, zstd 1 to 22)
-    #[arg(long, value_name = "CODEC[:LEVEL]", default_value = "none", value_parser = codec)]
-    pub(super) compression: Codec,
+    /// level where the codec has one, as zstd:9 (gzip 1 to 9, zstd 1 to 22); or none [default: as
+    /// the topic's setting `compression` says]
+    #[arg(long, value_name = "CODEC[:LEVEL]", value_parser = codec)]
+    pub(super) compression: Option<Codec>,
     #[command(flatten)]
     pub(super) common: Common,
 }
@@ -232,6 +237,12 @@ pub(crate) struct Consume {
     #[arg(long = "partition", short, value_name = "P", action = ArgAction::Append,
         value_parser = clap::value_parser!(i32).range(0..))]
     pub(super) partitions: Vec<i32>,
+    /// Read as a member of this consumer group, which shares the topic with the other members
+    ///
+    /// It begins where the group was; --offset (earliest, latest or @TIME) is where a partition
+    /// begins of which the group has committed nothing. What was printed is committed.
+    #[arg(long, short, value_name = "GROUP", conflicts_with_all = ["partitions", "until"])]
+    pub(super) group: Option<String>,
     /// Where to begin: earliest, latest, an offset, -N for the last N of each partition, or @TIME
     ///
     /// TIME is like 2026-01-31T12:00:00Z, seconds since 1970, or a length of time ago, like 15m.
@@ -444,6 +455,15 @@ mod tests {
             "consume t -o @2026-01-31T12:00:00Z -p 0 -p 1",
             "offsets t",
             "offsets --group g",
+            "consume t --group g -o latest -n 3",
+            "group list --prefix a",
+            "group describe g --format json",
+            "group reset g --to earliest --dry-run",
+            "group reset g --topic t -p 0 --to @15m",
+            "group reset g --shift -5",
+            "group delete g h",
+            "group remove-member g --instance pod-0",
+            "group remove-member g --member 61616161-6161-6161-6161-616161616161",
             "cluster --timeout 5s",
             "cluster status --format json",
             "cluster drain 2 --within 1m",
@@ -478,6 +498,10 @@ mod tests {
             "consume t -n 0",
             "consume t --until later",
             "offsets",
+            "consume t --group g -p 0",
+            "group reset g",
+            "group reset g --to 5 --shift 3",
+            "group reset g -p 0 --to 5",
             "health --format yaml",
             "cluster drain",
             "cluster drain 0",

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use ropewalk::{Retention, Setting, SizeLimit, TimestampType, TopicSettings};
+use ropewalk::{
+    CleanupPolicy, RecordTtl, Retention, Setting, SizeLimit, TimestampType, TopicCompression,
+    TopicSettings,
+};
 
 use crate::settings::values::{duration, duration_text, size, size_text};
 
@@ -19,6 +22,8 @@ enum Value {
     Time(Duration),
     Bytes(u64),
     Clock(TimestampType),
+    Cleanup(CleanupPolicy),
+    Codec(TopicCompression),
 }
 
 /// Reads the name of a setting.
@@ -44,10 +49,14 @@ pub(crate) fn assignment(text: &str) -> Result<Assignment, String> {
     let value = value.trim();
     let unbounded = matches!(value, "none" | "forever" | "unlimited" | "-1");
     let value = match setting {
-        Setting::Retention | Setting::RetentionBytes if unbounded => Value::Unbounded,
-        Setting::Retention => Value::Time(duration(value).map_err(or_none)?),
+        Setting::Retention | Setting::RetentionBytes | Setting::RecordTtl if unbounded => {
+            Value::Unbounded
+        }
+        Setting::Retention | Setting::RecordTtl => Value::Time(duration(value).map_err(or_none)?),
         Setting::RetentionBytes => Value::Bytes(size(value).map_err(or_none)?),
-        Setting::SegmentAge => Value::Time(duration(value).map_err(expected)?),
+        Setting::SegmentAge | Setting::DeleteRetention => {
+            Value::Time(duration(value).map_err(expected)?)
+        }
         Setting::SegmentBytes | Setting::MaxRecordBytes => {
             Value::Bytes(size(value).map_err(expected)?)
         }
@@ -56,6 +65,17 @@ pub(crate) fn assignment(text: &str) -> Result<Assignment, String> {
             "append" => Value::Clock(TimestampType::Append),
             _ => return Err("`create` or `append` is expected".to_owned()),
         },
+        Setting::CleanupPolicy => match value {
+            "delete" => Value::Cleanup(CleanupPolicy::Delete),
+            "compact" => Value::Cleanup(CleanupPolicy::Compact),
+            "compact,delete" | "delete,compact" => Value::Cleanup(CleanupPolicy::CompactAndDelete),
+            _ => return Err("`delete`, `compact` or `compact,delete` is expected".to_owned()),
+        },
+        Setting::Compression => {
+            let known = TopicCompression::ALL.into_iter().find(|known| known.name() == value);
+            let names = TopicCompression::ALL.map(TopicCompression::name).join(", ");
+            Value::Codec(known.ok_or(format!("one of {names} is expected"))?)
+        }
     };
     if setting == Setting::MaxRecordBytes
         && let Value::Bytes(bytes) = value
@@ -97,6 +117,17 @@ pub(super) fn settings(assignments: &[Assignment]) -> TopicSettings {
                 settings.max_record_bytes = u32::try_from(bytes).ok();
             }
             (Setting::TimestampType, Value::Clock(clock)) => settings.timestamp_type = Some(clock),
+            (Setting::CleanupPolicy, Value::Cleanup(policy)) => {
+                settings.cleanup_policy = Some(policy);
+            }
+            (Setting::DeleteRetention, Value::Time(time)) => settings.delete_retention = Some(time),
+            (Setting::RecordTtl, Value::Unbounded) => {
+                settings.record_ttl = Some(RecordTtl::Unlimited);
+            }
+            (Setting::RecordTtl, Value::Time(time)) => {
+                settings.record_ttl = Some(RecordTtl::For(time));
+            }
+            (Setting::Compression, Value::Codec(codec)) => settings.compression = Some(codec),
             _ => {}
         }
     }
@@ -124,6 +155,17 @@ pub(super) fn value_text(settings: &TopicSettings, setting: Setting) -> Option<S
             TimestampType::Create => "create".to_owned(),
             TimestampType::Append => "append".to_owned(),
         }),
+        Setting::CleanupPolicy => settings.cleanup_policy.map(|policy| match policy {
+            CleanupPolicy::Delete => "delete".to_owned(),
+            CleanupPolicy::Compact => "compact".to_owned(),
+            CleanupPolicy::CompactAndDelete => "compact,delete".to_owned(),
+        }),
+        Setting::DeleteRetention => settings.delete_retention.map(duration_text),
+        Setting::RecordTtl => settings.record_ttl.map(|ttl| match ttl {
+            RecordTtl::Unlimited => none(),
+            RecordTtl::For(time) => duration_text(time),
+        }),
+        Setting::Compression => settings.compression.map(|codec| codec.name().to_owned()),
     }
 }
 
@@ -142,6 +184,13 @@ mod tests {
             "segment_age=1d",
             "max_record_bytes=2MiB",
             "timestamp_type=append",
+            "cleanup_policy=compact",
+            "cleanup_policy=compact,delete",
+            "delete_retention=1h",
+            "record_ttl=none",
+            "record_ttl=90s",
+            "compression=producer",
+            "compression=zstd",
         ] {
             let (name, value) = text.split_once('=').expect("an assignment");
             let settings = settings(&[assignment(text).expect(text)]);
@@ -167,6 +216,8 @@ mod tests {
             "segment_age=none",
             "segment_bytes=1GB",
             "timestamp_type=wall",
+            "cleanup_policy=burn",
+            "compression=rar",
             "max_record_bytes=8GiB",
             "colour=red",
         ] {

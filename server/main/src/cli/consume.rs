@@ -1,8 +1,11 @@
 //! `ropewalk consume`.
 
 use std::io::{IsTerminal, Write};
+use std::sync::Arc;
 
-use ropewalk::{Client, Consumer, Event, OffsetQuery, RecordBatch, Start, Stop};
+use ropewalk::{
+    Client, ConsumedRecord, Consumer, Event, Gap, OffsetQuery, RecordBatch, Start, Stop,
+};
 use tokio::signal::ctrl_c;
 
 use super::args::{Consume, Format};
@@ -15,6 +18,9 @@ use super::run::connect;
 
 pub(super) async fn consume(args: Consume) -> Result<(), Failure> {
     let client = connect(&args.common).await?;
+    if let Some(group) = &args.group {
+        return consume_in_group(&client, group, &args).await;
+    }
     let mut consumer = Box::pin(subscribe(&client, &args)).await?;
     let progress = Progress::new("records", std::io::stdout().is_terminal());
     let mut left = args.count.unwrap_or(u64::MAX);
@@ -30,14 +36,59 @@ pub(super) async fn consume(args: Consume) -> Result<(), Failure> {
                 progress.add(printed);
                 left -= printed;
             }
-            Some(Event::Gap(gap)) => progress.say(&format!(
-                "partition {}: the records from {} to {} are gone",
-                gap.partition,
-                gap.from_offset,
-                gap.to_offset - 1
-            )),
+            Some(Event::Gap(gap)) => progress.say(&gone(&gap)),
             Some(_) => {}
             None => break,
+        }
+    }
+    Ok(())
+}
+
+fn gone(gap: &Gap) -> String {
+    let Gap { partition, from_offset, to_offset, .. } = gap;
+    format!("partition {partition}: the records from {from_offset} to {} are gone", to_offset - 1)
+}
+
+/// Reads as a member of a consumer group. What was printed is committed, and nothing else.
+async fn consume_in_group(client: &Client, group: &str, args: &Consume) -> Result<(), Failure> {
+    let Origin::At(start) = &args.offset else {
+        let why =
+            "--offset -N does not go with --group: reset the group with `ropewalk group reset`";
+        return Err(Failure::Other(why.to_owned()));
+    };
+    let builder = client.group(group).consumer().topic(&args.topic).start(start.clone());
+    let builder = builder.client_id("ropewalk-cli").reconnect_timeout(args.common.timeout);
+    let progress = Arc::new(Progress::new("records", std::io::stdout().is_terminal()));
+    let told = Arc::clone(&progress);
+    let builder = builder.on_gap(move |gap| told.say(&gone(&gap)));
+    let mut consumer = Box::pin(builder.build()).await?;
+    let mut left = args.count.unwrap_or(u64::MAX);
+    let mut interrupted = std::pin::pin!(ctrl_c());
+    while left > 0 {
+        let record = tokio::select! {
+            record = consumer.next() => record,
+            _ = &mut interrupted => break,
+        };
+        let Some(record) = record.transpose()? else { break };
+        let mut out = stdout();
+        print_record(&record, args, &mut out)?;
+        out.flush()?;
+        progress.add(1);
+        left -= 1;
+    }
+    Ok(consumer.close().await?)
+}
+
+fn print_record(
+    record: &ConsumedRecord,
+    args: &Consume,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    match args.common.format {
+        Format::Text => args.template.write(record, out)?,
+        Format::Json => {
+            serde_json::to_writer(&mut *out, &json::record(record))?;
+            out.write_all(b"\n")?;
         }
     }
     Ok(())
@@ -51,14 +102,7 @@ fn print(batch: &RecordBatch, args: &Consume, limit: u64) -> Result<u64, Failure
         if printed == limit {
             break;
         }
-        let record = record?;
-        match args.common.format {
-            Format::Text => args.template.write(&record, &mut out)?,
-            Format::Json => {
-                serde_json::to_writer(&mut out, &json::record(&record))?;
-                out.write_all(b"\n")?;
-            }
-        }
+        print_record(&record?, args, &mut out)?;
         printed += 1;
     }
     // Whoever reads along sees a record when it is there.

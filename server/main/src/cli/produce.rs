@@ -19,10 +19,12 @@ const OUTSTANDING: usize = 64 * 1024;
 
 pub(super) async fn produce(args: Produce) -> Result<(), Failure> {
     let client = connect(&args.common).await?;
-    let (codec, level) = args.compression;
-    let mut producer = client.producer().delivery_timeout(args.common.timeout).compression(codec);
-    if let Some(level) = level {
-        producer = producer.compression_level(level);
+    let mut producer = client.producer().delivery_timeout(args.common.timeout);
+    if let Some((codec, level)) = args.compression {
+        producer = producer.compression(codec);
+        if let Some(level) = level {
+            producer = producer.compression_level(level);
+        }
     }
     let producer = producer.build();
     let (deliveries, accepted) = mpsc::channel(OUTSTANDING);

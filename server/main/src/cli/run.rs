@@ -7,7 +7,8 @@ use ropewalk::Client;
 
 use super::args::{Cluster, ClusterAction, Command, Common, Records, Storage, Topic};
 use super::failure::Failure;
-use super::{consume, offsets, operate, output, produce, records, status, storage, topic};
+use super::group_args::Group;
+use super::{consume, group, offsets, operate, output, produce, records, status, storage, topic};
 use crate::dev;
 
 /// Runs a command to its end and gives its exit code. `root` is the whole command line, for
@@ -30,6 +31,11 @@ async fn dispatch(command: Command, mut root: clap::Command) -> Result<ExitCode,
         Command::Produce(args) => produce::produce(args).await?,
         Command::Consume(args) => consume::consume(args).await?,
         Command::Offsets(args) => offsets::offsets(&args).await?,
+        Command::Group(Group::List(args)) => group::list(&args).await?,
+        Command::Group(Group::Describe(args)) => group::describe(&args).await?,
+        Command::Group(Group::Reset(args)) => group::reset(&args).await?,
+        Command::Group(Group::Delete(args)) => group::delete(&args).await?,
+        Command::Group(Group::RemoveMember(args)) => group::remove_member(&args).await?,
         Command::Topic(Topic::Watch(args)) => topic::watch(&args).await?,
         Command::Cluster(args) => cluster(args).await?,
         Command::Dev(args) => return Ok(dev::run(&args).await?),

@@ -65,9 +65,12 @@ impl TopicWatch {
             }
             while let Some((now, after)) = &mut self.news {
                 match step(&mut self.told, now, after) {
-                    Step::Told(event) if self.is_synced => return Ok(event),
-                    Step::Told(Event::Created(topic)) => return Ok(Event::Present(topic)),
-                    Step::Told(event) => return Ok(event),
+                    Step::Told(event) => {
+                        return Ok(match *event {
+                            Event::Created(topic) if !self.is_synced => Event::Present(topic),
+                            event => event,
+                        });
+                    }
                     Step::GoOn => tokio::task::yield_now().await,
                     Step::Done => {
                         self.news = None;
@@ -94,7 +97,7 @@ fn topics(table: &TableSnapshot, prefix: &str) -> Topics {
 }
 
 enum Step {
-    Told(Event),
+    Told(Box<Event>),
     /// Nothing yet.
     GoOn,
     Done,
@@ -112,7 +115,7 @@ fn step(told: &mut Topics, now: &Topics, after: &mut Option<String>) -> Step {
                 told.insert(name.clone(), Arc::clone(is));
                 *after = Some(name);
                 if let Some(event) = changed {
-                    return Step::Told(event);
+                    return Step::Told(Box::new(event));
                 }
             }
             (Some(was), is) => {
@@ -122,12 +125,12 @@ fn step(told: &mut Topics, now: &Topics, after: &mut Option<String>) -> Step {
                 if is.is_none() {
                     *after = Some(name);
                 }
-                return Step::Told(event);
+                return Step::Told(Box::new(event));
             }
             (None, Some(is)) => {
                 told.insert(name.clone(), Arc::clone(is));
                 *after = Some(name);
-                return Step::Told(Event::Created(convert::topic(is)));
+                return Step::Told(Box::new(Event::Created(convert::topic(is))));
             }
             (None, None) => *after = Some(name),
         }
@@ -174,10 +177,12 @@ mod tests {
         let (mut after, mut all) = (None, Vec::new());
         loop {
             let (sign, topic) = match step(told, now, &mut after) {
-                Step::Told(Event::Created(topic)) => ("+", topic),
-                Step::Told(Event::Changed(topic)) => ("~", topic),
-                Step::Told(Event::Deleted(topic)) => ("-", topic),
-                Step::Told(_) => unreachable!("steps tell changes"),
+                Step::Told(event) => match *event {
+                    Event::Created(topic) => ("+", topic),
+                    Event::Changed(topic) => ("~", topic),
+                    Event::Deleted(topic) => ("-", topic),
+                    _ => unreachable!("steps tell changes"),
+                },
                 Step::GoOn => continue,
                 Step::Done => return all,
             };

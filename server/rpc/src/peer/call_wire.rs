@@ -1,8 +1,8 @@
 //! Proposals and their answers on the wire, and the checks of those that come in.
 
 use ropewalk_broker::peers::{ProposalKind, ProposeError, Receipt, RemoteProposal};
-use ropewalk_consensus::Durability;
 use ropewalk_consensus::proposal::{MemberProgress, MembershipChange};
+use ropewalk_consensus::{Durability, Expected};
 use ropewalk_core::batch::{DraftParts, RecordTimes, stored_codec};
 use ropewalk_core::{
     BatchDraft, Offset, ProducerId, ProducerSequence, ReplicaId, Timestamp, TimestampType, limits,
@@ -47,10 +47,18 @@ pub(super) fn proposal_from_wire(proposal: pb::Proposal) -> Result<RemoteProposa
 
 fn batch_to_wire(
     parts: DraftParts,
-    expected: Option<Offset>,
+    expected: Option<Expected>,
     durability: Durability,
     epoch: Option<u64>,
 ) -> pb::BatchProposal {
+    let (expected_offset, expected_version) = match expected {
+        None => (None, None),
+        Some(Expected::Offset(offset)) => (Some(offset.0), None),
+        Some(Expected::Version { key, version }) => {
+            let version = version.map(|offset| offset.0);
+            (None, Some(pb::ExpectedVersion { key, version }))
+        }
+    };
     pb::BatchProposal {
         payload: parts.payload,
         payload_crc: parts.payload_crc,
@@ -59,7 +67,7 @@ fn batch_to_wire(
         timestamp_type: parts.timestamp_type as u32,
         newest_time: parts.times.newest.map(|time| time.0),
         untimed: parts.times.untimed,
-        expected_offset: expected.map(|offset| offset.0),
+        expected_offset,
         durability: durability_to_wire(durability).into(),
         sequence: parts.sequence.map(|sequence| pb::ProducerSequence {
             producer_id: sequence.producer.0,
@@ -67,6 +75,7 @@ fn batch_to_wire(
             first: sequence.first,
         }),
         epoch,
+        expected_version,
     }
 }
 
@@ -89,9 +98,14 @@ fn batch_from_wire(batch: pb::BatchProposal) -> Result<ProposalKind> {
         }),
         payload: batch.payload,
     };
+    let offset = batch.expected_offset.map(|offset| Expected::Offset(Offset(offset)));
+    let version = batch.expected_version.map(|expected| Expected::Version {
+        key: expected.key,
+        version: expected.version.map(Offset),
+    });
     Ok(ProposalKind::Batch {
         draft: BatchDraft::from_parts(&parts)?,
-        expected: batch.expected_offset.map(Offset),
+        expected: offset.or(version),
         durability: durability_from_wire(batch.durability)?,
         epoch: batch.epoch,
     })
@@ -223,6 +237,15 @@ pub(super) fn propose_error_to_wire(error: ProposeError) -> pb::ProposeError {
             wire.current = current.0;
             Kind::ExpectedOffset
         }
+        ProposeError::ExpectedVersion { current } => {
+            wire.current_version = current.map(|offset| offset.0);
+            Kind::ExpectedVersion
+        }
+        ProposeError::KeysUnread => Kind::KeysUnread,
+        ProposeError::TooManyKeys { limit } => {
+            wire.limit = limit;
+            Kind::TooManyKeys
+        }
         ProposeError::SequenceGap { expected, actual } => {
             (wire.expected, wire.actual) = (expected, actual);
             Kind::SequenceGap
@@ -264,6 +287,11 @@ pub(super) fn propose_error_from_wire(error: &pb::ProposeError) -> Result<Propos
         Ok(Kind::NoGroup) => ProposeError::NoGroup,
         Ok(Kind::NoLeader) => ProposeError::NoLeader,
         Ok(Kind::ExpectedOffset) => ProposeError::ExpectedOffset { current: Offset(error.current) },
+        Ok(Kind::ExpectedVersion) => {
+            ProposeError::ExpectedVersion { current: error.current_version.map(Offset) }
+        }
+        Ok(Kind::KeysUnread) => ProposeError::KeysUnread,
+        Ok(Kind::TooManyKeys) => ProposeError::TooManyKeys { limit: error.limit },
         Ok(Kind::SequenceGap) => {
             ProposeError::SequenceGap { expected: error.expected, actual: error.actual }
         }

@@ -18,7 +18,7 @@ use crate::disk::BLOCK;
 use crate::engine::{EntryMeta, LogEntry, Result};
 
 /// A chunk has at most this many entries, so that finding one of them in it stays cheap.
-const MAX_ENTRIES: usize = 4_096;
+pub(super) const MAX_ENTRIES: usize = 4_096;
 /// A buffer that has grown beyond this is given back.
 const KEPT_BYTES: usize = 4 * 1024 * 1024;
 
@@ -33,6 +33,13 @@ pub(super) struct Job {
 }
 
 impl Job {
+    /// Entries that are written anew, to a file of this number.
+    pub(super) fn anew(group: GroupId, log: u64, file: u64) -> (Self, Done) {
+        let (segment, next_segment) = (None, file);
+        let job = Self { group, log, entries: Vec::new(), segment, next_segment, start: 0 };
+        (job, Done { chunks: Vec::new(), segments: Vec::new(), next_segment })
+    }
+
     /// All of a log that can be written out, if there is anything.
     pub(super) fn of(group: GroupId, log: &Log) -> Option<Self> {
         (log.drainable_bytes > 0).then(|| Self {
@@ -98,7 +105,7 @@ impl Core {
         drained
     }
 
-    fn drain_groups(
+    pub(super) fn drain_groups(
         &self,
         groups: &[GroupId],
         all: bool,
@@ -160,7 +167,7 @@ impl Core {
 
     /// Writes a chunk behind what its segment has; or puts a small one where the index will have
     /// it.
-    fn write_chunk(
+    pub(super) fn write_chunk(
         &self,
         job: &Job,
         entries: &[LogEntry],

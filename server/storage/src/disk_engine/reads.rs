@@ -16,6 +16,7 @@ use super::chunk;
 use super::core::Core;
 use super::keys::Key;
 use super::segments::{FileId, is_missing};
+use super::state::Log;
 use super::values::{self, ChunkValue, Place};
 use crate::engine::{EntryMeta, LogEntry, Result, Seek, StorageError};
 
@@ -27,6 +28,12 @@ enum At {
     Memory(Vec<LogEntry>),
     /// In this chunk of this log, if the log still reaches down to it.
     Chunk { log: u64, fresh: Option<(u64, ChunkValue)> },
+}
+
+/// The chunk that holds an entry, if the index does not have it yet.
+fn fresh_chunk(log: &Log, index: u64) -> Option<(u64, ChunkValue)> {
+    let (first, chunk) = log.chunks.range(..=index).next_back()?;
+    (chunk.last >= index).then(|| (*first, chunk.clone()))
 }
 
 impl Core {
@@ -141,7 +148,7 @@ impl Core {
         seek: Seek,
     ) -> Result<u64> {
         match self.chunk_at(group, log, Some((first, chunk)), first) {
-            Ok(Some((_, entries))) => {
+            Ok(Some((first, entries))) => {
                 Ok(first + entries.partition_point(|entry| !seek.holds(&entry.meta)) as u64)
             }
             Ok(None) | Err(StorageError::Corrupt { .. }) => Ok(first),
@@ -185,9 +192,7 @@ impl Core {
             return At::Nowhere;
         };
         if log.first_held().is_none_or(|first| index < first) {
-            let fresh = log.chunks.range(..=index).next_back();
-            let fresh = fresh.map(|(first, chunk)| (*first, chunk.clone()));
-            return At::Chunk { log: log.number, fresh };
+            return At::Chunk { log: log.number, fresh: fresh_chunk(log, index) };
         }
         let (mut entries, mut bytes) = (Vec::new(), 0);
         for entry in log.held_from(index).take_while(|entry| entry.index < end) {
@@ -202,6 +207,26 @@ impl Core {
 
     /// The chunk that holds an entry, and its entries; `None` when the log no longer does.
     fn chunk_at(
+        &self,
+        group: GroupId,
+        log: u64,
+        fresh: Option<(u64, ChunkValue)>,
+        index: u64,
+    ) -> Result<Option<(u64, Arc<Vec<LogEntry>>)>> {
+        let found = self.try_chunk_at(group, log, fresh, index);
+        if !matches!(found, Err(StorageError::Corrupt { .. })) {
+            return found;
+        }
+        // It may have been written anew since it was looked for, and its old file be gone.
+        match self.locate(group, index, index.saturating_add(1), 0) {
+            At::Chunk { log: again, fresh } if again == log => {
+                self.try_chunk_at(group, log, fresh, index)
+            }
+            _ => found,
+        }
+    }
+
+    fn try_chunk_at(
         &self,
         group: GroupId,
         log: u64,
@@ -262,6 +287,8 @@ impl Core {
         match found.filter(|(_, chunk)| chunk.last >= index) {
             Some(found) => Ok(Some(found)),
             None if !self.still_holds(group, log, index) => Ok(None),
+            // It was written anew since it was looked for.
+            None if let Some(fresh) = self.fresh_chunk(group, log, index) => Ok(Some(fresh)),
             None => Err(StorageError::Corrupt {
                 offset: None,
                 what: format!("index: entry {index} of replica group {group} is missing"),
@@ -269,6 +296,11 @@ impl Core {
                 detail: "no chunk holds it".to_owned(),
             }),
         }
+    }
+
+    fn fresh_chunk(&self, group: GroupId, log: u64, index: u64) -> Option<(u64, ChunkValue)> {
+        let state = self.state();
+        fresh_chunk(state.logs.get(&group).filter(|found| found.number == log)?, index)
     }
 
     fn still_holds(&self, group: GroupId, log: u64, index: u64) -> bool {

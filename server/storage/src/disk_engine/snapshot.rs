@@ -111,6 +111,15 @@ impl Snapshot {
             self.changes.insert(Key::Segment(log.number, segment.number).encode(), None);
             self.dropped.push((log.number, segment.number));
         }
+        let replaced = std::mem::take(&mut log.replaced);
+        for number in replaced.files {
+            self.changes.insert(Key::Segment(log.number, number).encode(), None);
+            self.dropped.push((log.number, number));
+        }
+        // Those that stand in their place under the same key follow.
+        for first in replaced.chunks {
+            self.changes.insert(Key::Chunk(log.number, first).encode(), None);
+        }
         log.flushing = std::mem::take(&mut log.rows);
         for (row, value) in &log.flushing {
             let key = Key::Row(log.number, row.clone()).encode();

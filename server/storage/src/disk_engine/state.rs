@@ -4,6 +4,7 @@
 //! to it. Readers look here first. Pure: it knows neither files nor threads.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Range;
 
 use raft::eraftpb::{ConfState, HardState};
 use ropewalk_core::{GroupId, ReplicaId};
@@ -54,12 +55,26 @@ pub(super) struct Log {
     pub(super) next_segment: u64,
     /// Chunks up to this index were looked for in the index, to be removed.
     pub(super) swept: u64,
+    /// Chunks, by first entry, and files that others have taken the place of, and that the index
+    /// may still have.
+    pub(super) replaced: Replaced,
+}
+
+/// What the index is to forget, as something else stands in its place.
+#[derive(Debug, Default)]
+pub(super) struct Replaced {
+    pub(super) chunks: Vec<u64>,
+    pub(super) files: Vec<u64>,
 }
 
 impl Log {
     /// A log as the index has it.
     pub(super) fn stored(value: GroupValue, mut segments: VecDeque<Segment>) -> Self {
-        let next_segment = segments.back().map_or(1, |segment| segment.number + 1);
+        // One that was written anew has a higher number than those that come after it.
+        let newest = segments.iter().map(|segment| segment.number).max();
+        let next_segment = newest.map_or(1, |number| number + 1);
+        let order = |segment: &Segment| (segment.base_index, segment.number);
+        segments.make_contiguous().sort_by_key(order);
         let drained = value.drained.map_or(0, |(index, _)| index);
         let mut last = drained;
         for segment in segments.iter_mut().rev() {
@@ -82,6 +97,7 @@ impl Log {
             segments,
             next_segment,
             swept: 0,
+            replaced: Replaced::default(),
         }
     }
 
@@ -233,6 +249,33 @@ impl Log {
         self.segments.back().copied().filter(|_| is_left)
     }
 
+    /// A stretch of whole segments stands in these chunks, and in this file if it needs one, from
+    /// now on. `known` are the chunks of it that the index has, by first entry; `last` is what is
+    /// known of its last entry.
+    pub(super) fn replace(
+        &mut self,
+        range: &Range<u64>,
+        (chunks, file): (Vec<(u64, ChunkValue)>, Option<Segment>),
+        known: Vec<u64>,
+        last: EntryMeta,
+    ) {
+        let fresh: Vec<u64> = self.chunks.range(range.clone()).map(|(first, _)| *first).collect();
+        self.chunks.retain(|first, _| !range.contains(first));
+        self.replaced.chunks.extend(fresh.into_iter().chain(known));
+        let is_replaced = |segment: &Segment| range.contains(&segment.base_index);
+        let gone = self.segments.iter().filter(|segment| is_replaced(segment));
+        self.replaced.files.extend(gone.map(|segment| segment.number));
+        self.segments.retain(|segment| !is_replaced(segment));
+        if let Some(file) = file {
+            let place = self.segments.partition_point(|of| of.base_index < range.start);
+            self.segments.insert(place, file);
+        }
+        self.chunks.extend(chunks.into_iter().filter(|(_, chunk)| chunk.last > self.start.index));
+        if let Some(drained) = self.drained.as_mut().filter(|(index, _)| index + 1 == range.end) {
+            drained.1 = last;
+        }
+    }
+
     /// Entries up to the last of these chunks stand in them. Returns the bytes that memory shrank.
     pub(super) fn drain(&mut self, chunks: Vec<(u64, ChunkValue)>, last: EntryMeta) -> u64 {
         let Some(end) = chunks.last().map(|(_, chunk)| chunk.last) else { return 0 };
@@ -359,7 +402,8 @@ impl State {
         let Some(log) = self.logs.remove(&group) else { return };
         self.held_bytes -= log.entries.iter().map(held_bytes).sum::<u64>();
         self.drainable_bytes -= log.drainable_bytes;
-        let segments = log.segments.iter().map(|segment| segment.number).collect();
+        let segments = log.segments.iter().map(|segment| segment.number);
+        let segments = segments.chain(log.replaced.files).collect();
         self.gone.push(Gone { group, log: log.number, segments });
         self.has_garbage = true;
     }

@@ -39,6 +39,10 @@ impl Storage for GroupLog {
         if low <= self.start().index {
             return Err(RaftError::Store(RaftStorageError::Compacted));
         }
+        // Only followers are read for so. Raft asks again.
+        if context.can_async() && low < self.compaction().letting_go_below() {
+            return Err(RaftError::Store(RaftStorageError::LogTemporarilyUnavailable));
+        }
         let mut entries = Vec::new();
         let mut bytes = 0;
         let mut take = |index, meta: &EntryMeta, data: Bytes| {

@@ -9,8 +9,9 @@ use ropewalk_core::{Offset, ReplicaId, Timestamp};
 
 use super::raft_storage::unavailable;
 use super::{GroupLog, facts_at};
+use crate::compaction::CompactionState;
 use crate::engine::{GroupWrite, LogStart, Result, StorageError};
-use crate::own_rows::{PRODUCER_KEY, applied_index, is_own, producers_index};
+use crate::own_rows::{COMPACTION_KEY, PRODUCER_KEY, applied_index, is_own, producers_index};
 
 const VERSION: u8 = 1;
 
@@ -76,6 +77,9 @@ impl GroupLog {
     /// A snapshot for a replica. Reads the rows from the engine.
     pub(super) fn snapshot_for(&self, request_index: u64, to: ReplicaId) -> raft::Result<Snapshot> {
         let later = || RaftError::Store(RaftStorageError::SnapshotTemporarilyUnavailable);
+        if self.compaction().letting_go_below() > 0 {
+            return Err(later());
+        }
         let mut start = self.start();
         let mut rows;
         if let Some(newest) = self.rows_index {
@@ -132,6 +136,7 @@ impl GroupLog {
         write.start = Some(data.start);
         write.conf_state = Some(members.clone());
         self.members.replace(members, &mut write.rows);
+        write.rows.push((COMPACTION_KEY.to_vec(), None));
         self.last = facts_at(&data.start);
         self.durable_index = data.start.index;
         self.before_tail = (data.start.index, data.start.term);
@@ -141,6 +146,7 @@ impl GroupLog {
         view.last_index = data.start.index;
         view.high_watermark = view.high_watermark.max(data.start.base_offset);
         view.segments.clear();
+        view.compaction = CompactionState::default();
         view.tail.drop_to(u64::MAX);
         drop(view);
         Ok(data)

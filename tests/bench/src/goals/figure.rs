@@ -55,6 +55,8 @@ pub(crate) enum Goal {
     RatioAtMost(f64),
     /// At most so much.
     AtMost(f64),
+    /// At least so much.
+    AtLeast(f64),
 }
 
 impl Goal {
@@ -63,6 +65,7 @@ impl Goal {
             Self::RatioAtLeast(times) => format!(">= {} x", thousandths(times)),
             Self::RatioAtMost(times) => format!("<= {} x", thousandths(times)),
             Self::AtMost(value) => format!("<= {}", short(value)),
+            Self::AtLeast(value) => format!(">= {}", short(value)),
         }
     }
 }
@@ -135,6 +138,7 @@ impl Figure {
             Goal::RatioAtLeast(times) => ratio? >= times,
             Goal::RatioAtMost(times) => ratio? <= times,
             Goal::AtMost(most) => self.value.median <= most,
+            Goal::AtLeast(least) => self.value.median >= least,
         })
     }
 
@@ -223,6 +227,7 @@ mod tests {
         assert_eq!(figure.clone().goal(Goal::RatioAtLeast(0.8)).is_met(), Some(false));
         assert_eq!(figure.clone().goal(Goal::RatioAtMost(0.7)).is_met(), Some(true));
         assert_eq!(figure.clone().goal(Goal::AtMost(69.0)).is_met(), Some(false));
+        assert_eq!(figure.clone().goal(Goal::AtLeast(69.0)).is_met(), Some(true));
         assert_eq!(Goal::RatioAtLeast(1.0 / 3.0).text(), ">= 0.333 x");
         let json = figure.goal(Goal::RatioAtLeast(0.8)).json();
         assert_eq!((&json["met"], &json["goal"]), (&json!(false), &json!(">= 0.8 x")));

@@ -2,23 +2,29 @@
 //! which takes turns with it.
 //!
 //! `figure` and `report` are what is printed, `raw` the controls, `store` the engine without a
-//! broker; every other file is a part of the command line.
+//! broker, `members` those of consumer groups; every other file is a part of the command line.
 
 mod bytes;
+mod commits;
+mod compaction;
 pub(crate) mod figure;
 pub(crate) mod groups;
 mod idle;
+mod members;
 mod memory;
 mod options;
 mod path;
 mod producers;
+mod quiet;
 mod raw;
 mod read;
+mod rebalance;
 mod recovery;
 pub(crate) mod report;
 pub(crate) mod run;
 mod single;
 mod store;
+mod subscribe;
 mod sustained;
 mod tail;
 

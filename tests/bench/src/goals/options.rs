@@ -14,7 +14,7 @@ pub(crate) struct GoalOptions {
     /// Short runs and small amounts: a few minutes for everything, and no figures to quote.
     #[arg(long)]
     pub(crate) quick: bool,
-    /// Only these parts. May be repeated; `storage` and `broker` stand for several.
+    /// Only these parts. May be repeated; `storage`, `broker` and `consumers` stand for several.
     #[arg(long, value_enum, value_name = "PART")]
     only: Vec<Choice>,
     /// How often each case is measured, taking turns with its control. Default: 5, or 2 with
@@ -30,6 +30,9 @@ pub(crate) struct GoalOptions {
     /// The most that is written in one turn, in MiB.
     #[arg(long, value_name = "MIB", default_value_t = 4096)]
     max_write: u64,
+    /// What is compacted, in MiB. Default: 1024, or 128 with --quick.
+    #[arg(long, value_name = "MIB")]
+    compact: Option<u64>,
     /// Where everything is written, and removed again: on the disk that is to be measured. Default:
     /// the directory for temporary files.
     #[arg(long, value_name = "DIR")]
@@ -62,8 +65,18 @@ pub(crate) enum Part {
     Recovery,
     /// Memory while much is produced and read.
     Memory,
+    /// Compaction by key, alone and beside a producer.
+    Compaction,
     /// Ten thousand partitions that do nothing.
     Idle,
+    /// Reading as the member of a consumer group, beside reading without one.
+    Subscribe,
+    /// Commits of sixteen consumer groups.
+    Commits,
+    /// A member that joins a group of a hundred, and one that leaves it.
+    Rebalance,
+    /// A thousand members of a hundred groups that wait for records.
+    Quiet,
 }
 
 /// A part, or several.
@@ -71,6 +84,7 @@ pub(crate) enum Part {
 enum Choice {
     Storage,
     Broker,
+    Consumers,
     Groups,
     Sustained,
     Path,
@@ -81,15 +95,23 @@ enum Choice {
     Tail,
     Recovery,
     Memory,
+    Compaction,
     Idle,
+    Subscribe,
+    Commits,
+    Rebalance,
+    Quiet,
 }
 
 impl Choice {
     fn takes(self, part: Part) -> bool {
         let is_storage = matches!(part, Part::Groups | Part::Sustained);
+        let is_consumers =
+            matches!(part, Part::Subscribe | Part::Commits | Part::Rebalance | Part::Quiet);
         match self {
             Self::Storage => is_storage,
             Self::Broker => !is_storage,
+            Self::Consumers => is_consumers,
             Self::Groups => part == Part::Groups,
             Self::Sustained => part == Part::Sustained,
             Self::Path => part == Part::Path,
@@ -100,7 +122,12 @@ impl Choice {
             Self::Tail => part == Part::Tail,
             Self::Recovery => part == Part::Recovery,
             Self::Memory => part == Part::Memory,
+            Self::Compaction => part == Part::Compaction,
             Self::Idle => part == Part::Idle,
+            Self::Subscribe => part == Part::Subscribe,
+            Self::Commits => part == Part::Commits,
+            Self::Rebalance => part == Part::Rebalance,
+            Self::Quiet => part == Part::Quiet,
         }
     }
 }
@@ -147,6 +174,11 @@ impl GoalOptions {
     /// What is produced and read while the memory is watched.
     pub(crate) fn memory_bytes(&self) -> u64 {
         self.pick(512 * MIB, 10 * GIB)
+    }
+
+    /// What is compacted.
+    pub(crate) fn compacted_bytes(&self) -> u64 {
+        self.compact.map_or_else(|| self.pick(128 * MIB, GIB), |mib| mib.max(16) * MIB)
     }
 
     /// The partitions of a broker with many.

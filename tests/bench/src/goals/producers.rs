@@ -1,15 +1,18 @@
 //! What a producer may do with its batches: number them, so that the broker knows one again that
-//! comes twice, and compress them. Each beside the same bytes without.
+//! comes twice, and compress them. Each beside the same bytes without, and what is compressed also
+//! as it is read.
 
 use ropewalk::Compression;
 use tokio::time::Instant;
 
 use super::figure::{Figure, Goal};
-use super::run::{Context, PARTITIONS, full_load};
+use super::run::{Context, PARTITIONS, full_load, settled};
 use crate::codecs::lines;
 use crate::load::Load;
 use crate::options::EngineKind;
+use crate::reader::Reader;
 use crate::records::Batch;
+use crate::target::Target;
 use crate::wire::Failure;
 
 const PRODUCERS: u32 = 16;
@@ -23,35 +26,42 @@ const SAME: f64 = 0.95;
 pub(crate) async fn run(context: &mut Context<'_>) -> Result<(), Failure> {
     context.check_disk(context.options.max_write())?;
     let plain = Batch::of(RECORDS, super::run::RECORD);
-    beside(context, "numbered", "not numbered", [(&plain, true), (&plain, false)]).await?;
+    let mut rounds = Vec::new();
+    for _ in 0..context.options.rounds() {
+        let numbered = rates(context, &plain, true).await?.produced;
+        rounds.push((numbered, rates(context, &plain, false).await?.produced));
+    }
+    report(context, "numbered", "not numbered", &rounds);
     for codec in [Compression::Zstd, Compression::Lz4] {
         let packed = Batch::packed(&lines(LINES), codec)?;
         // One record of noise for as many bytes: the least work for the broker.
         let as_large = Batch::of(1, packed.encoded.len());
         let case = format!("{codec} batches of {} KiB", packed.encoded.len() / 1024);
-        beside(context, &case, "plain, as large", [(&packed, false), (&as_large, false)]).await?;
+        let (mut produced, mut read) = (Vec::new(), Vec::new());
+        for _ in 0..context.options.rounds() {
+            let value = rates(context, &packed, false).await?;
+            let control = rates(context, &as_large, false).await?;
+            produced.push((value.produced, control.produced));
+            read.push((value.read, control.read));
+        }
+        report(context, &format!("{case}, produced"), "plain, as large", &produced);
+        report(context, &format!("{case}, read"), "plain, as large", &read);
     }
     Ok(())
 }
 
-async fn beside(
-    context: &mut Context<'_>,
-    case: &str,
-    control: &str,
-    cases: [(&Batch, bool); 2],
-) -> Result<(), Failure> {
-    let mut rounds = Vec::new();
-    for _ in 0..context.options.rounds() {
-        let value = rate(context, cases[0]).await?;
-        rounds.push((value, rate(context, cases[1]).await?));
-    }
-    let figure = Figure::beside("producers", case, "MB/s", control, &rounds);
+fn report(context: &mut Context<'_>, case: &str, control: &str, rounds: &[(f64, f64)]) {
+    let figure = Figure::beside("producers", case, "MB/s", control, rounds);
     context.report.figure(figure.map(|figure| figure.goal(Goal::RatioAtLeast(SAME))));
-    Ok(())
 }
 
-/// The bytes of batches, as they are sent, in a second.
-async fn rate(context: &Context<'_>, (batch, numbered): (&Batch, bool)) -> Result<f64, Failure> {
+/// The bytes of batches, as they are sent, in a second: as they go in, and as they come out.
+struct Rates {
+    produced: f64,
+    read: f64,
+}
+
+async fn rates(context: &Context<'_>, batch: &Batch, numbered: bool) -> Result<Rates, Failure> {
     let target = context.target(EngineKind::Disk, PARTITIONS).await?;
     let load =
         Load { batch: batch.clone(), numbered, ..full_load(&target, PRODUCERS, 1, PARTITIONS) };
@@ -59,7 +69,19 @@ async fn rate(context: &Context<'_>, (batch, numbered): (&Batch, bool)) -> Resul
     let opens = gate.opens();
     let acked = load.run(target.address(), &gate).await?;
     let seconds = (Instant::now() - opens).min(context.options.span()).as_secs_f64();
-    target.end().await?;
     let batches = acked.records as f64 / batch.records as f64;
-    Ok(batches * batch.encoded.len() as f64 / 1e6 / seconds)
+    let produced = batches * batch.encoded.len() as f64 / 1e6 / seconds;
+    let read = read(&target, batch).await?;
+    target.end().await?;
+    Ok(Rates { produced, read })
+}
+
+/// One reader, from the start, of what the page cache still has.
+async fn read(target: &Target, batch: &Batch) -> Result<f64, Failure> {
+    settled(|| target.io()).await?;
+    let reader = Reader::from_start(target.address(), &target.topic).await?;
+    let began = Instant::now();
+    let delivered = reader.read_all().await?;
+    let bytes = delivered.records as f64 / batch.records as f64 * batch.encoded.len() as f64;
+    Ok(bytes / 1e6 / began.elapsed().as_secs_f64())
 }

@@ -9,7 +9,8 @@ use tokio::time::{Instant, sleep};
 use super::options::{GoalOptions, Part};
 use super::report::Report;
 use super::{
-    bytes, groups, idle, memory, path, producers, read, recovery, single, sustained, tail,
+    bytes, commits, compaction, groups, idle, memory, path, producers, quiet, read, rebalance,
+    recovery, single, subscribe, sustained, tail,
 };
 use crate::gate::Gate;
 use crate::load::Load;
@@ -68,7 +69,12 @@ pub(crate) async fn run(options: &GoalOptions) -> Result<(), Failure> {
             Part::Tail => Box::pin(tail::run(context)).await?,
             Part::Recovery => Box::pin(recovery::run(context)).await?,
             Part::Memory => Box::pin(memory::run(context)).await?,
+            Part::Compaction => Box::pin(compaction::run(context)).await?,
             Part::Idle => Box::pin(idle::run(context)).await?,
+            Part::Subscribe => Box::pin(subscribe::run(context)).await?,
+            Part::Commits => Box::pin(commits::run(context)).await?,
+            Part::Rebalance => Box::pin(rebalance::run(context)).await?,
+            Part::Quiet => Box::pin(quiet::run(context)).await?,
         }
         context.report.save()?;
     }

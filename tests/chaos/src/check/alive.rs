@@ -1,6 +1,6 @@
 //! After the last fault every partition takes and serves a record in time.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::Violation;
 use crate::history::{Call, Healed, History, Place, Sight};
@@ -34,7 +34,10 @@ pub(super) fn check(history: &History, found: &mut Vec<Violation>) {
             sent.extend(values.iter().map(|value| (*value, place)));
         }
     }
-    for seen in history.seen.iter().filter(|seen| seen.at > *at && seen.at <= until) {
+    // What members of a group get shows nothing of a node in particular.
+    let members: HashSet<_> = history.members.iter().map(|told| told.client).collect();
+    let in_time = history.seen.iter().filter(|seen| seen.at > *at && seen.at <= until);
+    for seen in in_time.filter(|seen| !members.contains(&seen.reader)) {
         let Sight::Batch { values, .. } = &seen.sight else { continue };
         if values.iter().flatten().any(|value| sent.get(value) == Some(&&seen.place)) {
             progress.entry(&seen.place).or_default().served = true;

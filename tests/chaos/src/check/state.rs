@@ -55,8 +55,15 @@ pub(super) fn commits(history: &History, found: &mut Vec<Violation>) {
             sent.entry((group, place)).or_default().push((0, Some(0), Some(*offset)));
         }
     }
+    let deletions = history.operations.iter().filter(|operation| !operation.failed());
+    let deletions: Vec<_> = deletions
+        .filter_map(|operation| match &operation.call {
+            Call::DeleteGroup { group } => Some((group, operation)),
+            _ => None,
+        })
+        .collect();
     for operation in &history.operations {
-        if let Call::Commit { group, place, offset } = &operation.call
+        if let Call::Commit { group, place, offset, .. } = &operation.call
             && !operation.failed()
         {
             let acked = operation.ok().map(|(at, _)| at);
@@ -64,6 +71,12 @@ pub(super) fn commits(history: &History, found: &mut Vec<Violation>) {
             let commits = sent.entry((group, place)).or_insert_with(|| vec![(0, Some(0), None)]);
             commits.push((operation.invoked, acked, Some(*offset)));
         }
+    }
+    for ((group, _), commits) in &mut sent {
+        let gone = deletions.iter().filter(|(deleted, _)| deleted == group);
+        commits.extend(
+            gone.map(|(_, operation)| (operation.invoked, operation.ok().map(|(at, _)| at), None)),
+        );
     }
     for read in &history.operations {
         let (Call::ReadCommits { group }, Some((read_end, Answer::Commits(now)))) =

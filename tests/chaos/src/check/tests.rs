@@ -335,7 +335,7 @@ fn a_topic_that_is_gone_or_back_is_found() {
 }
 
 fn commit(offset: i64) -> Call {
-    Call::Commit { group: "g".into(), place: place(), offset }
+    Call::Commit { group: "g".into(), place: place(), offset, by: None }
 }
 
 fn commit_is(history: &mut History, offset: Option<i64>) {

@@ -5,7 +5,10 @@ use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
-use super::{Answer, Call, History, Operation, Outcome, Place, Seen, Sight};
+use super::{
+    Answer, Call, GroupState, History, MemberEvent, Membership, Operation, Outcome, Place, Seen,
+    Sight,
+};
 use crate::value::ValueId;
 
 impl History {
@@ -23,6 +26,8 @@ impl History {
             }
         }
         events.extend(self.seen.iter().map(|seen| (seen.at, sight(seen))));
+        events.extend(self.members.iter().map(|told| (told.at, membership(told))));
+        events.extend(self.calm.map(|at| (at, json!({"time": at, "event": "calm"}))));
         if let Some(healed) = &self.healed {
             let event = json!({"time": healed.at, "event": "healed", "within": healed.within});
             events.push((healed.at, event));
@@ -70,9 +75,20 @@ fn invoked(number: usize, operation: &Operation) -> Value {
             json!({"operation": "create topic", "topic": &**topic, "retained": retained})
         }
         Call::DeleteTopic { topic } => json!({"operation": "delete topic", "topic": &**topic}),
-        Call::Commit { group, place, offset } => {
-            with(at(place, "commit"), json!({"group": &**group, "offset": offset}))
+        Call::Commit { group, place, offset, by } => {
+            let commit = with(at(place, "commit"), json!({"group": &**group, "offset": offset}));
+            let by = by.as_ref().map(|by| {
+                json!({
+                    "member": &*by.member, "generation": by.generation, "releases": by.releases,
+                })
+            });
+            match by {
+                Some(by) => with(commit, by),
+                None => commit,
+            }
         }
+        Call::DeleteGroup { group } => json!({"operation": "delete group", "group": &**group}),
+        Call::DescribeGroup { group } => json!({"operation": "describe group", "group": &**group}),
         Call::Trim { place, before } => with(at(place, "trim"), json!({"offset": before})),
         Call::Latest { place } => at(place, "latest"),
         Call::ReadLog { place } => at(place, "read log"),
@@ -121,6 +137,14 @@ fn ended(number: usize, at: u64, operation: &Operation, outcome: &Outcome) -> Va
             let commits = commits.iter().map(|(place, offset)| json!([place.to_string(), offset]));
             json!({"commits": commits.collect::<Vec<_>>()})
         }
+        Answer::Group(GroupState { is_stable, generation, members }) => {
+            let members = members.iter().map(|(member, has)| {
+                let has: Vec<_> = has.iter().map(ToString::to_string).collect();
+                json!({"member": &**member, "assigned": has})
+            });
+            let members: Vec<_> = members.collect();
+            json!({"stable": is_stable, "generation": generation, "members": members})
+        }
     };
     with(event("ok"), answer)
 }
@@ -144,6 +168,35 @@ fn sight(seen: &Seen) -> Value {
             json!({"sight": "heartbeat", "high_watermark": high_watermark})
         }
         Sight::Gap { from, to } => json!({"sight": "gap", "offset": from, "to": to}),
+    };
+    with(event, what)
+}
+
+fn membership(told: &Membership) -> Value {
+    let event = json!({
+        "time": told.at, "event": "member", "client": told.client, "node": told.node,
+        "group": &*told.group,
+    });
+    let of = |place: &Place, what: &str, generation: i64| {
+        json!({
+            "told": what, "topic": &*place.topic, "partition": place.partition,
+            "generation": generation,
+        })
+    };
+    let what = match &told.event {
+        MemberEvent::Joined { member, generation, asked, drain } => json!({
+            "told": "joined", "member": &**member, "generation": generation, "asked": asked,
+            "drain": drain,
+        }),
+        MemberEvent::Assigned { generation, place, asked, offset, log_start } => with(
+            of(place, "assigned", *generation),
+            json!({"asked": asked, "offset": offset, "log_start": log_start}),
+        ),
+        MemberEvent::Revoked { generation, place, until } => {
+            with(of(place, "revoked", *generation), json!({"until": until}))
+        }
+        MemberEvent::Ended { generation, place } => of(place, "ended", *generation),
+        MemberEvent::Gone { left } => json!({"told": "gone", "left": left}),
     };
     with(event, what)
 }

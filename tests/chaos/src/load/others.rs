@@ -55,7 +55,7 @@ pub(crate) async fn commit(mut worker: Worker) {
         for _ in 0..5 {
             let offset = i64::try_from(worker.rng.within(0..end.unsigned_abs() + 1)).unwrap_or(0);
             let caller = worker.caller(&stubs, CALL_TIMEOUT);
-            let committed = caller.commit(&group, place.clone(), offset).await;
+            let committed = caller.commit(&group, place.clone(), offset, None).await;
             if committed == RecordedAs::Unknown || !worker.goes_on() {
                 return;
             }

@@ -38,7 +38,7 @@ pub(super) async fn commit(mut worker: Worker) {
             let place = partition_of(&mut worker.rng, TOPICS[0].0, TOPICS[0].1);
             let Some(end) = worker.caller(&stubs).latest(&place).await else { break };
             let offset = i64::try_from(worker.rng.within(0..end.unsigned_abs() + 1)).unwrap_or(0);
-            let committed = worker.caller(&stubs).commit(&group, place, offset).await;
+            let committed = worker.caller(&stubs).commit(&group, place, offset, None).await;
             if committed != RecordedAs::Ok || !worker.goes_on() {
                 break;
             }

@@ -134,7 +134,8 @@ impl Reader {
                     self.see(Place::new(found.topic, found.partition), sight, None);
                 }
             }
-            Some(Event::CaughtUp(_)) | None => {}
+            // The others are of members of consumer groups.
+            Some(Event::CaughtUp(_) | Event::Assignment(_) | Event::PlanRequest(_)) | None => {}
         }
         Ok(())
     }

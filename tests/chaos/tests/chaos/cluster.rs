@@ -8,9 +8,9 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use ropewalk_chaos::{
-    Answer, Call, ChaosError, Cluster, Epochs, History, NodeId, Operation, Options, Outcome,
-    RecordedAs, Recorder, Rng, Swarm, Violation, check, create_replicated_topics, epochs, is_alive,
-    keep_directory, longest_gaps, places, read_back_through,
+    Answer, Call, ChaosError, Cluster, Epochs, GROUP, History, NodeId, Operation, Options, Outcome,
+    RecordedAs, Recorder, Rng, STALE_GROUP, Swarm, Violation, check, create_replicated_topics,
+    epochs, is_alive, keep_directory, longest_gaps, places, read_back_through,
 };
 use tokio::time::{Instant, sleep};
 
@@ -33,12 +33,14 @@ pub(crate) struct Run {
     leaves_cut: bool,
     /// Whether the brokers keep everything in memory alone, which has to be found.
     forgets: bool,
+    /// Whether it is about consumer groups: more members come and go, and former ones commit.
+    groups: bool,
 }
 
 const fn run_of(name: &'static str, nodes: NodeId, faults: &'static [Fault]) -> Run {
     // With the start and the end a run takes 45 s.
-    let (long, leaves_cut, forgets) = (false, false, false);
-    Run { name, nodes, faults, seconds: 33, long, leaves_cut, forgets }
+    let (long, leaves_cut, forgets, groups) = (false, false, false, false);
+    Run { name, nodes, faults, seconds: 33, long, leaves_cut, forgets, groups }
 }
 
 const fn long_run_of(name: &'static str, nodes: NodeId, faults: &'static [Fault]) -> Run {
@@ -69,6 +71,7 @@ pub(crate) const RUNS: &[Run] = &[
     run_of("three_wipe", 3, &[Fault::Wipe]),
     run_of("three_rolling", 3, &[Fault::Rolling]),
     run_of("three_transfers", 3, &[Fault::Transfer]),
+    Run { groups: true, ..run_of("three_groups", 3, &[Fault::KillCoordinator]) },
     // Each partition has three replicas: every node has to forward what is asked of some.
     run_of("four_members", 4, &[Fault::Members, Fault::KillLeader]),
     long_run_of("five_mixed", 5, &[Fault::KillLeader, Fault::Pause, Fault::Cut, Fault::PowerOne]),
@@ -78,6 +81,8 @@ pub(crate) const RUNS: &[Run] = &[
 const ALIVE_WITHIN: Duration = Duration::from_secs(10);
 /// The replicas of each partition in a run of several nodes.
 pub(crate) const COPIES: i32 = 3;
+/// The members that a run about consumer groups has beside the others.
+const MORE_MEMBERS: usize = 3;
 /// The load before the first fault.
 const AT_FIRST: Duration = Duration::from_secs(2);
 const LONG_SEEDS: u64 = 3;
@@ -136,8 +141,15 @@ async fn under_faults(
 ) -> Result<String, ChaosError> {
     let mut rng = Rng::new(seed);
     let mut nemesis = Nemesis::new(recorder);
-    let swarm = Swarm::start(cluster.addresses(), recorder, seed);
-    let began = recorder.lock().now();
+    let mut swarm = Swarm::start(cluster.addresses(), recorder, seed);
+    if run.groups {
+        swarm.more_members(MORE_MEMBERS);
+    }
+    let began = {
+        let mut history = recorder.lock();
+        history.clocks_jump = run.faults.contains(&Fault::Clock);
+        history.now()
+    };
     sleep(AT_FIRST).await;
     let usual = if options.long { LONG_SECONDS } else { run.seconds };
     let until = Instant::now() + Duration::from_secs(options.seconds.unwrap_or(usual));
@@ -158,6 +170,10 @@ async fn under_faults(
     }
     cluster.network().heal()?;
     nemesis.settle(cluster).await?;
+    if run.groups {
+        swarm.commit_stale().await?;
+    }
+    swarm.calm(&[GROUP, STALE_GROUP][..1 + usize::from(run.groups)]).await;
     swarm.stop().await?;
     for (node, address) in cluster.addresses().iter() {
         read_back_through(*node, address, recorder, &topics()).await?;

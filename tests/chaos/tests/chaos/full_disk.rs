@@ -282,9 +282,12 @@ impl Disk {
             offset,
             ..Default::default()
         };
-        let request =
-            v1::CommitOffsetRequest { group: group.to_string(), offsets: vec![committed] };
-        let id = self.recorder.invoke(2, Call::Commit { group, place, offset });
+        let request = v1::CommitOffsetRequest {
+            group: group.to_string(),
+            offsets: vec![committed],
+            ..Default::default()
+        };
+        let id = self.recorder.invoke(2, Call::Commit { group, place, offset, by: None });
         let answer = stubs.consumer().commit_offset(request).await;
         let outcome = match &answer {
             Ok(_) => Outcome::Ok(Answer::Done),

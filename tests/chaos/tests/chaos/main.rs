@@ -9,6 +9,7 @@ mod damage;
 mod failed_syscalls;
 mod failover;
 mod full_disk;
+mod groups;
 mod judge;
 mod kill9;
 mod lying_disk;
@@ -36,6 +37,7 @@ fn scenarios() -> Vec<Scenario> {
         scenario("network", network::run),
         scenario("failover", failover::run),
     ];
+    scenarios.push(scenario("thirteen_members", groups::run));
     scenarios.extend(cluster::RUNS.iter().map(|run| scenario(run.name, cluster::run(run))));
     scenarios
 }

@@ -7,7 +7,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ropewalk_chaos::{
-    ChaosError, Cluster, ControlResult, From, Node, NodeId, Recorder, Rng, SlowDisk, Stubs,
+    ChaosError, Cluster, ControlResult, From, GROUP, Node, NodeId, Recorder, Rng, SlowDisk, Stubs,
     faketime_library, places,
 };
 use ropewalk_proto::v1;
@@ -22,6 +22,9 @@ pub(crate) enum Fault {
     KillLeader,
     /// Kill -9 of a node that does not lead some partition.
     KillFollower,
+    /// Kill -9 of the node that coordinates the consumer group, once partitions are on their way
+    /// from one member to another.
+    KillCoordinator,
     /// Kill -9 of all nodes at once.
     KillAll,
     /// A node stands still.
@@ -61,6 +64,11 @@ const LEFT: [u64; 4] = [24 << 20, 12 << 20, 6 << 20, 0];
 const GONE_MILLIS: u64 = 2_000;
 /// About how long groups without a leader need to get one.
 const ELECTED: Duration = Duration::from_secs(2);
+/// What is counted of coordinators that were killed as it was meant.
+const IN_THE_MIDDLE: &str = "of them in the middle of a rebalance";
+/// How long and how often it is looked for partitions that move in a consumer group.
+const MOVES_WITHIN: Duration = Duration::from_secs(5);
+const LOOK_FOR_MOVES: Duration = Duration::from_millis(5);
 /// How far a clock jumps, in seconds.
 const JUMP: i64 = 3_600;
 
@@ -91,6 +99,7 @@ impl Fault {
         match self {
             Self::KillLeader => "kill -9 of a leader",
             Self::KillFollower => "kill -9 of a follower",
+            Self::KillCoordinator => "kill -9 of a coordinator",
             Self::KillAll => "kill -9 of all",
             Self::Pause => "pause",
             Self::CutOneWay => "one-way partition",
@@ -250,6 +259,10 @@ impl Nemesis {
                 let follower = followers.get(rng.index(followers.len())).copied().unwrap_or(any);
                 kill(cluster, vec![follower], rng).await
             }
+            Fault::KillCoordinator => {
+                let coordinator = self.rebalancing(cluster).await.unwrap_or(any);
+                kill(cluster, vec![coordinator], rng).await
+            }
             Fault::KillAll => {
                 let met = kill(cluster, ids, rng).await?;
                 // A group that is never led shows nothing.
@@ -289,6 +302,22 @@ impl Nemesis {
         }
     }
 
+    /// Waits until partitions move in the group, for a while; gives its coordinator.
+    async fn rebalancing(&mut self, cluster: &Cluster) -> Option<NodeId> {
+        let until = Instant::now() + MOVES_WITHIN;
+        loop {
+            let found = cluster.coordinator_of(GROUP).await;
+            match found {
+                Some((coordinator, true)) => {
+                    *self.made.entry(IN_THE_MIDDLE).or_default() += 1;
+                    return Some(coordinator);
+                }
+                _ if Instant::now() > until => return found.map(|(coordinator, _)| coordinator),
+                _ => sleep(LOOK_FOR_MOVES).await,
+            }
+        }
+    }
+
     /// The power of these fails, and comes back.
     async fn power(
         &mut self,
@@ -323,6 +352,11 @@ impl Nemesis {
     pub(crate) fn sum_up(&self) -> Result<String, ChaosError> {
         if self.made.is_empty() {
             return Err(ChaosError::broken("no fault was made: the load was too short"));
+        }
+        let has_made = |fault: &str| self.made.contains_key(fault);
+        if has_made(Fault::KillCoordinator.name()) && !has_made(IN_THE_MIDDLE) {
+            let what = "no coordinator was killed in the middle of a rebalance";
+            return Err(ChaosError::broken(what));
         }
         if self.controls.iter().any(ControlResult::lost_synced) {
             let what = "the control lost what it had synced: the fault is not one of a disk";

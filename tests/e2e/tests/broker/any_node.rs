@@ -12,7 +12,7 @@ use ropewalk_proto::v1::consumer_service_client::ConsumerServiceClient;
 use ropewalk_proto::v1::producer_service_client::ProducerServiceClient;
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::transport::Channel;
-use tonic::{Code, Request, Status};
+use tonic::{Code, Request, Response, Status};
 use tonic_types::StatusExt;
 
 use crate::bad_operations;
@@ -20,6 +20,9 @@ use crate::support::{
     Event, Node, commit_request, connect, in_stream, named, produce, query, soon, starting,
     stopping, value_record,
 };
+
+/// A member that no group has.
+const NOBODY: &str = "00000000-0000-4000-8000-000000000000";
 
 /// Whose answer a call needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +37,7 @@ enum Needs {
     Coordinator,
 }
 
-const METHODS: [(&str, Needs); 19] = [
+const METHODS: [(&str, Needs); 26] = [
     ("ProducerService/Produce", Needs::Partition),
     ("ProducerService/ProduceStream", Needs::Partition),
     ("ProducerService/InitProducer", Needs::Coordinator),
@@ -54,6 +57,13 @@ const METHODS: [(&str, Needs); 19] = [
     ("AdminService/RemoveBroker", Needs::Metadata),
     ("AdminService/ReassignPartitions", Needs::Metadata),
     ("AdminService/TransferLeadership", Needs::Partition),
+    ("AdminService/ListConsumerGroups", Needs::Nobody),
+    ("AdminService/GetConsumerGroup", Needs::Coordinator),
+    ("AdminService/WatchConsumerGroup", Needs::Nobody),
+    ("ConsumerService/SubmitAssignment", Needs::Coordinator),
+    ("AdminService/RemoveConsumerGroupMember", Needs::Coordinator),
+    ("AdminService/DeleteCommittedOffsets", Needs::Coordinator),
+    ("AdminService/DeleteConsumerGroup", Needs::Coordinator),
 ];
 
 /// One call of one method.
@@ -83,6 +93,9 @@ impl Call<'_> {
         match service {
             "ProducerService" => self.producer(method).await,
             "ConsumerService" => self.consumer(method).await,
+            _ if method.contains("Group") || method == "DeleteCommittedOffsets" => {
+                self.groups(method).await
+            }
             _ if method.ends_with("Topic") || method.ends_with("Topics") => {
                 self.topics(method).await
             }
@@ -149,6 +162,13 @@ impl Call<'_> {
                 assert_eq!(answer.get_ref().offsets[0].offset, 1);
                 Ok(answer.into_parts().0)
             }
+            "SubmitAssignment" => {
+                // It has no members, and the coordinator says so.
+                let (group, member_id) = ("g".to_owned(), NOBODY.to_owned());
+                let plan = v1::SubmitAssignmentRequest { group, member_id, ..<_>::default() };
+                let answer = stub.submit_assignment(self.asked(plan)).await;
+                refused_as(answer, "GROUP_NOT_FOUND")
+            }
             _ => {
                 let latest = v1::offset_query::Position::Latest(());
                 let answer = stub.list_offsets(self.asked(query("t", Some(0), latest))).await?;
@@ -198,6 +218,55 @@ impl Call<'_> {
         }
     }
 
+    /// All of one group, as each group may have a coordinator of its own.
+    async fn groups(&self, method: &str) -> Result<MetadataMap, Status> {
+        let mut stub = AdminServiceClient::new(self.channel.clone());
+        let group = "g".to_owned();
+        if method.starts_with("Delete") {
+            let commit = commit_request("g", &[("t", 0, 1)]);
+            ConsumerServiceClient::new(self.channel.clone()).commit_offset(commit).await?;
+        }
+        match method {
+            "ListConsumerGroups" => {
+                let request = self.asked(v1::ListConsumerGroupsRequest::default());
+                let answer = stub.list_consumer_groups(request).await?;
+                assert_eq!(answer.get_ref().groups[0].group, "g");
+                Ok(answer.into_parts().0)
+            }
+            "GetConsumerGroup" => {
+                let request = v1::GetConsumerGroupRequest { group };
+                let answer = stub.get_consumer_group(self.asked(request)).await?;
+                assert_eq!(answer.get_ref().offsets[0].committed_offset, Some(1));
+                Ok(answer.into_parts().0)
+            }
+            "WatchConsumerGroup" => {
+                let request = self.asked(v1::WatchConsumerGroupRequest { group });
+                let mut states = stub.watch_consumer_group(request).await?.into_inner();
+                let now = states.message().await?.and_then(|told| told.group).unwrap();
+                assert_eq!(now.state(), v1::ConsumerGroupState::Empty);
+                Ok(MetadataMap::new())
+            }
+            "RemoveConsumerGroupMember" => {
+                // It has no members, and the coordinator says so.
+                let member = v1::remove_consumer_group_member_request::Member::InstanceName(
+                    "nobody".to_owned(),
+                );
+                let request = v1::RemoveConsumerGroupMemberRequest { group, member: Some(member) };
+                let answer = stub.remove_consumer_group_member(self.asked(request)).await;
+                refused_as(answer, "GROUP_NOT_FOUND")
+            }
+            "DeleteCommittedOffsets" => {
+                let partitions = vec![v1::GroupPartition { topic: "t".to_owned(), partition: 0 }];
+                let request = v1::DeleteCommittedOffsetsRequest { group, partitions };
+                Ok(stub.delete_committed_offsets(self.asked(request)).await?.into_parts().0)
+            }
+            _ => {
+                let request = self.asked(v1::DeleteConsumerGroupRequest { group });
+                Ok(stub.delete_consumer_group(request).await?.into_parts().0)
+            }
+        }
+    }
+
     async fn operations(&self, method: &str) -> Result<MetadataMap, Status> {
         let mut stub = AdminServiceClient::new(self.channel.clone());
         let (topic, partition) = ("t".to_owned(), 0);
@@ -240,6 +309,20 @@ impl Call<'_> {
                 let answer = stub.transfer_leadership(self.asked(request)).await?;
                 assert_eq!(answer.get_ref().leader_broker_id, self.holder);
                 Ok(answer.into_parts().0)
+            }
+        }
+    }
+}
+
+/// The trailers of an answer that is an error for this reason.
+fn refused_as<T>(answer: Result<Response<T>, Status>, reason: &str) -> Result<MetadataMap, Status> {
+    match answer {
+        Ok(_) => panic!("it is not refused"),
+        Err(status) => {
+            let details = status.get_error_details();
+            match details.error_info() {
+                Some(info) if info.reason == reason => Ok(status.metadata().clone()),
+                _ => Err(status),
             }
         }
     }

@@ -35,6 +35,9 @@ async fn records_go_in_and_come_out_again() {
     assert_eq!(acked, "{\"partition\":1,\"offset\":0}\n{\"partition\":1,\"offset\":1}\n");
     run("", &["produce", "t", "--partition", "2", "a value"]);
     let again = "again and ".repeat(100);
+    run("", &["topic", "update", "t", "--set", "compression=lz4"]);
+    let described = run("", &["topic", "describe", "t"]);
+    assert!(described.lines().any(|line| line.split_whitespace().eq(["compression", "lz4"])));
     run(&again, &["produce", "t", "--partition", "0", "--compression", "zstd:9"]);
     assert_eq!(run("", &["consume", "t", "-p", "0", "-n", "1"]), format!("{again}\n"));
     run("", &["records", "delete", "t", "--partition", "0", "--before", "end"]);

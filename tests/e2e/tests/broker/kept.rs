@@ -208,6 +208,10 @@ async fn a_restart_changes_nothing_that_clients_can_see() {
         segment_age: Some(seconds(60)),
         max_record_bytes: Some(100_000),
         timestamp_type: v1::TimestampType::Append.into(),
+        cleanup_policy: v1::CleanupPolicy::Delete.into(),
+        delete_retention: Some(seconds(3_600)),
+        record_ttl: Some(seconds(86_400)),
+        compression: v1::TopicCompression::Lz4.into(),
     };
     node.create_with("set", 3, settings).await;
     node.create("plain", 2).await;

@@ -3,9 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use ropewalk::{Client, Compression, ErrorKind, Event, NewTopic, Record, Start, Stop};
+use ropewalk::{
+    Client, Compression, ErrorKind, Event, NewTopic, Record, Setting, Start, Stop,
+    TopicCompression, TopicUpdate,
+};
+use ropewalk_proto::v1;
 
-use crate::support::{Node, soon};
+use crate::support::{Node, Reader, named, soon};
 
 async fn client(node: &Node) -> Client {
     soon("a client", Client::connect(node.broker.address())).await.unwrap()
@@ -152,4 +156,49 @@ async fn compressed_records_are_kept_small_and_read_as_they_were() {
     }
     let plain = sizes[&Compression::None];
     assert!(sizes.values().filter(|size| **size < plain / 2).count() == 4, "{sizes:?}");
+}
+
+/// The codec of each batch of a topic, in order, as it is stored.
+async fn codecs(node: &Node, topic: &str, batches: usize) -> Vec<v1::Compression> {
+    let accepted = v1::Compression::Gzip as i32..=v1::Compression::Zstd as i32;
+    let request =
+        v1::SubscribeRequest { accepted_compressions: accepted.collect(), ..named(&[topic]) };
+    let (mut reader, _) = Reader::open(node, request).await;
+    let mut found = Vec::new();
+    while found.len() < batches {
+        found.push(reader.batch().await.compression());
+    }
+    found
+}
+
+/// The setting is the producers' to follow: the broker takes what comes, also from a bare stub.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_topic_says_of_compression_is_what_is_stored() {
+    let node = Node::start().await;
+    let client = client(&node).await;
+    let admin = client.admin();
+    let topic = NewTopic::named("t").partitions(1).compression(TopicCompression::Zstd);
+    let created = admin.create_topic(topic).await.unwrap();
+    assert_eq!(created.settings.compression, Some(TopicCompression::Zstd));
+    let send = async |codec: Option<Compression>| {
+        let builder = client.producer();
+        let builder = codec.into_iter().fold(builder, |builder, codec| builder.compression(codec));
+        let record = Record::to("t").key("k").value("again and again ".repeat(50));
+        soon("an answer", builder.build().send(record)).await.unwrap();
+    };
+    send(None).await;
+    send(Some(Compression::Gzip)).await;
+    send(Some(Compression::None)).await;
+    node.append("t", 0, &["again and again and again and again and again and again"]).await;
+    let change = TopicUpdate::of("t").compression(TopicCompression::Snappy);
+    let changed = admin.update_topic(change).await.unwrap();
+    assert_eq!(changed.settings.compression, Some(TopicCompression::Snappy));
+    send(None).await;
+    let back = TopicUpdate::of("t").reset(Setting::Compression);
+    let changed = admin.update_topic(back).await.unwrap();
+    assert_eq!(changed.settings.compression, Some(TopicCompression::Producer));
+    send(None).await;
+    use v1::Compression as Codec;
+    let stored = [Codec::Zstd, Codec::Gzip, Codec::None, Codec::None, Codec::Snappy, Codec::None];
+    assert_eq!(codecs(&node, "t", 6).await, stored);
 }

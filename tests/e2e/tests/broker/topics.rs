@@ -33,6 +33,10 @@ fn defaults() -> v1::TopicSettings {
         segment_age: Some(seconds(7 * 24 * 60 * 60)),
         max_record_bytes: Some(1 << 20),
         timestamp_type: v1::TimestampType::Create.into(),
+        cleanup_policy: v1::CleanupPolicy::Delete.into(),
+        delete_retention: Some(seconds(24 * 60 * 60)),
+        record_ttl: Some(seconds(-1)),
+        compression: v1::TopicCompression::Producer.into(),
     }
 }
 
@@ -80,10 +84,20 @@ fn settings_out_of_range() -> Vec<(&'static str, v1::TopicSettings)> {
     let mut cases = vec![
         ("timestamp_type", v1::TopicSettings { timestamp_type: 99, ..base() }),
         ("timestamp_type", v1::TopicSettings { timestamp_type: -1, ..base() }),
+        ("cleanup_policy", v1::TopicSettings { cleanup_policy: 4, ..base() }),
+        ("compression", v1::TopicSettings { compression: 6, ..base() }),
     ];
     for retention in [(0, 0), (0, 999_999_999), (1, -1), (-1, 1), (1, 1_000_000_000)] {
         let retention = duration(retention.0, retention.1);
         cases.push(("retention", v1::TopicSettings { retention, ..base() }));
+    }
+    for kept in [(-1, 0), (3_650 * 24 * 60 * 60, 1)] {
+        let delete_retention = duration(kept.0, kept.1);
+        cases.push(("delete_retention", v1::TopicSettings { delete_retention, ..base() }));
+    }
+    for ttl in [(0, 0), (0, 999_999_999), (1, -1)] {
+        let record_ttl = duration(ttl.0, ttl.1);
+        cases.push(("record_ttl", v1::TopicSettings { record_ttl, ..base() }));
     }
     for age in [(0, 0), (-1, 0), (0, 999_999_999), (1, i32::MIN)] {
         let segment_age = duration(age.0, age.1);

@@ -3,12 +3,14 @@
 #![allow(clippy::unwrap_used)]
 
 mod alone;
+mod compacting;
 mod development;
 mod growing;
 mod reaching;
 mod retries;
 mod returning;
 mod support;
+mod versions;
 
 use std::pin::pin;
 use std::time::Duration;

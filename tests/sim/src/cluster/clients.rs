@@ -2,10 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use ropewalk_consensus::{Durability, Input, Proposal, ProposalKind, ProposeError, Receipt};
+use bytes::Bytes;
+use ropewalk_consensus::{
+    Durability, Expected, Input, Proposal, ProposalKind, ProposeError, Receipt,
+};
 use ropewalk_core::batch::RecordTimes;
+use ropewalk_core::records::facts;
 use ropewalk_core::{
-    BatchDraft, Compression, GroupId, NodeId, Offset, ProducerSequence, TimestampType,
+    BatchDraft, Compression, GroupId, NodeId, Offset, ProducerSequence, StoredBatch, TimestampType,
 };
 use ropewalk_storage::StorageError;
 use ropewalk_storage::log_view::{Cursor, ReadOutcome};
@@ -35,13 +39,13 @@ impl Cluster {
         self.asked.contains_key(&id)
     }
 
-    /// Appends a batch of `records` whose payload is the number that is returned.
+    /// Appends a batch of `records`, each of which carries the number that is returned.
     pub fn produce(&mut self, node: NodeId, records: u32, durability: Durability) -> u64 {
         self.produce_bytes(node, records, durability, 8)
     }
 
-    /// Appends a batch of `records` and about so many bytes. Its payload begins with the number
-    /// that is returned.
+    /// Appends a batch of `records` and at least so many bytes. Each carries the number that is
+    /// returned.
     pub fn produce_bytes(
         &mut self,
         node: NodeId,
@@ -60,8 +64,8 @@ impl Cluster {
         self.next_id + 1
     }
 
-    /// Sends a batch of an idempotent producer, for the first time or again: its payload begins
-    /// with its number, that of the proposal which sent it first.
+    /// Sends a batch of an idempotent producer, for the first time or again: its records carry its
+    /// number, that of the proposal which sent it first.
     pub fn send(&mut self, node: NodeId, number: u64, batch: &Sequenced) -> u64 {
         let Sequenced { sequence, records, bytes } = *batch;
         let draft = draft_of(number, records, bytes, Some(sequence));
@@ -72,6 +76,22 @@ impl Cluster {
             LOG,
             ProposalKind::Batch { draft, expected: None, durability, epoch: None },
         )
+    }
+
+    /// Sets a register: appends a batch on the version of a key.
+    pub fn compare(&mut self, node: NodeId, batch: &Compared) -> u64 {
+        let mut draft = draft(&batch.payload(), 1, None);
+        if batch.is_searched {
+            draft.find_keys();
+        }
+        let number = batch.number();
+        self.checks.sends(self.next_id + 1, number);
+        self.checks.compares(number, batch);
+        let version = batch.version.map(Offset);
+        let expected =
+            Some(Expected::Version { key: Bytes::copy_from_slice(&[batch.key]), version });
+        let durability = Durability::Quorum;
+        self.propose(node, LOG, ProposalKind::Batch { draft, expected, durability, epoch: None })
     }
 
     /// A command to the metadata that changes something every time.
@@ -117,12 +137,32 @@ impl Cluster {
         let mut found = Vec::new();
         while let ReadOutcome::Batches { batches, next } = reader.read(cursor, 64)? {
             cursor = next;
-            found.extend(batches.iter().map(|batch| {
-                let id = u64::from_le_bytes(batch.payload[..8].try_into().unwrap());
-                (batch.header.base_offset.0, id)
-            }));
+            found.extend(
+                batches
+                    .iter()
+                    .map(|batch| (batch.header.base_offset.0, number_of(batch).unwrap_or(0))),
+            );
         }
         Ok(found)
+    }
+
+    /// Reads every entry of the partition that a broker has, also those in which readers find
+    /// nothing: whoever copies or compacts the log needs them.
+    ///
+    /// # Errors
+    /// Where a part of it is damaged.
+    pub fn try_entries(&self, node: NodeId) -> Result<(), StorageError> {
+        let Some(engine) = &self.see(node).engine else { return Ok(()) };
+        let Some(state) = engine.groups()?.into_iter().find(|state| state.group == LOG) else {
+            return Ok(());
+        };
+        let (mut at, end) = (state.start.index + 1, state.last.map_or(0, |(last, _)| last + 1));
+        while at < end {
+            let entries = engine.entries(LOG, at..end, 1 << 20)?;
+            let Some(last) = entries.last() else { return Ok(()) };
+            at = last.index + 1;
+        }
+        Ok(())
     }
 
     /// The start and the end of the log, as they can be seen at a broker.
@@ -158,17 +198,85 @@ pub struct Sequenced {
     pub bytes: usize,
 }
 
+/// A batch that is appended on the version of its key.
+#[derive(Clone, Copy, Debug)]
+pub struct Compared {
+    /// The key.
+    pub key: u8,
+    /// The value: one of a kind.
+    pub value: u8,
+    /// The version that is expected.
+    pub version: Option<u64>,
+    /// Whether its leader's broker has looked for its key before the shard gets it.
+    pub is_searched: bool,
+}
+
+impl Compared {
+    /// The number of the batch: no count gets so far.
+    fn number(&self) -> u64 {
+        1 << 56 | u64::from(self.key) << 8 | u64::from(self.value)
+    }
+
+    /// A record set of one record.
+    fn payload(&self) -> Vec<u8> {
+        let mut body = vec![0x0a, 1, self.key, 0x1a, 1, self.value];
+        put_field(&mut body, NUMBER, &self.number().to_le_bytes());
+        let mut payload = Vec::new();
+        put_field(&mut payload, 0x0a, &body);
+        payload
+    }
+}
+
 fn draft_of(
     number: u64,
     records: u32,
     bytes: usize,
     sequence: Option<ProducerSequence>,
 ) -> BatchDraft {
-    let mut payload = number.to_le_bytes().to_vec();
-    payload.extend((8..bytes).map(|at| (at as u64 ^ number.wrapping_mul(0x9e37_79b9)) as u8));
+    let mut payload = Vec::new();
+    let each = bytes / records as usize;
+    for place in 0..u64::from(records) {
+        let mix = (number * 31 + place).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
+        // One of a few keys; and one in four has no value.
+        let mut body = vec![0x0a, 1, (mix % 6) as u8];
+        if !mix.is_multiple_of(4) {
+            let filler = |at: usize| (at as u64 ^ number.wrapping_mul(0x9e37_79b9)) as u8;
+            put_field(&mut body, 0x1a, &(8..each.max(9)).map(filler).collect::<Vec<_>>());
+        }
+        put_field(&mut body, NUMBER, &number.to_le_bytes());
+        put_field(&mut payload, 0x0a, &body);
+    }
+    draft(&payload, records, sequence)
+}
+
+fn draft(payload: &[u8], records: u32, sequence: Option<ProducerSequence>) -> BatchDraft {
     let times = RecordTimes { newest: None, untimed: true };
     let (compression, times_of) = (Compression::None, TimestampType::Create);
-    BatchDraft::new(&payload, records, compression, times_of, times, sequence)
+    BatchDraft::new(payload, records, compression, times_of, times, sequence)
+}
+
+/// The tag of a field that records do not have, in which each carries the number of its batch.
+const NUMBER: u8 = 0x7a;
+
+fn put_field(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
+    out.push(tag);
+    let mut length = bytes.len();
+    while length >= 0x80 {
+        out.push(length as u8 | 0x80);
+        length >>= 7;
+    }
+    out.push(length as u8);
+    out.extend_from_slice(bytes);
+}
+
+/// The number of a batch, if any of its records is left.
+#[must_use]
+pub fn number_of(batch: &StoredBatch) -> Option<u64> {
+    let records = batch.records();
+    let first = facts(&records).next()?.range;
+    // It is the last field of each.
+    let number = records[first.end - 8..first.end].try_into().unwrap();
+    Some(u64::from_le_bytes(number))
 }
 
 /// What the checks must know of a proposal when it has ended; not the records.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ropewalk_consensus::logger::tracing_logger;
-use ropewalk_consensus::{CatchUpBounds, Input, ProducerBounds, Shard};
+use ropewalk_consensus::{CatchUpBounds, Input, KeyBounds, ProducerBounds, Shard};
 use ropewalk_core::NodeId;
 use ropewalk_storage::StorageError;
 use ropewalk_storage::sim::Failure;
@@ -30,6 +30,11 @@ impl Cluster {
             let caught_up = read.carry_out(engine.as_ref());
             self.moments.note(Moment::FollowerReadFor);
             self.step(node, vec![Input::CaughtUp(caught_up)]);
+            return true;
+        }
+        if let Some(read) = broker.key_reads.pop_front() {
+            self.moments.note(Moment::KeysRead);
+            self.step(node, vec![Input::KeysRead(read.carry_out())]);
             return true;
         }
         let merges = count > 1 && broker.store.queued() > 1;
@@ -155,7 +160,9 @@ impl Cluster {
         // So little that what was sent and is not acknowledged holds up the rest.
         let bounds = CatchUpBounds { bytes_per_second: 1 << 20, window: 1_024 };
         let (store, producers) = (Arc::clone(&engine), ProducerBounds::default());
-        broker.shard = Some(Shard::new(store, TAIL_BUDGET, bounds, producers, tracing_logger()));
+        let keys = KeyBounds::default();
+        let shard = Shard::new(store, TAIL_BUDGET, bounds, producers, keys, tracing_logger());
+        broker.shard = Some(shard);
         broker.engine = Some(engine);
         self.observe_start(node);
         if self.follows {

@@ -342,8 +342,12 @@ impl Cluster {
         };
         if broker.serves.contains_key(&group) {
             let voters = broker.members[&group].0.clone();
-            let others = voters.into_iter().filter(|voter| *voter != own);
-            for other in others.collect::<Vec<_>>() {
+            let mut others: Vec<_> = voters.into_iter().filter(|voter| *voter != own).collect();
+            // One that is to go itself would hand over at once, and maybe to this one.
+            let known = self.metadata(node);
+            let wanted = known.as_deref().and_then(|known| known.replicas(group));
+            others.sort_by_key(|other| !wanted.unwrap_or_default().contains(other));
+            for other in others {
                 let id = self.propose(node, group, ProposalKind::TransferLeadership(other));
                 let end = self.ends.get(&id);
                 if !matches!(end, Some(Err(ProposeError::Behind(_)))) {

@@ -51,6 +51,7 @@ impl Life {
         self.cluster.run(40);
         assert!(matches!(self.cluster.ends.get(&last), Some(Ok(_))));
         self.finish_producers();
+        self.compact_all();
         self.agree();
         self.cluster.fall_asleep();
     }
@@ -111,7 +112,8 @@ impl Life {
                 broker.is_rotten = false;
                 continue;
             }
-            let is_whole = self.cluster.try_log(node).is_ok();
+            let is_whole =
+                self.cluster.try_log(node).is_ok() && self.cluster.try_entries(node).is_ok();
             let broker = self.cluster.at(node);
             // Where the bit that has turned is none that counts, all is well.
             broker.is_rotten = !is_whole;
@@ -123,22 +125,48 @@ impl Life {
         is_damaged
     }
 
+    /// Every replica of the partition carries out what was ordered, and the leader gives a last
+    /// order.
+    fn compact_all(&mut self) {
+        for _ in 0..3 {
+            for node in self.cluster.nodes() {
+                for _ in 0..3 {
+                    self.cluster.compact(node, u64::MAX);
+                }
+            }
+            self.cluster.run(10);
+        }
+        let leader = self.cluster.leader(LOG).unwrap();
+        self.cluster.order_compaction(leader, true, false);
+        self.cluster.run(10);
+        for node in self.cluster.nodes() {
+            if self.cluster.see(node).readers.contains_key(&LOG) {
+                assert!(self.cluster.compact(node, u64::MAX), "broker {node} does not compact");
+            }
+        }
+        self.cluster.run(10);
+    }
+
     /// All brokers have the same.
     fn agree(&mut self) {
         let leader = self.cluster.leader(LOG).unwrap();
         let log = self.cluster.log(leader);
         let bounds = self.cluster.bounds(leader);
+        let records = self.cluster.records(leader);
         for node in self.cluster.nodes() {
             self.cluster.checks.forget_reads(node);
             if self.cluster.see(node).readers.contains_key(&LOG) {
                 assert_eq!(self.cluster.bounds(node), bounds, "bounds of broker {node}");
                 assert_eq!(self.cluster.log(node), log, "log of broker {node}");
+                assert_eq!(self.cluster.records(node), records, "records of broker {node}");
             }
         }
         let replicas = self.cluster.brokers.iter().filter(|b| b.readers.contains_key(&LOG));
         assert_eq!(replicas.count() as u64, self.cluster.log_replicas(), "replicas of the log");
         self.cluster.check_logs();
         self.cluster.checks.finish(bounds.0);
+        let gone = self.cluster.checks.keys_are_right(bounds.0, &records);
+        self.cluster.moments.note_if(gone, Moment::TombstoneGone);
         let lost = self.cluster.checks.has_lost_weakly_acked(bounds.0);
         self.cluster.moments.note_if(lost, Moment::LeaderAckLost);
         assert_eq!(self.cluster.damaged, [], "what is damaged was not replaced");

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod changes;
+mod compacting;
 mod lives;
 #[cfg(feature = "planted")]
 mod planted;

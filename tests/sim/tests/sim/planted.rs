@@ -47,6 +47,8 @@ const STATES: &[Sought] = &[
         Plant::ForgetProducers,
         &["is at two offsets", "is out of order at", "a producer is never answered"],
     ),
+    (Plant::ForgetTombstones, &["has come back", "records of broker"]),
+    (Plant::KeepVersions, &["has a fork at"]),
     (Plant::OldIdsAfterWipe, &["bounds of broker", "lacks what was answered", "other metadata"]),
 ];
 
@@ -57,9 +59,16 @@ const STORE: &[Sought] = &[
 ];
 
 /// One of a broker's, whose replicas say nothing wrong: its own tests find it
-/// (`server/broker/src/cluster_tests.rs`), and runs of real brokers (`tests/chaos/planted`). And
-/// one that a script finds.
-const ELSEWHERE: &[Plant] = &[Plant::FollowerBounds, Plant::ForgetChanges];
+/// (`server/broker/src/cluster_tests.rs`), and runs of real brokers (`tests/chaos/planted`). One
+/// that a script finds. And those of consumer groups, which runs of real brokers find.
+const ELSEWHERE: &[Plant] = &[
+    Plant::FollowerBounds,
+    Plant::ForgetChanges,
+    Plant::StaleCommits,
+    Plant::TakeEarly,
+    Plant::ForgetCommits,
+    Plant::BeginLater,
+];
 
 /// The seed of a life that finds a bug, and what it says.
 fn finds((plant, words): &Sought) -> Option<(u64, String)> {

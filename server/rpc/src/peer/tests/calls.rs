@@ -8,7 +8,7 @@ use ropewalk_broker::peers::{
     Fetch, FetchError, Fetched, Peers, ProposalKind, ProposeError, Receipt, RemoteError,
     RemoteProposal,
 };
-use ropewalk_consensus::Durability;
+use ropewalk_consensus::{Durability, Expected};
 use ropewalk_core::{GroupId, NodeId, Offset, Timestamp, limits};
 
 use super::super::PeerTransport;
@@ -67,7 +67,7 @@ async fn the_largest_batch_arrives_as_it_was() {
     let (one, two) = Broker::pair().await;
     let kind = ProposalKind::Batch {
         draft: draft(limits::MAX_BATCH_BYTES),
-        expected: Some(Offset(4)),
+        expected: Some(Expected::Offset(Offset(4))),
         durability: Durability::Leader,
         epoch: Some(9),
     };
@@ -76,7 +76,8 @@ async fn the_largest_batch_arrives_as_it_was() {
     let ProposalKind::Batch { draft: arrived, expected, durability, epoch } = proposal.kind else {
         panic!("another kind arrived")
     };
-    assert_eq!((expected, durability, epoch), (Some(Offset(4)), Durability::Leader, Some(9)));
+    let condition = Some(Expected::Offset(Offset(4)));
+    assert_eq!((expected, durability, epoch), (condition, Durability::Leader, Some(9)));
     let sealed = |draft: ropewalk_core::BatchDraft| draft.seal(Offset(4), 1, 2, Timestamp(3));
     assert_eq!(sealed(arrived), sealed(draft(limits::MAX_BATCH_BYTES)));
     reply(Ok(Receipt::Done));

@@ -13,7 +13,7 @@ use ropewalk_broker::peers::{
     Receipt, RemoteProposal,
 };
 use ropewalk_consensus::proposal::MembershipChange;
-use ropewalk_consensus::{Durability, MessageEntry, MessageKind, SnapshotInfo};
+use ropewalk_consensus::{Durability, Expected, MessageEntry, MessageKind, SnapshotInfo};
 use ropewalk_core::{GroupId, NodeId, Offset, ReplicaId, Timestamp, limits};
 use ropewalk_proto::internal as pb;
 use ropewalk_storage::LogStart;
@@ -152,13 +152,20 @@ fn every_proposal_travels() {
     let replica = ReplicaId::new(NodeId(3), 4);
     let batch = |expected: Option<Offset>, durability| {
         let epoch = expected.map(|Offset(offset)| offset + 7);
+        let expected = expected.map(Expected::Offset);
         Batch { draft: draft(10), expected, durability, epoch }
+    };
+    let keyed = |version| {
+        let expected = Some(Expected::Version { key: "key".into(), version });
+        Batch { draft: draft(10), expected, durability: Durability::Quorum, epoch: None }
     };
     let kinds = || {
         [
             batch(None, Durability::None),
             batch(Some(Offset(0)), Durability::Leader),
             batch(Some(Offset(5)), Durability::Quorum),
+            keyed(None),
+            keyed(Some(Offset(0))),
             Trim { before: None },
             Trim { before: Some(Offset(0)) },
             Command(b"command".to_vec()),
@@ -205,6 +212,10 @@ fn every_answer_to_a_proposal_travels() {
         ProposeError::NoGroup,
         ProposeError::NoLeader,
         ProposeError::ExpectedOffset { current: Offset(1) },
+        ProposeError::ExpectedVersion { current: None },
+        ProposeError::ExpectedVersion { current: Some(Offset(0)) },
+        ProposeError::KeysUnread,
+        ProposeError::TooManyKeys { limit: 11 },
         ProposeError::OutOfRange { start: Offset(2), high_watermark: Offset(3) },
         ProposeError::Behind(ReplicaId::new(ONE, 4)),
         ProposeError::Members,

@@ -89,7 +89,14 @@ fn proposals() -> Vec<(String, pb::proposal::Kind)> {
             durability,
             sequence: epoch.is_none().then_some(sequence),
             epoch,
+            expected_version: None,
         })
+    };
+    let keyed = |version| {
+        let Kind::Batch(batch) = batch(pb::Durability::Quorum.into(), None) else { unreachable!() };
+        let expected = pb::ExpectedVersion { key: b"key".to_vec().into(), version };
+        let expected_version = Some(expected);
+        Kind::Batch(pb::BatchProposal { expected_offset: None, expected_version, ..batch })
     };
     let step = |step| Kind::Membership(pb::MembershipProposal { step, replica_id: 1 << 32 | 5 });
     let named = |name: &str, number: i32| format!("{name} {number}");
@@ -99,6 +106,8 @@ fn proposals() -> Vec<(String, pb::proposal::Kind)> {
     kinds.extend(numbers::<pb::MembershipStep>().map(|it| (named("membership", it), step(it))));
     let others = [
         ("batch for an epoch", batch(pb::Durability::Quorum.into(), Some(7))),
+        ("batch for a key without a version", keyed(None)),
+        ("batch for the version of a key", keyed(Some(8))),
         ("trim", Kind::Trim(pb::TrimProposal { before: Some(6) })),
         ("command", Kind::Command(b"command".to_vec().into())),
         ("query", Kind::Query(b"query".to_vec().into())),
@@ -168,6 +177,7 @@ fn propose_error(kind: i32) -> pb::ProposeError {
         expected: 7,
         actual: 8,
         limit: 9,
+        current_version: Some(10),
     };
     call_wire::propose_error_to_wire(call_wire::propose_error_from_wire(&all).unwrap())
 }

@@ -10,6 +10,7 @@
 //! failure tells it.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -26,7 +27,7 @@ use crate::conformance::{deletion, reclaim_all};
 use crate::disk::Disk;
 use crate::disk::sim::{ROOT, Rng, SimDisk, kind};
 use crate::disk_engine::index::{Content, MemoryStores};
-use crate::engine::{Engine, Result, StorageError, WriteBatch};
+use crate::engine::{Engine, LogEntry, Result, StorageError, WriteBatch};
 use crate::memory::MemoryEngine;
 
 /// How many seeds run when nobody asks for more.
@@ -79,6 +80,9 @@ struct Run<'a> {
     history: Vec<Option<Content>>,
     model: MemoryEngine,
     script: Script,
+    /// Stretches of logs that were written anew since the last start: the group, the old entries
+    /// and the new ones.
+    rewritten: Vec<(GroupId, Vec<LogEntry>, Vec<LogEntry>)>,
     /// The batches that were being written when something failed, and where the script was before.
     in_flight: Option<(Vec<WriteBatch>, Script)>,
     is_full: bool,
@@ -117,6 +121,7 @@ impl<'a> Run<'a> {
             history: Vec::new(),
             model: MemoryEngine::new(),
             script: Script::new(),
+            rewritten: Vec::new(),
             in_flight: None,
             is_full: false,
             is_torn: false,
@@ -190,6 +195,7 @@ impl<'a> Run<'a> {
     fn settle(&mut self, engine: &DiskEngine) {
         memory_is_accounted_for(engine);
         files_are_whole(engine, &self.disk);
+        self.forget_lost(engine);
         let mut found = difference(&self.model, engine);
         if let Some((batches, before)) = self.in_flight.take() {
             if found.is_some() {
@@ -290,7 +296,8 @@ impl<'a> Run<'a> {
 
     fn step(&mut self, engine: &DiskEngine) -> (&'static str, Result<()>) {
         let core = &engine.core;
-        match self.rng.below(24) {
+        match self.rng.below(26) {
+            24..=25 => ("rewrite", self.rewrite(engine)),
             0..=13 => {
                 let before = self.script.clone();
                 let batches = self.script.batches(&mut self.rng);
@@ -329,6 +336,79 @@ impl<'a> Run<'a> {
             engine.core.fail(error);
         }
         failure.map_or_else(|| engine.reclaim().map(drop), Err)
+    }
+
+    /// Whole segments of a log are written anew, and other things happen meanwhile.
+    fn rewrite(&mut self, engine: &DiskEngine) -> Result<()> {
+        let group = GroupId(self.rng.below(4));
+        let span = engine.core.state().logs.get(&group).map(|log| log.span());
+        let Some(span) = span else { return Ok(()) };
+        let end = span.last.min(span.committed) + 1;
+        let log = self.model.entries(group, span.start + 1..end, u64::MAX).unwrap();
+        let mut segments: Vec<_> = log.chunk_by(same_segment).map(<[_]>::to_vec).collect();
+        // More may come to the last one.
+        segments.pop();
+        let count = segments.len() as u64;
+        if count == 0 {
+            return Ok(());
+        }
+        let first = self.rng.below(count) as usize;
+        let some = 1 + self.rng.below((count - first as u64).min(3)) as usize;
+        let old = segments[first..first + some].concat();
+        let base_index = old[0].meta.segment.base_index;
+        let anew = |entry: &LogEntry| {
+            let mut meta = entry.meta;
+            meta.segment.base_index = base_index;
+            let data = entry.data.slice(..entry.data.len() / 2);
+            LogEntry { meta, data, ..entry.clone() }
+        };
+        let new: Vec<_> = old.iter().map(anew).collect();
+        let range = base_index..old[old.len() - 1].index + 1;
+        let Some(mut rewrite) = engine.rewrite(group, range.clone())? else { return Ok(()) };
+        let half = self.rng.below(new.len() as u64 + 1) as usize;
+        if !rewrite.push(new[..half].to_vec())? {
+            return Ok(());
+        }
+        if self.rng.below(2) == 0 {
+            engine.reclaim()?;
+        }
+        let is_done = rewrite.push(new[half..].to_vec())? && rewrite.finish()?;
+        if is_done {
+            self.rewrite_model(group, range, &new);
+            self.rewritten.push((group, old, new));
+        }
+        Ok(())
+    }
+
+    fn rewrite_model(&self, group: GroupId, range: Range<u64>, entries: &[LogEntry]) {
+        let mut rewrite = self.model.rewrite(group, range).unwrap().unwrap();
+        assert!(rewrite.push(entries.to_vec()).unwrap() && rewrite.finish().unwrap());
+    }
+
+    /// What was written anew may be as it was before, after a crash: then all of it.
+    fn forget_lost(&mut self, engine: &DiskEngine) {
+        while let Some((group, old, new)) = self.rewritten.pop() {
+            let range = new[0].index..new[new.len() - 1].index + 1;
+            let last = range.end - 1;
+            let is_there = |entries: Vec<LogEntry>, expected: &[LogEntry]| {
+                let first = entries.first().map_or(u64::MAX, |entry| entry.index);
+                let left = expected.iter().filter(|entry| entry.index >= first);
+                !entries.is_empty() && left.eq(&entries)
+            };
+            let held = |from: &dyn Engine| {
+                let start = from
+                    .groups()
+                    .unwrap()
+                    .iter()
+                    .find(|of| of.group == group)
+                    .map(|of| of.start.index);
+                let first = range.start.max(start.map_or(u64::MAX, |start| start + 1));
+                from.entries(group, first.min(last)..last + 1, u64::MAX).unwrap()
+            };
+            if is_there(held(&self.model), &new) && !is_there(held(engine), &new) {
+                self.rewrite_model(group, range, &old);
+            }
+        }
     }
 
     fn write(&mut self, engine: &DiskEngine, batches: Vec<WriteBatch>) -> Result<()> {
@@ -385,6 +465,10 @@ impl<'a> Run<'a> {
         }
         Some(content)
     }
+}
+
+fn same_segment(one: &LogEntry, next: &LogEntry) -> bool {
+    one.meta.segment.base_index == next.meta.segment.base_index
 }
 
 /// Tells the seed when a run fails.

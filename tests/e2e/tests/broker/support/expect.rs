@@ -28,6 +28,11 @@ impl Expected {
     pub(crate) const CORRUPT_BATCH: Self = Self(Code::InvalidArgument, "CORRUPT_BATCH", &["field"]);
     pub(crate) const EXPECTED_OFFSET_MISMATCH: Self =
         Self(Code::Aborted, "EXPECTED_OFFSET_MISMATCH", &["current"]);
+    /// With `current` where the key has a version.
+    pub(crate) const EXPECTED_VERSION_MISMATCH: Self =
+        Self(Code::Aborted, "EXPECTED_VERSION_MISMATCH", &[]);
+    pub(crate) const TOO_MANY_KEYS: Self =
+        Self(Code::ResourceExhausted, "TOO_MANY_KEYS", &["limit"]);
     pub(crate) const SEQUENCE_GAP: Self =
         Self(Code::FailedPrecondition, "SEQUENCE_GAP", &["expected", "actual"]);
     pub(crate) const PRODUCER_FENCED: Self =

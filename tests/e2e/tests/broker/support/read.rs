@@ -177,6 +177,11 @@ pub(crate) fn records_of(batch: &v1::RecordBatch) -> Vec<Got> {
     };
     assert_eq!(records.len(), usize::try_from(batch.record_count).unwrap());
     let place = |(offset, record)| Got { partition: batch.partition, offset, record };
+    if !batch.offsets.is_empty() {
+        assert_eq!(batch.offsets.len(), records.len());
+        assert_eq!(batch.offsets[0], batch.base_offset);
+        return batch.offsets.iter().copied().zip(records).map(place).collect();
+    }
     (batch.base_offset..).zip(records).map(place).collect()
 }
 

@@ -91,7 +91,11 @@ pub(crate) fn commit_request(group: &str, offsets: &[(&str, i32, i64)]) -> v1::C
         offset: *offset,
         ..Default::default()
     });
-    v1::CommitOffsetRequest { group: group.to_owned(), offsets: offsets.collect() }
+    v1::CommitOffsetRequest {
+        group: group.to_owned(),
+        offsets: offsets.collect(),
+        ..Default::default()
+    }
 }
 
 pub(crate) fn query(

@@ -1,0 +1,307 @@
+package ropewalk
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
+)
+
+// groupStream is one Subscribe call. One goroutine receives, and holds one event at most.
+type groupStream struct {
+	events  chan *pb.SubscribeResponse
+	started *pb.Started
+	err     error
+	cancel  context.CancelFunc
+	// asked is where it was asked to go on, until its first assignment has come.
+	asked map[TopicPartition]int64
+	// part is what has come of an assignment that takes several messages.
+	part *pb.Assignment
+}
+
+// openedStream is what became of a stream that was to be opened.
+type openedStream struct {
+	stream *groupStream
+	err    error
+}
+
+// groupEvent is an event of a partition that was read ahead: a batch, to be read from an offset, or a
+// gap.
+type groupEvent struct {
+	tp    TopicPartition
+	era   era
+	batch *pb.RecordBatch
+	from  int64
+	gap   *Gap
+	bytes int
+}
+
+// broken decides what the end of a stream means, or that of an attempt to open one.
+func (g *GroupConsumer) broken(ctx context.Context, err error) error {
+	if errors.Is(err, io.EOF) {
+		err = newError("consume", ReasonDisconnected, codes.Unavailable, OutcomeNo,
+			"the broker ended the stream")
+	}
+	e := fromRPC("consume", err)
+	g.retire()
+	switch {
+	case g.ctx.Err() != nil:
+		g.final = closedError("consume", "consumer")
+		return g.final
+	case errors.Is(e, ReasonMemberFenced):
+		g.leave()
+		g.releasing = nil
+		g.mu.Lock()
+		lost := g.has.end()
+		g.mu.Unlock()
+		g.tell(ctx, g.config.onLost, lost)
+	case !e.Retriable():
+		g.leave()
+		g.final = e
+		return e
+	}
+	g.failures++
+	g.client.log.Warn("ropewalk: a member of a group reconnects", "failures", g.failures, "error", e)
+	return nil
+}
+
+func silentError(d time.Duration) *Error {
+	return newError("consume", ReasonDisconnected, codes.Unavailable, OutcomeNo,
+		"nothing heard from the broker for %v", d)
+}
+
+// retire has another stream opened. What was read ahead is dropped: so the next one goes on with a
+// partition only where the group was left by this member. If another one had it in between and has read
+// what was read ahead here, it begins anew there, with nothing of before.
+//
+// The stream itself stays open until then, as one that is closed leaves the group.
+func (g *GroupConsumer) retire() {
+	if g.stream != nil {
+		g.leave()
+		g.former, g.stream = g.stream, nil
+	}
+	g.current, g.ahead, g.aheadBytes = nil, nil, 0
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.has.rewind()
+	g.changed = false
+}
+
+// leave closes the stream before.
+func (g *GroupConsumer) leave() {
+	if g.former != nil {
+		g.former.cancel()
+		g.former = nil
+	}
+}
+
+// tell runs a handler. Its context is not cut short by that of the call which happens to run it: a commit
+// that is not finished could not be made up for, as the partition is gone by then.
+func (g *GroupConsumer) tell(
+	ctx context.Context, f func(context.Context, []Position), positions []Position,
+) {
+	if f == nil || len(positions) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.client.config.requestTimeout)
+	defer cancel()
+	defer context.AfterFunc(g.ctx, cancel)()
+	f(ctx, positions)
+}
+
+// reopen joins again after the stream was lost or is out of date. The opening goes on when the context
+// ends: a call that is given up could have joined, and would leave.
+func (g *GroupConsumer) reopen(ctx context.Context) error {
+	if g.opening == nil {
+		opening, failures := make(chan openedStream, 1), g.failures
+		opens := g.spawn(func() {
+			if failures > 0 && !sleep(g.ctx, g.config.backoff(failures)) {
+				opening <- openedStream{nil, g.ctx.Err()}
+				return
+			}
+			limit, cancel := context.WithTimeout(g.ctx, g.client.config.requestTimeout)
+			defer cancel()
+			stream, err := g.open(limit)
+			opening <- openedStream{stream, err}
+		})
+		if !opens {
+			return closedError("consume", "consumer")
+		}
+		g.opening = opening
+	}
+	select {
+	case opened := <-g.opening:
+		g.opening = nil
+		if opened.err != nil {
+			return g.broken(ctx, opened.err)
+		}
+		g.begin(opened.stream)
+		return nil
+	case <-ctx.Done():
+		return contextError("consume", ctx, OutcomeNo)
+	case <-g.ctx.Done():
+		return closedError("consume", "consumer")
+	}
+}
+
+// begin has a stream take the place of the one before.
+func (g *GroupConsumer) begin(s *groupStream) {
+	g.mu.Lock()
+	g.has.begin(s.started.GetMemberId(), s.started.GetGeneration())
+	g.mu.Unlock()
+	g.stream = s
+	g.leave()
+	g.commitAt = time.Now().Add(g.config.autoCommit)
+}
+
+// open starts a stream of the member and waits for its first event. The stream lives as long as the
+// consumer.
+func (g *GroupConsumer) open(ctx context.Context) (*groupStream, error) {
+	streamCtx, cancel := context.WithCancel(g.ctx)
+	unbind := context.AfterFunc(ctx, cancel)
+	request := g.request()
+	rpc, err := g.client.consumers.Subscribe(streamCtx, request)
+	var event *pb.SubscribeResponse
+	if err == nil {
+		event, err = rpc.Recv()
+	}
+	if !unbind() && err == nil {
+		// It came too late for whoever waited; the next try is not.
+		err = newError("join group", ReasonTimedOut, codes.DeadlineExceeded, OutcomeMaybe,
+			"the group was joined when the time for it was over")
+	}
+	if err == nil && event.GetStarted() == nil {
+		err = newError("join group", ReasonInternal, codes.Internal, OutcomeNo,
+			"the first event of the stream is not its start")
+	}
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	s := &groupStream{
+		events: make(chan *pb.SubscribeResponse), started: event.GetStarted(), cancel: cancel,
+		asked: map[TopicPartition]int64{},
+	}
+	for _, p := range request.GetMember().GetPositions() {
+		s.asked[TopicPartition{p.GetTopic(), p.GetPartition()}] = p.GetOffset()
+	}
+	receives := g.spawn(func() {
+		defer close(s.events)
+		for {
+			event, err := rpc.Recv()
+			if err != nil {
+				s.err = err
+				return
+			}
+			select {
+			case s.events <- event:
+			case <-streamCtx.Done():
+				s.err = streamCtx.Err()
+				return
+			}
+		}
+	})
+	if !receives {
+		cancel()
+		return nil, closedError("join group", "consumer")
+	}
+	return s, nil
+}
+
+func (g *GroupConsumer) request() *pb.SubscribeRequest {
+	c := &g.config
+	r := &pb.SubscribeRequest{
+		Group:                g.group,
+		DefaultStart:         c.start.wire,
+		MaxBatchBytes:        int32(c.fetchBytes),
+		HeartbeatInterval:    durationpb.New(c.heartbeat),
+		InFlightLimit:        c.inFlight,
+		AcceptedCompressions: accepted(),
+		Member:               g.member(),
+	}
+	for _, topic := range c.topics {
+		r.Topics = append(r.Topics, &pb.TopicSelection{
+			Selection: &pb.TopicSelection_Name{Name: topic},
+		})
+	}
+	for _, pattern := range c.patterns {
+		r.Topics = append(r.Topics, &pb.TopicSelection{
+			Selection: &pb.TopicSelection_Pattern{Pattern: pattern},
+		})
+	}
+	return r
+}
+
+// handle takes one event.
+func (g *GroupConsumer) handle(ctx context.Context, event *pb.SubscribeResponse) error {
+	switch e := event.GetEvent().(type) {
+	case *pb.SubscribeResponse_Assignment:
+		return g.assigned(ctx, e.Assignment)
+	case *pb.SubscribeResponse_Batch:
+		b := e.Batch
+		tp := TopicPartition{b.GetTopic(), b.GetPartition()}
+		g.queue(tp, endOf(b), groupEvent{batch: b, bytes: proto.Size(b)})
+	case *pb.SubscribeResponse_Gap:
+		tp := TopicPartition{e.Gap.GetTopic(), e.Gap.GetPartition()}
+		gap := &Gap{TopicPartition: tp, From: e.Gap.GetFromOffset(), To: e.Gap.GetToOffset()}
+		g.queue(tp, gap.To, groupEvent{gap: gap, bytes: proto.Size(e.Gap)})
+	case *pb.SubscribeResponse_PlanRequest:
+		g.plan(e.PlanRequest)
+	}
+	return nil
+}
+
+// queue has an event wait for its turn; next is where the stream goes on behind it.
+func (g *GroupConsumer) queue(tp TopicPartition, next int64, event groupEvent) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	h := g.has.held[tp]
+	// What comes after a change is of the stream before it.
+	if h == nil || h.standing != heldKept || g.changed || next <= h.next {
+		return
+	}
+	event.tp, event.era, event.from = tp, h.era, h.next
+	h.next = next
+	g.ahead = append(g.ahead, event)
+	g.aheadBytes += event.bytes
+}
+
+func (g *GroupConsumer) tellGap(gap *Gap) error {
+	if g.config.onGap != nil {
+		g.config.onGap(*gap)
+		return nil
+	}
+	e := newError("consume", ReasonGap, codes.OutOfRange, OutcomeNo, "%v", gap)
+	e.cause = gap
+	return e
+}
+
+// assigned takes a change to what the member has. What is revoked is given back once it is told:
+// everything that was handed out is done by now.
+func (g *GroupConsumer) assigned(ctx context.Context, a *pb.Assignment) error {
+	if part := g.stream.part; part != nil {
+		a.Ended = append(part.GetEnded(), a.GetEnded()...)
+		a.Assigned = append(part.GetAssigned(), a.GetAssigned()...)
+		a.Revoked = append(part.GetRevoked(), a.GetRevoked()...)
+	}
+	if g.stream.part = nil; a.GetMore() {
+		g.stream.part = a
+		return nil
+	}
+	asked := g.stream.asked
+	g.stream.asked = nil
+	g.mu.Lock()
+	changes := g.has.apply(a, asked)
+	g.mu.Unlock()
+	g.tell(ctx, g.config.onLost, changes.lost)
+	g.tell(ctx, g.config.onAssigned, changes.fresh)
+	g.tell(ctx, g.config.onRevoked, changes.revoked)
+	g.releasing = append(g.releasing, changes.revoked...)
+	return g.settle(ctx)
+}

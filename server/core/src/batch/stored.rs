@@ -1,0 +1,93 @@
+//! A batch as it lies in a log.
+
+use super::*;
+
+/// A batch as it lies in the log, shared by all who read it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredBatch {
+    /// What is known of it.
+    pub header: BatchHeader,
+    /// The producer's bytes.
+    pub payload: Bytes,
+}
+
+impl StoredBatch {
+    /// Takes a batch that was just sealed here, or whose checksum the caller has checked.
+    pub fn trusted(stored: &Bytes) -> Result<Self, BatchError> {
+        let header = BatchHeader::read(stored)?;
+        Ok(Self { payload: stored.slice(header.stored_len()..), header })
+    }
+
+    /// Takes a batch that comes from a disk or a network, and checks every byte of it.
+    pub fn checked(stored: &Bytes) -> Result<Self, BatchError> {
+        let batch = Self::trusted(stored)?;
+        batch.check_payload()?;
+        Ok(batch)
+    }
+
+    /// The same, of a header and a payload that stand apart, so that neither has to be copied.
+    pub fn from_parts(header: &[u8], payload: Bytes) -> Result<Self, BatchError> {
+        let expected = BatchHeader::length_in(header)?;
+        if header.len() != expected {
+            return Err(BatchError::Length { expected, actual: header.len() });
+        }
+        let batch = Self { header: BatchHeader::read_before(header, payload.len())?, payload };
+        batch.check_payload()?;
+        Ok(batch)
+    }
+
+    /// The header in its stored form.
+    #[must_use]
+    pub fn header_bytes(&self) -> Vec<u8> {
+        let mut bytes = vec![0; self.header.stored_len()];
+        self.header.write(&mut bytes);
+        bytes
+    }
+
+    /// The records that are there, in the batch's codec.
+    #[must_use]
+    pub fn records(&self) -> Bytes {
+        let positions = self.header.remains.map_or(0, |remains| remains.positions_bytes as usize);
+        self.payload.slice(positions.min(self.payload.len())..)
+    }
+
+    /// The positions of the records that are there, from the batch's first offset; `None` while all
+    /// are.
+    #[must_use]
+    pub fn positions(&self) -> Option<Positions<'_>> {
+        let remains = self.header.remains?;
+        let bytes = remains.positions_bytes as usize;
+        let front = self.payload.get(..bytes).unwrap_or_default();
+        Some(Positions::new(front, remains.records))
+    }
+
+    /// The same batch with none of its records: its offsets stay.
+    #[must_use]
+    pub fn emptied(&self) -> Self {
+        let remains =
+            Remains { records: 0, positions_bytes: 0, produced_crc: self.header.produced_crc() };
+        let header = BatchHeader {
+            compression: Compression::None,
+            payload_bytes: 0,
+            payload_crc: crc32c::crc32c(&[]),
+            remains: Some(remains),
+            ..self.header
+        };
+        Self { header, payload: Bytes::new() }
+    }
+
+    /// Its stored form.
+    #[must_use]
+    pub fn stored(&self) -> Bytes {
+        let mut bytes = self.header_bytes();
+        bytes.extend_from_slice(&self.payload);
+        bytes.into()
+    }
+
+    fn check_payload(&self) -> Result<(), BatchError> {
+        if crc32c::crc32c(&self.payload) != self.header.payload_crc {
+            return Err(BatchError::Checksum("batch payload"));
+        }
+        Ok(())
+    }
+}
