@@ -6,7 +6,6 @@ use std::sync::Arc;
 use ropewalk::{
     Client, ConsumedRecord, Consumer, Event, Gap, OffsetQuery, RecordBatch, Start, Stop,
 };
-use tokio::signal::ctrl_c;
 
 use super::args::{Consume, Format};
 use super::failure::Failure;
@@ -15,6 +14,7 @@ use super::output::stdout;
 use super::parse::Origin;
 use super::progress::Progress;
 use super::run::connect;
+use crate::serve::Signals;
 
 pub(super) async fn consume(args: Consume) -> Result<(), Failure> {
     let client = connect(&args.common).await?;
@@ -24,11 +24,11 @@ pub(super) async fn consume(args: Consume) -> Result<(), Failure> {
     let mut consumer = Box::pin(subscribe(&client, &args)).await?;
     let progress = Progress::new("records", std::io::stdout().is_terminal());
     let mut left = args.count.unwrap_or(u64::MAX);
-    let mut interrupted = std::pin::pin!(ctrl_c());
+    let mut signals = signals()?;
     while left > 0 {
         let event = tokio::select! {
             event = consumer.next_event() => event,
-            _ = &mut interrupted => return Ok(()),
+            _ = signals.received() => return Ok(()),
         };
         match event.transpose()? {
             Some(Event::Batch(batch)) => {
@@ -42,6 +42,11 @@ pub(super) async fn consume(args: Consume) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// What ends it: a member of a group commits and leaves then.
+fn signals() -> Result<Signals, Failure> {
+    Signals::new().map_err(|error| Failure::Other(format!("cannot listen to signals: {error}")))
 }
 
 fn gone(gap: &Gap) -> String {
@@ -63,11 +68,11 @@ async fn consume_in_group(client: &Client, group: &str, args: &Consume) -> Resul
     let builder = builder.on_gap(move |gap| told.say(&gone(&gap)));
     let mut consumer = Box::pin(builder.build()).await?;
     let mut left = args.count.unwrap_or(u64::MAX);
-    let mut interrupted = std::pin::pin!(ctrl_c());
+    let mut signals = signals()?;
     while left > 0 {
         let record = tokio::select! {
             record = consumer.next() => record,
-            _ = &mut interrupted => break,
+            _ = signals.received() => break,
         };
         let Some(record) = record.transpose()? else { break };
         let mut out = stdout();

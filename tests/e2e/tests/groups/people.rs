@@ -1,5 +1,11 @@
 //! The commands with which people use groups.
 
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use ropewalk_harness::ropewalk_binary;
+use tokio::task::block_in_place;
+
 use crate::Node;
 use crate::support::{cli, eventually, json, try_cli};
 
@@ -59,6 +65,29 @@ async fn people_read_in_a_group_and_look_at_it_and_reset_it() {
     assert_eq!(cli(address, &["group", "delete", "g"]), "deleted g\n");
     let (code, _, errors) = try_cli(address, &["group", "describe", "g"]);
     assert!(code != 0 && errors.contains("GROUP_NOT_FOUND"), "{errors}");
+}
+
+/// As `kill`, a service manager and Kubernetes end programs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_is_ended_commits_and_leaves() {
+    let node = Node::start().await;
+    let address = node.address();
+    node.stubs().create("t", 1).await;
+    cli(address, &["produce", "t", "a"]);
+    let mut command = Command::new(ropewalk_binary().unwrap());
+    command.args(["consume", "t", "--group", "g"]).env("ROPEWALK_SERVER", address);
+    let mut reader = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    let mut printed = BufReader::new(reader.stdout.take().unwrap());
+    block_in_place(|| printed.read_line(&mut line)).unwrap();
+    assert_eq!(line, "a\n");
+    let ended = Command::new("kill").args(["-TERM", &reader.id().to_string()]).status().unwrap();
+    assert!(ended.success());
+    assert!(block_in_place(|| reader.wait()).unwrap().success());
+    let described = json(&cli(address, &["group", "describe", "g", "--format", "json"]));
+    assert_eq!(described["offsets"][0]["committed"], 1);
+    let gone = async || node.stubs().group("g").await.members.is_empty();
+    eventually("it has left", gone).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
