@@ -2,12 +2,10 @@ package ropewalk
 
 import (
 	"context"
-	"errors"
-	"io"
 	"iter"
 	"time"
 
-	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
 	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
@@ -40,7 +38,7 @@ func (a *Admin) WatchGroup(ctx context.Context, name string) iter.Seq2[*GroupDes
 		w := groupWatch{client: a.client, name: name, yield: yield}
 		for attempt := 0; ; attempt++ {
 			if attempt > 0 && !sleep(ctx, backoff(1)) {
-				yield(nil, w.ended(ctx))
+				yield(nil, watchEnded(ctx, a.client, opWatchGroup))
 				return
 			}
 			stream, err := w.open(ctx)
@@ -69,47 +67,14 @@ type groupWatch struct {
 	last   *pb.ConsumerGroup
 }
 
-// A watchedGroup is one WatchConsumerGroup call, with its first event: a call that nobody has taken gives
-// none.
-type watchedGroup struct {
-	rpc    pb.AdminService_WatchConsumerGroupClient
-	cancel context.CancelFunc
-	first  *pb.WatchConsumerGroupResponse
-}
+type watchedGroup = watchCall[pb.WatchConsumerGroupResponse]
 
-// open starts a call, for as long as a read is tried. The call lives as long as the context.
 func (w *groupWatch) open(ctx context.Context) (*watchedGroup, error) {
-	stream, err := call(ctx, w.client, opWatchGroup, true,
-		func(limit context.Context) (*watchedGroup, error) {
-			own, cancel := context.WithCancel(ctx)
-			unbind := context.AfterFunc(limit, cancel)
+	return openWatch(ctx, w.client, opWatchGroup,
+		func(ctx context.Context) (grpc.ServerStreamingClient[pb.WatchConsumerGroupResponse], error) {
 			request := &pb.WatchConsumerGroupRequest{Group: w.name}
-			rpc, err := w.client.admins.WatchConsumerGroup(own, request)
-			var first *pb.WatchConsumerGroupResponse
-			if err == nil {
-				first, err = rpc.Recv()
-			}
-			if err == nil && !unbind() {
-				err = limit.Err()
-			}
-			if err != nil {
-				cancel()
-				return nil, err
-			}
-			return &watchedGroup{rpc, cancel, first}, nil
+			return w.client.admins.WatchConsumerGroup(ctx, request)
 		})
-	if err != nil && ctx.Err() != nil {
-		return nil, w.ended(ctx)
-	}
-	return stream, err
-}
-
-// ended says why there is nothing more: the client was closed, or the context has ended.
-func (w *groupWatch) ended(ctx context.Context) *Error {
-	if w.client.isClosed() {
-		return closedError(opWatchGroup, "client")
-	}
-	return contextError(opWatchGroup, ctx, OutcomeNo)
 }
 
 // follow hands on changes until the stream ends; nil when the loop was left.
@@ -124,17 +89,9 @@ func (w *groupWatch) follow(ctx context.Context, stream *watchedGroup) *Error {
 				return nil
 			}
 		}
-		var err error
-		message, err = stream.rpc.Recv()
-		switch {
-		case err == nil:
-		case ctx.Err() != nil:
-			return w.ended(ctx)
-		case errors.Is(err, io.EOF):
-			return newError(opWatchGroup, ReasonDisconnected, codes.Unavailable, OutcomeNo,
-				"the broker ended the stream")
-		default:
-			return fromRPC(opWatchGroup, err)
+		var e *Error
+		if message, e = stream.next(ctx); e != nil {
+			return e
 		}
 	}
 }

@@ -2,11 +2,9 @@ package ropewalk
 
 import (
 	"context"
-	"errors"
-	"io"
 	"iter"
 
-	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc"
 
 	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
 )
@@ -88,49 +86,18 @@ type topicWatch struct {
 
 const opWatch = "watch topics"
 
-// A topicStream is one WatchTopics call, with its first event: a call that nobody has taken gives none.
-type topicStream struct {
-	rpc    pb.AdminService_WatchTopicsClient
-	cancel context.CancelFunc
-	first  *pb.WatchTopicsResponse
-}
+type topicStream = watchCall[pb.WatchTopicsResponse]
 
-// open starts a call, for as long as a read is tried. The call lives as long as the context.
+// open starts a call, after a pause where the last one told nothing.
 func (w *topicWatch) open(ctx context.Context) (*topicStream, error) {
 	if w.failures > 0 && !sleep(ctx, backoff(w.failures)) {
-		return nil, w.ended(ctx)
+		return nil, watchEnded(ctx, w.client, opWatch)
 	}
 	w.failures++
-	stream, err := call(ctx, w.client, opWatch, true,
-		func(limit context.Context) (*topicStream, error) {
-			own, cancel := context.WithCancel(ctx)
-			unbind := context.AfterFunc(limit, cancel)
-			rpc, err := w.client.admins.WatchTopics(own, &pb.WatchTopicsRequest{NamePrefix: w.prefix})
-			var first *pb.WatchTopicsResponse
-			if err == nil {
-				first, err = rpc.Recv()
-			}
-			if err == nil && !unbind() {
-				err = limit.Err()
-			}
-			if err != nil {
-				cancel()
-				return nil, err
-			}
-			return &topicStream{rpc, cancel, first}, nil
+	return openWatch(ctx, w.client, opWatch,
+		func(ctx context.Context) (grpc.ServerStreamingClient[pb.WatchTopicsResponse], error) {
+			return w.client.admins.WatchTopics(ctx, &pb.WatchTopicsRequest{NamePrefix: w.prefix})
 		})
-	if err != nil && ctx.Err() != nil {
-		return nil, w.ended(ctx)
-	}
-	return stream, err
-}
-
-// ended says why there is nothing more: the client was closed, or the context has ended.
-func (w *topicWatch) ended(ctx context.Context) *Error {
-	if w.client.isClosed() {
-		return closedError(opWatch, "client")
-	}
-	return contextError(opWatch, ctx, OutcomeNo)
 }
 
 // follow hands on events until the stream ends; nil when the loop was left.
@@ -147,17 +114,9 @@ func (w *topicWatch) follow(
 		if event, ok := topicEventFrom(message); ok && !yield(event, nil) {
 			return nil
 		}
-		var err error
-		message, err = stream.rpc.Recv()
-		switch {
-		case err == nil:
-		case ctx.Err() != nil:
-			return w.ended(ctx)
-		case errors.Is(err, io.EOF):
-			return newError(opWatch, ReasonDisconnected, codes.Unavailable, OutcomeNo,
-				"the broker ended the stream")
-		default:
-			return fromRPC(opWatch, err)
+		var e *Error
+		if message, e = stream.next(ctx); e != nil {
+			return e
 		}
 	}
 }
