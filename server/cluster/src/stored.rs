@@ -1,44 +1,12 @@
 //! The stored forms that commands, rows and answers share.
 
 use ropewalk_core::codec::{DecodeError, Reader, Writer};
+pub(crate) use ropewalk_core::codec::{read_bool, read_list, write_list, write_text};
 use ropewalk_core::{GroupId, NodeId, ReplicaId, Timestamp, TopicId, limits};
 
 use crate::level;
 use crate::metadata::{BrokerInfo, Placement, Topic, TopicPartition};
 use crate::settings::TopicSettings;
-
-pub(crate) fn write_text(out: &mut Writer, text: &str) {
-    out.bytes(text.as_bytes());
-}
-
-/// A length of a list that limits bound, then the list.
-pub(crate) fn write_list<T>(out: &mut Writer, list: &[T], mut write: impl FnMut(&mut Writer, &T)) {
-    out.u32(u32::try_from(list.len()).expect("limits bound every list"));
-    for item in list {
-        write(out, item);
-    }
-}
-
-pub(crate) fn read_list<'a, T>(
-    reader: &mut Reader<'a>,
-    mut read: impl FnMut(&mut Reader<'a>) -> Result<T, DecodeError>,
-) -> Result<Vec<T>, DecodeError> {
-    // The count is not believed before the items are there.
-    let count = reader.u32()?;
-    let mut list = Vec::new();
-    for _ in 0..count {
-        list.push(read(reader)?);
-    }
-    Ok(list)
-}
-
-pub(crate) fn read_bool(reader: &mut Reader<'_>) -> Result<bool, DecodeError> {
-    match reader.u8()? {
-        0 => Ok(false),
-        1 => Ok(true),
-        _ => Err(reader.error()),
-    }
-}
 
 /// The last field of what it is in. The first level is left out, so that brokers that know of no
 /// levels read what they could write.

@@ -181,6 +181,56 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// A text, as its UTF-8 bytes. Read by [`Reader::string`].
+pub fn write_text(out: &mut Writer, text: &str) {
+    out.bytes(text.as_bytes());
+}
+
+/// One byte: 0 or 1.
+pub fn write_bool(out: &mut Writer, value: bool) {
+    out.u8(value.into());
+}
+
+/// What [`write_bool`] wrote.
+///
+/// # Errors
+/// Where there is another number.
+pub fn read_bool(reader: &mut Reader<'_>) -> Result<bool, DecodeError> {
+    match reader.u8()? {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(reader.error()),
+    }
+}
+
+/// The length of a list that limits bound, then the list.
+///
+/// # Panics
+/// At more than `u32::MAX` items.
+pub fn write_list<T>(out: &mut Writer, list: &[T], mut write: impl FnMut(&mut Writer, &T)) {
+    out.u32(u32::try_from(list.len()).expect("limits bound every list"));
+    for item in list {
+        write(out, item);
+    }
+}
+
+/// What [`write_list`] wrote.
+///
+/// # Errors
+/// Where there are fewer items than it says, or one cannot be read.
+pub fn read_list<'a, T>(
+    reader: &mut Reader<'a>,
+    mut read: impl FnMut(&mut Reader<'a>) -> Result<T, DecodeError>,
+) -> Result<Vec<T>, DecodeError> {
+    // The count is not believed before the items are there.
+    let count = reader.u32()?;
+    let mut list = Vec::new();
+    for _ in 0..count {
+        list.push(read(reader)?);
+    }
+    Ok(list)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::collection::vec;

@@ -3,46 +3,10 @@
 use std::time::Duration;
 
 use ropewalk_core::codec::{DecodeError, Reader, Writer};
+pub(crate) use ropewalk_core::codec::{read_bool, read_list, write_bool, write_list, write_text};
 use ropewalk_core::{PartitionId, TopicId};
 
 use crate::group::{Selection, TopicPartition};
-
-pub(crate) fn write_text(out: &mut Writer, text: &str) {
-    out.bytes(text.as_bytes());
-}
-
-pub(crate) fn write_bool(out: &mut Writer, value: bool) {
-    out.u8(value.into());
-}
-
-pub(crate) fn read_bool(reader: &mut Reader<'_>) -> Result<bool, DecodeError> {
-    match reader.u8()? {
-        0 => Ok(false),
-        1 => Ok(true),
-        _ => Err(reader.error()),
-    }
-}
-
-/// The length of a list that limits bound, then the list.
-pub(crate) fn write_list<T>(out: &mut Writer, list: &[T], mut write: impl FnMut(&mut Writer, &T)) {
-    out.u32(u32::try_from(list.len()).expect("limits bound every list"));
-    for item in list {
-        write(out, item);
-    }
-}
-
-pub(crate) fn read_list<'a, T>(
-    reader: &mut Reader<'a>,
-    mut read: impl FnMut(&mut Reader<'a>) -> Result<T, DecodeError>,
-) -> Result<Vec<T>, DecodeError> {
-    // The count is not believed before the items are there.
-    let count = reader.u32()?;
-    let mut list = Vec::new();
-    for _ in 0..count {
-        list.push(read(reader)?);
-    }
-    Ok(list)
-}
 
 /// In nanoseconds, of which limits allow far fewer than fit.
 pub(crate) fn write_duration(out: &mut Writer, duration: Duration) {
