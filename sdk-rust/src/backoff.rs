@@ -3,6 +3,10 @@
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
+use tokio::time::{Instant, sleep};
+
+use crate::error::Error;
+
 const FIRST: Duration = Duration::from_millis(20);
 const LONGEST: Duration = Duration::from_secs(1);
 
@@ -24,6 +28,32 @@ impl Backoff {
     /// Something went well: the next wait is a short one again.
     pub(crate) fn reset(&mut self) {
         self.tries = 0;
+    }
+}
+
+/// Tries something until it succeeds, until an error that will not pass, or until the next try would
+/// begin after so long.
+pub(crate) async fn insist<T, F>(
+    patience: Duration,
+    what: &str,
+    mut attempt: impl FnMut() -> F,
+) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, Error>>,
+{
+    let deadline = Instant::now() + patience;
+    let mut backoff = Backoff::default();
+    loop {
+        let error = match attempt().await {
+            Ok(done) => return Ok(done),
+            Err(error) => error,
+        };
+        let wait = backoff.next(error.retry_after());
+        if !error.is_retriable() || Instant::now() + wait >= deadline {
+            return Err(error);
+        }
+        tracing::debug!(%error, ?wait, "{what} again");
+        sleep(wait).await;
     }
 }
 

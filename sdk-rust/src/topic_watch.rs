@@ -3,10 +3,10 @@
 use ropewalk_proto::v1;
 use ropewalk_proto::v1::admin_service_client::AdminServiceClient;
 use ropewalk_proto::v1::watch_topics_response::Event;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 use tonic::Streaming;
 
-use crate::backoff::Backoff;
+use crate::backoff::insist;
 use crate::client::Client;
 use crate::connector::Connection;
 use crate::error::{Error, ErrorKind, timed_out};
@@ -80,19 +80,8 @@ impl TopicWatch {
 
     /// Opens the stream, trying for the request timeout.
     async fn reopen(&self) -> Result<(Streaming<v1::WatchTopicsResponse>, Connection), Error> {
-        let deadline = Instant::now() + self.client.request_timeout();
-        let mut backoff = Backoff::default();
-        loop {
-            let error = match self.attempt().await {
-                Ok(open) => return Ok(open),
-                Err(error) => error,
-            };
-            let wait = backoff.next(error.retry_after());
-            if !error.is_retriable() || Instant::now() + wait >= deadline {
-                return Err(error);
-            }
-            sleep(wait).await;
-        }
+        let patience = self.client.request_timeout();
+        insist(patience, "watching topics", || self.attempt()).await
     }
 
     async fn attempt(&self) -> Result<(Streaming<v1::WatchTopicsResponse>, Connection), Error> {

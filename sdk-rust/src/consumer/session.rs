@@ -12,7 +12,7 @@ use ropewalk_proto::broker::topic_selection::Selection as ProtoSelection;
 use ropewalk_proto::broker::{
     PartitionSelection, Started, SubscribeRequest, SubscribeResponse, TopicSelection,
 };
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tonic::client::Grpc;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::{Request, Status, Streaming};
@@ -20,7 +20,7 @@ use tonic_prost::ProstCodec;
 
 use super::builder::{Plan, Selection};
 use super::event::{PartitionState, Start, Stop};
-use crate::backoff::Backoff;
+use crate::backoff::insist;
 use crate::brokers::Brokers;
 use crate::connector::Connection;
 use crate::error::{Error, ErrorKind, timed_out};
@@ -67,20 +67,7 @@ pub(super) async fn open(
     progress: Progress,
     patience: Duration,
 ) -> Result<Session, Error> {
-    let deadline = Instant::now() + patience;
-    let mut backoff = Backoff::default();
-    loop {
-        let error = match attempt(&plan, &progress).await {
-            Ok(session) => return Ok(session),
-            Err(error) => error,
-        };
-        let wait = backoff.next(error.retry_after());
-        if !error.is_retriable() || Instant::now() + wait >= deadline {
-            return Err(error);
-        }
-        tracing::debug!(%error, ?wait, "subscribing again");
-        sleep(wait).await;
-    }
+    insist(patience, "subscribing", || attempt(&plan, &progress)).await
 }
 
 async fn attempt(plan: &Arc<Plan>, progress: &Progress) -> Result<Session, Error> {

@@ -6,12 +6,12 @@ use std::time::Duration;
 use ropewalk_compress::Compression;
 use ropewalk_proto::broker as proto;
 use ropewalk_proto::broker::topic_selection::Selection as ProtoSelection;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 use tonic::Streaming;
 
 use super::builder::Plan;
 use super::holdings::SharedHoldings;
-use crate::backoff::Backoff;
+use crate::backoff::insist;
 use crate::connector::Connection;
 use crate::consumer::start_stream;
 use crate::error::{Error, timed_out};
@@ -36,21 +36,7 @@ pub(super) async fn open(
     holdings: SharedHoldings,
     patience: Duration,
 ) -> Result<Session, Error> {
-    let deadline = Instant::now() + patience;
-    let mut backoff = Backoff::default();
-    loop {
-        let request = request(&plan, &holdings);
-        let error = match attempt(&plan, request).await {
-            Ok(session) => return Ok(session),
-            Err(error) => error,
-        };
-        let wait = backoff.next(error.retry_after());
-        if !error.is_retriable() || Instant::now() + wait >= deadline {
-            return Err(error);
-        }
-        tracing::debug!(%error, ?wait, "joining again");
-        sleep(wait).await;
-    }
+    insist(patience, "joining", || attempt(&plan, request(&plan, &holdings))).await
 }
 
 async fn attempt(plan: &Plan, request: proto::SubscribeRequest) -> Result<Session, Error> {

@@ -2,11 +2,11 @@
 
 use ropewalk_proto::v1;
 use ropewalk_proto::v1::admin_service_client::AdminServiceClient;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 use tonic::Streaming;
 
 use super::description::GroupMembers;
-use crate::backoff::Backoff;
+use crate::backoff::insist;
 use crate::connector::Connection;
 use crate::error::{Error, ErrorKind, timed_out};
 use crate::offsets::Group;
@@ -71,19 +71,8 @@ impl GroupWatch {
     async fn reopen(
         &self,
     ) -> Result<(Streaming<v1::WatchConsumerGroupResponse>, Connection), Error> {
-        let deadline = Instant::now() + self.group.client().request_timeout();
-        let mut backoff = Backoff::default();
-        loop {
-            let error = match self.attempt().await {
-                Ok(open) => return Ok(open),
-                Err(error) => error,
-            };
-            let wait = backoff.next(error.retry_after());
-            if !error.is_retriable() || Instant::now() + wait >= deadline {
-                return Err(error);
-            }
-            sleep(wait).await;
-        }
+        let patience = self.group.client().request_timeout();
+        insist(patience, "watching a group", || self.attempt()).await
     }
 
     async fn attempt(
