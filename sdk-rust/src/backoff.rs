@@ -31,8 +31,8 @@ impl Backoff {
     }
 }
 
-/// Tries something until it succeeds, until an error that will not pass, or until the next try would
-/// begin after so long.
+/// Tries something until it succeeds, until an error that will not pass, or until the next try
+/// would begin after so long.
 pub(crate) async fn insist<T, F>(
     patience: Duration,
     what: &str,

@@ -290,10 +290,10 @@ impl Checks {
             let last = latest.insert(*key, *base);
             // Compaction took what was superseded before anybody had read it.
             let is_gone = |at: &u64| self.log.get(at).is_some_and(|read| read.id.is_none());
+            let is_unread = |at: &u64| *at < whole_from || is_gone(at);
             let holds = match expected {
-                Some(expected) => {
-                    last == Some(*expected) || *expected < whole_from || is_gone(expected)
-                }
+                Some(expected) if last < Some(*expected) => is_unread(expected),
+                Some(expected) => last == Some(*expected),
                 None => last.is_none_or(|last| last < start),
             };
             assert!(holds, "key {key} has a fork at {base}: {expected:?} is not {last:?}");

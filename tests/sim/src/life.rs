@@ -71,6 +71,9 @@ pub struct Life {
     producers: Vec<Producer>,
     /// Those who set registers in the partition.
     registers: Vec<Client>,
+    /// Whether the partition is compacted before the end: what a leader knows of keys is forgotten
+    /// with each compaction.
+    is_compacted: bool,
     /// Members were to change since all groups were last seen to have theirs.
     may_change: Option<Change>,
 }
@@ -83,10 +86,12 @@ impl Life {
         let count = if random.one_in(3) { 5 } else { 3 };
         let replicas = if count == 5 && random.one_in(2) { 5 } else { 3 };
         let loss = random.pick(&[5, 20, 100, 1_000]);
+        let is_compacted = !random.one_in(3);
         let cluster = Cluster::formed(count, replicas, kind, seed, traced);
         let producers = (0..PRODUCERS).map(Producer::new).collect();
         let (topics, registers) = (Vec::new(), Client::all());
-        Self { random, cluster, loss, topics, producers, registers, may_change: None }
+        let may_change = None;
+        Self { random, cluster, loss, topics, producers, registers, is_compacted, may_change }
     }
 
     /// Lives through a life, to its end.
@@ -269,7 +274,7 @@ impl Life {
                 let node = self.node_for(LOG);
                 self.cluster.propose(node, LOG, ProposalKind::Bounds);
             }
-            18 if self.random.one_in(2) => {
+            18 if self.is_compacted && self.random.one_in(2) => {
                 let node = self.node_for(LOG);
                 let with_tombstones = self.random.one_in(2);
                 let is_by_age = self.random.one_in(4);

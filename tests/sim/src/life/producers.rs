@@ -13,12 +13,13 @@ use ropewalk_core::{NodeId, ProducerId, ProducerSequence};
 use super::Life;
 use crate::cluster::{Cluster, LOG, Sequenced};
 
-/// A batch without an answer.
-struct Unanswered {
+/// A batch that was sent.
+struct Sent {
     number: u64,
     batch: Sequenced,
     /// The proposal that sent it last.
-    sent: u64,
+    by: u64,
+    is_answered: bool,
 }
 
 /// A producer.
@@ -26,46 +27,48 @@ pub(super) struct Producer {
     id: ProducerId,
     epoch: u32,
     next: u32,
-    unanswered: VecDeque<Unanswered>,
+    /// What was sent since the oldest batch without an answer, and that one: a broker remembers no
+    /// more of them than may be on their way.
+    window: VecDeque<Sent>,
     last_error: Option<ProposeError>,
 }
 
 impl Producer {
     pub(super) fn new(number: u64) -> Self {
         let (epoch, next) = (0, 0);
-        Self { id: ProducerId(number), epoch, next, unanswered: VecDeque::new(), last_error: None }
+        Self { id: ProducerId(number), epoch, next, window: VecDeque::new(), last_error: None }
     }
 
     fn send(&mut self, cluster: &mut Cluster, node: NodeId, (records, bytes): (u32, usize)) {
         let sequence = ProducerSequence { producer: self.id, epoch: self.epoch, first: self.next };
         let (number, batch) = (cluster.next_number(), Sequenced { sequence, records, bytes });
-        let sent = cluster.send(node, number, &batch);
+        let by = cluster.send(node, number, &batch);
         self.next = sequence.next(records);
-        self.unanswered.push_back(Unanswered { number, batch, sent });
+        self.window.push_back(Sent { number, batch, by, is_answered: false });
     }
 
     fn send_again(&mut self, cluster: &mut Cluster, node: NodeId) {
-        for batch in &mut self.unanswered {
-            batch.sent = cluster.send(node, batch.number, &batch.batch);
+        for sent in self.window.iter_mut().filter(|sent| !sent.is_answered) {
+            sent.by = cluster.send(node, sent.number, &sent.batch);
         }
     }
 
     /// What was answered is done. Returns whether something ended otherwise.
     fn take_answers(&mut self, cluster: &Cluster) -> bool {
         let mut has_failed = false;
-        self.unanswered.retain(|batch| {
-            match cluster.ends.get(&batch.sent) {
-                Some(Ok(_)) => return false,
+        for sent in self.window.iter_mut().filter(|sent| !sent.is_answered) {
+            match cluster.ends.get(&sent.by) {
+                Some(Ok(_)) => sent.is_answered = true,
                 Some(Err(error)) => {
                     let is_over = matches!(error, ProposeError::ProducerFenced { .. });
                     assert!(!is_over, "the newest epoch is over: {error}");
                     self.last_error = Some(*error);
                     has_failed = true;
                 }
-                None => has_failed |= !cluster.is_asked(batch.sent),
+                None => has_failed |= !cluster.is_asked(sent.by),
             }
-            true
-        });
+        }
+        while self.window.pop_front_if(|sent| sent.is_answered).is_some() {}
         has_failed
     }
 }
@@ -84,14 +87,14 @@ impl Life {
             // Another one takes the name, while the one before it still sends.
             producer.epoch += 1;
             producer.next = 0;
-            let before = std::mem::take(&mut producer.unanswered);
+            let before = std::mem::take(&mut producer.window);
             producer.send(cluster, node, size);
-            for batch in before {
-                cluster.send(node, batch.number, &batch.batch);
+            for sent in before.iter().filter(|sent| !sent.is_answered) {
+                cluster.send(node, sent.number, &sent.batch);
             }
         } else if has_failed || is_impatient {
             producer.send_again(cluster, node);
-        } else if producer.unanswered.len() < REMEMBERED_BATCHES {
+        } else if producer.window.len() < REMEMBERED_BATCHES {
             producer.send(cluster, node, size);
         }
     }
@@ -101,7 +104,7 @@ impl Life {
         for producer in &mut self.producers {
             for _ in 0..100 {
                 producer.take_answers(&self.cluster);
-                if producer.unanswered.is_empty() {
+                if producer.window.is_empty() {
                     break;
                 }
                 if let Some(leader) = self.cluster.leader(LOG) {
@@ -109,7 +112,7 @@ impl Life {
                 }
                 self.cluster.run(5);
             }
-            let left: Vec<_> = producer.unanswered.iter().map(|batch| batch.batch).collect();
+            let left: Vec<_> = producer.window.iter().map(|sent| sent.batch).collect();
             let error = producer.last_error;
             assert!(left.is_empty(), "a producer is never answered: {error:?}, {left:?}");
         }

@@ -47,7 +47,7 @@ const STATES: &[Sought] = &[
         Plant::ForgetProducers,
         &["is at two offsets", "is out of order at", "a producer is never answered"],
     ),
-    (Plant::ForgetTombstones, &["has come back", "records of broker"]),
+    (Plant::ForgetTombstones, &["has come back", "records of broker", "log of broker"]),
     (Plant::KeepVersions, &["has a fork at"]),
     (Plant::OldIdsAfterWipe, &["bounds of broker", "lacks what was answered", "other metadata"]),
 ];
