@@ -49,6 +49,9 @@ pub struct Broker {
     pub is_leaving: bool,
     /// A bit of its disk has turned.
     pub is_rotten: bool,
+    /// A bit has turned of what it had of a replica that is gone: it may be there again at the next
+    /// start, if that comes before its removal is on the disk.
+    pub was_rotten: bool,
     /// Groups whose log it has found damaged.
     pub damaged: BTreeSet<GroupId>,
     /// It gets neither time nor messages, and its disk does nothing.
@@ -100,6 +103,7 @@ impl Broker {
             joining: None,
             is_leaving: false,
             is_rotten: false,
+            was_rotten: false,
             damaged: BTreeSet::new(),
             is_still: false,
             is_disk_still: false,
@@ -145,6 +149,7 @@ impl Broker {
         self.serves.clear();
         self.leaders.clear();
         self.is_still = false;
+        self.is_rotten |= self.was_rotten;
     }
 }
 

@@ -187,7 +187,7 @@ impl Cluster {
         broker.readers.clear();
         broker.members.clear();
         broker.damaged.clear();
-        broker.is_rotten = false;
+        (broker.is_rotten, broker.was_rotten) = (false, false);
         broker.joining = Some(Joining::Wants);
     }
 }

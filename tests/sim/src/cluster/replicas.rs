@@ -49,7 +49,9 @@ impl Cluster {
         self.checks.forget_reads(node);
         let broker = self.at(node);
         broker.damaged.remove(&group);
-        broker.is_rotten &= group != LOG;
+        if group == LOG {
+            broker.was_rotten |= std::mem::take(&mut broker.is_rotten);
+        }
         let before = broker.assigned.insert(group, assignment);
         if is_up && before.is_some() {
             self.drop_replica(node, group);

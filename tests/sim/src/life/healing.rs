@@ -109,14 +109,14 @@ impl Life {
             }
             if !broker.readers.contains_key(&LOG) {
                 // What has turned was of a replica that is gone.
-                broker.is_rotten = false;
+                (broker.is_rotten, broker.was_rotten) = (false, false);
                 continue;
             }
             let is_whole =
                 self.cluster.try_log(node).is_ok() && self.cluster.try_entries(node).is_ok();
             let broker = self.cluster.at(node);
             // Where the bit that has turned is none that counts, all is well.
-            broker.is_rotten = !is_whole;
+            (broker.is_rotten, broker.was_rotten) = (!is_whole, false);
             if !is_whole && broker.damaged.insert(LOG) {
                 self.cluster.moments.note(Moment::DamageRead);
             }
