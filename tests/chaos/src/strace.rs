@@ -38,9 +38,10 @@ impl Strace {
     fn new(directory: &Path, binary: &Path, injected: &str) -> Result<Self, ChaosError> {
         let (wrapper, trace) = (directory.join("broker"), directory.join("trace"));
         let calls = injected.split(':').next().unwrap_or_default();
-        // -D: the broker keeps its place as the child, its process id and its exit status.
+        // -D: the broker keeps its place as the child, its process id and its exit status. -y: calls
+        // name their files.
         let script = format!(
-            "#!/bin/sh\nexec strace -D -f -qq -e signal=none -o '{}' -e trace={calls} \
+            "#!/bin/sh\nexec strace -D -f -qq -y -e signal=none -o '{}' -e trace={calls} \
              -e inject={injected} -- '{}' \"$@\"\n",
             trace.display(),
             binary.display()
@@ -65,11 +66,21 @@ impl Strace {
     }
 }
 
-/// The first call of a trace that failed on purpose.
+/// The first call of a trace that failed on purpose. Where another thread's call was printed in the
+/// middle of it, its beginning, which names the file, comes first.
 #[must_use]
 pub fn injected(trace: &str) -> Option<String> {
-    let line = trace.lines().find(|line| line.contains("(INJECTED)"))?;
-    Some(line.split_once(' ').map_or(line, |(_, call)| call.trim()).to_owned())
+    let (before, _) = trace.split_once("(INJECTED)")?;
+    let begins_at = before.rfind('\n').map_or(0, |end| end + 1);
+    let line = trace[begins_at..].lines().next()?;
+    let (thread, call) = line.split_once(' ')?;
+    let call = call.trim();
+    if !call.starts_with("<...") {
+        return Some(call.to_owned());
+    }
+    let begins = |line: &&str| line.split_once(' ').is_some_and(|(of, _)| of == thread);
+    let first = before[..begins_at].lines().rev().find(begins)?;
+    Some(format!("{} {call}", first[thread.len()..].trim()))
 }
 
 #[cfg(test)]
@@ -82,5 +93,13 @@ mod tests {
         let trace = format!("11  fdatasync(9) = 0\n{line}\n");
         assert_eq!(injected(&trace).as_deref(), line.split_once(' ').map(|(_, call)| call.trim()));
         assert_eq!(injected("11  fdatasync(9) = 0\n"), None);
+    }
+
+    #[test]
+    fn a_call_that_others_interrupt_names_its_file_all_the_same() {
+        let trace = "11  fsync(7</data/index/db> <unfinished ...>\n12  fsync(9</data/x>) = 0\n\
+                     11  <... fsync resumed>) = -1 EIO (Input/output error) (INJECTED)\n";
+        let found = injected(trace).unwrap();
+        assert!(found.starts_with("fsync(7</data/index/db> <unfinished ...> <... fsync resumed>)"));
     }
 }
