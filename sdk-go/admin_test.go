@@ -3,6 +3,8 @@ package ropewalk_test
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -123,6 +125,28 @@ func TestDeleteRecordsAndOffsets(t *testing.T) {
 			t.Errorf("times %v and %v", offsets[3].Timestamp, offsets[4].Timestamp)
 		}
 	})
+}
+
+// More than a call may name is committed in several, also where it is what is kept beside them.
+func TestManyCommittedOffsets(t *testing.T) {
+	server := newServer(t)
+	ctx, client := testContext(t), dial(t, server.Address())
+	produce(t, client, "t", "0")
+	for name, c := range map[string]struct{ count, metadata int }{
+		"number": {10_001, 0}, "bytes": {2_000, 3_000},
+	} {
+		offsets := slices.Repeat([]ropewalk.CommittedOffset{{
+			TopicPartition: ropewalk.TopicPartition{Topic: "t"}, Metadata: strings.Repeat("m", c.metadata),
+		}}, c.count)
+		offsets[len(offsets)-1].Offset = 1
+		if err := client.Admin().CommitOffset(ctx, name, offsets...); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		got, err := client.Admin().GetCommittedOffsets(ctx, name)
+		if err != nil || len(got) != 1 || got[0].Offset != 1 {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
+	}
 }
 
 func TestCommittedOffsets(t *testing.T) {

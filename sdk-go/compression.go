@@ -11,6 +11,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/pierrec/lz4/v4"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
 )
@@ -171,6 +172,18 @@ func (c *compressor) compress(set *pb.RecordSet, request *pb.ProduceRequest) {
 	request.Data = &pb.ProduceRequest_Compressed{Compressed: packed}
 	request.Compression = pb.Compression(c.codec)
 	request.RecordCount = int32(len(set.GetRecords()))
+	request.ShortestTtl = shortestTTL(set)
+}
+
+// shortestTTL is the shortest time to live of some records, nil where none has any.
+func shortestTTL(set *pb.RecordSet) *durationpb.Duration {
+	var shortest *durationpb.Duration
+	for _, r := range set.GetRecords() {
+		if ttl := r.GetTtl(); ttl != nil && (shortest == nil || ttl.AsDuration() < shortest.AsDuration()) {
+			shortest = ttl
+		}
+	}
+	return shortest
 }
 
 // decompress puts the records of a batch in the place of their compressed form.

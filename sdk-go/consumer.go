@@ -209,7 +209,8 @@ func (k *Consumer) Commit(ctx context.Context, group string) error {
 	return k.client.commitOffset(ctx, group, offsets)
 }
 
-// CommitOffset keeps positions under the name of a consumer group, durably and all together.
+// CommitOffset keeps positions under the name of a consumer group, durably; many of them in several calls,
+// as [Admin.CommitOffset] does.
 func (k *Consumer) CommitOffset(
 	ctx context.Context, group string, offsets ...CommittedOffset,
 ) error {

@@ -141,7 +141,7 @@ func (g *GroupConsumer) MemberID() string {
 }
 
 // Positions returns what the member has, each with the offset after what was handed out of it. What was
-// given back is not among it.
+// given back is not among it, also when the answer to that was lost.
 func (g *GroupConsumer) Positions() []Position {
 	g.mu.Lock()
 	defer g.mu.Unlock()

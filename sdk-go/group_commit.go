@@ -17,6 +17,9 @@ const mostCommitCalls = 64
 // mostCommitsAtOnce bounds the partitions of one request, as the broker does.
 const mostCommitsAtOnce = 10_000
 
+// mostCommitBytes bounds the bytes of one commit, and leaves room for the rest of a message.
+const mostCommitBytes = 3 << 20
+
 // commitItem is what is to become of a partition: it is committed, given back, or both.
 type commitItem struct {
 	offset  *CommittedOffset
@@ -34,9 +37,10 @@ func (g *GroupConsumer) Commit(ctx context.Context) error {
 }
 
 // CommitOffset keeps positions of the member, durably: up to 10,000 of them all together or not at all, of
-// more each 10,000. It fails with [ReasonMemberFenced], and keeps nothing, when a partition is not the member's any more; of what comes
-// from [Record.ToCommit] and [Position.ToCommit], also when another member has had the partition since
-// it was handed out. An offset that the program made itself counts as of now.
+// more each 10,000. It fails with [ReasonMemberFenced], and keeps nothing, when a partition is not the
+// member's any more; of what comes from [Record.ToCommit] and [Position.ToCommit], also when another
+// member has had the partition since it was handed out. An offset that the program made itself counts as
+// of now.
 func (g *GroupConsumer) CommitOffset(ctx context.Context, offsets ...CommittedOffset) error {
 	g.mu.Lock()
 	offsets, err := g.has.vouch(offsets)

@@ -264,11 +264,12 @@ func (g *groupHoldings) refuse(o CommittedOffset) {
 	}
 }
 
-// positions are what the member has, each with the offset after what was handed out.
+// positions are what the member has, each with the offset after what was handed out. What is being given
+// back is not among it: it may be another's already, and would have a commit of all refused.
 func (g *groupHoldings) positions() []Position {
 	list := make([]Position, 0, len(g.held))
 	for tp, h := range g.held {
-		if h.there() {
+		if h.there() && h.standing != heldGivingBack {
 			list = append(list, h.position(tp))
 		}
 	}

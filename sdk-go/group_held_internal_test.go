@@ -118,7 +118,13 @@ func TestGroupHoldingsGiveBack(t *testing.T) {
 		t.Error("it has come back, in another era")
 	}
 	revoked = g.apply(assignment(9, nil, nil, []int32{0}), nil).revoked
+	if p := g.positions(); len(p) != 2 {
+		t.Errorf("it is the member's until it is given back: %+v", p)
+	}
 	back, _ := g.giveBack(revoked)
+	if p := g.positions(); len(p) != 1 || len(g.toGoOn()) != 2 {
+		t.Errorf("and perhaps no more, if there is no answer: %+v", p)
+	}
 	g.kept(nil, back)
 	if p := g.positions(); len(p) != 1 || p[0].Partition != 1 {
 		t.Errorf("it was given back: %+v", p)

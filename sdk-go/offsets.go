@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -103,18 +104,30 @@ func (c *Client) listOffsets(
 }
 
 func (c *Client) commitOffset(ctx context.Context, group string, offsets []CommittedOffset) error {
-	request := &pb.CommitOffsetRequest{Group: group}
-	for _, o := range offsets {
-		request.Offsets = append(request.Offsets, &pb.CommittedOffset{
-			Topic: o.Topic, Partition: o.Partition, Offset: o.Offset, Metadata: o.Metadata,
+	request, bytes := &pb.CommitOffsetRequest{Group: group}, 0
+	commit := func() error {
+		// A commit says where the group is, so that repeating it does no harm: it is retried like a
+		// read.
+		_, err := call(ctx, c, opCommit, true, func(ctx context.Context) (*pb.CommitOffsetResponse, error) {
+			return c.consumers.CommitOffset(ctx, request)
 		})
+		return err
 	}
-	// A commit says where the group is, so that repeating it does no harm: it is retried like a
-	// read.
-	_, err := call(ctx, c, "commit offset", true, func(ctx context.Context) (*pb.CommitOffsetResponse, error) {
-		return c.consumers.CommitOffset(ctx, request)
-	})
-	return err
+	for _, o := range offsets {
+		offset := &pb.CommittedOffset{
+			Topic: o.Topic, Partition: o.Partition, Offset: o.Offset, Metadata: o.Metadata,
+		}
+		// Its own length, and the tag and the length before it.
+		more := proto.Size(offset) + 8
+		if n := len(request.Offsets); n == mostCommitsAtOnce || n > 0 && bytes+more > mostCommitBytes {
+			if err := commit(); err != nil {
+				return err
+			}
+			request, bytes = &pb.CommitOffsetRequest{Group: group}, 0
+		}
+		request.Offsets, bytes = append(request.Offsets, offset), bytes+more
+	}
+	return commit()
 }
 
 func (c *Client) committedOffsets(

@@ -6,6 +6,7 @@ import (
 	"unicode/utf8"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
@@ -38,6 +39,10 @@ type Record struct {
 	// Timestamp is when the record was made. A record that is produced without one has the time of
 	// its append. A record that is read always has a time.
 	Timestamp time.Time
+	// TTL is how long the record lives, counted from its append by the broker's clock: it is delivered
+	// no more after that; in a compacted topic it is a tombstone then. At least a millisecond. 0: as
+	// long as the topic's [RecordTTL] says, which otherwise counts too.
+	TTL time.Duration
 	// LeaderEpoch is the epoch of the leader that appended the record. Producers do not look at it.
 	LeaderEpoch int64
 
@@ -92,6 +97,16 @@ func (r *Record) encodedSize() int {
 		}
 		n += fieldSize(t)
 	}
+	if r.TTL > 0 {
+		t := 0
+		if s := r.TTL / time.Second; s != 0 {
+			t += 1 + varintSize(uint64(s))
+		}
+		if ns := r.TTL % time.Second; ns != 0 {
+			t += 1 + varintSize(uint64(ns))
+		}
+		n += fieldSize(t)
+	}
 	return n
 }
 
@@ -110,6 +125,9 @@ func (r *Record) validate(topic string) *Error {
 		if err := timestamppb.New(r.Timestamp).CheckValid(); err != nil {
 			return invalidError("produce", "timestamp: %v", err)
 		}
+	}
+	if r.TTL != 0 && r.TTL < time.Millisecond {
+		return invalidError("produce", "TTL: %v is less than a millisecond", r.TTL)
 	}
 	return nil
 }
@@ -137,6 +155,9 @@ func encodeRecords(records []*pending) *pb.RecordSet {
 			stamps = stamps[1:]
 			stamp.Seconds, stamp.Nanos = r.Timestamp.Unix(), int32(r.Timestamp.Nanosecond())
 			out.Timestamp = stamp
+		}
+		if r.TTL != 0 {
+			out.Ttl = durationpb.New(r.TTL)
 		}
 		if n := len(r.Headers); n > 0 {
 			out.Headers, headerList = headerList[:n:n], headerList[n:]
@@ -194,6 +215,9 @@ func decodeBatch(b *pb.RecordBatch, from int64) []Record {
 		}
 		if r.Timestamp != nil && !byAppend {
 			out[i].Timestamp = r.Timestamp.AsTime()
+		}
+		if r.Ttl != nil {
+			out[i].TTL = r.Ttl.AsDuration()
 		}
 		if len(r.Headers) > 0 {
 			out[i].Headers = make([]Header, len(r.Headers))

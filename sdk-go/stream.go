@@ -119,6 +119,7 @@ func (s *produceStream) send(b *batch) {
 			Data:        b.encoded.Data,
 			Compression: b.encoded.Compression,
 			RecordCount: b.encoded.RecordCount,
+			ShortestTtl: b.encoded.ShortestTtl,
 		},
 	}
 	p.mu.Lock()

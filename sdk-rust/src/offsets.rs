@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
 use std::time::SystemTime;
 
+use prost::Message;
 use ropewalk_proto::v1;
 use ropewalk_proto::v1::consumer_service_client::ConsumerServiceClient;
 use v1::offset_query::Position as Query;
@@ -11,6 +12,11 @@ use v1::offset_query::Position as Query;
 use crate::client::{Client, Repeat};
 use crate::error::Error;
 use crate::group::GroupConsumerBuilder;
+
+/// The most partitions that a broker takes in one commit.
+pub(crate) const MOST_COMMITTED_AT_ONCE: usize = 10_000;
+/// The most bytes of one, which leaves room for the rest of a message.
+const MOST_COMMITTED_BYTES: usize = 3 * 1024 * 1024;
 
 /// Which time a member of a group has a partition: it may lose it and get it again. 0: not known.
 /// It says where a position comes from and not which it is, so that all are equal.
@@ -202,9 +208,12 @@ impl Group {
         GroupConsumerBuilder::new(self.client.clone(), self.name.clone())
     }
 
-    /// Keeps positions, durably and all together: each the next offset to read. Giving none does
-    /// nothing. It is the administrator's commit, and refused while the group has members: those
-    /// commit themselves.
+    /// Keeps positions, durably: each the next offset to read. Giving none does nothing. It is the
+    /// administrator's commit, and refused while the group has members: those commit themselves.
+    ///
+    /// Up to 10,000 of them, with up to 3 MiB of names and metadata, are kept all together or not
+    /// at all. More are committed in several calls, one after the other, each of which is: after
+    /// an error the first of them are kept perhaps, and the rest is not.
     ///
     /// # Errors
     ///
@@ -234,16 +243,15 @@ impl Group {
                 commit_time: None,
             })
             .collect();
-        if offsets.is_empty() {
-            return Ok(());
+        for offsets in cut(offsets) {
+            let request =
+                v1::CommitOffsetRequest { group: self.name.clone(), offsets, ..Default::default() };
+            self.client
+                .call(Repeat::Freely, request, |channel, request| async move {
+                    ConsumerServiceClient::new(channel).commit_offset(request).await
+                })
+                .await?;
         }
-        let request =
-            v1::CommitOffsetRequest { group: self.name.clone(), offsets, ..Default::default() };
-        self.client
-            .call(Repeat::Freely, request, |channel, request| async move {
-                ConsumerServiceClient::new(channel).commit_offset(request).await
-            })
-            .await?;
         Ok(())
     }
 
@@ -271,4 +279,26 @@ impl Group {
         });
         Ok(offsets.collect())
     }
+}
+
+/// Cuts positions into what a broker takes in one call.
+fn cut(offsets: Vec<v1::CommittedOffset>) -> Vec<Vec<v1::CommittedOffset>> {
+    let (mut parts, mut bytes) = (Vec::<Vec<_>>::new(), 0);
+    for offset in offsets {
+        // Its own length, and the tag and the length before it.
+        let more = offset.encoded_len() + 8;
+        match parts.last_mut() {
+            Some(part)
+                if part.len() < MOST_COMMITTED_AT_ONCE && bytes + more <= MOST_COMMITTED_BYTES =>
+            {
+                bytes += more;
+                part.push(offset);
+            }
+            _ => {
+                bytes = more;
+                parts.push(vec![offset]);
+            }
+        }
+    }
+    parts
 }

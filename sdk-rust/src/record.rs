@@ -1,7 +1,7 @@
 //! A record to send.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
@@ -36,6 +36,7 @@ pub struct Record {
     pub(crate) value: Option<Bytes>,
     pub(crate) headers: Vec<Header>,
     pub(crate) timestamp: Option<SystemTime>,
+    pub(crate) ttl: Option<Duration>,
 }
 
 impl Record {
@@ -50,6 +51,7 @@ impl Record {
             value: None,
             headers: Vec::new(),
             timestamp: None,
+            ttl: None,
         }
     }
 
@@ -87,6 +89,16 @@ impl Record {
     #[must_use]
     pub fn timestamp(mut self, timestamp: SystemTime) -> Record {
         self.timestamp = Some(timestamp);
+        self
+    }
+
+    /// Sets how long the record lives, at least 1 ms: once so much time has passed since it was
+    /// appended, by the broker's clock, it is delivered no more; in a compacted topic it is a
+    /// tombstone then. Left out, the topic's [`record_ttl`](crate::TopicSettings::record_ttl) alone
+    /// counts, and otherwise the earlier of both.
+    #[must_use]
+    pub fn ttl(mut self, ttl: Duration) -> Record {
+        self.ttl = Some(ttl);
         self
     }
 }

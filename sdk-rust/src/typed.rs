@@ -123,6 +123,7 @@ mod tests {
             key: record.key,
             value: record.value,
             headers: record.headers,
+            ttl: record.ttl,
         }
     }
 

@@ -4,7 +4,7 @@
 //! set is appending its bytes. Field numbers are those of record.proto.
 
 use std::ops::Range;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use prost::encoding::{decode_varint, encode_varint, encoded_len_varint};
@@ -22,6 +22,7 @@ const VALUE: u8 = 3 << 3 | LENGTH;
 const TEXT: u8 = 4 << 3 | LENGTH;
 const HEADER: u8 = 5 << 3 | LENGTH;
 const TIMESTAMP: u8 = 6 << 3 | LENGTH;
+const TTL: u8 = 7 << 3 | LENGTH;
 const HEADER_KEY: u8 = 1 << 3 | LENGTH;
 const HEADER_VALUE: u8 = 2 << 3 | LENGTH;
 const HEADER_TEXT: u8 = 3 << 3 | LENGTH;
@@ -66,8 +67,10 @@ impl Sizes {
     pub(crate) fn of(record: &Record) -> Sizes {
         let headers: usize = record.headers.iter().map(|header| field(header_len(header))).sum();
         let bytes = |value: &Option<Bytes>| value.as_ref().map_or(0, |value| field(value.len()));
-        let time = record.timestamp.map_or(0, |time| field(timestamp_len(&time.into())));
-        Sizes { record: bytes(&record.key) + bytes(&record.value) + headers + time, headers }
+        let span = |span: Option<Parts>| span.map_or(0, |span| field(span.len()));
+        let times =
+            span(record.timestamp.map(Parts::of_time)) + span(record.ttl.map(Parts::of_ttl));
+        Sizes { record: bytes(&record.key) + bytes(&record.value) + headers + times, headers }
     }
 
     /// The bytes that the record takes in a record set.
@@ -91,11 +94,48 @@ fn header_len(header: &Header) -> usize {
     key + header.value.as_ref().map_or(0, |value| field(value.len()))
 }
 
-fn timestamp_len(time: &Timestamp) -> usize {
-    let varint = |value: u64| {
-        if value == 0 { 0 } else { 1 + encoded_len_varint(value) }
-    };
-    varint(time.seconds.cast_unsigned()) + varint(i64::from(time.nanos).cast_unsigned())
+/// The longest `google.protobuf.Duration`, which is about 10,000 years.
+const MAX_DURATION_SECONDS: i64 = 315_576_000_000;
+
+/// A duration in its protobuf form.
+pub(crate) fn duration_to_proto(duration: Duration) -> prost_types::Duration {
+    match i64::try_from(duration.as_secs()) {
+        Ok(seconds) if seconds < MAX_DURATION_SECONDS => {
+            let nanos = i32::try_from(duration.subsec_nanos()).unwrap_or_default();
+            prost_types::Duration { seconds, nanos }
+        }
+        _ => prost_types::Duration { seconds: MAX_DURATION_SECONDS, nanos: 0 },
+    }
+}
+
+/// What a timestamp consists of, and a duration.
+#[derive(Clone, Copy)]
+struct Parts {
+    seconds: u64,
+    nanos: u64,
+}
+
+impl Parts {
+    fn of_time(time: SystemTime) -> Parts {
+        let Timestamp { seconds, nanos } = time.into();
+        Parts::new(seconds, nanos)
+    }
+
+    fn of_ttl(ttl: Duration) -> Parts {
+        let prost_types::Duration { seconds, nanos } = duration_to_proto(ttl);
+        Parts::new(seconds, nanos)
+    }
+
+    fn new(seconds: i64, nanos: i32) -> Parts {
+        Parts { seconds: seconds.cast_unsigned(), nanos: i64::from(nanos).cast_unsigned() }
+    }
+
+    fn len(self) -> usize {
+        let varint = |value: u64| {
+            if value == 0 { 0 } else { 1 + encoded_len_varint(value) }
+        };
+        varint(self.seconds) + varint(self.nanos)
+    }
 }
 
 /// Appends a record to a record set.
@@ -120,7 +160,10 @@ pub(crate) fn put_record(set: &mut BytesMut, record: &Record, sizes: Sizes) {
         }
     }
     if let Some(time) = record.timestamp {
-        put_timestamp(set, &time.into());
+        put_parts(set, TIMESTAMP, Parts::of_time(time));
+    }
+    if let Some(ttl) = record.ttl {
+        put_parts(set, TTL, Parts::of_ttl(ttl));
     }
 }
 
@@ -130,16 +173,16 @@ fn put_bytes(set: &mut BytesMut, tag: u8, content: &[u8]) {
     set.put_slice(content);
 }
 
-fn put_timestamp(set: &mut BytesMut, time: &Timestamp) {
-    set.put_u8(TIMESTAMP);
-    encode_varint(timestamp_len(time) as u64, set);
-    if time.seconds != 0 {
+fn put_parts(set: &mut BytesMut, tag: u8, parts: Parts) {
+    set.put_u8(tag);
+    encode_varint(parts.len() as u64, set);
+    if parts.seconds != 0 {
         set.put_u8(SECONDS);
-        encode_varint(time.seconds.cast_unsigned(), set);
+        encode_varint(parts.seconds, set);
     }
-    if time.nanos != 0 {
+    if parts.nanos != 0 {
         set.put_u8(NANOS);
-        encode_varint(i64::from(time.nanos).cast_unsigned(), set);
+        encode_varint(parts.nanos, set);
     }
 }
 
@@ -150,6 +193,7 @@ pub(crate) struct ReadRecord {
     pub(crate) value: Option<Bytes>,
     pub(crate) headers: Vec<Header>,
     pub(crate) timestamp: Option<SystemTime>,
+    pub(crate) ttl: Option<Duration>,
 }
 
 /// Reads the record of a set that begins at `*at`, and moves `*at` behind it. `None` at the end.
@@ -187,6 +231,7 @@ fn read_record(set: &Bytes, span: Range<usize>) -> Result<ReadRecord, Error> {
             Ok(VALUE | TEXT) => record.value = Some(set.slice(content)),
             Ok(HEADER) => record.headers.push(read_header(set, content)?),
             Ok(TIMESTAMP) => record.timestamp = read_timestamp(set, content)?,
+            Ok(TTL) => record.ttl = read_ttl(set, content)?,
             // Fields of later versions are passed over.
             _ => {}
         }
@@ -211,6 +256,12 @@ fn read_timestamp(set: &Bytes, span: Range<usize>) -> Result<Option<SystemTime>,
     let mut content = &set[span];
     let time: Timestamp = prost::Message::decode(&mut content).map_err(|_| damaged())?;
     Ok(SystemTime::try_from(time).ok())
+}
+
+fn read_ttl(set: &Bytes, span: Range<usize>) -> Result<Option<Duration>, Error> {
+    let mut content = &set[span];
+    let ttl: prost_types::Duration = prost::Message::decode(&mut content).map_err(|_| damaged())?;
+    Ok(Duration::try_from(ttl).ok())
 }
 
 /// Walks over the fields of an encoded message.
@@ -283,17 +334,20 @@ mod tests {
             Record::to("t").key("k").value(vec![7; 300]).timestamp(late),
             Record::to("t").value("v").header("a", "1").header("", "").timestamp(early),
             Record::to("t").timestamp(SystemTime::UNIX_EPOCH),
+            Record::to("t").key("k").timestamp(late).ttl(Duration::from_millis(90_001)),
+            Record::to("t").ttl(Duration::from_secs(3_600)),
         ]
     }
 
     #[test]
     fn a_set_written_by_hand_is_what_protobuf_reads() {
         let decoded = v1::RecordSet::decode(set_of(&samples())).unwrap();
-        assert_eq!(decoded.records.len(), 5);
+        assert_eq!(decoded.records.len(), 7);
         for (proto, record) in decoded.records.iter().zip(samples()) {
             assert_eq!(proto.key, record.key);
             assert_eq!(proto.value, record.value);
             assert_eq!(proto.timestamp, record.timestamp.map(Into::into));
+            assert_eq!(proto.ttl, record.ttl.map(|ttl| ttl.try_into().unwrap()));
             assert_eq!(proto.headers.len(), record.headers.len());
         }
         assert_eq!(decoded.encode_to_vec(), set_of(&samples()));
@@ -306,8 +360,8 @@ mod tests {
         for record in samples() {
             let read = next_record(&set, &mut at).unwrap().unwrap();
             assert_eq!(
-                (read.key, read.value, read.headers, read.timestamp),
-                (record.key, record.value, record.headers, record.timestamp)
+                (read.key, read.value, read.headers, read.timestamp, read.ttl),
+                (record.key, record.value, record.headers, record.timestamp, record.ttl)
             );
         }
         assert_eq!(next_record(&set, &mut at).unwrap(), None);

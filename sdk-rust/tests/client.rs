@@ -384,6 +384,13 @@ async fn gaps_are_told_and_positions_are_the_next_offsets() {
     let group = client.group("g");
     group.commit(consumer.positions()).await.unwrap();
     assert_eq!(group.committed().await.unwrap()[0].offset, 35);
+    // More than a call may name, in number and with what is kept beside them.
+    for (partitions, metadata) in [(10_001, 0), (2_000, 3_000)] {
+        let group = client.group(format!("of {partitions}"));
+        let at = |partition| (Position::new("t", partition, 7), "m".repeat(metadata));
+        group.commit_with_metadata((0..partitions).map(at)).await.unwrap();
+        assert_eq!(fake.state().committed[group.name()].len(), partitions as usize);
+    }
 
     let builder = client.consumer().partition_from("t", 0, Start::Offset(7)).until(Stop::CaughtUp);
     let mut consumer = builder.build().await.unwrap();

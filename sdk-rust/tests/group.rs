@@ -6,12 +6,15 @@
 
 mod fake;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fake::{Fake, MemberStream};
-use ropewalk::{GroupConsumer, GroupConsumerBuilder, GroupEvent, GroupPlan, Position};
+use ropewalk::{
+    ConsumedRecord, GroupConsumer, GroupConsumerBuilder, GroupEvent, GroupPlan, Position,
+    ReceiveInterceptor,
+};
 use ropewalk_proto::v1;
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
@@ -142,6 +145,33 @@ async fn a_gap_that_was_told_is_committed() {
     assert_eq!(next(&mut consumer).await, (0, 0));
     idle(&mut consumer, 500).await;
     assert_eq!(fake.kept().last(), Some(&(0, 8)));
+}
+
+/// Writes down which records it is shown.
+struct Shown(Arc<Mutex<Vec<i64>>>);
+
+impl ReceiveInterceptor for Shown {
+    fn on_receive(&self, record: &ConsumedRecord) {
+        self.0.lock().unwrap().push(record.offset);
+    }
+}
+
+#[tokio::test]
+async fn what_is_another_members_is_shown_to_nobody() {
+    let fake = Fake::start().await;
+    let shown: Arc<Mutex<Vec<i64>>> = Arc::default();
+    let shows = Shown(Arc::clone(&shown));
+    let (mut consumer, stream) =
+        member(&fake, |builder| builder.manual_commit().intercept(shows)).await;
+    stream.assignment(5, &[], &[(0, 0)], &[]);
+    stream.batch(0, 0, 5);
+    for offset in 0..2 {
+        assert_eq!(next(&mut consumer).await, (0, offset));
+    }
+    fake.change(|state| state.fenced.push(0));
+    consumer.commit().await.unwrap_err();
+    idle(&mut consumer, 100).await;
+    assert_eq!(*shown.lock().unwrap(), [0, 1]);
 }
 
 #[tokio::test]

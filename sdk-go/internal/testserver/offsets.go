@@ -29,7 +29,7 @@ func (c *consumerService) CommitOffset(
 	if r.GetMemberId() != "" {
 		return s.commitOfMember(r)
 	}
-	if len(r.GetOffsets()) == 0 {
+	if len(r.GetOffsets()) == 0 || len(r.GetOffsets()) > 10_000 {
 		return nil, invalid("offsets")
 	}
 	for _, o := range r.GetOffsets() {

@@ -1,7 +1,7 @@
 //! The records of a batch, one by one, without copying them.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use ropewalk_proto::broker as proto;
@@ -32,6 +32,8 @@ pub struct ConsumedRecord {
     pub value: Option<Bytes>,
     /// The headers, in the producer's order.
     pub headers: Vec<Header>,
+    /// How long it lives, counted from its append, if its producer said so.
+    pub ttl: Option<Duration>,
 }
 
 /// A run of records of one partition, in the order of their offsets. In a compacted topic, offsets
@@ -297,6 +299,7 @@ impl Records {
             key: read.key,
             value: read.value,
             headers: read.headers,
+            ttl: read.ttl,
         }
     }
 }

@@ -10,13 +10,10 @@ use super::holdings::{Place, SharedHoldings};
 use super::session::FENCED;
 use crate::client::{Client, Repeat};
 use crate::error::Error;
-use crate::offsets::{Era, Position};
+use crate::offsets::{Era, MOST_COMMITTED_AT_ONCE, Position};
 
 /// The most calls that are made to find which of many partitions cannot be committed.
 const MOST_CALLS: usize = 64;
-
-/// The most partitions that a broker takes in one request.
-const MOST_AT_ONCE: usize = 10_000;
 
 /// The reasons that say something of one of the partitions, and nothing of the others.
 const OF_ONE: [&str; 4] = [FENCED, "TOPIC_NOT_FOUND", "PARTITION_NOT_FOUND", "OFFSET_OUT_OF_RANGE"];
@@ -64,7 +61,7 @@ impl Committer {
         let positions = positions.into_iter().collect();
         let positions = self.holdings.lock().vouch(positions, &self.eras)?;
         let items = positions.into_iter().map(|at| Item { position: Some(at), release: None });
-        for part in items.collect::<Vec<_>>().chunks(MOST_AT_ONCE) {
+        for part in items.collect::<Vec<_>>().chunks(MOST_COMMITTED_AT_ONCE) {
             self.keep(part).await?;
         }
         Ok(())
@@ -81,7 +78,8 @@ impl Committer {
         released: Vec<Position>,
     ) -> Result<(), Error> {
         let items = gather(positions, released);
-        let mut parts: Vec<_> = items.chunks(MOST_AT_ONCE).map(<[Item]>::to_vec).collect();
+        let mut parts: Vec<_> =
+            items.chunks(MOST_COMMITTED_AT_ONCE).map(<[Item]>::to_vec).collect();
         let mut result = Ok(());
         for _ in 0..MOST_CALLS {
             let Some(mut part) = parts.pop() else { break };

@@ -143,17 +143,15 @@ impl GroupConsumer {
                 self.take_back();
                 continue;
             };
-            let era = records.era();
+            // A commit of it was refused: what is left is another member's, and nobody is shown it.
+            if !self.holdings.lock().reads(&records.place(), records.era()) {
+                self.current = None;
+                continue;
+            }
             match records.next() {
                 Some(Ok(record)) => {
                     let place = (Arc::clone(&record.topic), record.partition);
                     let mut holdings = self.holdings.lock();
-                    // A commit of it was refused: what is left is another member's.
-                    if !holdings.reads(&place, era) {
-                        drop(holdings);
-                        self.current = None;
-                        continue;
-                    }
                     holdings.finish();
                     holdings.give(&place, record.offset + 1);
                     return Some(Ok(record));
@@ -218,7 +216,7 @@ impl GroupConsumer {
     }
 
     /// What the member has, each with the offset after the last record that was given of it. What
-    /// was given back is not among it.
+    /// was given back is not among it, also when the answer to that was lost.
     #[must_use]
     pub fn positions(&self) -> Vec<Position> {
         self.holdings.lock().positions()

@@ -329,9 +329,11 @@ impl Holdings {
         at.era.counts_in(held.era).then_some(held)
     }
 
-    /// The next offset after what was given, of each partition.
+    /// The next offset after what was given, of each partition. Not of one that is being given
+    /// back: it may be another's already, and would have a commit of all refused.
     pub(super) fn positions(&self) -> Vec<Position> {
-        let held = self.held.iter().filter(|(_, held)| held.is_there());
+        let is_ours = |held: &Held| held.is_there() && held.standing != Standing::GivingBack;
+        let held = self.held.iter().filter(|(_, held)| is_ours(held));
         held.map(|(place, held)| position(place, held, held.given)).collect()
     }
 

@@ -166,7 +166,7 @@ impl Append {
             record.partition = self.partition;
             outcomes.push(self.interceptors.on_send(&mut record));
             let sizes = Sizes::of(&record);
-            check(sizes)?;
+            check(&record, sizes)?;
             put_record(&mut set, &record, sizes);
             count += 1;
         }

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use ropewalk_compress::{Compression, compress_at};
@@ -179,6 +179,8 @@ impl Completion {
 pub(super) struct OpenBatch {
     set: BytesMut,
     count: usize,
+    /// The shortest that a record lives which says how long.
+    shortest_ttl: Option<Duration>,
     opened: Instant,
     pub(super) completion: Arc<Completion>,
 }
@@ -186,7 +188,7 @@ pub(super) struct OpenBatch {
 impl OpenBatch {
     pub(super) fn new(completion: Arc<Completion>, capacity: usize) -> OpenBatch {
         let set = BytesMut::with_capacity(capacity);
-        OpenBatch { set, count: 0, opened: Instant::now(), completion }
+        OpenBatch { set, count: 0, shortest_ttl: None, opened: Instant::now(), completion }
     }
 
     /// Whether a record of `bytes` fits below `limit`. The first always does.
@@ -198,6 +200,7 @@ impl OpenBatch {
         put_record(&mut self.set, record, sizes);
         let delivery = Delivery::new(Arc::clone(&self.completion), self.count);
         self.count += 1;
+        self.shortest_ttl = self.shortest_ttl.into_iter().chain(record.ttl).min();
         delivery
     }
 
@@ -215,6 +218,7 @@ impl OpenBatch {
             sequence,
             count: self.count,
             set: self.set.freeze(),
+            shortest_ttl: self.shortest_ttl,
             packed: Packed::NotTried,
             opened: self.opened,
             tries: 0,
@@ -235,6 +239,7 @@ pub(super) struct Batch {
     pub(super) sequence: u64,
     pub(super) count: usize,
     pub(super) set: Bytes,
+    pub(super) shortest_ttl: Option<Duration>,
     packed: Packed,
     pub(super) opened: Instant,
     /// How often it was refused.

@@ -20,6 +20,8 @@ use crate::wire::Sizes;
 const MAX_RECORD_BYTES: usize = 3_670_016;
 /// The most bytes of the headers of one record.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
+/// The shortest time to live.
+const MIN_TTL: Duration = Duration::from_millis(1);
 
 /// The most that a producer may be given to hold.
 const MAX_MEMORY_BYTES: usize = 512 * 1024 * 1024;
@@ -302,8 +304,9 @@ impl Producer {
     ///
     /// # Errors
     ///
-    /// None of the record was sent: it is too large, the buffer stayed full for the delivery
-    /// timeout, the producer is closed, or the topic could not be looked up.
+    /// None of the record was sent: it is too large, its time to live is less than a millisecond,
+    /// the buffer stayed full for the delivery timeout, the producer is closed, or the topic could
+    /// not be looked up.
     pub async fn enqueue(&self, mut record: Record) -> Result<Delivery, Error> {
         let mut outcomes = self.shared.interceptors.on_send(&mut record);
         let accepted = self.accept(&record, &mut outcomes).await;
@@ -315,7 +318,7 @@ impl Producer {
 
     async fn accept(&self, record: &Record, outcomes: &mut Outcomes) -> Result<Delivery, Error> {
         let sizes = Sizes::of(record);
-        check(sizes)?;
+        check(record, sizes)?;
         let pool = &self.shared.closer.pool;
         if sizes.in_set() > pool.settings.memory_bytes {
             let message = "the record is larger than the producer's whole buffer";
@@ -364,7 +367,11 @@ impl Producer {
 }
 
 /// Refuses what no topic would take.
-pub(super) fn check(sizes: Sizes) -> Result<(), Error> {
+pub(super) fn check(record: &Record, sizes: Sizes) -> Result<(), Error> {
+    if record.ttl.is_some_and(|ttl| ttl < MIN_TTL) {
+        let message = "the record's ttl is less than a millisecond";
+        return Err(Error::invalid(message).with_reason("INVALID_FIELD"));
+    }
     let refuse = |what: &str, actual: usize, limit: usize| {
         let message = format!("{what} {actual} bytes: the limit is {limit}");
         Err(Error::invalid(message).with_reason("RECORD_TOO_LARGE"))

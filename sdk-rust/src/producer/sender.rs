@@ -192,11 +192,12 @@ impl Sender {
                 let settings = &self.pool.settings;
                 let durability = settings.durability.to_proto();
                 let (set, number) = (batch.set.clone(), batch.number);
+                let ttl = batch.shortest_ttl;
                 let mut request = request(batch.topic(), partition, set, durability, number);
                 // What the broker is to place it has to read.
                 let packed = partition.and_then(|_| batch.packed(codec, settings.level));
                 if let Some((codec, packed)) = packed {
-                    request = compressed(request, codec, packed, batch.count);
+                    request = compressed(request, codec, packed, batch.count, ttl);
                 }
                 self.link(via).send(correlation, request, batch);
             }

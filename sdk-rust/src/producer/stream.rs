@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream::BoxStream;
@@ -20,7 +21,7 @@ use tonic_prost::ProstCodec;
 use super::numbers::Number;
 use crate::brokers::NO_FORWARD;
 use crate::connector::Connection;
-use crate::wire::codec_to_proto;
+use crate::wire::{codec_to_proto, duration_to_proto};
 
 /// Requests between the sender and the connection: enough that neither waits for the other's turn.
 const HAND_OVER: usize = 8;
@@ -92,11 +93,13 @@ pub(super) fn compressed(
     codec: Compression,
     packed: Bytes,
     count: usize,
+    shortest_ttl: Option<Duration>,
 ) -> ProduceRequest {
     ProduceRequest {
         data: Some(Data::Compressed(packed)),
         compression: codec_to_proto(codec),
         record_count: i32::try_from(count).unwrap_or(i32::MAX),
+        shortest_ttl: shortest_ttl.map(duration_to_proto),
         ..request
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures::stream::BoxStream;
 use futures::{StreamExt, stream};
+use prost::Message;
 use ropewalk_proto::v1;
 use ropewalk_proto::v1::consumer_service_server::ConsumerService;
 use ropewalk_proto::v1::subscribe_response::Event;
@@ -80,7 +81,18 @@ impl ConsumerService for Fake {
         if !request.member_id.is_empty() {
             return self.commit_of_member(request);
         }
-        self.change(|state| state.committed.insert(request.group, request.offsets));
+        if request.offsets.len() > 10_000 || request.encoded_len() >= 4 << 20 {
+            return Err(status(Code::InvalidArgument, "INVALID_FIELD"));
+        }
+        self.change(|state| {
+            let committed = state.committed.entry(request.group).or_default();
+            let is_anew = |old: &v1::CommittedOffset| {
+                let of = |at: &&v1::CommittedOffset| at.topic == old.topic;
+                request.offsets.iter().filter(of).any(|at| at.partition == old.partition)
+            };
+            committed.retain(|old| !is_anew(old));
+            committed.extend(request.offsets);
+        });
         Ok(Response::new(v1::CommitOffsetResponse {}))
     }
 

@@ -11,13 +11,13 @@ use std::time::Duration;
 use ropewalk_cluster::answer::{decode_applied, decode_index};
 use ropewalk_cluster::{
     ClusterId, DirectoryId, KEY_VERSIONS, Metadata, MetadataCommand, MetadataError, MetadataReply,
-    MetadataWatch, SEQUENCES, Topic, TopicSettings, TopicUpdate,
+    MetadataWatch, RECORD_TTLS, SEQUENCES, Topic, TopicSettings, TopicUpdate,
 };
-use ropewalk_consensus::{ProducerBounds, ProposalKind, ProposeError};
+use ropewalk_consensus::{Expected, ProducerBounds, ProposalKind, ProposeError};
 use ropewalk_core::{Clock, GroupId, NodeId, PartitionId, ReplicaId, TopicId, limits, names};
 use ropewalk_storage::Engine;
-use tokio::sync::Semaphore;
 
+use crate::append_memory::AppendMemory;
 use crate::coordinator::{CoordinatorCommand, CoordinatorReply, coordinator_of, decode_answer};
 use crate::delivery::DeliveryOptions;
 use crate::driver::OnFatal;
@@ -27,7 +27,7 @@ use crate::group_handle::{APPEND_LEADER_TIMEOUT, GroupHandle, LEADER_TIMEOUT};
 use crate::members::Members;
 use crate::metrics::Metrics;
 use crate::offsets::{Position, decode_positions};
-use crate::partition::{Partition, Reserved};
+use crate::partition::{Partition, Reserved, expects_version};
 use crate::pools::Pools;
 use crate::producer_ids::ProducerIdentity;
 use crate::registration::PeerLinks;
@@ -106,7 +106,7 @@ pub struct Broker {
     pub(crate) table: TableWatch,
     pub(crate) metadata_watch: MetadataWatch,
     pub(crate) metadata: GroupHandle,
-    pub(crate) appends: Arc<Semaphore>,
+    pub(crate) appends: AppendMemory,
     pub(crate) pools: Pools,
     pub(crate) keyless: AtomicU32,
     pub(crate) alive: tokio::sync::watch::Receiver<BTreeSet<NodeId>>,
@@ -120,10 +120,8 @@ impl Broker {
     pub(crate) fn register_metrics(self: &Arc<Self>) {
         let metrics = &self.config.metrics;
         let limit = self.config.append_budget;
-        let appends = Arc::clone(&self.appends);
-        metrics.register_append_budget(limit as u64, move || {
-            limit.saturating_sub(appends.available_permits()) as u64
-        });
+        let appends = self.appends.clone();
+        metrics.register_append_budget(limit as u64, move || appends.used() as u64);
         let table = self.table.clone();
         metrics.register_partitions_led(move || {
             let topics = Arc::clone(&table.borrow().topics);
@@ -249,22 +247,17 @@ impl Broker {
         has_room.then_some(()).ok_or(StorageFull { floor })
     }
 
-    /// Reserves memory for batches, waiting for it: as long as it takes, or up to `timeout`.
+    /// Reserves memory for batches that are to be appended on this condition, waiting for it: as
+    /// long as it takes, or up to `timeout`; for half a second at most where they expect the
+    /// version of a key.
     pub async fn reserve(
         &self,
         bytes: usize,
+        expected: Option<&Expected>,
         timeout: Option<Duration>,
     ) -> Result<Reserved, AppendError> {
-        let limit = self.config.append_budget;
-        let wanted = u32::try_from(bytes.min(limit)).unwrap_or(u32::MAX);
-        let permits = Arc::clone(&self.appends).acquire_many_owned(wanted);
-        let permits = match timeout {
-            None => permits.await,
-            Some(timeout) => tokio::time::timeout(timeout, permits)
-                .await
-                .map_err(|_| AppendError::Overloaded { limit })?,
-        };
-        permits.map(Reserved).map_err(|_| AppendError::Draining)
+        let bytes = bytes + expected.map_or(0, Expected::key_bytes);
+        self.appends.reserve(bytes, expects_version(expected), timeout).await.map(Reserved)
     }
 
     /// A reader that follows no partition yet.
@@ -435,6 +428,12 @@ impl Broker {
         self.check_level(KEY_VERSIONS)
     }
 
+    /// Whether records may have a time to live of their own: a broker that does not know of that
+    /// could not read such a batch.
+    pub fn check_record_ttls(&self) -> Result<(), AppendError> {
+        self.check_level(RECORD_TTLS)
+    }
+
     fn check_level(&self, needed: u32) -> Result<(), AppendError> {
         let cluster = self.metadata_watch.borrow().level();
         if cluster < needed {
@@ -475,7 +474,7 @@ impl Broker {
         command: &CoordinatorCommand,
     ) -> Result<CoordinatorReply, CommitError> {
         let command = command.encode();
-        let reserved = self.reserve(command.len(), Some(RESERVE_TIMEOUT)).await?;
+        let reserved = self.reserve(command.len(), None, Some(RESERVE_TIMEOUT)).await?;
         let kind = || ProposalKind::Command(command.clone());
         let answer = coordinator.ask(kind, Some(Box::new(reserved))).await?;
         // A broker of another version has carried it out, perhaps.

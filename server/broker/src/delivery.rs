@@ -6,6 +6,7 @@
 
 use bytes::Bytes;
 use ropewalk_core::compress::{self, CompressError};
+use ropewalk_core::expiry::{self, Expiry};
 use ropewalk_core::{Compression, Offset, StoredBatch, Timestamp, TimestampType, limits, records};
 use thiserror::Error;
 
@@ -104,6 +105,17 @@ pub fn deliver(
     until: Offset,
     options: &DeliveryOptions,
 ) -> Result<Vec<Delivery>, DeliveryError> {
+    pieces(batch, None, from, until, options)
+}
+
+/// The same, of a batch whose uncompressed records may be known.
+fn pieces(
+    batch: &StoredBatch,
+    records: Option<Bytes>,
+    from: Offset,
+    until: Offset,
+    options: &DeliveryOptions,
+) -> Result<Vec<Delivery>, DeliveryError> {
     let header = &batch.header;
     let left = Left::of(batch);
     if left.count == 0 {
@@ -123,7 +135,7 @@ pub fn deliver(
     if codec != Compression::None && !is_decompressed(batch, from, until, options) {
         return Ok(vec![piece(0, left.count, codec, batch.records())]);
     }
-    let records = uncompressed(batch)?;
+    let records = records.map_or_else(|| uncompressed(batch), Ok)?;
     let (begin, end) = (left.before(from), left.before(until));
     let all = begin == 0 && end == left.count;
     let mut rest = if all { records } else { slice(&records, begin.into(), end.into()) };
@@ -147,6 +159,22 @@ pub fn deliver(
         at += count;
     }
     Ok(pieces)
+}
+
+/// The same of a batch that may have records whose own time to live is over: they are left out.
+/// What cannot be read goes as it is to those who can read it, as it does without.
+pub(crate) fn deliver_living(
+    batch: &StoredBatch,
+    expiry: Expiry,
+    from: Offset,
+    until: Offset,
+    options: &DeliveryOptions,
+) -> Result<Vec<Delivery>, DeliveryError> {
+    let records = uncompressed(batch).ok();
+    match records.as_ref().and_then(|records| expiry::living(batch, records, expiry)) {
+        Some(living) => deliver(&living, from, until, options),
+        None => pieces(batch, records, from, until, options),
+    }
 }
 
 /// Whether a batch must be decompressed to be delivered so.

@@ -1,12 +1,17 @@
 //! What a reader gets of a batch, with real encoded records.
 
+use std::time::Duration;
+
 use prost::Message;
 use ropewalk_cluster::TopicSettings;
 use ropewalk_core::compress::compress;
-use ropewalk_core::{Compression, Offset, PartitionId, StoredBatch, Timestamp};
+use ropewalk_core::expiry::Expiry;
+use ropewalk_core::{Compression, Offset, PartitionId, ShortestTtl, StoredBatch, Timestamp};
 use ropewalk_proto::v1::{Record, RecordSet};
 
-use crate::delivery::{Accepted, Delivery, DeliveryError, DeliveryOptions, deliver, find_time};
+use crate::delivery::{
+    Accepted, Delivery, DeliveryError, DeliveryOptions, deliver, deliver_living, find_time,
+};
 use crate::ingest::{Payload, place, prepare};
 
 const WHOLE: Offset = Offset(u64::MAX);
@@ -37,7 +42,7 @@ fn compressed(codec: Compression, record_count: u32) -> StoredBatch {
         prepare(&Payload::Records(set(0..10).encode_to_vec().into()), None, &<_>::default());
     let normal = StoredBatch::checked(&records.unwrap().seal(Offset(0), 1, 1, Timestamp(0)).into());
     let bytes = compress(codec, &normal.unwrap().payload).into();
-    stored(&Payload::Compressed { codec, bytes, record_count }, 100)
+    stored(&Payload::Compressed { codec, bytes, record_count, shortest_ttl: None }, 100)
 }
 
 fn options(max_bytes: usize) -> DeliveryOptions {
@@ -106,6 +111,60 @@ fn a_compressed_batch_that_lies_about_its_records_is_not_delivered_as_if_it_did_
     let batch = compressed(Compression::Zstd, 9);
     let result = deliver(&batch, Offset(0), WHOLE, &options(1 << 20));
     assert!(matches!(result, Err(DeliveryError::Count { expected: 9, .. })));
+}
+
+/// Ten records of which every second lives for so many seconds as it stands behind the first, and
+/// one more.
+fn ending(codec: Compression) -> StoredBatch {
+    let mut set = set(0..10);
+    for (n, record) in (1..).zip(&mut set.records).step_by(2) {
+        record.ttl = Some(prost_types::Duration { seconds: n, nanos: 0 });
+    }
+    let bytes = set.encode_to_vec();
+    let payload = match codec {
+        Compression::None => Payload::Records(bytes.into()),
+        codec => Payload::Compressed {
+            codec,
+            bytes: compress(codec, &bytes).into(),
+            record_count: 10,
+            shortest_ttl: ShortestTtl::of(Duration::from_secs(1)),
+        },
+    };
+    stored(&payload, 100)
+}
+
+#[test]
+fn records_whose_time_is_over_are_left_out_and_nothing_else_changes() {
+    let at = |seconds: i64| Timestamp::from_parts(1_000 + seconds, 0);
+    for codec in [Compression::None, Compression::Zstd] {
+        let batch = ending(codec);
+        let mut accepted = Accepted::default();
+        accepted.insert(codec);
+        let options = DeliveryOptions { accepted, ..options(1 << 20) };
+        let get = |seconds, keeps_keys, from: u64| {
+            let expiry = Expiry { now: at(seconds), keeps_keys };
+            deliver_living(&batch, expiry, Offset(from), WHOLE, &options).unwrap()
+        };
+        let same = get(1, false, 0);
+        assert_eq!((same[0].compression, &same[0].offsets), (codec, &None));
+        assert_eq!(same[0].payload, batch.payload, "nothing is over yet: the very same bytes");
+
+        let left = get(4, false, 101);
+        let offsets: Vec<_> = [1, 3, 4, 5, 6, 7, 8, 9].map(|n| Offset(100 + n)).into();
+        assert_eq!((left[0].compression, left[0].record_count), (Compression::None, 8));
+        assert_eq!(left[0].offsets, Some(offsets));
+        let records = RecordSet::decode(left[0].payload.clone()).unwrap().records;
+        assert_eq!(records[2].value.as_deref(), Some(b"value 4".as_slice()));
+        assert_eq!(records[2].ttl, Some(prost_types::Duration { seconds: 5, nanos: 0 }));
+
+        let kept = get(4, true, 0);
+        let records = RecordSet::decode(kept[0].payload.clone()).unwrap().records;
+        let tombstones: Vec<_> =
+            (0..).zip(&records).filter(|(_, record)| record.value.is_none()).collect();
+        assert_eq!(tombstones.iter().map(|(n, _)| *n).collect::<Vec<_>>(), [0, 2]);
+        assert_eq!(tombstones[1].1.key.as_deref(), Some(b"k2".as_slice()));
+        assert_eq!(get(100, false, 0)[0].record_count, 5);
+    }
 }
 
 #[test]

@@ -64,6 +64,12 @@ pub enum AppendError {
         /// The budget.
         limit: usize,
     },
+    /// The same of appends that expect the version of a key.
+    #[error("{limit} bytes of appends that expect the version of a key are under way already")]
+    TooManyConditional {
+        /// Their budget.
+        limit: usize,
+    },
 }
 
 /// Why a topic was not created, changed or deleted.

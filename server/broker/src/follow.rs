@@ -388,7 +388,8 @@ impl Follower {
     fn deliver(&mut self, number: usize, batch: StoredBatch) -> Result<(), FollowError> {
         let slot = &self.slots[number];
         let (from, until, options) = (slot.delivered.offset, slot.until, self.options);
-        if !delivery::is_decompressed(&batch, from, until, &options) {
+        let expiry = slot.partition.expiry(&batch.header, self.clock.as_ref());
+        if expiry.is_none() && !delivery::is_decompressed(&batch, from, until, &options) {
             let deliveries = delivery::deliver(&batch, from, until, &options);
             let deliveries = self.or_rewind(number, deliveries)?;
             self.make_ready(number, &batch, deliveries, None);
@@ -399,7 +400,10 @@ impl Follower {
             let most = u32::try_from(limits::MAX_DECOMPRESSED_BYTES).unwrap_or(u32::MAX);
             let mut memory = Arc::clone(&pools.decompressed).acquire_many_owned(most).await.ok();
             let decode = move || {
-                let deliveries = delivery::deliver(&batch, from, until, &options);
+                let deliveries = match expiry {
+                    Some(at) => delivery::deliver_living(&batch, at, from, until, &options),
+                    None => delivery::deliver(&batch, from, until, &options),
+                };
                 deliveries.map(|deliveries| (batch, deliveries))
             };
             let (batch, deliveries) = pools.search(decode).await?;

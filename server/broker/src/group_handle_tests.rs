@@ -31,7 +31,7 @@ fn command() -> ProposalKind {
 }
 
 fn batch() -> ProposalKind {
-    let times = RecordTimes { newest: None, untimed: true };
+    let times = RecordTimes { newest: None, untimed: true, shortest_ttl: None };
     let (codec, kind) = (Compression::None, TimestampType::Create);
     let draft = BatchDraft::new(b"records", 1, codec, kind, times, None);
     ProposalKind::Batch { draft, expected: None, durability: Durability::Quorum, epoch: None }

@@ -9,17 +9,18 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use ropewalk_cluster::MetadataWatch;
-use ropewalk_consensus::{MessageKind, Proposal};
+use ropewalk_consensus::{Expected, MessageKind, Proposal};
 use ropewalk_core::{GroupId, NodeId, Offset};
 use ropewalk_storage::log_view::{Cursor, ReadOutcome};
 use ropewalk_storage::{Engine, StorageError};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::sleep;
 
+use crate::append_memory::AppendMemory;
 use crate::driver::Driver;
+use crate::errors::AppendError;
 use crate::group_watch::GroupWatch;
 use crate::groups::Groups;
-use crate::key_search::find_keys;
 use crate::lines::Lines;
 use crate::long_polls::LongPolls;
 use crate::partition::{expects_version, find_time};
@@ -61,8 +62,7 @@ pub(crate) struct Running {
     /// clients: what they wait for may wait for another broker's memory, which would wait for this.
     /// What comes from another broker goes no further, so that whoever waits here waits for this
     /// broker alone.
-    pub(crate) appends: Arc<Semaphore>,
-    pub(crate) append_budget: usize,
+    pub(crate) appends: AppendMemory,
     pub(crate) free_space_floor: u64,
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) pools: Pools,
@@ -219,27 +219,37 @@ impl PeerHandler for Inbound {
                 });
                 return;
             }
+            let mut expects = false;
             let bytes = match &kind {
-                ProposalKind::Batch { draft, .. } => {
+                ProposalKind::Batch { draft, expected, .. } => {
+                    expects = expects_version(expected.as_deref());
                     if !running.engine.has_room() {
                         let floor = running.free_space_floor;
                         return reply(Err(ProposeError::StorageFull { floor }));
                     }
-                    draft.len()
+                    draft.len() + expected.as_deref().map_or(0, Expected::key_bytes)
                 }
                 ProposalKind::Command(command) => command.len(),
                 _ => 0,
             };
-            let bytes = u32::try_from(bytes.min(running.append_budget)).unwrap_or(u32::MAX);
-            let reserved = Arc::clone(&running.appends).acquire_many_owned(bytes).await;
-            let Ok(mut reserved) = reserved else { return reply(Err(ProposeError::NoLeader)) };
+            // All that its broker forwards waits behind what waits here: one that expects a
+            // version is refused at once.
+            let timeout = expects.then_some(Duration::ZERO);
+            let reserved = match running.appends.reserve(bytes, expects, timeout).await {
+                Ok(reserved) => reserved,
+                Err(AppendError::TooManyConditional { .. }) => {
+                    return reply(Err(ProposeError::Overloaded));
+                }
+                Err(_) => return reply(Err(ProposeError::NoLeader)),
+            };
+            let mut held = (reserved, None);
             if let ProposalKind::Batch { draft, expected, durability, epoch } = kind {
-                let (expects, now) = (expects_version(expected.as_ref()), running.driver.time());
-                let pools = &running.pools;
-                let draft = find_keys(draft, expects, &watch, now, pools, &mut reserved).await;
+                let (keys, now) = (&running.pools.keys, running.driver.time());
+                let (draft, found) = keys.find(draft, expects, &watch, now).await;
                 kind = ProposalKind::Batch { draft, expected, durability, epoch };
+                held.1 = found;
             }
-            let proposal = Proposal { kind, reply, held: Box::new(reserved) };
+            let proposal = Proposal { kind, reply, held: Box::new(held) };
             // The broker stops: the reply goes with the proposal, and nothing is known.
             let _ = running.driver.propose(group, proposal).await;
         }

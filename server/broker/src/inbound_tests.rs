@@ -10,10 +10,11 @@ use ropewalk_consensus::{Durability, ProposalKind, ProposeError, Receipt, StateM
 use ropewalk_core::{BatchDraft, GroupId, NodeId, Offset, ReplicaId, Timestamp};
 use ropewalk_proto::v1::{Record, RecordSet};
 use ropewalk_storage::memory::MemoryEngine;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use crate::Inbound;
+use crate::append_memory::AppendMemory;
 use crate::driver::Driver;
 use crate::group_watch::GroupWatch;
 use crate::groups::Groups;
@@ -90,8 +91,7 @@ async fn a_group_that_is_about_to_be_taken_up_is_not_here_yet() {
         driver: Driver::without_shards(),
         groups,
         metadata: MetadataMachine::new().1,
-        appends: Arc::new(Semaphore::new(1)),
-        append_budget: 1,
+        appends: AppendMemory::new(1),
         free_space_floor: 0,
         engine: Arc::new(MemoryEngine::new()),
         pools: Pools::new(1, 1),
@@ -121,8 +121,7 @@ impl One {
             driver: Driver::without_shards(),
             groups: Arc::clone(&groups),
             metadata,
-            appends: Arc::new(Semaphore::new(1)),
-            append_budget: 1,
+            appends: AppendMemory::new(1),
             free_space_floor: 0,
             engine: Arc::new(MemoryEngine::new()),
             pools: Pools::new(1, 1),
@@ -230,7 +229,7 @@ async fn others_propose_within_the_budget_and_while_there_is_room() {
     assert_eq!(unknown, Err(ProposeError::NoLeader));
 
     // What this broker's own clients wait for may wait for others: it holds nobody else up.
-    let all = broker.reserve(broker.config().append_budget, None).await.unwrap();
+    let all = broker.reserve(broker.config().append_budget, None, None).await.unwrap();
     let appended = timeout(SOON, submit(&inbound, group, batch())).await.unwrap();
     drop(all);
     assert!(

@@ -4,9 +4,11 @@ use bytes::{Bytes, BytesMut};
 use ropewalk_cluster::TopicSettings;
 use ropewalk_core::batch::RecordTimes;
 use ropewalk_core::compress::{self, CompressError};
+use ropewalk_core::limits::MIN_RECORD_TTL;
 use ropewalk_core::records::{self, RecordsError};
 use ropewalk_core::{
-    BatchDraft, Compression, PartitionId, ProducerSequence, TimestampType, limits, partitioner,
+    BatchDraft, Compression, PartitionId, ProducerSequence, ShortestTtl, TimestampType, limits,
+    partitioner,
 };
 use thiserror::Error;
 
@@ -23,6 +25,8 @@ pub enum Payload {
         bytes: Bytes,
         /// The number of records in it, at least 1.
         record_count: u32,
+        /// The shortest time to live that a record in it has, if one has.
+        shortest_ttl: Option<ShortestTtl>,
     },
 }
 
@@ -63,6 +67,12 @@ pub enum IngestError {
         /// Which record.
         record: u32,
     },
+    /// A time to live that is none.
+    #[error("the ttl of record {record} is less than {} ms", MIN_RECORD_TTL.as_millis())]
+    ShortTtl {
+        /// Which record.
+        record: u32,
+    },
     /// The batch is too large.
     #[error("the batch has {actual} bytes, more than {limit}: send the records in several batches")]
     BatchTooLarge {
@@ -91,6 +101,9 @@ pub fn prepare(
             if let Some(record) = found.keyless.filter(|_| settings.cleanup.policy.compacts()) {
                 return Err(IngestError::NoKey { record });
             }
+            if let Some(record) = found.short_lived {
+                return Err(IngestError::ShortTtl { record });
+            }
             let drop_times = timestamp_type == TimestampType::Append && found.has_timestamps;
             let draft = |payload: &[u8]| {
                 let count = found.record_count;
@@ -102,11 +115,12 @@ pub fn prepare(
             }
             Ok(draft(bytes))
         }
-        Payload::Compressed { codec, bytes, record_count } => {
+        Payload::Compressed { codec, bytes, record_count, shortest_ttl } => {
             compress::check_frame(*codec, bytes)
                 .map_err(|source| IngestError::Frame { codec: *codec, source })?;
             // The times inside are not looked at: on the time axis it stands at its append time.
-            let times = RecordTimes { newest: None, untimed: true };
+            let shortest_ttl = *shortest_ttl;
+            let times = RecordTimes { newest: None, untimed: true, shortest_ttl };
             Ok(BatchDraft::new(bytes, *record_count, *codec, timestamp_type, times, sequence))
         }
     }

@@ -6,7 +6,10 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod alone;
+mod append_memory;
 pub mod broker;
+#[cfg(test)]
+mod clock_tests;
 #[cfg(test)]
 mod cluster_tests;
 pub mod consumer_groups;

@@ -3,14 +3,17 @@
 //! It owns nothing: the log belongs to its replica group's shard, here or on another broker, and
 //! this is the way there.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use ropewalk_cluster::Cleanup;
 use ropewalk_consensus::planted::Plant;
 use ropewalk_consensus::{Durability, Expected, ProposalKind, ProposeError, Receipt};
+use ropewalk_core::expiry::Expiry;
 use ropewalk_core::{
-    BatchDraft, Clock, GroupId, NodeId, Offset, PartitionId, StoredBatch, Timestamp, TopicId,
+    BatchDraft, BatchHeader, Clock, GroupId, NodeId, Offset, PartitionId, StoredBatch, Timestamp,
+    TopicId,
 };
 use ropewalk_storage::StorageError;
 use ropewalk_storage::log_view::{LogBounds, LogReader};
@@ -22,7 +25,6 @@ use crate::errors::LogError;
 use crate::follow::FollowSignal;
 use crate::group_handle::{GroupHandle, GroupLeader};
 use crate::group_watch::GroupWatch;
-use crate::key_search::find_keys;
 use crate::peers::Reply;
 use crate::pools::Pools;
 use crate::remote_log::{self, RemoteLog};
@@ -46,6 +48,8 @@ pub struct Partition {
     told: Mutex<LogBounds>,
     /// How long its records are delivered, in ns; 0 stands for as long as they are there.
     record_ttl: AtomicU64,
+    /// Whether its topic is compacted: where a record is over, it is a tombstone of its key.
+    keeps_keys: AtomicBool,
     pools: Pools,
 }
 
@@ -99,13 +103,23 @@ impl Partition {
             None => PartitionLog::Elsewhere(RemoteLog::new(handle.clone())),
         };
         let (told, record_ttl) = (Mutex::default(), AtomicU64::new(0));
-        Self { topic, topic_id, id, group: handle.group, handle, log, told, record_ttl, pools }
+        let (group, keeps_keys) = (handle.group, AtomicBool::new(false));
+        Self { topic, topic_id, id, group, handle, log, told, record_ttl, keeps_keys, pools }
     }
 
-    /// Says how long its records are delivered from now on.
-    pub(crate) fn set_record_ttl(&self, ttl: Option<Duration>) {
-        let nanos = ttl.map_or(0, |ttl| u64::try_from(ttl.as_nanos()).unwrap_or(u64::MAX));
-        self.record_ttl.store(nanos, Ordering::Relaxed);
+    /// Says how long its records are delivered from now on, and as what after that.
+    pub(crate) fn set_cleanup(&self, cleanup: &Cleanup) {
+        let nanos = |ttl: Duration| u64::try_from(ttl.as_nanos()).unwrap_or(u64::MAX);
+        self.record_ttl.store(cleanup.record_ttl.map_or(0, nanos), Ordering::Relaxed);
+        self.keeps_keys.store(cleanup.policy.compacts(), Ordering::Relaxed);
+    }
+
+    /// How the records of a batch are looked at one by one before it is delivered, if some may be
+    /// past a time to live of their own.
+    pub(crate) fn expiry(&self, header: &BatchHeader, clock: &dyn Clock) -> Option<Expiry> {
+        header.shortest_ttl?;
+        let (now, keeps_keys) = (clock.now(), self.keeps_keys.load(Ordering::Relaxed));
+        header.may_have_expired(now).then_some(Expiry { now, keeps_keys })
     }
 
     /// What was appended before this is delivered no more, if anything is not.
@@ -244,7 +258,7 @@ impl Partition {
         draft: BatchDraft,
         expected: Option<Expected>,
         durability: Durability,
-        mut reserved: Reserved,
+        reserved: Reserved,
         done: impl FnOnce(Result<Appended, ProposeError>) + Send + 'static,
     ) -> Result<(), Stopped> {
         let reply: Reply = Box::new(move |result| {
@@ -267,16 +281,21 @@ impl Partition {
                 _ => unreachable!("a batch is answered as a batch"),
             }));
         });
-        let draft = match self.handle.watch().filter(|watch| watch.epoch().is_some()) {
+        let (draft, keys) = match self.handle.watch().filter(|watch| watch.epoch().is_some()) {
             // Where another broker leads, that one looks for the keys.
-            None => draft,
+            None => (draft, None),
             Some(watch) => {
                 let (expects, now) = (expects_version(expected.as_ref()), self.handle.time());
-                find_keys(draft, expects, watch, now, &self.pools, &mut reserved.0).await
+                self.pools.keys.find(draft, expects, watch, now).await
             }
         };
-        let kind = ProposalKind::Batch { draft, expected, durability, epoch: None };
-        self.handle.submit(kind, Box::new(reserved.0), reply).await
+        let kind = ProposalKind::Batch {
+            draft,
+            expected: expected.map(Box::new),
+            durability,
+            epoch: None,
+        };
+        self.handle.submit(kind, Box::new((reserved.0, keys)), reply).await
     }
 
     /// Moves the log start up to an offset, or to the high watermark. Returns the log start.

@@ -19,6 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::errors::LogError;
 use crate::group_watch::GroupWatch;
 use crate::holding::Holding;
+use crate::key_search::KeySearches;
 use crate::metrics::DeliverySource;
 use crate::partition::PartitionLog;
 use crate::peers::Fetched;
@@ -48,6 +49,8 @@ pub(crate) struct Pools {
     pub(crate) decompressed: Arc<Semaphore>,
     /// Bytes of the log that readers may hold yet.
     pub(crate) room: Arc<Semaphore>,
+    /// Searches for the keys of what is appended.
+    pub(crate) keys: KeySearches,
     readers: Arc<Mutex<Vec<Weak<Holding>>>>,
 }
 
@@ -73,6 +76,7 @@ impl Pools {
             disk_reads: Arc::new(Semaphore::new(disk_reads)),
             decompressed: Arc::new(Semaphore::new(limits::DECOMPRESSED_BUDGET)),
             room: Arc::new(Semaphore::new(reads_budget.min(Semaphore::MAX_PERMITS))),
+            keys: KeySearches::default(),
             readers: Arc::default(),
         }
     }

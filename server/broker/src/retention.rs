@@ -68,6 +68,10 @@ impl Compactor {
 const LEAST_BYTES: u64 = 1024 * 1024;
 /// What time ends is removed when so many parts of its time have passed since the last compaction.
 const PARTS: u32 = 8;
+/// As nothing but time has passed, a log is compacted no sooner after the last time than this.
+const LEAST_PAUSE: Duration = Duration::from_secs(1);
+/// And a large one no more often than if so much of it were read in each second.
+const AGED_BYTES_PER_SECOND: u64 = 8 * 1024 * 1024;
 
 /// What is to be compacted, if anything is, and whether only what is past its age is. At least half
 /// of the log was never compacted then, so that what is written over is read a few times at most
@@ -84,8 +88,12 @@ fn compaction(
         let nanos = i64::try_from(time.as_nanos()).unwrap_or(i64::MAX);
         Timestamp(now.0.saturating_sub(nanos))
     };
+    let ended = before(cleanup.delete_retention);
+    let first_end = state.done.and_then(|done| done.first_end);
+    let has_ended = first_end.is_some_and(|end| end < ended);
     let wanted = CleanUp {
-        tombstones_before: before(cleanup.delete_retention),
+        tombstones_below: state.tombstones_below(now, cleanup.delete_retention),
+        ended_before: if has_ended { ended } else { Timestamp::MIN },
         expired_before: cleanup.record_ttl.map_or(Timestamp::MIN, before),
         lasting_from: 0,
     };
@@ -97,18 +105,18 @@ fn compaction(
     let age = dirty.first().map_or(Duration::ZERO, |first| now.since(first.created));
     let has_records = dirty.first().is_some_and(|first| first.base_offset < high_watermark);
     let is_large = dirty_bytes >= LEAST_BYTES && dirty_bytes >= clean_bytes;
-    if has_records && (is_large || age >= cleanup.delete_retention) {
+    let reading = Duration::from_secs((clean_bytes + dirty_bytes) / AGED_BYTES_PER_SECOND);
+    let is_due = |time: Duration| age >= time.max(LEAST_PAUSE).max(reading);
+    if has_records && (is_large || is_due(cleanup.delete_retention)) {
         return Some((wanted, false));
     }
     let done = state.done?;
-    let is_past = |oldest: Option<Timestamp>, end: Timestamp, time: Duration| {
-        oldest.is_some_and(|oldest| oldest < end) && age >= time / PARTS
-    };
-    let tombstones =
-        is_past(done.oldest_tombstone, wanted.tombstones_before, cleanup.delete_retention);
-    let ttl = cleanup.record_ttl;
-    let records = ttl.is_some_and(|ttl| is_past(done.oldest_record, wanted.expired_before, ttl));
-    (tombstones || records).then_some((wanted, true))
+    let tombstones = done.first_tombstone.is_some_and(|first| first < wanted.tombstones_below)
+        && is_due(cleanup.delete_retention / PARTS);
+    let ended = has_ended && is_due(cleanup.delete_retention / PARTS);
+    let records = done.oldest_record.is_some_and(|oldest| oldest < wanted.expired_before)
+        && cleanup.record_ttl.is_some_and(|ttl| is_due(ttl / PARTS));
+    (tombstones || ended || records).then_some((wanted, true))
 }
 
 async fn trim_one(
@@ -214,6 +222,7 @@ fn target(
 #[cfg(test)]
 mod tests {
     use ropewalk_cluster::CleanupPolicy;
+    use ropewalk_storage::compaction::{Cleaned, Compacted, Order};
 
     use super::*;
 
@@ -256,6 +265,89 @@ mod tests {
         }
         let expired = [20, 21, 30, 31, i64::MAX].map(|at| expired(&segments, Timestamp(at)));
         assert_eq!(expired, [0, 1, 1, 2, 2]);
+    }
+
+    /// A log of two segments, in MiB, of which the first was compacted, and the second was begun
+    /// then, at 1 h; its first tombstone left has index 9.
+    fn ordered(
+        (clean, dirty): (u64, u64),
+        delete_retention: Duration,
+        now: i64,
+    ) -> Option<(CleanUp, bool)> {
+        let order = Order { index: 16, clean_up: CleanUp::NONE };
+        let left =
+            Compacted { order, first_tombstone: Some(9), first_end: None, oldest_record: None };
+        after((clean, dirty), left, delete_retention, now)
+    }
+
+    /// The same of what else is left.
+    fn after(
+        (clean, dirty): (u64, u64),
+        done: Compacted,
+        delete_retention: Duration,
+        now: i64,
+    ) -> Option<(CleanUp, bool)> {
+        let mut segments = segments();
+        segments.truncate(2);
+        (segments[0].bytes, segments[1].bytes) = (clean << 20, dirty << 20);
+        segments[1].created = Timestamp(HOUR);
+        let state = CompactionState {
+            ordered: Some(done.order),
+            done: Some(done),
+            cleaned: Some(Cleaned { below: 16, since: Timestamp(HOUR) }),
+            is_stale: false,
+        };
+        let policy = CleanupPolicy::Compact;
+        let cleanup = Cleanup { policy, delete_retention, record_ttl: None };
+        let end = Offset(if dirty == 0 { 100 } else { 200 });
+        compaction(&segments, end, &state, &cleanup, Timestamp(now))
+    }
+
+    #[test]
+    fn a_log_is_compacted_when_half_of_it_never_was_or_some_of_that_is_old() {
+        let day = Duration::from_secs(86_400);
+        let none = |found: Option<(CleanUp, bool)>| assert_eq!(found, None);
+        none(ordered((10, 9), day, 2 * HOUR));
+        let wanted = CleanUp::NONE;
+        assert_eq!(ordered((10, 10), day, 2 * HOUR), Some((wanted, false)));
+        none(ordered((10, 1), day, 25 * HOUR - 1));
+        let wanted = CleanUp { tombstones_below: 16, ..wanted };
+        assert_eq!(ordered((10, 1), day, 25 * HOUR), Some((wanted, false)));
+    }
+
+    /// However short tombstones are to stay.
+    #[test]
+    fn what_time_ends_is_not_looked_for_at_each_check() {
+        const SECOND: i64 = HOUR / 3_600;
+        let wanted = CleanUp { tombstones_below: 16, ..CleanUp::NONE };
+        for (dirty, is_by_age) in [(1, false), (0, true)] {
+            let found = |clean, now| ordered((clean, dirty), Duration::ZERO, HOUR + now);
+            assert_eq!(found(4, SECOND - 1), None);
+            assert_eq!(found(4, SECOND), Some((wanted, is_by_age)));
+            // It takes minutes to read that much.
+            assert_eq!(found(10_240, 1_279 * SECOND), None);
+            assert_eq!(found(10_240, 1_280 * SECOND), Some((wanted, is_by_age)));
+        }
+    }
+
+    /// A record whose own time is over at 2 h goes once it has been a tombstone for long enough. It
+    /// is not asked for again if the order before has not taken it.
+    #[test]
+    fn what_ends_by_a_time_of_its_own_is_looked_for_when_tombstones_of_that_time_go() {
+        let order = Order { index: 16, clean_up: CleanUp::NONE };
+        let (first_tombstone, first_end) = (None, Some(Timestamp(2 * HOUR)));
+        let done = Compacted { order, first_tombstone, first_end, oldest_record: None };
+        let hour = Duration::from_secs(3_600);
+        assert_eq!(after((4, 0), done, hour, 3 * HOUR), None);
+        let (ended_before, now) = (Timestamp(2 * HOUR + 1), 3 * HOUR + 1);
+        let wanted = CleanUp { tombstones_below: 16, ended_before, ..CleanUp::NONE };
+        assert_eq!(after((4, 0), done, hour, now), Some((wanted, true)));
+        // It counts as a tombstone from then on, and goes with those of its part.
+        let above = Compacted { first_tombstone: Some(16), first_end: None, ..done };
+        assert_eq!(after((4, 0), above, hour, 20 * HOUR), None);
+        let below = Compacted { first_tombstone: Some(15), ..above };
+        let wanted = CleanUp { tombstones_below: 16, ..CleanUp::NONE };
+        assert_eq!(after((4, 0), below, hour, now), Some((wanted, true)));
     }
 
     #[test]

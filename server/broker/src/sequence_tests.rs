@@ -30,7 +30,7 @@ async fn try_send(
     let set = RecordSet { records: values.iter().map(record).collect() };
     let payload = Payload::Records(set.encode_to_vec().into());
     let draft = prepare(&payload, Some(sequence), &TopicSettings::default()).unwrap();
-    let reserved = broker.reserve(draft.len(), None).await.unwrap();
+    let reserved = broker.reserve(draft.len(), None, None).await.unwrap();
     let (done, ended) = oneshot::channel();
     let tell = move |result| {
         let _ = done.send(result);

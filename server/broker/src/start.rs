@@ -13,9 +13,9 @@ use ropewalk_consensus::shard::NewGroup;
 use ropewalk_core::{GroupId, ReplicaId};
 use ropewalk_storage::group_log::SegmentPolicy;
 use ropewalk_storage::{GroupState, StorageError};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use crate::append_memory::AppendMemory;
 use crate::broker::{Broker, BrokerConfig, command_metadata};
 use crate::coordinating::Coordinating;
 use crate::coordinator::CoordinatorCommand;
@@ -36,7 +36,7 @@ use crate::table::Reconciler;
 use crate::whereabouts::Whereabouts;
 
 /// Reads of the disk at a time.
-const DISK_READS: usize = 4;
+pub(crate) const DISK_READS: usize = 4;
 /// The pause before the metadata group is asked again.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
 /// The longest pause where it has refused.
@@ -78,7 +78,7 @@ impl Broker {
         groups.insert(GroupId::METADATA, Arc::clone(&watch));
         ways.driver.open(new, Arc::clone(&watch)).await.map_err(stopped)?;
         let pools = Pools::new(DISK_READS, config.reads_budget);
-        let appends = Arc::new(Semaphore::new(config.append_budget));
+        let appends = AppendMemory::new(config.append_budget);
         config.links.inbound.begin(running(&config, &ways, &groups, &metadata, &pools));
         watch.opened().await;
         let mut tasks = JoinSet::new();
@@ -141,8 +141,7 @@ fn running(
         driver: ways.driver.clone(),
         groups: Arc::clone(groups),
         metadata: metadata.clone(),
-        appends: Arc::new(Semaphore::new(config.append_budget)),
-        append_budget: config.append_budget,
+        appends: AppendMemory::new(config.append_budget),
         free_space_floor: config.free_space_floor,
         engine: Arc::clone(&config.engine),
         pools: pools.clone(),

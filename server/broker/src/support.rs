@@ -10,7 +10,7 @@ use prost::Message;
 use ropewalk_cluster::{LEVEL, TopicSettings};
 use ropewalk_consensus::{Durability, ProducerBounds};
 use ropewalk_core::compress::compress;
-use ropewalk_core::{Compression, GroupId, NodeId, Offset, SystemClock};
+use ropewalk_core::{Clock, Compression, GroupId, NodeId, Offset, SystemClock};
 use ropewalk_proto::v1::{Record, RecordSet};
 use ropewalk_storage::engine::EntryMeta;
 use ropewalk_storage::memory::MemoryEngine;
@@ -126,10 +126,19 @@ pub(crate) const READS_BUDGET: usize = 24 << 20;
 
 /// Starts a broker that keeps this many bytes of recent entries in memory.
 pub(crate) async fn start(engine: Arc<dyn Engine>, tail_budget: u64) -> (Arc<Broker>, BrokerTasks) {
+    start_at(Arc::new(SystemClock::default()), engine, tail_budget).await
+}
+
+/// The same, with a clock.
+pub(crate) async fn start_at(
+    clock: Arc<dyn Clock>,
+    engine: Arc<dyn Engine>,
+    tail_budget: u64,
+) -> (Arc<Broker>, BrokerTasks) {
     let founders = vec![(NodeId(1), [1; 16])];
     let own = introduction(NodeId(1), &founders);
     let links = PeerLinks { peers: Arc::new(Alone), inbound: Inbound::new(own) };
-    let config = BrokerConfig { tail_budget, ..config(engine, NodeId(1), founders, links) };
+    let config = BrokerConfig { clock, tail_budget, ..config(engine, NodeId(1), founders, links) };
     Broker::start(config).await.unwrap()
 }
 
@@ -226,10 +235,11 @@ pub(crate) async fn append_compressed(
             codec,
             bytes: compress(codec, &bytes).into(),
             record_count: u32::try_from(records).unwrap(),
+            shortest_ttl: None,
         },
     };
     let draft = prepare(&payload, None, &TopicSettings::default()).unwrap();
-    let reserved = broker.reserve(draft.len(), None).await.unwrap();
+    let reserved = broker.reserve(draft.len(), None, None).await.unwrap();
     let (done, ended) = oneshot::channel();
     // Whoever waited may be gone.
     let tell = move |result: std::result::Result<_, _>| {

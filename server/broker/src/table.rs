@@ -322,7 +322,7 @@ impl Reconciler {
                     Arc::new(partition.following(known))
                 }
             };
-            partition.set_record_ttl(topic.settings.cleanup.record_ttl);
+            partition.set_cleanup(&topic.settings.cleanup);
             partitions.push(partition);
         }
         Ok(ServedTopic { topic: Arc::clone(topic), partitions: partitions.into() })

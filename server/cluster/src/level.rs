@@ -23,6 +23,10 @@ pub const CONSUMER_GROUPS: u32 = 2;
 /// producers are to compress, as no version was released in between.
 pub const COMPACTION: u32 = 3;
 
+/// The level from which on single records have a time to live. It is that of [`COMPACTION`], as no
+/// version was released in between.
+pub const RECORD_TTLS: u32 = 3;
+
 /// The level from which on appends may expect the version of a key. It is that of [`SEQUENCES`]
 /// too.
 pub const KEY_VERSIONS: u32 = 2;

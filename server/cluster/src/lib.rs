@@ -30,7 +30,7 @@ pub use balance::leader_moves;
 pub use command::{BrokerRegistration, MetadataCommand, PartitionMove};
 pub use error::MetadataError;
 pub use former::Gone;
-pub use level::{COMPACTION, CONSUMER_GROUPS, KEY_VERSIONS, LEVEL, SEQUENCES};
+pub use level::{COMPACTION, CONSUMER_GROUPS, KEY_VERSIONS, LEVEL, RECORD_TTLS, SEQUENCES};
 pub use machine::{MetadataMachine, MetadataWatch};
 pub use metadata::{
     BrokerInfo, ClusterId, Desired, DirectoryId, Metadata, Placement, Topic, TopicPartition,

@@ -244,7 +244,7 @@ impl<T> ReplicaGroup<T> {
         if let Some(Receipt::Appended { record_count, .. }) = &receipt {
             let offset = self.next_offset;
             self.next_offset = offset.plus(u64::from(*record_count));
-            self.keys_appended(offset, keys, now);
+            self.keys_appended(offset, keys);
         }
         let (receipt, reply) = match receipt {
             Some(receipt) if durability == Durability::None => {

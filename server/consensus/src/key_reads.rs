@@ -9,7 +9,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
 
 use ropewalk_core::versions::{KEY_BYTES, KeyRun};
 use ropewalk_core::{GroupId, Offset, Timestamp, limits};
@@ -22,6 +23,8 @@ use crate::proposal::Proposal;
 pub const MAX_KEY_READS: usize = 2;
 /// One read takes this many bytes at most, unless a single batch is larger.
 const READ_BYTES: usize = 1024 * 1024;
+/// No more than this passes between two inputs: ticks come ten times as often.
+const LONGEST_STEP: Duration = Duration::from_secs(1);
 
 /// How many keys a shard knows the versions of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,17 +48,33 @@ impl Default for KeyBounds {
     }
 }
 
-/// How many keys the groups of a shard know together, of how many. Shared by them; one thread uses
-/// it.
+/// How many keys the groups of a shard know together, of how many, and the time by which they are
+/// forgotten. Shared by them; one thread uses it.
 #[derive(Clone)]
 pub(crate) struct KeyRoom {
     taken: Arc<AtomicU64>,
     most: u64,
+    /// The wall clock at the last input, and the nanoseconds that have passed.
+    seen: Arc<AtomicI64>,
+    passed: Arc<AtomicU64>,
 }
 
 impl KeyRoom {
     pub(crate) fn new(bounds: KeyBounds) -> Self {
-        Self { taken: Arc::default(), most: bounds.max }
+        let (taken, seen, passed) = (Arc::default(), Arc::default(), Arc::default());
+        Self { taken, most: bounds.max, seen, passed }
+    }
+
+    /// An input comes. However the wall clock jumps meanwhile, little time has passed.
+    pub(crate) fn note_time(&self, now: Timestamp) {
+        let seen = Timestamp(self.seen.swap(now.0, Ordering::Relaxed));
+        let passed = now.since(seen).min(LONGEST_STEP).as_nanos();
+        self.passed.fetch_add(u64::try_from(passed).unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// The time that has passed. It never goes back.
+    pub(crate) fn time(&self) -> Duration {
+        Duration::from_nanos(self.passed.load(Ordering::Relaxed))
     }
 
     pub(crate) fn most(&self) -> u64 {
@@ -129,7 +148,7 @@ impl KeysRead {
 /// A proposal that waits, and until when.
 struct Waiting<T> {
     proposal: Proposal<T>,
-    until: Timestamp,
+    until: Duration,
     bytes: usize,
 }
 
@@ -169,7 +188,7 @@ impl<T> Keyed<T> {
     /// room for it.
     pub(crate) fn wait(
         &mut self,
-        now: Timestamp,
+        now: Duration,
         group: GroupId,
         proposal: Proposal<T>,
         bytes: usize,
@@ -184,7 +203,7 @@ impl<T> Keyed<T> {
             return Some(proposal);
         }
         self.waiting_bytes += bytes;
-        let until = now.plus(limits::KEYS_TIMEOUT);
+        let until = now + limits::KEYS_TIMEOUT;
         waiting.push_back(Waiting { proposal, until, bytes });
         None
     }
@@ -197,7 +216,7 @@ impl<T> Keyed<T> {
     }
 
     /// Takes out what has waited for too long.
-    pub(crate) fn take_late(&mut self, now: Timestamp) -> Vec<Proposal<T>> {
+    pub(crate) fn take_late(&mut self, now: Duration) -> Vec<Proposal<T>> {
         let mut late = Vec::new();
         for waiting in self.waiting.values_mut() {
             while waiting.front().is_some_and(|first| first.until <= now) {

@@ -405,6 +405,7 @@ mod tests {
             index,
             sequence: Some(sequence),
             remains: None,
+            shortest_ttl: None,
         }
     }
 

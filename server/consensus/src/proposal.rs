@@ -33,6 +33,17 @@ pub enum Expected {
     },
 }
 
+impl Expected {
+    /// The bytes of the key that it names.
+    #[must_use]
+    pub fn key_bytes(&self) -> usize {
+        match self {
+            Self::Offset(_) => 0,
+            Self::Version { key, .. } => key.len(),
+        }
+    }
+}
+
 /// What is proposed.
 #[derive(Debug)]
 pub enum ProposalKind {
@@ -41,7 +52,7 @@ pub enum ProposalKind {
         /// The batch.
         draft: BatchDraft,
         /// A condition that must hold, or nothing is appended.
-        expected: Option<Expected>,
+        expected: Option<Box<Expected>>,
         /// When to answer.
         durability: Durability,
         /// The epoch in which alone it may be appended; `None` stands for whichever. Batches of one
@@ -231,10 +242,17 @@ pub enum ProposeError {
         /// The version that it has: the offset of its latest record, if there is one.
         current: Option<Offset>,
     },
-    /// The versions of the partition's keys are not known yet, or cannot be read. Surely not
+    /// The versions of the partition's keys are not known yet. Surely not
     /// carried out.
     #[error("the keys of the partition are not read yet")]
     KeysUnread,
+    /// A part of the log is damaged, so that the versions of its keys cannot be known, and no other
+    /// replica has it. Surely not carried out.
+    #[error("the versions of the partition's keys are not known: its log is damaged at {at}")]
+    KeysDamaged {
+        /// Where, or before that.
+        at: Offset,
+    },
     /// The broker has no room to know the versions of the partition's keys. Surely not carried out.
     #[error("there is room for the versions of {limit} keys, and there are more")]
     TooManyKeys {
@@ -286,8 +304,9 @@ pub enum ProposeError {
         /// The bytes that must be free.
         floor: u64,
     },
-    /// Too much waits for the disk or for followers. Surely not carried out.
-    #[error("too many bytes wait to be replicated")]
+    /// Too much waits for the disk, for followers, or for the keys of partitions to be read. Surely
+    /// not carried out.
+    #[error("too much waits on the leader already, to be replicated or compared")]
     Overloaded,
     /// The leader changed before the entry was committed. Perhaps carried out.
     #[error("another leader was chosen, in epoch {epoch}")]

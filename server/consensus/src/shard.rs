@@ -186,6 +186,7 @@ impl<T> Shard<T> {
         input: Input<T>,
         out: &mut Vec<Output<T>>,
     ) -> Result<(), StorageError> {
+        self.key_room.note_time(now);
         match input {
             Input::Open(new) => self.open(*new, out)?,
             Input::Remove(group) => self.remove(group, out),
@@ -232,7 +233,7 @@ impl<T> Shard<T> {
             Input::Compacted(group, order, done) => {
                 let mut write = GroupWrite::new(group);
                 if let Some(replica) = self.groups.get_mut(&group) {
-                    replica.on_compacted(order, done, &mut write, out);
+                    replica.on_compacted(order, done, now, &mut write, out);
                 }
                 if !write.is_empty() {
                     self.changes.push(write);
@@ -306,10 +307,10 @@ impl<T> Shard<T> {
             let result = Err(ProposeError::NoGroup);
             return out.push(Output::Reply { to: proposal.reply, result });
         };
-        match replica.admit(&proposal.kind, now) {
+        match replica.admit(&proposal.kind) {
             Admission::Now => {}
             Admission::Known => self.keyed.note(group),
-            Admission::Later => return self.wait_for_keys(now, group, proposal, out),
+            Admission::Later => return self.wait_for_keys(group, proposal, out),
             Admission::Never(error) => {
                 return out.push(Output::Reply { to: proposal.reply, result: Err(error) });
             }

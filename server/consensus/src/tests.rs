@@ -1,6 +1,7 @@
 //! The shard as a pure step function: scripts that read as examples, and random ones against a
 //! model.
 
+mod compaction;
 mod keys;
 mod random;
 mod scripts;
@@ -19,6 +20,7 @@ use ropewalk_storage::log_view::{Cursor, LogReader, ReadOutcome};
 use ropewalk_storage::memory::MemoryEngine;
 use ropewalk_storage::{Engine, StorageError, WriteBatch};
 
+use crate::group::CompactionOrder;
 use crate::logger::tracing_logger;
 use crate::shard::NewGroup;
 use crate::{
@@ -65,6 +67,8 @@ struct Bench {
     served: Vec<GroupId>,
     /// Reads of keys that were asked for.
     key_reads: VecDeque<KeyRead>,
+    /// Compactions that were ordered.
+    compactions: VecDeque<(GroupId, CompactionOrder, LogReader)>,
     now: i64,
 }
 
@@ -84,6 +88,7 @@ impl Bench {
             readers: Vec::new(),
             served: Vec::new(),
             key_reads: VecDeque::new(),
+            compactions: VecDeque::new(),
             now: 0,
         }
     }
@@ -131,12 +136,14 @@ impl Bench {
             Output::Leadership { group, epoch: None } => self.served.retain(|g| *g != group),
             Output::Read(read) => panic!("a group of one replica has followers: {read:?}"),
             Output::ReadKeys(read) => self.key_reads.push_back(read),
+            Output::Compact { group, order, reader } => {
+                self.compactions.push_back((group, order, reader));
+            }
             Output::Send(message) => panic!("a group of one replica sends {message:?}"),
             Output::Damaged { group } => panic!("{group} is damaged"),
             Output::Progress { .. }
             | Output::Leader { .. }
             | Output::Members { .. }
-            | Output::Compact { .. }
             | Output::Stale { .. } => {}
         }
     }
@@ -194,11 +201,11 @@ impl Bench {
 }
 
 fn batch(id: u32, records: u32, expected: Option<u64>, durability: Durability) -> ProposalKind {
-    let times = RecordTimes { newest: None, untimed: true };
+    let times = RecordTimes { newest: None, untimed: true, shortest_ttl: None };
     let payload = id.to_le_bytes();
     let draft =
         BatchDraft::new(&payload, records, Compression::None, TimestampType::Create, times, None);
-    let expected = expected.map(|offset| Expected::Offset(Offset(offset)));
+    let expected = expected.map(|offset| Box::new(Expected::Offset(Offset(offset))));
     ProposalKind::Batch { draft, expected, durability, epoch: None }
 }
 

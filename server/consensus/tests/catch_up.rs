@@ -236,7 +236,7 @@ impl Brokers {
 
     fn produce_to(&mut self, group: GroupId, batches: usize) {
         for _ in 0..batches {
-            let times = RecordTimes { newest: None, untimed: true };
+            let times = RecordTimes { newest: None, untimed: true, shortest_ttl: None };
             let (payload, kind) = (vec![7; BATCH], TimestampType::Create);
             let draft = BatchDraft::new(&payload, 1, Compression::None, kind, times, None);
             let kind = ProposalKind::Batch {

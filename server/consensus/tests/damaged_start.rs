@@ -203,7 +203,7 @@ impl Brokers {
     }
 
     fn produce(&mut self) -> Receipt {
-        let times = RecordTimes { newest: None, untimed: true };
+        let times = RecordTimes { newest: None, untimed: true, shortest_ttl: None };
         let draft = BatchDraft::new(b"1", 1, Compression::None, TimestampType::Create, times, None);
         let durability = Durability::Quorum;
         self.ask(LOG, ProposalKind::Batch { draft, expected: None, durability, epoch: None })

@@ -8,7 +8,7 @@
 //!
 //! ```text
 //!  0  u8   entry kind (1: batch)      16  i64  append time, ns        48  u64  raft index
-//!  1  u8   format version (1 to 4)    24  i64  newest record time, ns 56  u32  0
+//!  1  u8   format version (1 to 8)    24  i64  newest record time, ns 56  u32  shortest ttl
 //!  2  u8   compression                32  u64  base offset            60  u32  crc32c of 0..60
 //!  3  u8   timestamp type             40  u64  leader epoch (term)    64  ...  payload
 //!  4  u32  record count
@@ -20,6 +20,9 @@
 //! +0  u32  records that are left      +12 u32  0
 //! +4  u32  bytes of their positions
 //! ```
+//!
+//! Versions 5 to 8 are 1 to 4 of a batch of which some record has a time to live of its own: at 56
+//! stands the shortest of these, in ms. In the others that is 0.
 //!
 //! The payload begins behind all that, and the checksum at 60 also covers what lies from 64 on. In
 //! versions 3 and 4 the record count still says how many offsets the batch takes, and the payload
@@ -34,6 +37,7 @@ use ropewalk_compress::Compression;
 use thiserror::Error;
 
 use crate::entry::EntryKind;
+use crate::expiry::ShortestTtl;
 use crate::ids::{Offset, ProducerId};
 use crate::sequence::ProducerSequence;
 use crate::time::Timestamp;
@@ -58,6 +62,8 @@ pub const SEQUENCED_VERSION: u8 = 2;
 pub const COMPACTED_VERSION: u8 = 3;
 /// The version of a compacted batch with one.
 pub const COMPACTED_SEQUENCED_VERSION: u8 = 4;
+/// So much is added to the version of a batch of which some record has a time to live of its own.
+pub const TTL_VERSIONS: u8 = 4;
 
 /// Whose clock gives the records of a batch their time. The numbers are stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -121,6 +127,8 @@ pub struct BatchHeader {
     pub sequence: Option<ProducerSequence>,
     /// What is left of it, once compaction has taken records from it.
     pub remains: Option<Remains>,
+    /// The shortest time to live that a record of it has of its own, if one has.
+    pub shortest_ttl: Option<ShortestTtl>,
 }
 
 /// What compaction has left of a batch.
@@ -142,12 +150,13 @@ impl BatchHeader {
     }
 
     fn version(&self) -> u8 {
-        match (self.sequence.is_some(), self.remains.is_some()) {
+        let version = match (self.sequence.is_some(), self.remains.is_some()) {
             (false, false) => PLAIN_VERSION,
             (true, false) => SEQUENCED_VERSION,
             (false, true) => COMPACTED_VERSION,
             (true, true) => COMPACTED_SEQUENCED_VERSION,
-        }
+        };
+        if self.shortest_ttl.is_some() { version + TTL_VERSIONS } else { version }
     }
 
     /// The number of records that are there: all, unless compaction has taken some.
@@ -186,7 +195,8 @@ impl BatchHeader {
         out[32..40].copy_from_slice(&self.base_offset.0.to_le_bytes());
         out[40..48].copy_from_slice(&self.leader_epoch.to_le_bytes());
         out[48..56].copy_from_slice(&self.index.to_le_bytes());
-        out[56..60].fill(0);
+        let shortest_ttl = self.shortest_ttl.map_or(0, ShortestTtl::millis);
+        out[56..60].copy_from_slice(&shortest_ttl.to_le_bytes());
         if let Some(sequence) = &self.sequence {
             out[64..72].copy_from_slice(&sequence.producer.0.to_le_bytes());
             out[72..76].copy_from_slice(&sequence.epoch.to_le_bytes());
@@ -227,13 +237,18 @@ impl BatchHeader {
         if head[0] != EntryKind::Batch as u8 {
             return Err(BatchError::Unknown { what: "entry kind", value: head[0] });
         }
-        let (is_sequenced, is_compacted) = match head[1] {
+        let (version, has_ttl) = without_ttl(head[1]);
+        let (is_sequenced, is_compacted) = match version {
             PLAIN_VERSION => (false, false),
             SEQUENCED_VERSION => (true, false),
             COMPACTED_VERSION => (false, true),
             COMPACTED_SEQUENCED_VERSION => (true, true),
             value => return Err(BatchError::Unknown { what: "batch format version", value }),
         };
+        let shortest_ttl = ShortestTtl::from_millis(u32_at(head, 56)).filter(|_| has_ttl);
+        if has_ttl && shortest_ttl.is_none() {
+            return Err(BatchError::Unknown { what: "time to live", value: 0 });
+        }
         let sequence = is_sequenced.then(|| ProducerSequence {
             producer: ProducerId(u64_at(head, 64)),
             epoch: u32_at(head, 72),
@@ -258,6 +273,7 @@ impl BatchHeader {
             index: u64_at(head, 48),
             sequence,
             remains,
+            shortest_ttl,
         };
         let positions = remains.map_or(0, |remains| remains.positions_bytes);
         if positions > header.payload_bytes {
@@ -273,9 +289,17 @@ impl BatchHeader {
     }
 }
 
+/// The version of a batch without times to live that is otherwise the same; and whether it has any.
+fn without_ttl(version: u8) -> (u8, bool) {
+    match version.checked_sub(TTL_VERSIONS) {
+        Some(plain @ PLAIN_VERSION..=COMPACTED_SEQUENCED_VERSION) => (plain, true),
+        _ => (version, false),
+    }
+}
+
 /// The bytes of a header of this version.
 fn length_of(version: u8) -> usize {
-    match version {
+    match without_ttl(version).0 {
         SEQUENCED_VERSION => PLAIN_BYTES + SEQUENCE_BYTES,
         COMPACTED_VERSION => PLAIN_BYTES + REMAINS_BYTES,
         COMPACTED_SEQUENCED_VERSION => MAX_HEADER_BYTES,
@@ -314,6 +338,8 @@ pub struct RecordTimes {
     pub newest: Option<Timestamp>,
     /// Whether some record carries none, so that it has the append time.
     pub untimed: bool,
+    /// The shortest time to live that a record has of its own, if one has.
+    pub shortest_ttl: Option<ShortestTtl>,
 }
 
 /// A batch on its way into the log: the payload behind a header whose offset, epoch, index and
@@ -354,6 +380,7 @@ impl BatchDraft {
             index: 0,
             sequence,
             remains: None,
+            shortest_ttl: times.shortest_ttl,
         };
         let mut bytes = Vec::with_capacity(header.stored_len() + payload.len());
         bytes.resize(header.stored_len(), 0);
@@ -393,6 +420,12 @@ impl BatchDraft {
         self.header.payload_crc
     }
 
+    /// Whether some record has a time to live of its own.
+    #[must_use]
+    pub fn has_ttl(&self) -> bool {
+        self.header.shortest_ttl.is_some()
+    }
+
     /// The codec of the payload.
     #[must_use]
     pub fn compression(&self) -> Compression {
@@ -429,6 +462,7 @@ impl BatchDraft {
             times: RecordTimes {
                 newest: (newest != Timestamp::MIN).then_some(newest),
                 untimed: self.takes_append_time,
+                shortest_ttl: header.shortest_ttl,
             },
             payload_crc: header.payload_crc,
             sequence: header.sequence,

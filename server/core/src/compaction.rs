@@ -16,7 +16,7 @@ mod keys;
 mod shrink;
 
 pub use keys::KeyMap;
-pub use shrink::{Verdict, keys_of, shrink};
+pub use shrink::{Shrunk, Verdict, keys_of, shrink};
 
 use crate::codec::{DecodeError, Reader, Writer};
 use crate::time::Timestamp;
@@ -24,25 +24,34 @@ use crate::time::Timestamp;
 /// What goes beside superseded records when the log before an order is compacted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CleanUp {
-    /// Tombstones that were appended before this go.
-    pub tombstones_before: Timestamp,
+    /// Tombstones below this index go. What they had ended has been gone for long by then: who read
+    /// it before has had time to come to them.
+    pub tombstones_below: u64,
+    /// What had a time to live of its own goes if that was over before this: with a key it has been
+    /// a tombstone since, and must be below that index, too.
+    pub ended_before: Timestamp,
     /// Whatever was appended before this goes, also what is the latest of its key.
     pub expired_before: Timestamp,
-    /// But neither goes from this index on: not every replica is known to have it. One that had an
-    /// older value and never met what ended it would keep that value.
+    /// But none of these goes from this index on: not every replica is known to have it. One that
+    /// had an older value and never met what ended it would keep that value.
     pub lasting_from: u64,
 }
 
 impl CleanUp {
     /// Only what is superseded goes.
-    pub const NONE: Self =
-        Self { tombstones_before: Timestamp::MIN, expired_before: Timestamp::MIN, lasting_from: 0 };
+    pub const NONE: Self = Self {
+        tombstones_below: 0,
+        ended_before: Timestamp::MIN,
+        expired_before: Timestamp::MIN,
+        lasting_from: 0,
+    };
 
     /// What goes when one order follows another: never less than before.
     #[must_use]
     pub fn max(self, other: Self) -> Self {
         Self {
-            tombstones_before: self.tombstones_before.max(other.tombstones_before),
+            tombstones_below: self.tombstones_below.max(other.tombstones_below),
+            ended_before: self.ended_before.max(other.ended_before),
             expired_before: self.expired_before.max(other.expired_before),
             lasting_from: self.lasting_from.max(other.lasting_from),
         }
@@ -50,13 +59,15 @@ impl CleanUp {
 
     /// Appends the stored form.
     pub fn write(&self, out: &mut Writer) {
-        out.i64(self.tombstones_before.0).i64(self.expired_before.0).u64(self.lasting_from);
+        out.u64(self.tombstones_below).i64(self.ended_before.0);
+        out.i64(self.expired_before.0).u64(self.lasting_from);
     }
 
     /// Reads the stored form.
     pub fn read(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         Ok(Self {
-            tombstones_before: Timestamp(reader.i64()?),
+            tombstones_below: reader.u64()?,
+            ended_before: Timestamp(reader.i64()?),
             expired_before: Timestamp(reader.i64()?),
             lasting_from: reader.u64()?,
         })

@@ -10,6 +10,7 @@ pub mod clock;
 pub mod codec;
 pub mod compaction;
 pub mod entry;
+pub mod expiry;
 pub mod ids;
 pub mod limits;
 pub mod names;
@@ -23,6 +24,7 @@ pub mod versions;
 
 pub use batch::{BatchDraft, BatchHeader, DraftParts, StoredBatch, TimestampType};
 pub use clock::{Clock, SystemClock};
+pub use expiry::ShortestTtl;
 pub use ids::{GroupId, MemberId, NodeId, Offset, PartitionId, ProducerId, ReplicaId, TopicId};
 pub use ropewalk_compress::{self as compress, Compression};
 pub use sequence::ProducerSequence;

@@ -80,6 +80,8 @@ pub const MIN_SEGMENT_BYTES: u64 = 64 * KIB as u64;
 pub const MAX_SEGMENT_BYTES: u64 = 8 * 1024 * MIB as u64;
 /// The shortest retention and segment age.
 pub const MIN_RETENTION: Duration = Duration::from_secs(1);
+/// The shortest time to live of a single record.
+pub const MIN_RECORD_TTL: Duration = Duration::from_millis(1);
 /// The bytes of raft messages that are put into one frame to another broker.
 pub const PEER_FRAME_BYTES: usize = MIB;
 /// The most bytes of one message between brokers: a snapshot with the rows of a state machine.
@@ -152,6 +154,12 @@ pub const MAX_EXPECTED_KEY_BYTES: usize = 16 * KIB;
 pub const MAX_APPENDS_AWAITING_KEYS: usize = 256;
 /// The bytes of appends that wait until the keys of their partitions are read, of one shard.
 pub const AWAITING_KEYS_BYTES: usize = 8 * MIB;
+/// The bytes of appends that expect the version of a key and are under way, of the clients of a
+/// broker; and as many again of those that other brokers forward.
+pub const CONDITIONAL_APPENDS_BYTES: usize = 16 * MIB;
+/// The bytes of keys that a broker has found in batches that are under way: more of them are read
+/// from the log afterwards.
+pub const FOUND_KEYS_BYTES: usize = 8 * MIB;
 /// How long a conditional append waits until the keys of its partition are read.
 pub const KEYS_TIMEOUT: Duration = Duration::from_secs(5);
 /// The versions of a partition's keys are forgotten when nobody has asked for one for so long.

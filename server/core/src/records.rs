@@ -19,5 +19,5 @@ mod wire;
 mod tests;
 
 pub use inspect::{Inspection, RecordsError, inspect};
-pub use rewrite::{normalize, to_text};
+pub use rewrite::{normalize, to_text, without_values};
 pub use walk::{RecordFacts, cut, facts, find_time, keys, skip};

@@ -291,6 +291,7 @@ impl From<ProposeError> for Failure {
             ProposeError::ExpectedOffset { .. }
             | ProposeError::ExpectedVersion { .. }
             | ProposeError::KeysUnread
+            | ProposeError::KeysDamaged { .. }
             | ProposeError::TooManyKeys { .. } => expected::failure(error, message),
             ProposeError::SequenceGap { expected, actual } => {
                 let message = format!(
@@ -450,6 +451,9 @@ impl From<AppendError> for Failure {
             AppendError::Overloaded { limit } => Self::new(Reason::Overloaded, message)
                 .over_quota("append_budget", limit)
                 .retry_after(Duration::from_millis(500)),
+            AppendError::TooManyConditional { limit } => {
+                expected::too_many(message, limit).retry_after(Duration::from_millis(500))
+            }
         }
     }
 }

@@ -11,9 +11,9 @@ use ropewalk_broker::partition::Reserved;
 use ropewalk_broker::table::ServedTopic;
 use ropewalk_broker::{Appended, Broker, Durability, Expected, Partition, ProposeError};
 use ropewalk_core::batch::MAX_HEADER_BYTES;
-use ropewalk_core::limits::{MAX_COMPRESSED_RECORDS, MAX_EXPECTED_KEY_BYTES};
+use ropewalk_core::limits::{MAX_COMPRESSED_RECORDS, MAX_EXPECTED_KEY_BYTES, MIN_RECORD_TTL};
 use ropewalk_core::{
-    BatchDraft, Compression, Offset, ProducerId, ProducerSequence, names, partitioner,
+    BatchDraft, Compression, Offset, ProducerId, ProducerSequence, ShortestTtl, names, partitioner,
 };
 use ropewalk_proto::broker as pb;
 use ropewalk_proto::broker::producer_service_server::ProducerService;
@@ -117,11 +117,11 @@ impl Append {
     async fn plan_inner(
         broker: &Broker,
         route: &CallRoute,
-        request: pb::ProduceRequest,
+        mut request: pb::ProduceRequest,
         reserve_timeout: Option<Duration>,
     ) -> Result<Self, Failure> {
         let durability = convert::read_durability(request.durability)?;
-        let expected = request.expected.map(read_expected).transpose()?;
+        let expected = request.expected.take().map(read_expected).transpose()?;
         if matches!(expected, Some(Expected::Version { .. })) {
             broker.check_key_versions()?;
         }
@@ -129,13 +129,14 @@ impl Append {
         if sequence.is_some() {
             broker.check_sequences()?;
         }
-        let payload = read_payload(request.data, request.compression, request.record_count)?;
+        let payload = read_payload(&mut request)?;
         // Before a topic is created for it: that would take of the reserve.
         broker.check_room()?;
         let topic = route.topic_for_use(&request.topic).await?;
         let settings = &topic.topic.settings;
         // Before the payload is copied: what waits for memory has none of its own.
-        let reserved = broker.reserve(payload.len() + MAX_HEADER_BYTES, reserve_timeout).await?;
+        let bytes = payload.len() + MAX_HEADER_BYTES;
+        let reserved = broker.reserve(bytes, expected.as_ref(), reserve_timeout).await?;
         // That may have taken long, and what is on its way must fit what is left of the disk.
         broker.check_room()?;
         let parts = match request.partition {
@@ -163,6 +164,9 @@ impl Append {
                 spread(broker, route, &topic, &payload, keys)?
             }
         };
+        if parts.iter().any(|part| part.draft.has_ttl()) {
+            broker.check_record_ttls()?;
+        }
         Ok(Self { parts, durability, expected, reserved })
     }
 
@@ -219,7 +223,8 @@ fn read_expected(expected: pb::produce_request::Expected) -> Result<Expected, Fa
         Form::ExpectedVersion(expected) => expected,
     };
     let key = match expected.key_form {
-        Some(KeyForm::Key(key)) => key,
+        // A part of the request would keep all of it in memory, for as long as the append waits.
+        Some(KeyForm::Key(key)) => Bytes::copy_from_slice(&key),
         Some(KeyForm::KeyText(text)) => text.into(),
         None => {
             let message = "`key` or `key_text` must say of which key the version is expected";
@@ -289,21 +294,20 @@ fn read_sequence(sequence: &pb::ProducerSequence) -> Result<ProducerSequence, Fa
     Ok(ProducerSequence { producer, epoch, first })
 }
 
-fn read_payload(
-    data: Option<pb::produce_request::Data>,
-    compression: i32,
-    record_count: i32,
-) -> Result<Payload, Failure> {
-    let codec = convert::read_compression(compression, "compression")?;
-    match data {
+fn read_payload(request: &mut pb::ProduceRequest) -> Result<Payload, Failure> {
+    let codec = convert::read_compression(request.compression, "compression")?;
+    let record_count = request.record_count;
+    match request.data.take() {
         Some(pb::produce_request::Data::Records(records)) => {
-            if codec != Compression::None {
-                let message = "`compression` belongs to `compressed`: leave it out with `records`";
-                return Err(Failure::field("compression", message));
-            }
-            if record_count != 0 {
-                let message = "`record_count` belongs to `compressed`: leave it out with `records`";
-                return Err(Failure::field("record_count", message));
+            let misplaced = [
+                ("compression", codec != Compression::None),
+                ("record_count", record_count != 0),
+                ("shortest_ttl", request.shortest_ttl.is_some()),
+            ];
+            if let Some((field, _)) = misplaced.into_iter().find(|(_, is_given)| *is_given) {
+                let message =
+                    format!("`{field}` belongs to `compressed`: leave it out with `records`");
+                return Err(Failure::field(field, message));
             }
             Ok(Payload::Records(records))
         }
@@ -317,11 +321,19 @@ fn read_payload(
             let missing = "`record_count` must give the number of records in `compressed`";
             let refused = || Failure::field("record_count", missing).with("actual", record_count);
             let record_count = count.ok_or_else(refused)?;
-            Ok(Payload::Compressed { codec, bytes, record_count })
+            let shortest_ttl = request.shortest_ttl.as_ref().map(read_shortest_ttl).transpose()?;
+            Ok(Payload::Compressed { codec, bytes, record_count, shortest_ttl })
         }
         // A record set without records is a field without bytes, which some encoders leave out.
         None => Ok(Payload::Records(Bytes::new())),
     }
+}
+
+fn read_shortest_ttl(ttl: &prost_types::Duration) -> Result<ShortestTtl, Failure> {
+    let ttl = convert::read_duration(ttl, "shortest_ttl")?.unwrap_or_default();
+    let least = MIN_RECORD_TTL.as_millis();
+    let short = format!("`shortest_ttl` is less than the {least} ms that a ttl must be");
+    ShortestTtl::of(ttl).ok_or_else(|| Failure::field("shortest_ttl", short))
 }
 
 /// Gathers the ends of a request's appends.

@@ -9,15 +9,14 @@
 //! It waits for the disk, and for its caller's pace. It knows no thread and no clock.
 
 use std::ops::Range;
+use std::time::Duration;
 
-use ropewalk_core::compaction::{CleanUp, KeyMap, Verdict, keys_of, shrink};
+use ropewalk_core::compaction::{CleanUp, KeyMap, Shrunk, Verdict, keys_of, shrink};
 use ropewalk_core::{Offset, StoredBatch, Timestamp};
 
-use crate::engine::{LogEntry, Result, SegmentMark, StorageError};
+use crate::engine::{LogEntry, Result, Rewrite, SegmentMark, StorageError};
 use crate::log_view::LogReader;
 
-/// About how much is read at once.
-const READ_BYTES: u64 = 1024 * 1024;
 /// So many segments in a row become one, if they are small enough together.
 const MERGED_SEGMENTS: usize = 8;
 
@@ -35,10 +34,22 @@ pub struct Order {
 pub struct Compacted {
     /// The order.
     pub order: Order,
-    /// When the oldest tombstone that is left was appended.
-    pub oldest_tombstone: Option<Timestamp>,
+    /// The index of the first tombstone that is left.
+    pub first_tombstone: Option<u64>,
+    /// When the first record that is left ends by a time to live of its own, beside those that are
+    /// tombstones by then.
+    pub first_end: Option<Timestamp>,
     /// When the oldest record that is left was appended.
     pub oldest_record: Option<Timestamp>,
+}
+
+/// A part of a log that was compacted, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cleaned {
+    /// Nothing is left that a record below this index supersedes.
+    pub below: u64,
+    /// Since this time.
+    pub since: Timestamp,
 }
 
 /// How far the compaction of a log is on this replica.
@@ -48,6 +59,9 @@ pub struct CompactionState {
     pub ordered: Option<Order>,
     /// The last one that was carried out.
     pub done: Option<Compacted>,
+    /// The part whose tombstones are to go next: when readers that met what they ended have had
+    /// time to come to them.
+    pub cleaned: Option<Cleaned>,
     /// This replica was no member of its group when others were told what they may let go, and may
     /// never get it: it must be replaced.
     pub is_stale: bool,
@@ -70,11 +84,32 @@ impl CompactionState {
     pub fn pending(&self) -> Option<Order> {
         self.ordered.filter(|order| self.done.is_none_or(|done| done.order != *order))
     }
+
+    /// The index below which tombstones may go now, if they stay for so long after what they ended
+    /// went.
+    #[must_use]
+    pub fn tombstones_below(&self, now: Timestamp, retention: Duration) -> u64 {
+        let ripe = self.cleaned.filter(|cleaned| cleaned.since.plus(retention) <= now);
+        ripe.map_or(0, |cleaned| cleaned.below)
+    }
+
+    /// An order was carried out. Until the tombstones of one part have gone, the time of no other
+    /// one runs: each of them stays for its time, and for twice that at most.
+    pub(crate) fn note_done(&mut self, done: Compacted, now: Timestamp) {
+        self.done = Some(done);
+        let has_gone =
+            |cleaned: &Cleaned| done.first_tombstone.is_none_or(|first| cleaned.below <= first);
+        if self.cleaned.as_ref().is_none_or(has_gone) {
+            self.cleaned = Some(Cleaned { below: done.order.index, since: now });
+        }
+    }
 }
 
 /// What a compaction may take.
 #[derive(Clone, Copy, Debug)]
 pub struct CompactionBounds {
+    /// About how many bytes are read at once.
+    pub read_bytes: u64,
     /// The bytes of the map of keys. It must hold the keys of any one batch.
     pub map_bytes: usize,
     /// Segments that became small are written together up to this many bytes.
@@ -104,7 +139,16 @@ pub struct Compaction<'a> {
     pace: Pace<'a>,
     /// What it has done so far.
     pub work: CompactionWork,
-    oldest_tombstone: Option<Timestamp>,
+    left: Left,
+    /// In the run under way a record went that may have been the last of its key.
+    ends_keys: bool,
+}
+
+/// What is left that time will end: see [`Compacted`].
+#[derive(Default)]
+struct Left {
+    first_tombstone: Option<u64>,
+    first_end: Option<Timestamp>,
     oldest_record: Option<Timestamp>,
 }
 
@@ -118,9 +162,8 @@ struct Run {
 impl<'a> Compaction<'a> {
     /// The compaction of a log as it was ordered.
     pub fn new(log: &'a LogReader, order: Order, bounds: CompactionBounds, pace: Pace<'a>) -> Self {
-        let work = CompactionWork::default();
-        let (oldest_tombstone, oldest_record) = (None, None);
-        Self { log, order, bounds, pace, work, oldest_tombstone, oldest_record }
+        let (work, left) = (CompactionWork::default(), Left::default());
+        Self { log, order, bounds, pace, work, left, ends_keys: false }
     }
 
     /// Carries it out. `None` where it could not be brought to its end now: its caller has ended
@@ -134,7 +177,7 @@ impl<'a> Compaction<'a> {
                 return Ok(None);
             }
             let verdict = Verdict { keys: &keys, clean_up: self.order.clean_up };
-            (self.oldest_tombstone, self.oldest_record) = (None, None);
+            self.left = Left::default();
             if !self.clean(end, &verdict)? {
                 return Ok(None);
             }
@@ -147,8 +190,8 @@ impl<'a> Compaction<'a> {
         if !self.log.keep_rewrites()? {
             return Ok(None);
         }
-        let Self { order, oldest_tombstone, oldest_record, .. } = *self;
-        Ok(Some(Compacted { order, oldest_tombstone, oldest_record }))
+        let Left { first_tombstone, first_end, oldest_record } = self.left;
+        Ok(Some(Compacted { order: self.order, first_tombstone, first_end, oldest_record }))
     }
 
     /// The keys of what was never compacted, or of as much as there is room for, and the index of
@@ -226,6 +269,7 @@ impl<'a> Compaction<'a> {
         let mut at = first;
         let mut mark = SegmentMark { bytes: 0, max_timestamp: Timestamp::MIN, ..run.mark };
         let mut rewrite = None;
+        self.ends_keys = false;
         while at < run.range.end {
             let Some(entries) = self.read(at..run.range.end)? else { return Ok(false) };
             let Some(last) = entries.last().map(|entry| entry.index) else {
@@ -239,8 +283,7 @@ impl<'a> Compaction<'a> {
                 shrunk.push(new.unwrap_or(entry));
             }
             if rewrite.is_none() && (is_changed || run.is_merged) {
-                let log = self.log;
-                let Some(mut begun) = log.rewrite(run.range.clone())? else { return Ok(false) };
+                let Some(mut begun) = self.begin_rewrite(&run.range)? else { return Ok(false) };
                 // What stands before stays as it is.
                 let mut copied = first;
                 while copied < at {
@@ -264,8 +307,18 @@ impl<'a> Compaction<'a> {
         if !rewrite.finish()? {
             return Ok(false);
         }
-        self.log.rewritten(&run.range, mark);
+        self.log.rewritten(&run.range, mark, self.ends_keys);
         Ok(true)
+    }
+
+    fn begin_rewrite(&self, range: &Range<u64>) -> Result<Option<Box<dyn Rewrite + 'a>>> {
+        let log = self.log;
+        let begun = log.rewrite(range.clone())?;
+        // What was written anew so far may stand on the disk twice until it is kept.
+        if begun.is_some() || self.work.written_bytes == 0 || !log.keep_rewrites()? {
+            return Ok(begun);
+        }
+        log.rewrite(range.clone())
     }
 
     /// Whether all of a run was trimmed. Where only a part of it is gone, what is left still has to
@@ -280,18 +333,15 @@ impl<'a> Compaction<'a> {
             return Ok(None);
         }
         let batch = self.batch(entry)?;
-        let older = |oldest: Option<Timestamp>| {
-            let time = batch.header.append_time;
-            Some(oldest.map_or(time, |oldest| oldest.min(time)))
-        };
-        let (left, has_tombstones) = shrink(&batch, verdict);
+        let Shrunk { left, has_tombstones, first_end, ends_keys } = shrink(&batch, verdict);
+        self.ends_keys |= ends_keys;
+        self.left.first_end = self.left.first_end.into_iter().chain(first_end).min();
         let records =
             left.as_ref().map_or(batch.header.records_left(), |left| left.header.records_left());
-        if records > 0 {
-            self.oldest_record = older(self.oldest_record);
-        }
+        let appended = (records > 0).then_some(batch.header.append_time);
+        self.left.oldest_record = self.left.oldest_record.into_iter().chain(appended).min();
         if has_tombstones {
-            self.oldest_tombstone = older(self.oldest_tombstone);
+            self.left.first_tombstone.get_or_insert(entry.index);
         }
         Ok(left.map(|left| {
             self.work.records += u64::from(batch.header.records_left() - records);
@@ -313,7 +363,7 @@ impl<'a> Compaction<'a> {
     }
 
     fn read(&mut self, range: Range<u64>) -> Result<Option<Vec<LogEntry>>> {
-        let entries = self.log.stored_entries(range, READ_BYTES)?;
+        let entries = self.log.stored_entries(range, self.bounds.read_bytes)?;
         let bytes: u64 = entries.iter().map(|entry| entry.data.len() as u64).sum();
         self.work.read_bytes += bytes;
         Ok((self.pace)(bytes).then_some(entries))

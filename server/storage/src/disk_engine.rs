@@ -169,9 +169,14 @@ impl Engine for DiskEngine {
         self.core.find(group, range, seek)
     }
 
-    fn rewrite(&self, group: GroupId, range: Range<u64>) -> Result<Option<Box<dyn Rewrite + '_>>> {
+    fn rewrite(
+        &self,
+        group: GroupId,
+        range: Range<u64>,
+        bytes: u64,
+    ) -> Result<Option<Box<dyn Rewrite + '_>>> {
         self.core.check_failure()?;
-        self.core.begin_rewrite(group, range)
+        self.core.begin_rewrite(group, range, bytes)
     }
 
     fn keep_rewrites(&self) -> Result<bool> {

@@ -56,6 +56,16 @@ pub enum StorageError {
 }
 
 impl StorageError {
+    /// The offset of the first record that cannot be read, where that is known.
+    #[must_use]
+    pub fn offset(&self) -> Option<Offset> {
+        match self {
+            Self::Corrupt { offset, .. } => *offset,
+            Self::Missing { offset, .. } => Some(*offset),
+            Self::Io { .. } | Self::Refused(_) => None,
+        }
+    }
+
     /// A store that was closed, or that has failed, takes no more writes.
     pub(crate) fn ended() -> Self {
         Self::Refused(
@@ -342,10 +352,15 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Begins to write a stretch of a log anew: entries that are committed and follow one another
     /// in whole segments, from the first entry of one, at `range.start`, to before the first entry
-    /// of another. `None` when the log does not have them, there is no room, or the engine keeps
-    /// what it has.
-    fn rewrite(&self, group: GroupId, range: Range<u64>) -> Result<Option<Box<dyn Rewrite + '_>>> {
-        let _ = (group, range);
+    /// of another. About so many bytes are to come. `None` when the log does not have them, there
+    /// is no room, or the engine keeps what it has.
+    fn rewrite(
+        &self,
+        group: GroupId,
+        range: Range<u64>,
+        bytes: u64,
+    ) -> Result<Option<Box<dyn Rewrite + '_>>> {
+        let _ = (group, range, bytes);
         Ok(None)
     }
 

@@ -51,7 +51,8 @@ impl Bench {
     }
 
     fn entry(&self, index: u64, term: u64, records: u32, time: i64) -> RaftEntry {
-        let times = RecordTimes { newest: Some(Timestamp(time)), untimed: false };
+        let times =
+            RecordTimes { newest: Some(Timestamp(time)), untimed: false, shortest_ttl: None };
         let payload = [7; 100];
         let draft = BatchDraft::new(
             &payload,

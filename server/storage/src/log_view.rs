@@ -74,6 +74,9 @@ pub(crate) struct ViewState {
     pub(crate) segments: VecDeque<SegmentMark>,
     /// How far its compaction is.
     pub(crate) compaction: CompactionState,
+    /// Compaction took records that may have been the last of their keys, and nobody has asked
+    /// since.
+    pub(crate) has_ended_keys: bool,
     /// The group was removed, and its data with it.
     pub(crate) is_gone: bool,
 }
@@ -252,8 +255,12 @@ impl LogReader {
     /// Begins to write segments anew. See [`Engine::rewrite`]. `None` also while the engine holds
     /// what a trim took from the log: a crash may bring that back.
     pub(crate) fn rewrite(&self, range: Range<u64>) -> Result<Option<Box<dyn Rewrite + '_>>> {
-        let start = self.start().index;
-        let rewrite = self.engine.rewrite(self.group, range)?;
+        let (start, bytes) = {
+            let view = self.view.lock();
+            let within = view.segments.iter().filter(|of| range.contains(&of.base_index));
+            (view.start.index, within.map(|of| of.bytes).sum())
+        };
+        let rewrite = self.engine.rewrite(self.group, range, bytes)?;
         Ok(rewrite.filter(|rewrite| rewrite.log_start() >= start))
     }
 
@@ -262,15 +269,16 @@ impl LogReader {
         self.engine.keep_rewrites()
     }
 
-    /// Segments were written anew, as one.
-    pub(crate) fn rewritten(&self, range: &Range<u64>, mark: SegmentMark) {
+    /// Segments were written anew, as one. Records may have gone that were the last of their keys.
+    pub(crate) fn rewritten(&self, range: &Range<u64>, mark: SegmentMark, ends_keys: bool) {
         let mut view = self.view.lock();
+        view.has_ended_keys |= ends_keys;
         let begin = view.segments.partition_point(|of| of.base_index < range.start);
         let end = view.segments.partition_point(|of| of.base_index < range.end);
         if begin < end {
             view.segments.drain(begin + 1..end);
-            view.segments[begin] =
-                SegmentMark { base_index: view.segments[begin].base_index, ..mark };
+            // As its entries say, also where the first of what became one was trimmed meanwhile.
+            view.segments[begin] = mark;
         }
     }
 

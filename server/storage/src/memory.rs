@@ -191,7 +191,12 @@ impl Engine for MemoryEngine {
         Ok(entries)
     }
 
-    fn rewrite(&self, group: GroupId, range: Range<u64>) -> Result<Option<Box<dyn Rewrite + '_>>> {
+    fn rewrite(
+        &self,
+        group: GroupId,
+        range: Range<u64>,
+        _bytes: u64,
+    ) -> Result<Option<Box<dyn Rewrite + '_>>> {
         let state = self.read_lock();
         let Some(log_start) = state.groups.get(&group).map(|group| group.span().start) else {
             return Ok(None);

@@ -5,7 +5,7 @@ use ropewalk_core::Timestamp;
 use ropewalk_core::codec::{DecodeError, Reader, Writer};
 use ropewalk_core::compaction::CleanUp;
 
-use crate::compaction::{Compacted, CompactionState, Order};
+use crate::compaction::{Cleaned, Compacted, CompactionState, Order};
 
 /// A row of a group: a value to put, or nothing to delete.
 pub type Row = (Vec<u8>, Option<Vec<u8>>);
@@ -64,7 +64,14 @@ pub fn compaction_row(state: &CompactionState) -> Row {
     let mut out = Writer::versioned(1);
     out.option(state.ordered, order).option(state.done, |out, done| {
         order(out, done.order);
-        out.option(done.oldest_tombstone, time).option(done.oldest_record, time);
+        out.option(done.first_tombstone, |out, index| {
+            out.u64(index);
+        });
+        out.option(done.first_end, time).option(done.oldest_record, time);
+    });
+    out.option(state.cleaned, |out, cleaned| {
+        out.u64(cleaned.below);
+        time(out, cleaned.since);
     });
     out.u8(state.is_stale.into());
     (COMPACTION_KEY.to_vec(), Some(out.finish()))
@@ -85,10 +92,13 @@ pub fn compaction_state(rows: &[(Vec<u8>, Vec<u8>)]) -> Result<CompactionState, 
         done: reader.option(|reader| {
             Ok(Compacted {
                 order: order(reader)?,
-                oldest_tombstone: reader.option(time)?,
+                first_tombstone: reader.option(Reader::u64)?,
+                first_end: reader.option(time)?,
                 oldest_record: reader.option(time)?,
             })
         })?,
+        cleaned: reader
+            .option(|reader| Ok(Cleaned { below: reader.u64()?, since: time(reader)? }))?,
         is_stale: reader.u8()? != 0,
     };
     reader.finish()?;

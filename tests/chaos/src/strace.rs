@@ -38,8 +38,8 @@ impl Strace {
     fn new(directory: &Path, binary: &Path, injected: &str) -> Result<Self, ChaosError> {
         let (wrapper, trace) = (directory.join("broker"), directory.join("trace"));
         let calls = injected.split(':').next().unwrap_or_default();
-        // -D: the broker keeps its place as the child, its process id and its exit status. -y: calls
-        // name their files.
+        // -D: the broker keeps its place as the child, its process id and its exit status. -y: each
+        // call names its file.
         let script = format!(
             "#!/bin/sh\nexec strace -D -f -qq -y -e signal=none -o '{}' -e trace={calls} \
              -e inject={injected} -- '{}' \"$@\"\n",

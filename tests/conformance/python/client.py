@@ -94,7 +94,8 @@ def records_of(events):
         if event.WhichOneof("event") == "batch":
             batch = event.batch
             for i, record in enumerate(batch.records.records):
-                yield (batch.partition, batch.base_offset + i), record
+                offset = batch.offsets[i] if batch.offsets else batch.base_offset + i
+                yield (batch.partition, offset), record
 
 
 class Refusal:

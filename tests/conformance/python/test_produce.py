@@ -1,13 +1,15 @@
 """ProducerService.Produce: one call, one batch."""
 
 import gzip
+import time
 
 import grpc
 import pytest
+from google.protobuf.duration_pb2 import Duration
 from ropewalk.v1 import producer_pb2, record_pb2
 from ropewalk.v1.record_pb2 import Header, Record
 
-from client import CAUGHT_UP, at, refused, values
+from client import CAUGHT_UP, at, refused, seconds, values
 
 MIB = 1 << 20
 
@@ -201,3 +203,36 @@ def test_garbage_is_no_compressed_batch(client, topic):
     request.compressed = b"garbage" * 10
     with refused(grpc.StatusCode.INVALID_ARGUMENT, "CORRUPT_BATCH"):
         client.producer.Produce(request)
+
+
+def test_a_record_is_delivered_until_its_time_is_over(client, topic):
+    lasting = Record(key=b"a", value=b"1", ttl=seconds(3600))
+    over = Record(key=b"b", value=b"2", ttl=Duration(nanos=1_000_000))
+    client.produce(topic, [lasting, over, *values("c")])
+    deadline = time.monotonic() + 10
+    while len(read := client.read(topic)) != 2:
+        assert time.monotonic() < deadline, read
+    assert read == {(0, 0): lasting, (0, 2): Record(value=b"c")}
+
+    with refused(grpc.StatusCode.INVALID_ARGUMENT, "INVALID_FIELD") as refusal:
+        client.produce(topic, [Record(value=b"d", ttl=Duration())])
+    assert refusal.info.metadata["field"] == "records.records[0].ttl"
+
+
+def test_a_compressed_batch_says_how_long_its_records_live(client, topic):
+    records = [Record(value=b"1", ttl=Duration(nanos=1_000_000)), Record(value=b"2")]
+    plain = record_pb2.RecordSet(records=records).SerializeToString()
+    batch = {
+        "compressed": gzip.compress(plain),
+        "compression": record_pb2.COMPRESSION_GZIP,
+        "record_count": 2,
+    }
+    for said in [{}, {"shortest_ttl": Duration(nanos=1_000_000)}]:
+        client.producer.Produce(
+            producer_pb2.ProduceRequest(topic=topic, partition=0, **batch, **said)
+        )
+    deadline = time.monotonic() + 10
+    while len(read := client.read(topic)) != 3:
+        assert time.monotonic() < deadline, read
+    # Of the first batch nothing was said: the broker does not look inside.
+    assert read == {(0, 0): records[0], (0, 1): records[1], (0, 3): records[1]}

@@ -6,7 +6,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use ropewalk_core::batch::{BatchDraft, BatchHeader, RecordTimes};
-use ropewalk_core::{Compression, Offset, ProducerId, ProducerSequence, Timestamp, TimestampType};
+use ropewalk_core::{
+    Compression, Offset, ProducerId, ProducerSequence, ShortestTtl, Timestamp, TimestampType,
+};
 use ropewalk_storage::fuzzing;
 
 use crate::targets;
@@ -81,18 +83,20 @@ fn files(dir: &Path, ending: &str) -> io::Result<Vec<Vec<u8>>> {
 }
 
 fn batches() -> Vec<Vec<u8>> {
-    // Keys, values, times, headers: as producers write them.
-    let payloads: [&[u8]; 4] = [
+    // Keys, values, times, headers, times to live: as producers write them.
+    let payloads: [&[u8]; 5] = [
         b"",
         b"\x0a\x06\x0a\x01a\x1a\x011\x0a\x07\x1a\x012\x32\x02\x08\x01",
         b"\x0a\x00",
         b"\x0a\x0c\x1a\x05value\x32\x03\x08\xff\x01\x0a\x09\x0a\x03key\x1a\x02\xff\x00",
+        b"\x0a\x0a\x0a\x01a\x1a\x011\x3a\x02\x08\x05\x0a\x04\x1a\x02\xff\x00",
     ];
     let sequence = ProducerSequence { producer: ProducerId(19), epoch: 2, first: 300 };
     let draft = |(count, payload): (usize, &&[u8])| {
         let sequence = (count % 2 == 1).then_some(sequence);
         let count = u32::try_from(count).unwrap_or(0);
-        let times = RecordTimes { newest: Some(Timestamp(7)), untimed: true };
+        let shortest_ttl = ShortestTtl::from_millis(5_000).filter(|_| payload.contains(&b'\x3a'));
+        let times = RecordTimes { newest: Some(Timestamp(7)), untimed: true, shortest_ttl };
         let draft = BatchDraft::new(
             payload,
             count,

@@ -3,10 +3,12 @@
 use bytes::Bytes;
 use ropewalk_core::batch::{
     COMPACTED_SEQUENCED_VERSION, COMPACTED_VERSION, MAX_HEADER_BYTES, SEQUENCED_VERSION,
+    TTL_VERSIONS,
 };
 use ropewalk_core::compaction::{CleanUp, KeyMap, Verdict, keys_of, shrink};
 use ropewalk_core::entry::Entry;
-use ropewalk_core::{StoredBatch, records};
+use ropewalk_core::expiry::{Expiry, living};
+use ropewalk_core::{Compression, StoredBatch, Timestamp, records};
 use ropewalk_storage::fuzzing::TARGETS;
 pub(crate) use ropewalk_storage::fuzzing::Target;
 
@@ -23,14 +25,17 @@ pub(crate) fn all() -> Vec<Target> {
 const PLAIN_HEADER_BYTES: usize = 64;
 
 fn repair_batch(bytes: &mut Vec<u8>) {
-    let version = 1 + bytes.get(1).map_or(0, |version| (version.wrapping_sub(1)) % 4);
-    let header = match version {
+    let version = bytes.get(1).map_or(0, |version| version.wrapping_sub(1) % (2 * TTL_VERSIONS));
+    let header = match 1 + version % TTL_VERSIONS {
         SEQUENCED_VERSION | COMPACTED_VERSION => PLAIN_HEADER_BYTES + 16,
         COMPACTED_SEQUENCED_VERSION => MAX_HEADER_BYTES,
         _ => PLAIN_HEADER_BYTES,
     };
     bytes.resize(bytes.len().max(header), 0);
-    (bytes[0], bytes[1]) = (1, version);
+    (bytes[0], bytes[1]) = (1, 1 + version);
+    if version >= TTL_VERSIONS {
+        bytes[56] |= 1;
+    }
     bytes[2] %= 5;
     bytes[3] %= 2;
     let payload = u32::try_from(bytes.len() - header).unwrap_or(0);
@@ -53,6 +58,7 @@ fn check_batch(bytes: &[u8]) -> bool {
     check_records(&batch.payload);
     check_records(&batch.records());
     check_compaction(&batch);
+    check_expiry(&batch);
     true
 }
 
@@ -66,10 +72,25 @@ fn check_compaction(batch: &StoredBatch) {
     let mut keys = KeyMap::new(batch.header.base_offset, 100, 100_000);
     keys_of(batch, |key, offset| keys.note(key, offset));
     let verdict = Verdict { keys: &keys, clean_up: CleanUp::NONE };
-    if let (Some(left), _) = shrink(batch, &verdict) {
+    if let Some(left) = shrink(batch, &verdict).left {
         let left = StoredBatch::checked(&left.stored()).expect("what is left is a batch");
         assert_eq!(left.header.end_offset(), batch.header.end_offset());
-        assert_eq!(shrink(&left, &verdict).0, None);
+        assert_eq!(shrink(&left, &verdict).left, None);
+    }
+}
+
+/// What lives is a batch, of the same offsets.
+fn check_expiry(batch: &StoredBatch) {
+    if batch.payload.len() > 100_000 || batch.header.compression != Compression::None {
+        return;
+    }
+    for keeps_keys in [false, true] {
+        let expiry = Expiry { now: Timestamp::MAX, keeps_keys };
+        if let Some(left) = living(batch, &batch.records(), expiry) {
+            let left = StoredBatch::checked(&left.stored()).expect("what lives is a batch");
+            assert_eq!(left.header.end_offset(), batch.header.end_offset());
+            assert!(left.held().count() <= batch.records().len());
+        }
     }
 }
 

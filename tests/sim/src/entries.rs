@@ -66,6 +66,7 @@ fn sum(entry: &LogEntry) -> u32 {
             max_timestamp: Timestamp::MIN,
             compression: Compression::None,
             remains: None,
+            shortest_ttl: None,
             ..batch.header
         };
         let mut bytes = vec![0; whole.stored_len()];

@@ -244,6 +244,7 @@ impl Cluster {
             ProposeError::ProducerFenced { .. } => moments.note(Moment::ProducerFenced),
             ProposeError::ExpectedVersion { .. } => moments.note(Moment::VersionMissed),
             ProposeError::KeysUnread
+            | ProposeError::KeysDamaged { .. }
             | ProposeError::TooManyKeys { .. }
             | ProposeError::ExpectedOffset { .. }
             | ProposeError::StorageFull { .. }

@@ -176,9 +176,9 @@ type TopicSettings struct {
 	// an earlier version: NO_LEADER until it is upgraded, as for the two settings below.
 	CleanupPolicy CleanupPolicy `protobuf:"varint,7,opt,name=cleanup_policy,json=cleanupPolicy,proto3,enum=ropewalk.v1.CleanupPolicy" json:"cleanup_policy,omitempty"`
 	// How long a tombstone, a record with a key and no value, is kept at least in a compacted topic,
-	// counted from its append: a reader that takes longer from the begin of the partition to its end
-	// may miss that a key is gone. It also stays as long as a replica lacks it. Default: 24 hours. 0
-	// to 10 years.
+	// counted from the compaction that took the older records of its key: a reader that takes longer
+	// from the begin of the partition to its end may miss that a key is gone. It also stays as long as
+	// a replica lacks it. Default: 24 hours. 0 to 10 years.
 	DeleteRetention *durationpb.Duration `protobuf:"bytes,8,opt,name=delete_retention,json=deleteRetention,proto3" json:"delete_retention,omitempty"`
 	// How long a record is delivered at most, counted from its append by the broker's clock: then it
 	// counts as gone, and its space is given back later. Default: negative, as long as it is there.

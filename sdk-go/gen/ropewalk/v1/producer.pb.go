@@ -12,6 +12,7 @@ import (
 	status "google.golang.org/genproto/googleapis/rpc/status"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -105,6 +106,10 @@ type ProduceRequest struct {
 	Compression Compression `protobuf:"varint,5,opt,name=compression,proto3,enum=ropewalk.v1.Compression" json:"compression,omitempty"`
 	// The number of records in `compressed`, at least 1. Left 0 with `records`.
 	RecordCount int32 `protobuf:"varint,6,opt,name=record_count,json=recordCount,proto3" json:"record_count,omitempty"`
+	// The shortest `ttl` of the records in `compressed`, where some have one; at least 1 ms. The broker
+	// does not look inside before so much time has passed, and never where this is left out: the
+	// `ttl` of a record counts for nothing then. Left out with `records`.
+	ShortestTtl *durationpb.Duration `protobuf:"bytes,11,opt,name=shortest_ttl,json=shortestTtl,proto3" json:"shortest_ttl,omitempty"`
 	// What must be true of the batch before the answer is sent. Default: DURABILITY_QUORUM.
 	Durability Durability `protobuf:"varint,7,opt,name=durability,proto3,enum=ropewalk.v1.Durability" json:"durability,omitempty"`
 	// A condition that must hold for the append to happen.
@@ -205,6 +210,13 @@ func (x *ProduceRequest) GetRecordCount() int32 {
 	return 0
 }
 
+func (x *ProduceRequest) GetShortestTtl() *durationpb.Duration {
+	if x != nil {
+		return x.ShortestTtl
+	}
+	return nil
+}
+
 func (x *ProduceRequest) GetDurability() Durability {
 	if x != nil {
 		return x.Durability
@@ -289,18 +301,20 @@ func (*ProduceRequest_ExpectedVersion) isProduceRequest_Expected() {}
 // an event store: read what there is with the key, decide, and append on the condition that nobody
 // was faster. The condition is about this key, whichever keys the records of the batch have.
 //
-// The version of a key is the offset of the latest record with it, whether that has a value or is a
-// tombstone, as long as it is in the log. A key of which retention, compaction or DeleteRecords has
+// The version of a key is the offset of the latest record with it, whether that has a value, is a
+// tombstone or is past its time to live, as long as it is in the log. A key of which retention, compaction or DeleteRecords has
 // taken all records has no version, like one that never had a record. Versions are offsets, so that
 // a key never has the same version twice.
 //
 // The leader of the partition finds the versions by reading its log, when the first append comes
 // that expects one, and after a restart or a change of the leader. Such appends wait for it up to 5
-// seconds, at most 256 of a partition; then they are refused with KEYS_UNREAD, and are to be sent
-// again: reading goes on. Keys in compressed batches count; a batch that cannot be decompressed
-// within the limits has none. A broker knows as many keys as fit into its setting
-// `memory.key_budget`; where there are more, such appends are refused with TOO_MANY_KEYS: the
-// partition needs fewer keys, or the broker more memory. Others are not.
+// seconds; then they are refused with KEYS_UNREAD, and are to be sent again: reading goes on. At most
+// 256 of a partition wait, and a broker has 16 MiB for all that are under way, apart from the memory
+// of others: beyond that they are refused with OVERLOADED. Keys in compressed batches count; a batch
+// that cannot be decompressed within the limits has none. A broker knows as many keys as fit into its
+// setting `memory.key_budget`; where there are more, such appends are refused with TOO_MANY_KEYS: the
+// partition needs fewer keys, or the broker more memory. Where a part of the log is damaged and no
+// other broker has it, they are refused with CORRUPT_LOG. Others are not.
 //
 // Until every broker of the cluster is of a version that knows of this, it is NO_LEADER.
 type ExpectedVersion struct {
@@ -860,7 +874,7 @@ var File_ropewalk_v1_producer_proto protoreflect.FileDescriptor
 
 const file_ropewalk_v1_producer_proto_rawDesc = "" +
 	"\n" +
-	"\x1aropewalk/v1/producer.proto\x12\vropewalk.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x18ropewalk/v1/record.proto\"\x8a\x04\n" +
+	"\x1aropewalk/v1/producer.proto\x12\vropewalk.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x18ropewalk/v1/record.proto\"\xc8\x04\n" +
 	"\x0eProduceRequest\x12\x14\n" +
 	"\x05topic\x18\x01 \x01(\tR\x05topic\x12!\n" +
 	"\tpartition\x18\x02 \x01(\x05H\x02R\tpartition\x88\x01\x01\x122\n" +
@@ -869,7 +883,8 @@ const file_ropewalk_v1_producer_proto_rawDesc = "" +
 	"compressed\x18\x04 \x01(\fH\x00R\n" +
 	"compressed\x12:\n" +
 	"\vcompression\x18\x05 \x01(\x0e2\x18.ropewalk.v1.CompressionR\vcompression\x12!\n" +
-	"\frecord_count\x18\x06 \x01(\x05R\vrecordCount\x127\n" +
+	"\frecord_count\x18\x06 \x01(\x05R\vrecordCount\x12<\n" +
+	"\fshortest_ttl\x18\v \x01(\v2\x19.google.protobuf.DurationR\vshortestTtl\x127\n" +
 	"\n" +
 	"durability\x18\a \x01(\x0e2\x17.ropewalk.v1.DurabilityR\n" +
 	"durability\x12)\n" +
@@ -960,32 +975,34 @@ var file_ropewalk_v1_producer_proto_goTypes = []any{
 	(*ProduceStreamResponse)(nil), // 9: ropewalk.v1.ProduceStreamResponse
 	(*RecordSet)(nil),             // 10: ropewalk.v1.RecordSet
 	(Compression)(0),              // 11: ropewalk.v1.Compression
-	(*timestamppb.Timestamp)(nil), // 12: google.protobuf.Timestamp
-	(*status.Status)(nil),         // 13: google.rpc.Status
+	(*durationpb.Duration)(nil),   // 12: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
+	(*status.Status)(nil),         // 14: google.rpc.Status
 }
 var file_ropewalk_v1_producer_proto_depIdxs = []int32{
 	10, // 0: ropewalk.v1.ProduceRequest.records:type_name -> ropewalk.v1.RecordSet
 	11, // 1: ropewalk.v1.ProduceRequest.compression:type_name -> ropewalk.v1.Compression
-	0,  // 2: ropewalk.v1.ProduceRequest.durability:type_name -> ropewalk.v1.Durability
-	2,  // 3: ropewalk.v1.ProduceRequest.expected_version:type_name -> ropewalk.v1.ExpectedVersion
-	3,  // 4: ropewalk.v1.ProduceRequest.sequence:type_name -> ropewalk.v1.ProducerSequence
-	7,  // 5: ropewalk.v1.ProduceResponse.appends:type_name -> ropewalk.v1.PartitionAppend
-	12, // 6: ropewalk.v1.PartitionAppend.append_time:type_name -> google.protobuf.Timestamp
-	0,  // 7: ropewalk.v1.PartitionAppend.achieved:type_name -> ropewalk.v1.Durability
-	1,  // 8: ropewalk.v1.ProduceStreamRequest.request:type_name -> ropewalk.v1.ProduceRequest
-	13, // 9: ropewalk.v1.ProduceStreamResponse.status:type_name -> google.rpc.Status
-	6,  // 10: ropewalk.v1.ProduceStreamResponse.response:type_name -> ropewalk.v1.ProduceResponse
-	1,  // 11: ropewalk.v1.ProducerService.Produce:input_type -> ropewalk.v1.ProduceRequest
-	8,  // 12: ropewalk.v1.ProducerService.ProduceStream:input_type -> ropewalk.v1.ProduceStreamRequest
-	4,  // 13: ropewalk.v1.ProducerService.InitProducer:input_type -> ropewalk.v1.InitProducerRequest
-	6,  // 14: ropewalk.v1.ProducerService.Produce:output_type -> ropewalk.v1.ProduceResponse
-	9,  // 15: ropewalk.v1.ProducerService.ProduceStream:output_type -> ropewalk.v1.ProduceStreamResponse
-	5,  // 16: ropewalk.v1.ProducerService.InitProducer:output_type -> ropewalk.v1.InitProducerResponse
-	14, // [14:17] is the sub-list for method output_type
-	11, // [11:14] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	12, // 2: ropewalk.v1.ProduceRequest.shortest_ttl:type_name -> google.protobuf.Duration
+	0,  // 3: ropewalk.v1.ProduceRequest.durability:type_name -> ropewalk.v1.Durability
+	2,  // 4: ropewalk.v1.ProduceRequest.expected_version:type_name -> ropewalk.v1.ExpectedVersion
+	3,  // 5: ropewalk.v1.ProduceRequest.sequence:type_name -> ropewalk.v1.ProducerSequence
+	7,  // 6: ropewalk.v1.ProduceResponse.appends:type_name -> ropewalk.v1.PartitionAppend
+	13, // 7: ropewalk.v1.PartitionAppend.append_time:type_name -> google.protobuf.Timestamp
+	0,  // 8: ropewalk.v1.PartitionAppend.achieved:type_name -> ropewalk.v1.Durability
+	1,  // 9: ropewalk.v1.ProduceStreamRequest.request:type_name -> ropewalk.v1.ProduceRequest
+	14, // 10: ropewalk.v1.ProduceStreamResponse.status:type_name -> google.rpc.Status
+	6,  // 11: ropewalk.v1.ProduceStreamResponse.response:type_name -> ropewalk.v1.ProduceResponse
+	1,  // 12: ropewalk.v1.ProducerService.Produce:input_type -> ropewalk.v1.ProduceRequest
+	8,  // 13: ropewalk.v1.ProducerService.ProduceStream:input_type -> ropewalk.v1.ProduceStreamRequest
+	4,  // 14: ropewalk.v1.ProducerService.InitProducer:input_type -> ropewalk.v1.InitProducerRequest
+	6,  // 15: ropewalk.v1.ProducerService.Produce:output_type -> ropewalk.v1.ProduceResponse
+	9,  // 16: ropewalk.v1.ProducerService.ProduceStream:output_type -> ropewalk.v1.ProduceStreamResponse
+	5,  // 17: ropewalk.v1.ProducerService.InitProducer:output_type -> ropewalk.v1.InitProducerResponse
+	15, // [15:18] is the sub-list for method output_type
+	12, // [12:15] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_ropewalk_v1_producer_proto_init() }

@@ -45,6 +45,7 @@ const (
 // | EXPECTED_OFFSET_MISMATCH | ABORTED | no | current |
 // | EXPECTED_VERSION_MISMATCH | ABORTED | no | current, left out where the key has no record |
 // | KEYS_UNREAD | UNAVAILABLE | no | - |
+// | CORRUPT_LOG | DATA_LOSS | no | file, offset |
 // | TOO_MANY_KEYS | RESOURCE_EXHAUSTED | no | limit |
 // | NOT_LEADER, NO_LEADER, BROKER_DRAINING | UNAVAILABLE | no | leader_id, leader_address, leader_epoch |
 // | SEQUENCE_GAP, PRODUCER_FENCED | FAILED_PRECONDITION | no | expected, actual |
@@ -156,6 +157,7 @@ func (c *producerServiceClient) InitProducer(ctx context.Context, in *InitProduc
 // | EXPECTED_OFFSET_MISMATCH | ABORTED | no | current |
 // | EXPECTED_VERSION_MISMATCH | ABORTED | no | current, left out where the key has no record |
 // | KEYS_UNREAD | UNAVAILABLE | no | - |
+// | CORRUPT_LOG | DATA_LOSS | no | file, offset |
 // | TOO_MANY_KEYS | RESOURCE_EXHAUSTED | no | limit |
 // | NOT_LEADER, NO_LEADER, BROKER_DRAINING | UNAVAILABLE | no | leader_id, leader_address, leader_epoch |
 // | SEQUENCE_GAP, PRODUCER_FENCED | FAILED_PRECONDITION | no | expected, actual |

@@ -11,6 +11,7 @@ package ropewalkv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -228,7 +229,15 @@ type Record struct {
 	Headers []*Header `protobuf:"bytes,5,rep,name=headers,proto3" json:"headers,omitempty"`
 	// When the record was made, by the producer's clock. When it is missing, the record's time is the
 	// append time of its batch. A topic with TIMESTAMP_TYPE_APPEND drops it.
-	Timestamp     *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
+	Timestamp *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=timestamp,proto3" json:"timestamp,omitempty"`
+	// How long the record lives: once so much time has passed since its batch was appended, by the
+	// broker's clock, it is delivered no more. At least 1 ms; less is refused with INVALID_FIELD.
+	// Left out, the topic's `record_ttl` alone counts, and otherwise the earlier of both. In a topic
+	// that is compacted a record with a key is delivered as a tombstone from then on: with this field,
+	// and without its value. Until then a consumer gets the field as it was produced.
+	//
+	// Until every broker of the cluster is of a version that knows of this, it is NO_LEADER.
+	Ttl           *durationpb.Duration `protobuf:"bytes,7,opt,name=ttl,proto3" json:"ttl,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -305,6 +314,13 @@ func (x *Record) GetTimestamp() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Record) GetTtl() *durationpb.Duration {
+	if x != nil {
+		return x.Ttl
+	}
+	return nil
+}
+
 // The records of one batch, in offset order. Its encoded form is what the broker stores, and what
 // compression is applied to.
 type RecordSet struct {
@@ -364,7 +380,8 @@ type RecordBatch struct {
 	BaseOffset int64 `protobuf:"varint,3,opt,name=base_offset,json=baseOffset,proto3" json:"base_offset,omitempty"`
 	// The number of records. All of them are in `records`, or in `compressed`.
 	RecordCount int32 `protobuf:"varint,4,opt,name=record_count,json=recordCount,proto3" json:"record_count,omitempty"`
-	// The offset of each record, in order, where compaction has removed others from between them.
+	// The offset of each record, in order, where others from between them are gone: compaction has
+	// removed them, or their time to live is over.
 	// Empty otherwise: then the offset of record i is `base_offset` + i.
 	Offsets []int64 `protobuf:"varint,11,rep,packed,name=offsets,proto3" json:"offsets,omitempty"`
 	// The epoch of the leader that appended the batch: it rises with each change of leader.
@@ -528,20 +545,21 @@ var File_ropewalk_v1_record_proto protoreflect.FileDescriptor
 
 const file_ropewalk_v1_record_proto_rawDesc = "" +
 	"\n" +
-	"\x18ropewalk/v1/record.proto\x12\vropewalk.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"a\n" +
+	"\x18ropewalk/v1/record.proto\x12\vropewalk.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"a\n" +
 	"\x06Header\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x19\n" +
 	"\x05value\x18\x02 \x01(\fH\x00R\x05value\x88\x01\x01\x12\x17\n" +
 	"\x04text\x18\x03 \x01(\tH\x01R\x04text\x88\x01\x01B\b\n" +
 	"\x06_valueB\a\n" +
-	"\x05_text\"\x84\x02\n" +
+	"\x05_text\"\xb1\x02\n" +
 	"\x06Record\x12\x15\n" +
 	"\x03key\x18\x01 \x01(\fH\x00R\x03key\x88\x01\x01\x12\x1e\n" +
 	"\bkey_text\x18\x02 \x01(\tH\x01R\akeyText\x88\x01\x01\x12\x19\n" +
 	"\x05value\x18\x03 \x01(\fH\x02R\x05value\x88\x01\x01\x12\x17\n" +
 	"\x04text\x18\x04 \x01(\tH\x03R\x04text\x88\x01\x01\x12-\n" +
 	"\aheaders\x18\x05 \x03(\v2\x13.ropewalk.v1.HeaderR\aheaders\x128\n" +
-	"\ttimestamp\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestampB\x06\n" +
+	"\ttimestamp\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\ttimestamp\x12+\n" +
+	"\x03ttl\x18\a \x01(\v2\x19.google.protobuf.DurationR\x03ttlB\x06\n" +
 	"\x04_keyB\v\n" +
 	"\t_key_textB\b\n" +
 	"\x06_valueB\a\n" +
@@ -601,20 +619,22 @@ var file_ropewalk_v1_record_proto_goTypes = []any{
 	(*RecordSet)(nil),             // 4: ropewalk.v1.RecordSet
 	(*RecordBatch)(nil),           // 5: ropewalk.v1.RecordBatch
 	(*timestamppb.Timestamp)(nil), // 6: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 7: google.protobuf.Duration
 }
 var file_ropewalk_v1_record_proto_depIdxs = []int32{
 	2, // 0: ropewalk.v1.Record.headers:type_name -> ropewalk.v1.Header
 	6, // 1: ropewalk.v1.Record.timestamp:type_name -> google.protobuf.Timestamp
-	3, // 2: ropewalk.v1.RecordSet.records:type_name -> ropewalk.v1.Record
-	6, // 3: ropewalk.v1.RecordBatch.append_time:type_name -> google.protobuf.Timestamp
-	1, // 4: ropewalk.v1.RecordBatch.timestamp_type:type_name -> ropewalk.v1.TimestampType
-	0, // 5: ropewalk.v1.RecordBatch.compression:type_name -> ropewalk.v1.Compression
-	4, // 6: ropewalk.v1.RecordBatch.records:type_name -> ropewalk.v1.RecordSet
-	7, // [7:7] is the sub-list for method output_type
-	7, // [7:7] is the sub-list for method input_type
-	7, // [7:7] is the sub-list for extension type_name
-	7, // [7:7] is the sub-list for extension extendee
-	0, // [0:7] is the sub-list for field type_name
+	7, // 2: ropewalk.v1.Record.ttl:type_name -> google.protobuf.Duration
+	3, // 3: ropewalk.v1.RecordSet.records:type_name -> ropewalk.v1.Record
+	6, // 4: ropewalk.v1.RecordBatch.append_time:type_name -> google.protobuf.Timestamp
+	1, // 5: ropewalk.v1.RecordBatch.timestamp_type:type_name -> ropewalk.v1.TimestampType
+	0, // 6: ropewalk.v1.RecordBatch.compression:type_name -> ropewalk.v1.Compression
+	4, // 7: ropewalk.v1.RecordBatch.records:type_name -> ropewalk.v1.RecordSet
+	8, // [8:8] is the sub-list for method output_type
+	8, // [8:8] is the sub-list for method input_type
+	8, // [8:8] is the sub-list for extension type_name
+	8, // [8:8] is the sub-list for extension extendee
+	0, // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_ropewalk_v1_record_proto_init() }

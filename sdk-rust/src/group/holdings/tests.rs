@@ -114,9 +114,12 @@ fn what_was_given_back_is_no_part_of_a_commit() {
     given(&mut holdings, 0, 10);
     given(&mut holdings, 1, 20);
     let revoked = holdings.apply(revoked(6, &[0]), false).revoked.remove(0).0;
-    holdings.give_back(&mut revoked.clone());
-    holdings.released(&revoked);
     let kept = [Position::new("t", 1, 20)];
+    assert_eq!(holdings.positions().len(), 2, "it is the member's until it is given back");
+    holdings.give_back(&mut revoked.clone());
+    assert_eq!(holdings.positions(), kept, "and perhaps no more, if there is no answer");
+    assert_eq!(holdings.to_go_on().len(), 2);
+    holdings.released(&revoked);
     assert_eq!(holdings.positions(), kept);
     assert_eq!(holdings.uncommitted(), kept);
     assert_eq!(vouch(&holdings, &revoked), Err(FENCED.into()));
@@ -136,13 +139,14 @@ fn what_is_refused_is_the_members_no_more_and_lost_unless_it_was_given_back() {
     (0..3).for_each(|partition| given(&mut holdings, partition, 10));
     let revoked = holdings.apply(revoked(6, &[0, 1]), false).revoked.remove(0).0;
     // Of 0 there is no answer, 1 was surely not given back, and 2 is not to be.
-    let mut back = [revoked, vec![holdings.positions()[2].clone()]].concat();
+    let all = holdings.positions();
+    let mut back = [revoked, vec![all[2].clone()]].concat();
     assert_eq!(holdings.give_back(&mut back).len(), 2);
     holdings.not_given_back(&back[1..]);
     // What is tried again is no first try.
     assert_eq!(holdings.give_back(&mut back.clone()), back[1..]);
     holdings.not_given_back(&back[1..]);
-    holdings.positions().iter().for_each(|at| holdings.refused(at));
+    all.iter().for_each(|at| holdings.refused(at));
     assert!(holdings.positions().is_empty() && holdings.uncommitted().is_empty());
     assert!(holdings.to_go_on().is_empty(), "another stream begins where the group is");
     // That one of them is to be given back is no news of it any more.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use ropewalk_consensus::Input;
 use ropewalk_consensus::group::CompactionOrder;
-use ropewalk_core::{GroupId, limits};
+use ropewalk_core::{Clock, GroupId, limits};
 use ropewalk_storage::compaction::{Compaction, CompactionBounds};
 use ropewalk_storage::log_view::LogReader;
 
@@ -19,13 +19,15 @@ use super::{Command, Driver, JournalWriter};
 
 /// What could not be done just now is tried again after this time, and after twice as much each
 /// time up to the longest: an order is told before it is on the disk, which takes some
-/// milliseconds; a full disk takes longer.
+/// milliseconds; a full disk takes longer, and each try reads the log.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// What is written beside it is measured over this time.
 const MEASURED: Duration = Duration::from_millis(500);
 /// With less than this part of the rate written beside it, it goes as fast as it can.
 const QUIET_PART: u64 = 16;
+/// About how much is read at once.
+const READ_BYTES: u64 = 1024 * 1024;
 /// Segments that became small are written together up to this many bytes.
 const MERGED_BYTES: u64 = 64 * 1024 * 1024;
 
@@ -39,10 +41,19 @@ pub(super) struct Compactions {
 #[derive(Default)]
 struct State {
     /// The last order of each group: it includes those before it.
-    orders: BTreeMap<GroupId, (CompactionOrder, LogReader)>,
+    orders: BTreeMap<GroupId, Waiting>,
     /// The group whose turn was last.
     last: Option<GroupId>,
     is_stopped: bool,
+}
+
+/// An order that waits for its turn.
+struct Waiting {
+    order: CompactionOrder,
+    reader: LogReader,
+    /// How long it was last put off, and until when.
+    pause: Duration,
+    until: Duration,
 }
 
 impl Compactions {
@@ -52,7 +63,8 @@ impl Compactions {
 
     /// A group is to be compacted.
     pub(super) fn order(&self, group: GroupId, order: CompactionOrder, reader: LogReader) {
-        self.lock().orders.insert(group, (order, reader));
+        let (pause, until) = (Duration::ZERO, Duration::ZERO);
+        self.lock().orders.insert(group, Waiting { order, reader, pause, until });
         self.changed.notify_one();
     }
 
@@ -64,12 +76,12 @@ impl Compactions {
 
     /// Carries out orders until it is stopped.
     pub(super) fn run(&self, driver: &Driver, writer: &JournalWriter, rate: u64) {
-        let mut pause = FIRST_PAUSE;
         // One for all logs: many small ones are as much work as a large one.
         let mut pace = Pace::new(self, writer, rate);
-        while let Some((group, order, reader)) = self.next() {
+        while let Some((group, order, reader)) = self.next(writer.clock.as_ref()) {
             let mut go_on = |bytes| pace.go_on(bytes);
             let bounds = CompactionBounds {
+                read_bytes: READ_BYTES,
                 map_bytes: limits::MAX_COMPACTION_MAP_BYTES,
                 merged_bytes: MERGED_BYTES,
             };
@@ -79,16 +91,12 @@ impl Compactions {
             match done {
                 Ok(Some(done)) => {
                     tracing::debug!(%group, index = order.order.index, "a log was compacted");
-                    pause = FIRST_PAUSE;
                     self.forget(group, order);
                     let told = Input::Compacted(group, order, Ok(done));
                     let _ = driver.shard(group).blocking_send(Command::Input(told));
                 }
                 Ok(None) if reader.is_gone() => self.forget(group, order),
-                Ok(None) => {
-                    self.wait(pause);
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                }
+                Ok(None) => self.put_off(group, order, writer.clock.monotonic()),
                 Err(error) if error.is_damage() => {
                     self.forget(group, order);
                     let told = Input::Compacted(group, order, Err(error));
@@ -100,27 +108,40 @@ impl Compactions {
     }
 
     /// The group whose turn it is, once there is one; `None` when it is stopped.
-    fn next(&self) -> Option<(GroupId, CompactionOrder, LogReader)> {
+    fn next(&self, clock: &dyn Clock) -> Option<(GroupId, CompactionOrder, LogReader)> {
         let mut state = self.lock();
         loop {
             if state.is_stopped {
                 return None;
             }
+            let now = clock.monotonic();
             let after = state.last.map_or(GroupId(0), |last| GroupId(last.0 + 1));
             let mut turns = state.orders.range(after..).chain(&state.orders);
-            if let Some((group, (order, reader))) = turns.next() {
-                let turn = (*group, *order, reader.clone());
+            if let Some((group, next)) = turns.find(|(_, waiting)| waiting.until <= now) {
+                let turn = (*group, next.order, next.reader.clone());
                 state.last = Some(turn.0);
                 return Some(turn);
             }
-            state = self.changed.wait(state).expect("no holder of the orders panics");
+            let until = state.orders.values().map(|waiting| waiting.until).min();
+            let time = until.map_or(Duration::MAX, |until| until.saturating_sub(now));
+            let waited = self.changed.wait_timeout(state, time);
+            state = waited.expect("no holder of the orders panics").0;
+        }
+    }
+
+    /// An order could not be carried out just now: others may go on meanwhile.
+    fn put_off(&self, group: GroupId, order: CompactionOrder, now: Duration) {
+        let mut state = self.lock();
+        if let Some(waiting) = state.orders.get_mut(&group).filter(|of| of.order == order) {
+            waiting.pause = (waiting.pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+            waiting.until = now + waiting.pause;
         }
     }
 
     /// An order was carried out, unless there is a newer one.
     fn forget(&self, group: GroupId, done: CompactionOrder) {
         let mut state = self.lock();
-        if state.orders.get(&group).is_some_and(|(order, _)| *order == done) {
+        if state.orders.get(&group).is_some_and(|waiting| waiting.order == done) {
             state.orders.remove(&group);
         }
     }

@@ -14,7 +14,6 @@ use crate::peers::Reply;
 pub(crate) struct FakeShard(mpsc::Receiver<Command>);
 
 /// A part of it, in the order in which it comes.
-#[expect(clippy::large_enum_variant, reason = "it lives for a moment, in a test")]
 pub(crate) enum Told {
     /// This replica is taken up, with what storage has of it or without.
     Open(ReplicaId, bool),

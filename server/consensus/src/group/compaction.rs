@@ -1,5 +1,6 @@
 //! Compaction of a partition's log: ordered by its leader, carried out by somebody else.
 
+use ropewalk_core::Timestamp;
 use ropewalk_core::compaction::CleanUp;
 use ropewalk_core::entry::Entry;
 use ropewalk_storage::compaction::{Compacted, Order};
@@ -41,7 +42,8 @@ impl<T> ReplicaGroup<T> {
             return false;
         }
         self.wake();
-        let clean_up = CleanUp { lasting_from, ..wanted };
+        let tombstones_below = wanted.tombstones_below.min(lasting_from);
+        let clean_up = CleanUp { tombstones_below, lasting_from, ..wanted };
         let before = state.ordered.map_or(CleanUp::NONE, |before| before.clean_up);
         let data = Entry::encode_compact(&clean_up.max(before));
         // Where raft has no room for it, it is wanted again.
@@ -53,6 +55,7 @@ impl<T> ReplicaGroup<T> {
         &mut self,
         ordered: CompactionOrder,
         done: Result<Compacted, StorageError>,
+        now: Timestamp,
         write: &mut GroupWrite,
         out: &mut Vec<Output<T>>,
     ) {
@@ -61,11 +64,11 @@ impl<T> ReplicaGroup<T> {
         }
         match done {
             Ok(done) => {
-                // The last record of a key may be gone, and its version with it.
-                if done.order.clean_up != CleanUp::NONE {
+                // A key may be gone, and its version with it. Otherwise versions stay: they are
+                // those of records that did.
+                if self.node.mut_store().compacted(done, now, write) {
                     self.keys.forget();
                 }
-                self.node.mut_store().compacted(done, write);
             }
             Err(error) => self.cannot_read(&error, out),
         }

@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use ropewalk_core::versions::{KeyHash, KeyRun, KeyVersions};
-use ropewalk_core::{Offset, Timestamp, limits};
+use ropewalk_core::{Offset, limits};
 
 use super::ReplicaGroup;
 use super::reads::Question;
@@ -41,7 +41,7 @@ pub(crate) enum Admission {
 pub(super) struct Keys {
     known: Option<Box<Known>>,
     /// Why they are not to be known, and until when.
-    refused: Option<(ProposeError, Timestamp)>,
+    refused: Option<(ProposeError, Duration)>,
     /// How often they were forgotten: what was begun to be read before does not count.
     forgotten: u64,
     room: KeyRoom,
@@ -55,7 +55,7 @@ struct Known {
     /// So many keys it has room for, [`OWN_ROOM`] included.
     room: usize,
     /// When somebody last asked for a version.
-    asked: Timestamp,
+    asked: Duration,
 }
 
 impl Known {
@@ -84,13 +84,13 @@ impl Keys {
         }
     }
 
-    fn refuse(&mut self, why: ProposeError, until: Timestamp) {
+    fn refuse(&mut self, why: ProposeError, pause: Duration) {
         self.forget();
-        self.refused = Some((why, until));
+        self.refused = Some((why, self.room.time() + pause));
     }
 
     /// Takes up keys, whose offsets count from `base`.
-    fn note(&mut self, run: &KeyRun, base: Offset, start: Offset, now: Timestamp) {
+    fn note(&mut self, run: &KeyRun, base: Offset, start: Offset) {
         let Some(known) = &mut self.known else { return };
         known.versions.note(run, base);
         if !known.fits(&self.room) {
@@ -98,29 +98,24 @@ impl Keys {
             known.versions.sweep_all(start);
             if !known.fits(&self.room) {
                 let limit = self.room.most();
-                self.refuse(ProposeError::TooManyKeys { limit }, now.plus(FULL_PAUSE));
+                self.refuse(ProposeError::TooManyKeys { limit }, FULL_PAUSE);
             }
         }
     }
 
     /// A batch gets these offsets. Without its keys they are read later.
-    fn append(
-        &mut self,
-        offsets: Range<Offset>,
-        keys: Option<KeyRun>,
-        start: Offset,
-        now: Timestamp,
-    ) {
+    fn append(&mut self, offsets: Range<Offset>, keys: Option<KeyRun>, start: Offset) {
         let Some(known) = &mut self.known else { return };
         match keys {
-            Some(keys) => self.note(&keys, offsets.start, start, now),
+            Some(keys) => self.note(&keys, offsets.start, start),
             None if known.unread.is_empty() => known.unread = offsets,
             None => known.unread.end = offsets.end,
         }
     }
 
     /// Whether the versions are known, of all that is below `next`; has them read if not.
-    fn ask(&mut self, start: Offset, next: Offset, now: Timestamp) -> Admission {
+    fn ask(&mut self, start: Offset, next: Offset) -> Admission {
+        let now = self.room.time();
         if let Some((why, until)) = self.refused {
             if now < until {
                 return Admission::Never(why);
@@ -149,22 +144,23 @@ impl Drop for Keys {
 
 impl<T> ReplicaGroup<T> {
     /// A batch was proposed, and ends before the next offset.
-    pub(super) fn keys_appended(&mut self, base: Offset, keys: Option<KeyRun>, now: Timestamp) {
+    pub(super) fn keys_appended(&mut self, base: Offset, keys: Option<KeyRun>) {
         // Of most partitions nobody asks for versions.
         if self.knows_keys() {
             let start = self.log().reader().bounds().start;
-            self.keys.append(base..self.next_offset, keys, start, now);
+            self.keys.append(base..self.next_offset, keys, start);
         }
     }
 
     /// Whether a proposal may go on, or needs keys that are not known yet. What is refused in any
     /// case, or known already, needs none.
-    pub(crate) fn admit(&mut self, kind: &ProposalKind, now: Timestamp) -> Admission {
-        let ProposalKind::Batch { draft, expected: Some(Expected::Version { .. }), epoch, .. } =
-            kind
-        else {
+    pub(crate) fn admit(&mut self, kind: &ProposalKind) -> Admission {
+        let ProposalKind::Batch { draft, expected: Some(expected), epoch, .. } = kind else {
             return Admission::Now;
         };
+        if matches!(**expected, Expected::Offset(_)) {
+            return Admission::Now;
+        }
         let raft = &self.node.raft;
         let serves = self.serving == Some(raft.term) && raft.lead_transferee.is_none();
         if !serves || epoch.is_some_and(|epoch| epoch != raft.term) {
@@ -178,7 +174,7 @@ impl<T> ReplicaGroup<T> {
             return Admission::Now;
         }
         let start = self.log().reader().bounds().start;
-        self.keys.ask(start, self.next_offset, now)
+        self.keys.ask(start, self.next_offset)
     }
 
     /// Whether a condition holds.
@@ -229,12 +225,7 @@ impl<T> ReplicaGroup<T> {
     }
 
     /// A part of the keys was read.
-    pub(crate) fn note_keys_read(
-        &mut self,
-        read: KeysRead,
-        now: Timestamp,
-        out: &mut Vec<Output<T>>,
-    ) {
+    pub(crate) fn note_keys_read(&mut self, read: KeysRead, out: &mut Vec<Output<T>>) {
         // What was read in another term may not be what this replica has.
         if read.incarnation != self.incarnation || self.serving != Some(read.term) {
             return;
@@ -243,6 +234,8 @@ impl<T> ReplicaGroup<T> {
             return;
         }
         let (start, group) = (self.log().reader().bounds().start, self.id());
+        let members = self.log().conf_state();
+        let is_alone = members.voters.len() + members.learners.len() == 1;
         let Some(known) = &mut self.keys.known else { return };
         known.is_reading = false;
         match read.found {
@@ -250,7 +243,7 @@ impl<T> ReplicaGroup<T> {
                 if range.contains(&known.unread.start) || range.start == known.unread.start {
                     known.unread.start = range.end.max(start).min(known.unread.end);
                 }
-                self.keys.note(&keys, Offset::ZERO, start, now);
+                self.keys.note(&keys, Offset::ZERO, start);
             }
             Err(error) => {
                 tracing::error!(
@@ -258,7 +251,14 @@ impl<T> ReplicaGroup<T> {
                     "the keys of a partition cannot be read: appends that expect a version of a \
                      key are refused, and they are read again in five seconds at the earliest"
                 );
-                self.keys.refuse(ProposeError::KeysUnread, now.plus(BROKEN_PAUSE));
+                // Where others have what is damaged here, one of them is soon to lead.
+                let is_lost = error.is_damage() && is_alone;
+                let at = error.offset().unwrap_or(known.unread.start);
+                let why = match is_lost {
+                    true => ProposeError::KeysDamaged { at },
+                    false => ProposeError::KeysUnread,
+                };
+                self.keys.refuse(why, BROKEN_PAUSE);
                 if error.is_damage() {
                     out.push(Output::Damaged { group });
                 }
@@ -277,10 +277,11 @@ impl<T> ReplicaGroup<T> {
     }
 
     /// Time passes: keys that nobody has asked for for long are forgotten, and those that are gone.
-    pub(crate) fn tick_keys(&mut self, now: Timestamp) {
+    pub(crate) fn tick_keys(&mut self) {
+        let now = self.keys.room.time();
         let start = self.log().reader().bounds().start;
         let Some(known) = &mut self.keys.known else { return };
-        if now.since(known.asked) >= limits::KEYS_IDLE {
+        if now - known.asked >= limits::KEYS_IDLE {
             return self.keys.forget();
         }
         known.versions.sweep(start);

@@ -4,23 +4,26 @@ use ropewalk_core::{GroupId, Timestamp};
 
 use super::{Output, Shard};
 use crate::key_reads::KeysRead;
-use crate::proposal::{Proposal, ProposalKind, ProposeError};
+use crate::proposal::{Expected, Proposal, ProposalKind, ProposeError};
 
 impl<T> Shard<T> {
     /// A conditional append comes before the keys of its partition are known.
     pub(super) fn wait_for_keys(
         &mut self,
-        now: Timestamp,
         group: GroupId,
         proposal: Proposal<T>,
         out: &mut Vec<Output<T>>,
     ) {
         let bytes = match &proposal.kind {
-            ProposalKind::Batch { draft, .. } => draft.len() + draft.keys_bytes(),
+            ProposalKind::Batch { draft, expected, .. } => {
+                let key = expected.as_deref().map_or(0, Expected::key_bytes);
+                draft.len() + draft.keys_bytes() + key
+            }
             _ => 0,
         };
+        let now = self.key_room.time();
         if let Some(refused) = self.keyed.wait(now, group, proposal, bytes) {
-            let result = Err(ProposeError::KeysUnread);
+            let result = Err(ProposeError::Overloaded);
             out.push(Output::Reply { to: refused.reply, result });
         }
     }
@@ -44,19 +47,19 @@ impl<T> Shard<T> {
         self.keyed.ended();
         let group = read.group;
         if let Some(replica) = self.groups.get_mut(&group) {
-            replica.note_keys_read(read, now, out);
+            replica.note_keys_read(read, out);
         }
         self.go_on(now, group, out);
     }
 
     /// Time passes for what is known of keys, and for those who wait for it.
     pub(super) fn tick_keys(&mut self, now: Timestamp, out: &mut Vec<Output<T>>) {
-        for late in self.keyed.take_late(now) {
+        for late in self.keyed.take_late(self.key_room.time()) {
             out.push(Output::Reply { to: late.reply, result: Err(ProposeError::KeysUnread) });
         }
         for group in self.keyed.groups() {
             if let Some(replica) = self.groups.get_mut(&group) {
-                replica.tick_keys(now);
+                replica.tick_keys();
             }
             self.go_on(now, group, out);
         }

@@ -9,6 +9,7 @@ use ropewalk_core::{ProducerId, ProducerSequence, compress, limits, records};
 
 use super::*;
 use crate::group::OWN_ROOM;
+use crate::key_reads::KeysRead;
 
 const GROUP: GroupId = GroupId::FIRST_PARTITION;
 const QUORUM: Durability = Durability::Quorum;
@@ -47,16 +48,16 @@ impl<'a> Keyed<'a> {
     }
 
     fn kind(&self, id: u32) -> ProposalKind {
-        let times = RecordTimes { newest: None, untimed: true };
+        let times = RecordTimes { newest: None, untimed: true, shortest_ttl: None };
         let payload = compress::compress(self.codec, &payload(id, self.keys));
         let (count, create) = (self.keys.len() as u32, TimestampType::Create);
         let mut draft = BatchDraft::new(&payload, count, self.codec, create, times, self.sequence);
         if self.is_searched {
             draft.find_keys();
         }
-        let expected = self.expected.map(|(key, version)| Expected::Version {
-            key: Bytes::copy_from_slice(key.as_bytes()),
-            version: version.map(Offset),
+        let expected = self.expected.map(|(key, version)| {
+            let key = Bytes::copy_from_slice(key.as_bytes());
+            Box::new(Expected::Version { key, version: version.map(Offset) })
         });
         ProposalKind::Batch { draft, expected, durability: QUORUM, epoch: None }
     }
@@ -84,8 +85,10 @@ impl Bench {
     }
 
     fn pass(&mut self, time: Duration) {
-        self.now += time.as_nanos() as i64;
-        self.step(Input::Tick);
+        for _ in 0..time.as_millis() / 100 {
+            self.now += 100_000_000;
+            self.step(Input::Tick);
+        }
     }
 }
 
@@ -244,11 +247,17 @@ fn nobody_waits_for_keys_for_long_and_not_too_many() {
     let most = limits::MAX_APPENDS_AWAITING_KEYS as u32;
     (1..=most).for_each(|id| bench.append(id, &Keyed::expecting(&["a"], "a", Some(0))));
     assert_eq!(bench.end(most), None);
-    let unread = End::Failed(ProposeError::KeysUnread);
     bench.append(most + 1, &Keyed::expecting(&["a"], "a", Some(0)));
-    assert_eq!(bench.end(most + 1), Some(&unread));
+    assert_eq!(bench.end(most + 1), Some(&End::Failed(ProposeError::Overloaded)));
     assert_eq!(bench.key_reads.len(), 1);
+    // However the wall clock jumps.
+    for hours in [1, -2] {
+        bench.now += hours * 3_600_000_000_000;
+        bench.step(Input::Tick);
+        assert_eq!(bench.end(1), None);
+    }
     bench.pass(limits::KEYS_TIMEOUT);
+    let unread = End::Failed(ProposeError::KeysUnread);
     assert_eq!(bench.end(1), Some(&unread));
     assert_eq!(bench.end(most), Some(&unread));
     // It is read all the same, for those who ask again.
@@ -269,6 +278,37 @@ fn keys_that_nobody_asks_for_are_forgotten() {
     assert_eq!(bench.key_reads.len(), 1, "the log is read again");
     bench.rest();
     assert_eq!(bench.end(2), Some(&appended(1, 1)));
+}
+
+#[test]
+fn where_nobody_else_has_what_is_damaged_no_version_is_known_and_it_is_told() {
+    let mut bench = Bench::serving(GROUP);
+    bench.append(0, &Keyed::new(&["a"]));
+    bench.settle();
+    bench.append(1, &Keyed::expecting(&["a"], "a", Some(0)));
+    let KeyRead { group, incarnation, term, forgotten, from, .. } =
+        bench.key_reads.pop_front().unwrap();
+    let found = Err(StorageError::Missing { group, index: 7, offset: from });
+    let read = KeysRead { group, incarnation, term, forgotten, found };
+    let mut out = Vec::new();
+    bench.shard.step(Timestamp(bench.now), Input::KeysRead(read), &mut out).unwrap();
+    let told = out.extract_if(.., |output| matches!(output, Output::Damaged { .. }));
+    assert_eq!(told.count(), 1);
+    out.into_iter().for_each(|output| bench.take(output));
+    let damaged = End::Failed(ProposeError::KeysDamaged { at: Offset(0) });
+    assert_eq!(bench.end(1), Some(&damaged));
+    bench.append(2, &Keyed::expecting(&["a"], "a", Some(0)));
+    assert_eq!(bench.end(2), Some(&damaged), "it is not read again at once");
+    bench.append(3, &Keyed::new(&["a"]));
+    bench.settle();
+    assert_eq!(bench.end(3), Some(&appended(1, 1)), "others go on");
+    // The damage goes with what is trimmed.
+    bench.propose(GROUP, 4, ProposalKind::Trim { before: Some(Offset(1)) });
+    bench.settle();
+    bench.pass(Duration::from_secs(5));
+    bench.append(5, &Keyed::expecting(&["a"], "a", Some(1)));
+    bench.rest();
+    assert_eq!(bench.end(5), Some(&appended(2, 1)));
 }
 
 #[test]

@@ -116,7 +116,7 @@ fn inputs_that_come_while_the_disk_is_busy_share_one_write() {
 fn a_write_is_of_bounded_size_and_what_is_beyond_it_keeps_its_order() {
     let mut bench = Bench::serving(GROUP);
     let large = |id: u32| {
-        let times = RecordTimes { newest: None, untimed: true };
+        let times = RecordTimes { newest: None, untimed: true, shortest_ttl: None };
         let mut payload = vec![0; 700 << 10];
         payload[..4].copy_from_slice(&id.to_le_bytes());
         let (compression, timestamp_type) = (Compression::None, TimestampType::Create);

@@ -12,7 +12,7 @@ const GROUP: GroupId = GroupId::FIRST_PARTITION;
 const QUORUM: Durability = Durability::Quorum;
 
 fn sequenced(id: u32, producer: u64, epoch: u32, first: u32, records: u32) -> ProposalKind {
-    let times = RecordTimes { newest: None, untimed: true };
+    let times = RecordTimes { newest: None, untimed: true, shortest_ttl: None };
     let sequence = ProducerSequence { producer: ProducerId(producer), epoch, first };
     let (codec, times_of) = (Compression::None, TimestampType::Create);
     let payload = id.to_le_bytes();
@@ -51,7 +51,7 @@ fn a_batch_does_not_fail_the_condition_that_it_has_met_itself() {
     for at in 1..3 {
         let mut kind = sequenced(1, 9, 0, 0, 3);
         if let ProposalKind::Batch { expected, .. } = &mut kind {
-            *expected = Some(Expected::Offset(Offset(0)));
+            *expected = Some(Box::new(Expected::Offset(Offset(0))));
         }
         bench.propose(GROUP, at, kind);
     }

@@ -61,6 +61,14 @@ impl StoredBatch {
         Some(Positions::new(front, remains.records))
     }
 
+    /// The same of each record that is there, also while all are.
+    pub fn held(&self) -> Box<dyn Iterator<Item = u32> + '_> {
+        match self.positions() {
+            Some(positions) => Box::new(positions),
+            None => Box::new(0..self.header.record_count),
+        }
+    }
+
     /// The same batch with none of its records: its offsets stay.
     #[must_use]
     pub fn emptied(&self) -> Self {
@@ -71,6 +79,7 @@ impl StoredBatch {
             payload_bytes: 0,
             payload_crc: crc32c::crc32c(&[]),
             remains: Some(remains),
+            shortest_ttl: None,
             ..self.header
         };
         Self { header, payload: Bytes::new() }

@@ -16,14 +16,15 @@ fn draft(timestamp_type: TimestampType, times: RecordTimes) -> BatchDraft {
 }
 
 fn newest(timestamp_type: TimestampType, newest: Option<i64>, untimed: bool) -> i64 {
-    let times = RecordTimes { newest: newest.map(Timestamp), untimed };
+    let times = RecordTimes { newest: newest.map(Timestamp), untimed, shortest_ttl: None };
     let sealed = draft(timestamp_type, times).seal(Offset::ZERO, 1, 1, Timestamp(100));
     BatchHeader::read(&sealed).unwrap().max_timestamp.0
 }
 
 #[test]
 fn the_stored_form_of_version_1_stays() {
-    let times = RecordTimes { newest: Some(Timestamp(1_000_000_000)), untimed: true };
+    let times =
+        RecordTimes { newest: Some(Timestamp(1_000_000_000)), untimed: true, shortest_ttl: None };
     let append_time = Timestamp(1_700_000_000_123_456_789);
     let sealed =
         draft(TimestampType::Create, times).seal(Offset(0x0102), 0x03, 0x0405, append_time);
@@ -93,7 +94,8 @@ const SEQUENCE: ProducerSequence =
 
 #[test]
 fn the_stored_form_of_version_2_stays() {
-    let times = RecordTimes { newest: Some(Timestamp(1_000_000_000)), untimed: true };
+    let times =
+        RecordTimes { newest: Some(Timestamp(1_000_000_000)), untimed: true, shortest_ttl: None };
     let (codec, of) = (Compression::None, TimestampType::Create);
     let draft = BatchDraft::new(PAYLOAD, 2, codec, of, times, Some(SEQUENCE));
     let append_time = Timestamp(1_700_000_000_123_456_789);
@@ -106,6 +108,47 @@ fn the_stored_form_of_version_2_stays() {
     }
     let batch = StoredBatch::checked(&Bytes::from(sealed)).unwrap();
     assert_eq!((batch.payload.as_ref(), batch.header.sequence), (PAYLOAD, Some(SEQUENCE)));
+}
+
+#[test]
+fn the_stored_forms_with_times_to_live_stay() {
+    let vectors = vectors::read("batch-v5.hex");
+    let batches: Vec<_> = vectors
+        .iter()
+        .map(|stored| StoredBatch::checked(&Bytes::copy_from_slice(stored)).unwrap())
+        .collect();
+    let [plain, sequenced, compacted, both] = &batches[..] else { panic!("four of them") };
+    for (stored, batch) in vectors.iter().zip(&batches) {
+        assert_eq!(batch.stored(), stored);
+        let header = batch.header;
+        assert_eq!(header.shortest_ttl.map(ShortestTtl::millis), Some(2_500));
+        assert_eq!((header.end_offset(), header.index), (Offset(0x0104), 0x0405));
+        for bit in 0..stored.len() * 8 {
+            let mut changed = stored.clone();
+            changed[bit / 8] ^= 1 << (bit % 8);
+            assert!(StoredBatch::checked(&changed.into()).is_err(), "bit {bit}");
+        }
+    }
+    let held = [plain, sequenced, compacted, both].map(|batch| batch.held().collect::<Vec<_>>());
+    assert_eq!(held, [vec![0, 1], vec![0, 1], vec![0], vec![0]]);
+    let sequences = [plain, sequenced, compacted, both].map(|batch| batch.header.sequence);
+    assert_eq!(sequences, [None, Some(SEQUENCE), None, Some(SEQUENCE)]);
+    assert_eq!(compacted.header.produced_crc(), plain.header.payload_crc);
+
+    let shortest_ttl = ShortestTtl::from_millis(2_500);
+    let newest = Some(Timestamp(1_000_000_000));
+    let times = RecordTimes { newest, untimed: true, shortest_ttl };
+    let (codec, of) = (Compression::None, TimestampType::Create);
+    let draft = BatchDraft::new(&plain.payload, 2, codec, of, times, None);
+    let append_time = Timestamp(1_700_000_000_123_456_789);
+    assert_eq!(draft.seal(Offset(0x0102), 0x03, 0x0405, append_time), vectors[0]);
+
+    let mut none = vectors[0].clone();
+    none[56..60].fill(0);
+    let crc = crc32c::crc32c(&none[..60]);
+    none[60..64].copy_from_slice(&crc.to_le_bytes());
+    let refused = BatchError::Unknown { what: "time to live", value: 0 };
+    assert_eq!(StoredBatch::trusted(&none.into()), Err(refused));
 }
 
 fn sequence() -> impl Strategy<Value = Option<ProducerSequence>> {
@@ -125,8 +168,10 @@ fn timestamp_type() -> impl Strategy<Value = TimestampType> {
 }
 
 fn times() -> impl Strategy<Value = RecordTimes> {
-    (option::of(any::<i64>()), any::<bool>())
-        .prop_map(|(newest, untimed)| RecordTimes { newest: newest.map(Timestamp), untimed })
+    (option::of(any::<i64>()), any::<bool>(), any::<u32>()).prop_map(|(newest, untimed, ttl)| {
+        let shortest_ttl = ShortestTtl::from_millis(ttl % 4);
+        RecordTimes { newest: newest.map(Timestamp), untimed, shortest_ttl }
+    })
 }
 
 proptest! {
@@ -138,6 +183,7 @@ proptest! {
         (base_offset, leader_epoch, index) in any::<(u64, u64, u64)>(),
         sequence in sequence(),
         remains in option::of((any::<u32>(), 0..=3_u32, any::<u32>())),
+        shortest_ttl in option::of(any::<u32>()),
     ) {
         let remains = remains.map(|(records, positions_bytes, produced_crc)| {
             Remains { records, positions_bytes, produced_crc }
@@ -155,6 +201,7 @@ proptest! {
             index,
             sequence,
             remains,
+            shortest_ttl: shortest_ttl.and_then(ShortestTtl::from_millis),
         };
         let mut bytes = vec![0xff; header.stored_len() + 3];
         header.write(&mut bytes);

@@ -5,6 +5,7 @@ use ropewalk_compress::{Compression, compress, decompress};
 
 use super::{CleanUp, KeyMap};
 use crate::batch::{BatchHeader, Remains, StoredBatch, TimestampType, encode_positions};
+use crate::expiry::ShortestTtl;
 use crate::ids::Offset;
 use crate::limits::MAX_DECOMPRESSED_BYTES;
 use crate::records::{RecordFacts, facts};
@@ -18,19 +19,48 @@ pub struct Verdict<'a> {
     pub clean_up: CleanUp,
 }
 
+/// What becomes of a record.
+enum Fate {
+    Stays,
+    /// It goes, and its key has a later one, or it has no key.
+    Goes,
+    /// It goes, and may be the last of its key.
+    EndsKey,
+}
+
 impl Verdict<'_> {
-    fn keeps(&self, header: &BatchHeader, offset: Offset, record: &RecordFacts<'_>) -> bool {
+    fn fate(&self, header: &BatchHeader, offset: Offset, record: &RecordFacts<'_>) -> Fate {
         let may_end = header.index < self.clean_up.lasting_from;
-        if may_end && header.append_time < self.clean_up.expired_before {
-            return false;
-        }
-        let Some(key) = record.key else { return true };
+        let is_expired = may_end && header.append_time < self.clean_up.expired_before;
+        let has_ended = may_end && self.has_ended(header, record);
+        let Some(key) = record.key else {
+            return if is_expired || has_ended { Fate::Goes } else { Fate::Stays };
+        };
         if self.keys.latest(key).is_some_and(|latest| latest > offset) {
-            return false;
+            return Fate::Goes;
         }
-        let is_old = may_end && header.append_time < self.clean_up.tombstones_before;
-        record.has_value || !is_old
+        let is_old = may_end && header.index < self.clean_up.tombstones_below;
+        let is_tombstone = !record.has_value || has_ended;
+        if is_expired || (is_tombstone && is_old) { Fate::EndsKey } else { Fate::Stays }
     }
+
+    /// Whether its own time to live has been over for as long as tombstones stay.
+    fn has_ended(&self, header: &BatchHeader, record: &RecordFacts<'_>) -> bool {
+        header.end_of(record).is_some_and(|end| end < self.clean_up.ended_before)
+    }
+}
+
+/// What becomes of a batch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shrunk {
+    /// What is left of it; `None` where all of it stays.
+    pub left: Option<StoredBatch>,
+    /// Some of that are tombstones, or have been for as long as those stay.
+    pub has_tombstones: bool,
+    /// When the first of the rest ends by a time to live of its own.
+    pub first_end: Option<Timestamp>,
+    /// A record went that may have been the last of its key.
+    pub ends_keys: bool,
 }
 
 /// The records of a batch without its codec, if it holds as many as it says; what cannot be read is
@@ -55,19 +85,11 @@ fn readable(batch: &StoredBatch) -> Option<Bytes> {
     (count == left && end == records.len() && are_placed).then_some(records)
 }
 
-/// The positions of the records that a batch holds.
-fn positions(batch: &StoredBatch) -> Box<dyn Iterator<Item = u32> + '_> {
-    match batch.positions() {
-        Some(positions) => Box::new(positions),
-        None => Box::new(0..batch.header.record_count),
-    }
-}
-
 /// Tells the key and the offset of each record of a batch that has a key, in order, until `note`
 /// returns false. Returns whether it never did.
 pub fn keys_of(batch: &StoredBatch, mut note: impl FnMut(&[u8], Offset) -> bool) -> bool {
     let Some(records) = readable(batch) else { return true };
-    for (position, record) in positions(batch).zip(facts(&records)) {
+    for (position, record) in batch.held().zip(facts(&records)) {
         let offset = batch.header.base_offset.plus(u64::from(position));
         if record.key.is_some_and(|key| !note(key, offset)) {
             return false;
@@ -76,19 +98,29 @@ pub fn keys_of(batch: &StoredBatch, mut note: impl FnMut(&[u8], Offset) -> bool)
     true
 }
 
-/// What is left of a batch, `None` where all of it stays; and whether some of that are tombstones.
+/// What becomes of a batch.
 #[must_use]
-pub fn shrink(batch: &StoredBatch, verdict: &Verdict<'_>) -> (Option<StoredBatch>, bool) {
-    let Some(records) = readable(batch) else { return (None, false) };
+pub fn shrink(batch: &StoredBatch, verdict: &Verdict<'_>) -> Shrunk {
+    let mut shrunk = Shrunk::default();
+    let Some(records) = readable(batch) else { return shrunk };
     let header = &batch.header;
     let (mut kept, mut kept_positions) = (Vec::new(), Vec::new());
-    let (mut newest, mut has_tombstones) = (Timestamp::MIN, false);
-    for (position, record) in positions(batch).zip(facts(&records)) {
+    let (mut newest, mut shortest_ttl) = (Timestamp::MIN, None);
+    for (position, record) in batch.held().zip(facts(&records)) {
         let offset = header.base_offset.plus(u64::from(position));
-        if !verdict.keeps(header, offset, &record) {
-            continue;
+        match verdict.fate(header, offset, &record) {
+            Fate::Stays if verdict.has_ended(header, &record) => shrunk.has_tombstones = true,
+            Fate::Stays => {
+                shrunk.has_tombstones |= record.key.is_some() && !record.has_value;
+                shrunk.first_end = shrunk.first_end.into_iter().chain(header.end_of(&record)).min();
+            }
+            Fate::Goes => continue,
+            Fate::EndsKey => {
+                shrunk.ends_keys = true;
+                continue;
+            }
         }
-        has_tombstones |= record.key.is_some() && !record.has_value;
+        shortest_ttl = shortest_ttl.into_iter().chain(header.ttl_of(&record)).min();
         newest = newest.max(match (header.timestamp_type, record.time) {
             (TimestampType::Create, Some(time)) => time,
             _ => header.append_time,
@@ -96,13 +128,15 @@ pub fn shrink(batch: &StoredBatch, verdict: &Verdict<'_>) -> (Option<StoredBatch
         kept.extend_from_slice(&records[record.range]);
         kept_positions.push(position);
     }
-    if kept_positions.len() == header.records_left() as usize {
-        return (None, has_tombstones);
+    if kept_positions.len() < header.records_left() as usize {
+        let shortest_ttl = shortest_ttl.and_then(ShortestTtl::of);
+        let header = BatchHeader { max_timestamp: newest, shortest_ttl, ..*header };
+        shrunk.left = Some(rebuilt(&header, &kept, &kept_positions));
     }
-    (Some(rebuilt(header, &kept, &kept_positions, newest)), has_tombstones)
+    shrunk
 }
 
-fn rebuilt(header: &BatchHeader, kept: &[u8], positions: &[u32], newest: Timestamp) -> StoredBatch {
+fn rebuilt(header: &BatchHeader, kept: &[u8], positions: &[u32]) -> StoredBatch {
     let codec = if kept.is_empty() { Compression::None } else { header.compression };
     let mut payload = encode_positions(positions.iter().copied());
     let length = |bytes: usize| u32::try_from(bytes).expect("a batch is far below 4 GiB");
@@ -119,7 +153,6 @@ fn rebuilt(header: &BatchHeader, kept: &[u8], positions: &[u32], newest: Timesta
         compression: codec,
         payload_bytes: length(payload.len()),
         payload_crc: crc32c::crc32c(&payload),
-        max_timestamp: newest,
         remains: Some(remains),
         ..*header
     };

@@ -1,12 +1,15 @@
 //! The one look at a payload that comes from a producer.
 
+use std::time::Duration;
+
 use thiserror::Error;
 
 use super::wire::{
     Cursor, Detail, Field, HEADER_KEY, HEADER_TEXT, HEADER_VALUE, HEADERS, KEY, KEY_TEXT, TEXT,
-    TIMESTAMP, VALUE, Value, frame, timestamp,
+    TIMESTAMP, TTL, VALUE, Value, frame, timestamp, ttl,
 };
 use crate::batch::RecordTimes;
+use crate::expiry::ShortestTtl;
 use crate::limits::MAX_RECORD_HEADER_BYTES;
 use crate::time::Timestamp;
 
@@ -24,6 +27,8 @@ pub struct Inspection {
     pub has_timestamps: bool,
     /// The first record without a key, if there is one.
     pub keyless: Option<u32>,
+    /// The first record whose time to live is too short to be one, if there is one.
+    pub short_lived: Option<u32>,
     /// The size of the largest record in bytes: its encoding without the tag and length before it.
     pub largest_record: usize,
 }
@@ -89,6 +94,7 @@ pub fn inspect(payload: &[u8], max_record_bytes: usize) -> Result<Inspection, Re
         has_text: false,
         has_timestamps: false,
         keyless: None,
+        short_lived: None,
         largest_record: 0,
     };
     let mut cursor = Cursor::new(payload);
@@ -111,6 +117,11 @@ pub fn inspect(payload: &[u8], max_record_bytes: usize) -> Result<Inspection, Re
         if !facts.has_key && seen.keyless.is_none() {
             seen.keyless = Some(record);
         }
+        if facts.is_short_lived && seen.short_lived.is_none() {
+            seen.short_lived = Some(record);
+        }
+        let shortest = [seen.times.shortest_ttl, facts.ttl.and_then(ShortestTtl::of)];
+        seen.times.shortest_ttl = shortest.into_iter().flatten().min();
         seen.record_count = record.checked_add(1).ok_or(corrupt("a batch has too many records"))?;
     }
     if seen.record_count == 0 {
@@ -122,6 +133,8 @@ pub fn inspect(payload: &[u8], max_record_bytes: usize) -> Result<Inspection, Re
 #[derive(Default)]
 struct Facts {
     time: Option<Timestamp>,
+    ttl: Option<Duration>,
+    is_short_lived: bool,
     has_text: bool,
     has_key: bool,
 }
@@ -196,6 +209,11 @@ fn check_record(body: &[u8]) -> Result<Facts, Fault> {
             TIMESTAMP => {
                 numbers.once(field.number)?;
                 facts.time = Some(timestamp(bytes_of(&field)?)?);
+            }
+            TTL => {
+                numbers.once(field.number)?;
+                facts.ttl = ttl(bytes_of(&field)?)?;
+                facts.is_short_lived = facts.ttl.is_none();
             }
             _ => {}
         }

@@ -16,7 +16,7 @@ use super::wire::{
 /// Without either need there is no reason to call this: the payload is its own stored form.
 #[must_use]
 pub fn normalize(payload: &[u8], drop_timestamps: bool) -> Vec<u8> {
-    let mut out = if drop_timestamps { without_timestamps(payload) } else { payload.to_vec() };
+    let mut out = if drop_timestamps { without(payload, &[TIMESTAMP]) } else { payload.to_vec() };
     let retags = retags(
         &out,
         |number, _| match number {
@@ -47,6 +47,12 @@ pub fn to_text(payload: &[u8]) -> Vec<u8> {
     );
     apply(&retags, &mut out);
     out
+}
+
+/// The payload with no value in any of its records: those with a key are tombstones then.
+#[must_use]
+pub fn without_values(payload: &[u8]) -> Vec<u8> {
+    without(payload, &[VALUE, TEXT])
 }
 
 /// A tag at this place that gets another field number.
@@ -93,20 +99,21 @@ fn retags(
     retags
 }
 
-fn without_timestamps(payload: &[u8]) -> Vec<u8> {
+/// The payload whose records have none of the fields with these numbers.
+fn without(payload: &[u8], numbers: &[u32]) -> Vec<u8> {
     let mut out = Vec::with_capacity(payload.len());
     let mut end = 0;
     for frame in frames(payload) {
-        push_without_timestamp(&frame, payload, &mut out);
+        push_without(&frame, payload, numbers, &mut out);
         end = frame.end;
     }
     out.extend_from_slice(&payload[end..]);
     out
 }
 
-fn push_without_timestamp(frame: &Frame<'_>, payload: &[u8], out: &mut Vec<u8>) {
-    let timestamps = || fields(frame.body).filter(|field| field.number == TIMESTAMP);
-    let dropped: usize = timestamps().map(|field| field.end - field.start).sum();
+fn push_without(frame: &Frame<'_>, payload: &[u8], numbers: &[u32], out: &mut Vec<u8>) {
+    let goes = || fields(frame.body).filter(|field| numbers.contains(&field.number));
+    let dropped: usize = goes().map(|field| field.end - field.start).sum();
     if dropped == 0 {
         out.extend_from_slice(&payload[frame.start..frame.end]);
         return;
@@ -114,7 +121,7 @@ fn push_without_timestamp(frame: &Frame<'_>, payload: &[u8], out: &mut Vec<u8>) 
     out.push(0x0a);
     push_varint(frame.body.len() - dropped, out);
     let mut kept = 0;
-    for field in timestamps() {
+    for field in goes() {
         out.extend_from_slice(&frame.body[kept..field.start]);
         kept = field.end;
     }

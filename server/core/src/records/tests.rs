@@ -1,5 +1,7 @@
 //! Examples, and properties that hold the bytes against prost.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::option;
@@ -9,6 +11,7 @@ use ropewalk_proto::v1::{Header, Record, RecordSet};
 
 use super::*;
 use crate::batch::RecordTimes;
+use crate::expiry::ShortestTtl;
 use crate::limits::MAX_RECORD_HEADER_BYTES;
 use crate::time::Timestamp;
 
@@ -54,6 +57,10 @@ fn at(seconds: i64, nanos: i32) -> Record {
     Record { timestamp: Some(prost_types::Timestamp { seconds, nanos }), ..keyed("k", "v") }
 }
 
+fn lives(seconds: i64, nanos: i32) -> Record {
+    Record { ttl: Some(prost_types::Duration { seconds, nanos }), ..keyed("k", "v") }
+}
+
 fn texts() -> Record {
     Record {
         key_text: Some("k".into()),
@@ -68,10 +75,15 @@ fn a_payload_tells_what_is_in_it() {
     let set = payload(&[keyed("a", "1"), at(7, 5), Record::default()]);
     let inspection = Inspection {
         record_count: 3,
-        times: RecordTimes { newest: Some(Timestamp(7_000_000_005)), untimed: true },
+        times: RecordTimes {
+            newest: Some(Timestamp(7_000_000_005)),
+            untimed: true,
+            shortest_ttl: None,
+        },
         has_text: false,
         has_timestamps: true,
         keyless: Some(2),
+        short_lived: None,
         largest_record: at(7, 5).encoded_len(),
     };
     assert_eq!(inspect(&set, NO_LIMIT), Ok(inspection));
@@ -158,9 +170,29 @@ fn malformed_timestamps_are_refused() {
     assert_eq!(stamp(b"\x10\x80\x94\xeb\xdc\x03"), nanos);
     let negative = b"\x10\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01";
     assert_eq!(stamp(negative), nanos);
-    assert_eq!(stamp(b"\x0a\x00"), "a part of a timestamp has the wrong wire type");
-    assert_eq!(stamp(b"\x08\x01\x08\x01"), "a part of a timestamp is given twice");
+    assert_eq!(stamp(b"\x0a\x00"), "a part of a time has the wrong wire type");
+    assert_eq!(stamp(b"\x08\x01\x08\x01"), "a part of a time is given twice");
     assert!(inspect(&payload(&[at(-1, 999_999_999)]), NO_LIMIT).is_ok());
+}
+
+#[test]
+fn times_to_live_are_found_and_the_short_ones_named() {
+    let found = |ttls: &[(i64, i32)]| {
+        let records: Vec<_> = ttls.iter().map(|(seconds, nanos)| lives(*seconds, *nanos)).collect();
+        let found = inspect(&payload(&records), NO_LIMIT).unwrap();
+        (found.times.shortest_ttl.map(ShortestTtl::millis), found.short_lived)
+    };
+    assert_eq!(found(&[(9, 0), (2, 500_999_999), (3, 0)]), (Some(2_500), None));
+    assert_eq!(found(&[(0, 1_000_000)]), (Some(1), None));
+    assert_eq!(found(&[(0, 999_999), (5, 0), (0, 0)]), (Some(5_000), Some(0)));
+    assert_eq!(found(&[(5, 0), (-1, 0), (0, -1)]), (Some(5_000), Some(1)));
+    assert_eq!(found(&[(i64::MAX, 0)]), (Some(u32::MAX), None));
+    let ttl = |body: &[u8]| detail(&[&[0x3a, body.len() as u8], body].concat());
+    let nanos = "the nanoseconds of a duration are not below 1000000000";
+    assert_eq!(ttl(b"\x10\x80\x94\xeb\xdc\x03"), nanos);
+    assert_eq!(ttl(b"\x08\x01\x08\x01"), "a part of a time is given twice");
+    assert_eq!(detail(b"\x38\x01"), "a field has the wrong wire type");
+    assert_eq!(detail(b"\x3a\x00\x3a\x00"), "a field that is not repeated is given twice");
 }
 
 #[test]
@@ -174,8 +206,8 @@ fn between_records_there_is_nothing_else() {
     assert_eq!(alien(b"\x08\x00"), "record 1 is malformed: a record has the wrong wire type");
 }
 
-/// Fields of every wire type that this version does not know: 7, 8, 9, and 16 with a long tag.
-const UNKNOWN: &[u8] = b"\x38\x96\x01\x45abcd\x49abcdefgh\x82\x01\x02hi";
+/// Fields of every wire type that this version does not know: 8, 9, 10, and 16 with a long tag.
+const UNKNOWN: &[u8] = b"\x50\x96\x01\x45abcd\x49abcdefgh\x82\x01\x02hi";
 
 #[test]
 fn unknown_fields_pass_and_stay() {
@@ -258,14 +290,17 @@ fn record() -> impl Strategy<Value = Record> {
     let timestamp = (-9_000_000_000_i64..9_000_000_000, nanos)
         .prop_map(|(seconds, nanos)| prost_types::Timestamp { seconds, nanos });
     let headers = vec(header(), 0..3);
-    (content(), content(), headers, option::of(timestamp)).prop_map(
-        |((key, key_text), (value, text), headers, timestamp)| Record {
+    let ttl = (-1..9_i64, -1..1_000_000_000)
+        .prop_map(|(seconds, nanos)| prost_types::Duration { seconds, nanos });
+    (content(), content(), headers, option::of(timestamp), option::of(ttl)).prop_map(
+        |((key, key_text), (value, text), headers, timestamp, ttl)| Record {
             key,
             key_text,
             value,
             text,
             headers,
             timestamp,
+            ttl,
         },
     )
 }
@@ -277,6 +312,12 @@ fn records() -> impl Strategy<Value = Vec<Record>> {
 fn time_of(record: &Record) -> Option<Timestamp> {
     let time = record.timestamp?;
     Some(Timestamp::from_parts(time.seconds, time.nanos))
+}
+
+/// The time to live, if the record has one that is long enough.
+fn ttl_of(record: &Record) -> Option<Duration> {
+    let ttl = Duration::try_from(record.ttl?).ok()?;
+    (ttl >= Duration::from_millis(1)).then_some(ttl)
 }
 
 fn has_text(record: &Record) -> bool {
@@ -348,12 +389,17 @@ proptest! {
             times: RecordTimes {
                 newest: records.iter().filter_map(time_of).max(),
                 untimed: records.iter().any(|record| record.timestamp.is_none()),
+                shortest_ttl: records.iter().filter_map(ttl_of).min().and_then(ShortestTtl::of),
             },
             has_text: records.iter().any(has_text),
             has_timestamps: records.iter().any(|record| record.timestamp.is_some()),
             keyless: records
                 .iter()
                 .position(|record| record.key.is_none() && record.key_text.is_none())
+                .map(|at| at as u32),
+            short_lived: records
+                .iter()
+                .position(|record| record.ttl.is_some() && ttl_of(record).is_none())
                 .map(|at| at as u32),
             largest_record: records.iter().map(Message::encoded_len).max().unwrap(),
         };
@@ -413,6 +459,20 @@ proptest! {
             prop_assert_eq!(key, stored.key.as_deref());
         }
         prop_assert_eq!(end, set.len());
+    }
+
+    #[test]
+    fn what_compaction_and_expiry_ask_agrees_with_prost(records in records()) {
+        let set = payload(&records);
+        for (found, record) in facts(&set).zip(&records) {
+            let stored = stored(record, false);
+            prop_assert_eq!(found.key, stored.key.as_deref());
+            prop_assert_eq!(found.has_value, stored.value.is_some());
+            prop_assert_eq!((found.time, found.ttl), (time_of(record), ttl_of(record)));
+        }
+        let tombstone = |record: &Record| Record { value: None, text: None, ..record.clone() };
+        let tombstones: Vec<_> = records.iter().map(tombstone).collect();
+        prop_assert_eq!(decode(&without_values(&set)), tombstones);
     }
 
     #[test]

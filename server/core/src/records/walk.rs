@@ -1,8 +1,12 @@
 //! Finding places in a payload: record boundaries, times, keys.
 
 use std::ops::Range;
+use std::time::Duration;
 
-use super::wire::{KEY, KEY_TEXT, TEXT, TIMESTAMP, VALUE, Value, fields, frames, timestamp};
+use super::wire::{
+    Cursor, Detail, Frame, KEY, KEY_TEXT, TEXT, TIMESTAMP, TTL, VALUE, Value, fields, frames,
+    timestamp, ttl,
+};
 use crate::time::Timestamp;
 
 /// The byte position after this many records, or `None` when there are fewer.
@@ -53,7 +57,7 @@ pub fn keys(payload: &[u8]) -> impl Iterator<Item = (Range<usize>, Option<&[u8]>
     frames(payload).map(|frame| (frame.start..frame.end, key_of(frame.body)))
 }
 
-/// What compaction asks of a record.
+/// What compaction and expiry ask of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordFacts<'a> {
     /// Its bytes in the payload, tag and length included.
@@ -64,23 +68,33 @@ pub struct RecordFacts<'a> {
     pub has_value: bool,
     /// Its own time, if it has one.
     pub time: Option<Timestamp>,
+    /// Its own time to live, if it has one.
+    pub ttl: Option<Duration>,
 }
 
-/// The records of a payload, with what compaction asks of them.
+/// The records of a payload, with what compaction and expiry ask of them, up to the first that
+/// cannot be read: one that is cut short may have a key, and a value that is not seen.
 pub fn facts(payload: &[u8]) -> impl Iterator<Item = RecordFacts<'_>> {
-    frames(payload).map(|frame| {
-        let range = frame.start..frame.end;
-        let mut facts = RecordFacts { range, key: None, has_value: false, time: None };
-        for field in fields(frame.body) {
-            match (field.number, field.value) {
-                (KEY | KEY_TEXT, Value::Bytes(key)) => facts.key = Some(key),
-                (VALUE | TEXT, Value::Bytes(_)) => facts.has_value = true,
-                (TIMESTAMP, Value::Bytes(message)) => facts.time = timestamp(message).ok(),
-                _ => {}
+    frames(payload).map_while(|frame| facts_of(&frame).ok())
+}
+
+fn facts_of<'a>(frame: &Frame<'a>) -> Result<RecordFacts<'a>, Detail> {
+    let range = frame.start..frame.end;
+    let mut facts = RecordFacts { range, key: None, has_value: false, time: None, ttl: None };
+    let mut cursor = Cursor::new(frame.body);
+    while let Some(field) = cursor.field()? {
+        match (field.number, field.value) {
+            (KEY | KEY_TEXT, Value::Bytes(key)) => facts.key = Some(key),
+            (VALUE | TEXT, Value::Bytes(_)) => facts.has_value = true,
+            (TIMESTAMP, Value::Bytes(message)) => facts.time = timestamp(message).ok(),
+            (TTL, Value::Bytes(message)) => facts.ttl = ttl(message).ok().flatten(),
+            (KEY | KEY_TEXT | VALUE | TEXT | TIMESTAMP, _) => {
+                return Err("a field of a record has the wrong wire type");
             }
+            _ => {}
         }
-        facts
-    })
+    }
+    Ok(facts)
 }
 
 fn time_of(record: &[u8]) -> Option<Timestamp> {

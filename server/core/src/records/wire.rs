@@ -1,6 +1,9 @@
 //! The protobuf wire format, as far as records need it: a cursor over borrowed bytes that never
 //! allocates. It knows fields, not what they mean, except for the numbers that are named here.
 
+use std::time::Duration;
+
+use crate::limits::MIN_RECORD_TTL;
 use crate::time::Timestamp;
 
 /// What is wrong with some bytes.
@@ -20,6 +23,8 @@ pub(super) const TEXT: u32 = 4;
 pub(super) const HEADERS: u32 = 5;
 /// `Record.timestamp`.
 pub(super) const TIMESTAMP: u32 = 6;
+/// `Record.ttl`.
+pub(super) const TTL: u32 = 7;
 /// `Header.key`.
 pub(super) const HEADER_KEY: u32 = 1;
 /// `Header.value`.
@@ -177,6 +182,29 @@ pub(super) fn fields(message: &[u8]) -> impl Iterator<Item = Field<'_>> {
 
 /// Reads a `google.protobuf.Timestamp`.
 pub(super) fn timestamp(message: &[u8]) -> Result<Timestamp, Detail> {
+    let (seconds, nanos) = seconds_and_nanos(message)?;
+    if nanos > MAX_NANOS {
+        return Err("the nanoseconds of a timestamp are not from 0 to 999999999");
+    }
+    let nanos = i32::try_from(nanos).expect("a number below 10^9 fits an i32");
+    Ok(Timestamp::from_parts(seconds.cast_signed(), nanos))
+}
+
+/// Reads the `google.protobuf.Duration` of a time to live; `None` where it is too short to be one.
+pub(super) fn ttl(message: &[u8]) -> Result<Option<Duration>, Detail> {
+    let (seconds, nanos) = seconds_and_nanos(message)?;
+    if seconds.cast_signed() < 0 || nanos.cast_signed() < 0 {
+        return Ok(None);
+    }
+    if nanos > MAX_NANOS {
+        return Err("the nanoseconds of a duration are not below 1000000000");
+    }
+    let nanos = u32::try_from(nanos).expect("a number below 10^9 fits a u32");
+    Ok(Some(Duration::new(seconds, nanos)).filter(|ttl| *ttl >= MIN_RECORD_TTL))
+}
+
+/// The two parts that a timestamp has, and a duration.
+fn seconds_and_nanos(message: &[u8]) -> Result<(u64, u64), Detail> {
     let (mut seconds, mut nanos) = (None, None);
     let mut cursor = Cursor::new(message);
     while let Some(field) = cursor.field()? {
@@ -186,16 +214,11 @@ pub(super) fn timestamp(message: &[u8]) -> Result<Timestamp, Detail> {
             _ => continue,
         };
         let Value::Varint(value) = field.value else {
-            return Err("a part of a timestamp has the wrong wire type");
+            return Err("a part of a time has the wrong wire type");
         };
         if part.replace(value).is_some() {
-            return Err("a part of a timestamp is given twice");
+            return Err("a part of a time is given twice");
         }
     }
-    let nanos = nanos.unwrap_or(0);
-    if nanos > MAX_NANOS {
-        return Err("the nanoseconds of a timestamp are not from 0 to 999999999");
-    }
-    let nanos = i32::try_from(nanos).expect("a number below 10^9 fits an i32");
-    Ok(Timestamp::from_parts(seconds.unwrap_or(0).cast_signed(), nanos))
+    Ok((seconds.unwrap_or(0), nanos.unwrap_or(0)))
 }

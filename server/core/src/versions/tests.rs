@@ -120,7 +120,7 @@ fn a_compacted_batch_is_read_at_the_offsets_that_are_left() {
     let mut keys = KeyMap::new(Offset::ZERO, 10, 1 << 10);
     assert!(keys_of(&batch, |key, offset| keys.note(key, offset)));
     let verdict = Verdict { keys: &keys, clean_up: CleanUp::NONE };
-    let left = shrink(&batch, &verdict).0.expect("the first record is superseded");
+    let left = shrink(&batch, &verdict).left.expect("the first record is superseded");
     let (run, end) = KeyRun::of_stored(&[left], Offset::ZERO);
     let mut versions = KeyVersions::default();
     versions.note(&run, Offset::ZERO);

@@ -220,6 +220,10 @@ pub(crate) struct Produce {
     /// A header of every record; may be repeated
     #[arg(long = "header", short = 'H', value_name = "KEY=VALUE", value_parser = header)]
     pub(super) headers: Vec<(String, String)>,
+    /// How long every record lives: it is delivered no more once so much time has passed since its
+    /// append, such as 90s, 15m or 1h30m [default: as the topic's setting `record_ttl` says]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub(super) ttl: Option<Duration>,
     /// How records are compressed on their way and in the log: gzip, snappy, lz4 or zstd, and the
     /// level where the codec has one, as zstd:9 (gzip 1 to 9, zstd 1 to 22); or none [default: as
     /// the topic's setting `compression` says]

@@ -25,6 +25,9 @@ pub(super) fn record(record: &ConsumedRecord) -> Value {
         });
         object.insert("headers".to_owned(), headers.collect());
     }
+    if let Some(ttl) = record.ttl {
+        object.insert("ttl".to_owned(), format!("{}s", ttl.as_secs_f64()).into());
+    }
     Value::Object(object)
 }
 
@@ -61,6 +64,8 @@ fn base64(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -83,6 +88,7 @@ mod tests {
             key: Some("ké".into()),
             value: Some(vec![0xff].into()),
             headers: vec![ropewalk::Header { key: "h".to_owned(), value: None }],
+            ttl: Some(Duration::from_millis(1_500)),
         });
         let expected = serde_json::json!({
             "topic": "t",
@@ -92,6 +98,7 @@ mod tests {
             "key": "ké",
             "value_base64": "/w==",
             "headers": [{ "key": "h", "value": null }],
+            "ttl": "1.5s",
         });
         assert_eq!(made, expected);
     }

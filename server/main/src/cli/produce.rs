@@ -62,6 +62,9 @@ fn template(args: &Produce) -> Record {
     if let Some(partition) = args.partition {
         record = record.partition(partition);
     }
+    if let Some(ttl) = args.ttl {
+        record = record.ttl(ttl);
+    }
     for (key, value) in &args.headers {
         record = record.header(key, value.clone());
     }

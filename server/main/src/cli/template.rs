@@ -112,6 +112,7 @@ mod tests {
             key: Some("k".into()),
             value: None,
             headers: vec![header("a", "1"), header("b", "")],
+            ttl: None,
         };
         let mut out = Vec::new();
         let template = Template::parse(template).expect("a template");

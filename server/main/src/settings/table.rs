@@ -426,7 +426,8 @@ pub(super) static SETTINGS: &[Setting] = &[
         value_name: "BYTES",
         default: "32MiB",
         help: "The bytes of appends that may wait for the disk before producers are made to wait; \
-               and as many again of those that other brokers forward",
+               and as many again of those that other brokers forward. Those that expect the \
+               version of a key have 16 MiB of their own",
         field: Field::Size(8 * MIB, TIB, |s| &mut s.memory.append_budget),
     },
     Setting {

@@ -6,6 +6,14 @@ use ropewalk_broker::ProposeError;
 
 use super::{Failure, Reason};
 
+/// Appends that expect a version have no memory left.
+pub(super) fn too_many(message: String, limit: usize) -> Failure {
+    let message = format!(
+        "{message}: try again, and send fewer of them at a time; others have memory of their own"
+    );
+    Failure::new(Reason::Overloaded, message).over_quota("conditional_appends", limit)
+}
+
 pub(super) fn failure(error: ProposeError, message: String) -> Failure {
     match error {
         ProposeError::ExpectedOffset { current } => {
@@ -30,12 +38,17 @@ pub(super) fn failure(error: ProposeError, message: String) -> Failure {
             );
             Failure::new(Reason::TooManyKeys, message).over_quota("keys", limit)
         }
+        ProposeError::KeysDamaged { at } => {
+            let message = format!(
+                "{message}, and no other broker has it: appends that expect no version go on; \
+                 restore the log, or have DeleteRecords take what is before and at the damage"
+            );
+            Failure::new(Reason::CorruptLog, message).with("file", "").with("offset", at)
+        }
         // The keys are not read yet.
         _ => {
-            let message = format!(
-                "{message}: the leader reads them since it has been asked, or cannot, as its log \
-                 says; try again"
-            );
+            let message =
+                format!("{message}: the leader reads them since it has been asked; try again");
             Failure::new(Reason::KeysUnread, message).retry_after(Duration::from_millis(500))
         }
     }

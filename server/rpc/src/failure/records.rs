@@ -13,6 +13,9 @@ impl From<IngestError> for Failure {
             IngestError::NoKey { record } => {
                 Self::field(&format!("records.records[{record}].key"), message)
             }
+            IngestError::ShortTtl { record } => {
+                Self::field(&format!("records.records[{record}].ttl"), message)
+            }
             IngestError::BatchTooLarge { limit, actual } => {
                 Self::new(Reason::BatchTooLarge, message)
                     .about_field("records")

@@ -1,11 +1,13 @@
 //! Proposals and their answers on the wire, and the checks of those that come in.
 
+use bytes::Bytes;
 use ropewalk_broker::peers::{ProposalKind, ProposeError, Receipt, RemoteProposal};
 use ropewalk_consensus::proposal::{MemberProgress, MembershipChange};
 use ropewalk_consensus::{Durability, Expected};
 use ropewalk_core::batch::{DraftParts, RecordTimes, stored_codec};
 use ropewalk_core::{
-    BatchDraft, Offset, ProducerId, ProducerSequence, ReplicaId, Timestamp, TimestampType, limits,
+    BatchDraft, Offset, ProducerId, ProducerSequence, ReplicaId, ShortestTtl, Timestamp,
+    TimestampType, limits,
 };
 use ropewalk_proto::internal as pb;
 use ropewalk_proto::internal::proposal::Kind;
@@ -47,11 +49,11 @@ pub(super) fn proposal_from_wire(proposal: pb::Proposal) -> Result<RemoteProposa
 
 fn batch_to_wire(
     parts: DraftParts,
-    expected: Option<Expected>,
+    expected: Option<Box<Expected>>,
     durability: Durability,
     epoch: Option<u64>,
 ) -> pb::BatchProposal {
-    let (expected_offset, expected_version) = match expected {
+    let (expected_offset, expected_version) = match expected.map(|expected| *expected) {
         None => (None, None),
         Some(Expected::Offset(offset)) => (Some(offset.0), None),
         Some(Expected::Version { key, version }) => {
@@ -76,6 +78,7 @@ fn batch_to_wire(
         }),
         epoch,
         expected_version,
+        shortest_ttl_millis: parts.times.shortest_ttl.map(ShortestTtl::millis),
     }
 }
 
@@ -89,7 +92,11 @@ fn batch_from_wire(batch: pb::BatchProposal) -> Result<ProposalKind> {
         record_count: batch.record_count,
         compression: stored_codec(byte("a codec", batch.compression)?)?,
         timestamp_type: TimestampType::from_stored(byte("a clock", batch.timestamp_type)?)?,
-        times: RecordTimes { newest: batch.newest_time.map(Timestamp), untimed: batch.untimed },
+        times: RecordTimes {
+            newest: batch.newest_time.map(Timestamp),
+            untimed: batch.untimed,
+            shortest_ttl: batch.shortest_ttl_millis.and_then(ShortestTtl::from_millis),
+        },
         payload_crc: batch.payload_crc,
         sequence: batch.sequence.map(|sequence| ProducerSequence {
             producer: ProducerId(sequence.producer_id),
@@ -100,12 +107,13 @@ fn batch_from_wire(batch: pb::BatchProposal) -> Result<ProposalKind> {
     };
     let offset = batch.expected_offset.map(|offset| Expected::Offset(Offset(offset)));
     let version = batch.expected_version.map(|expected| Expected::Version {
-        key: expected.key,
+        // A part of what came would keep all of it in memory.
+        key: Bytes::copy_from_slice(&expected.key),
         version: expected.version.map(Offset),
     });
     Ok(ProposalKind::Batch {
         draft: BatchDraft::from_parts(&parts)?,
-        expected: offset.or(version),
+        expected: offset.or(version).map(Box::new),
         durability: durability_from_wire(batch.durability)?,
         epoch: batch.epoch,
     })
@@ -242,6 +250,10 @@ pub(super) fn propose_error_to_wire(error: ProposeError) -> pb::ProposeError {
             Kind::ExpectedVersion
         }
         ProposeError::KeysUnread => Kind::KeysUnread,
+        ProposeError::KeysDamaged { at } => {
+            wire.current = at.0;
+            Kind::KeysDamaged
+        }
         ProposeError::TooManyKeys { limit } => {
             wire.limit = limit;
             Kind::TooManyKeys
@@ -291,6 +303,7 @@ pub(super) fn propose_error_from_wire(error: &pb::ProposeError) -> Result<Propos
             ProposeError::ExpectedVersion { current: error.current_version.map(Offset) }
         }
         Ok(Kind::KeysUnread) => ProposeError::KeysUnread,
+        Ok(Kind::KeysDamaged) => ProposeError::KeysDamaged { at: Offset(error.current) },
         Ok(Kind::TooManyKeys) => ProposeError::TooManyKeys { limit: error.limit },
         Ok(Kind::SequenceGap) => {
             ProposeError::SequenceGap { expected: error.expected, actual: error.actual }

@@ -4,7 +4,8 @@
 //! At any moment, and whatever was cut short: what can be read was appended, in the order of its
 //! offsets; the last record of each key that can be read is the last one that was appended, or it
 //! was a tombstone, or past its time, and then none of the key can be read any more. After a
-//! compaction that came to its end exactly that is left which its order says.
+//! compaction that came to its end exactly that is left which its order says. And who reads the log
+//! in less time than tombstones stay knows at its end which keys are gone.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,21 +27,25 @@ use crate::log_view::{Cursor, ReadOutcome};
 use crate::memory::MemoryEngine;
 
 const GROUP: GroupId = GroupId::FIRST_PARTITION;
+/// So long tombstones stay after what they ended went. A step takes 10 ns.
+const RETENTION: Duration = Duration::from_nanos(80);
 
 /// What happens to a log.
 #[derive(Clone, Debug)]
 enum Step {
     /// Records are appended: the number of the key, and whether there is a value.
     Append(Vec<(u8, bool)>),
-    /// What stands in the log is to be compacted: tombstones, and all records, up to so much of a
-    /// hundred of the log.
-    Order { tombstones: u8, expired: u8, lasting: u8 },
+    /// What stands in the log is to be compacted. All records that were appended in the first so
+    /// much of a hundred of its time go, and what a replica has that has so much of the log.
+    Order { expired: u8, lasting: u8 },
     /// The order is carried out, up to so many steps. After some of them so much of a hundred of
     /// the log goes.
     Compact { steps: u16, trim: Option<(u16, u8)> },
     /// So much of a hundred of the log goes. It may be written only with what comes next, and
     /// never where the power goes first.
     Trim { percent: u8, is_late: bool },
+    /// Who reads the log from its start reads so many parts of it.
+    Read(u8),
     /// The engine does its work.
     Reclaim,
     /// The power goes.
@@ -54,9 +59,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let percent = || prop_oneof![2 => Just(0_u8), 1 => 0..120_u8];
     let step = prop_oneof![
         8 => prop::collection::vec(record, 1..8).prop_map(Step::Append),
-        3 => (percent(), percent(), percent()).prop_map(|(tombstones, expired, lasting)| {
-            Step::Order { tombstones, expired, lasting }
-        }),
+        3 => (percent(), prop_oneof![1 => Just(100), 1 => percent()])
+            .prop_map(|(expired, lasting)| Step::Order { expired, lasting }),
+        3 => (1..10_u8).prop_map(Step::Read),
         4 => (
             prop_oneof![2 => Just(u16::MAX), 1 => 0..30_u16],
             prop::option::weighted(0.3, (0..30_u16, 0..100_u8)),
@@ -78,6 +83,14 @@ struct Known {
     append_time: Timestamp,
     key: Vec<u8>,
     value: Option<Vec<u8>>,
+}
+
+/// One that takes its time to read a log from its start, and since when.
+struct Slow {
+    since: i64,
+    cursor: Cursor,
+    /// The last record of each key so far.
+    found: BTreeMap<Vec<u8>, u64>,
 }
 
 /// Where a log is kept, and what becomes of that.
@@ -106,6 +119,7 @@ struct Bench {
     taken: BTreeMap<u64, Known>,
     /// What ended keys, by orders that were applied.
     clean_up: CleanUp,
+    slow: Option<Slow>,
 }
 
 impl Bench {
@@ -122,6 +136,7 @@ impl Bench {
             late: Vec::new(),
             taken: BTreeMap::new(),
             clean_up: CleanUp::NONE,
+            slow: None,
         };
         bench.write(write);
         bench
@@ -167,21 +182,21 @@ impl Bench {
         }
         let codec = if base % 3 == 0 { Compression::Lz4 } else { Compression::None };
         let payload = ropewalk_core::compress::compress(codec, &payload);
-        let times = RecordTimes { newest: None, untimed: true };
+        let times = RecordTimes { newest: None, untimed: true, shortest_ttl: None };
         let (count, of) = (records.len() as u32, TimestampType::Create);
         let draft = BatchDraft::new(&payload, count, codec, of, times, None);
         let sealed = draft.seal(Offset(base), BOOTSTRAP_TERM, index, append_time);
         self.append(sealed, |_, _, _| {});
     }
 
-    fn order(&mut self, tombstones: u8, expired: u8, lasting: u8) {
-        let last = self.log.last();
-        let part = |percent: u8| last * u64::from(percent) / 100;
-        let time = |percent: u8| Timestamp(self.now * i64::from(percent) / 100);
+    fn order(&mut self, expired: u8, lasting: u8) {
+        let lasting_from = self.log.last() * u64::from(lasting) / 100;
+        let ripe = self.log.compaction().tombstones_below(Timestamp(self.now), RETENTION);
         let clean_up = CleanUp {
-            tombstones_before: time(tombstones),
-            expired_before: time(expired),
-            lasting_from: part(lasting),
+            tombstones_below: ripe.min(lasting_from),
+            ended_before: Timestamp::MIN,
+            expired_before: Timestamp(self.now * i64::from(expired) / 100),
+            lasting_from,
         };
         self.clean_up = self.clean_up.max(clean_up);
         self.append(Entry::encode_compact(&clean_up), |log, index, write| {
@@ -192,7 +207,7 @@ impl Bench {
     /// Carries the order out, as far as so many steps lead. Returns whether it came to its end.
     fn compact(&mut self, steps: u16, trim: Option<(u16, u8)>) -> bool {
         let Some(order) = self.log.compaction().pending() else { return false };
-        let bounds = CompactionBounds { map_bytes: 16 * 14, merged_bytes: 2_000 };
+        let bounds = CompactionBounds { read_bytes: 150, map_bytes: 16 * 14, merged_bytes: 2_000 };
         let reader = self.log.reader();
         let mut taken = 0;
         let mut pace = |_| {
@@ -205,7 +220,7 @@ impl Bench {
         let done = Compaction::new(&reader, order, bounds, &mut pace).run().unwrap();
         let Some(done) = done else { return false };
         let mut write = GroupWrite::new(GROUP);
-        self.log.compacted(done, &mut write);
+        self.log.compacted(done, Timestamp(self.now), &mut write);
         self.write(write);
         true
     }
@@ -254,13 +269,51 @@ impl Bench {
         }
     }
 
+    /// Who reads slowly reads so many parts, and is to know at the end which keys are gone, unless
+    /// it was too slow.
+    fn read_slowly(&mut self, parts: u8) {
+        let reader = self.log.reader();
+        let begin = Cursor::at(reader.bounds().start);
+        let begun = || Slow { since: self.now, cursor: begin, found: BTreeMap::new() };
+        let mut slow = self.slow.take().unwrap_or_else(begun);
+        for _ in 0..parts {
+            match reader.read(slow.cursor, 1).unwrap() {
+                ReadOutcome::Batches { batches, next } => {
+                    let mut found = BTreeMap::new();
+                    batches.iter().for_each(|batch| take(batch, slow.cursor.offset, &mut found));
+                    slow.found.extend(found.into_iter().map(|(offset, (key, _))| (key, offset)));
+                    slow.cursor = next;
+                }
+                ReadOutcome::End => return self.has_read(&slow),
+                ReadOutcome::Cold => slow.cursor.index = None,
+                // It is told, and knows that it misses something.
+                ReadOutcome::Trimmed(_) => return,
+            }
+        }
+        self.slow = Some(slow);
+    }
+
+    fn has_read(&self, slow: &Slow) {
+        if self.now - slow.since >= RETENTION.as_nanos() as i64 {
+            return;
+        }
+        for (key, found) in &slow.found {
+            let of_key = |known: &(&u64, &Known)| known.1.key == *key;
+            let Some((last, known)) = self.known.iter().rev().find(of_key) else { continue };
+            let expired_before = self.clean_up.expired_before;
+            assert!(
+                last == found || known.append_time < expired_before,
+                "who has read key {key:?} at {found} misses {last}: {known:?}"
+            );
+        }
+    }
+
     /// Whether a record may be gone although it is the last of its key.
     fn may_have_ended(&self, record: &Known) -> bool {
-        let before = |time: Timestamp| {
-            record.append_time < time && record.index < self.clean_up.lasting_from
-        };
-        before(self.clean_up.expired_before)
-            || (record.value.is_none() && before(self.clean_up.tombstones_before))
+        let clean_up = self.clean_up;
+        let is_old = record.value.is_none() && record.index < clean_up.tombstones_below;
+        let is_past = record.append_time < clean_up.expired_before || is_old;
+        is_past && record.index < clean_up.lasting_from
     }
 
     fn check(&self, is_compacted: bool) {
@@ -321,11 +374,10 @@ fn live(place: Place, steps: &[Step]) {
         let mut is_compacted = false;
         match step {
             Step::Append(records) => bench.produce(records),
-            Step::Order { tombstones, expired, lasting } => {
-                bench.order(*tombstones, *expired, *lasting);
-            }
+            Step::Order { expired, lasting } => bench.order(*expired, *lasting),
             Step::Compact { steps, trim } => is_compacted = bench.compact(*steps, *trim),
             Step::Trim { percent, is_late } => bench.trim(*percent, *is_late),
+            Step::Read(parts) => bench.read_slowly(*parts),
             Step::Reclaim => drop(bench.engine.reclaim().unwrap()),
             Step::Crash => {
                 if let Place::Disk(machine) = &mut bench.place {
@@ -333,11 +385,18 @@ fn live(place: Place, steps: &[Step]) {
                 }
                 bench.reopen();
             }
-            Step::Reopen => bench.reopen(),
+            Step::Reopen => {
+                let is_kept = bench.late.is_empty() && bench.engine.keep_rewrites().unwrap();
+                let segments = bench.log.reader().segments();
+                bench.reopen();
+                if is_kept {
+                    assert_eq!(bench.log.reader().segments(), segments, "the log knows them");
+                }
+            }
         }
         bench.check(is_compacted);
     }
-    bench.order(0, 0, 0);
+    bench.order(0, 0);
     assert!(bench.compact(u16::MAX, None));
     bench.check(true);
 }
@@ -360,7 +419,7 @@ fn many_small_segments_become_one() {
     for round in 0..40 {
         bench.now += 10;
         bench.produce(&[(round % 3, true)]);
-        bench.order(0, 0, 0);
+        bench.order(0, 0);
         assert!(bench.compact(u16::MAX, None));
         bench.check(true);
     }
@@ -370,4 +429,20 @@ fn many_small_segments_become_one() {
     bench.reopen();
     assert_eq!(bench.log.reader().segments()[0], first, "the log knows it after a start");
     bench.check(true);
+}
+
+#[test]
+fn segments_that_become_one_while_some_of_them_are_trimmed_are_known_as_they_are_stored() {
+    for after in 0..40 {
+        let mut bench = Bench::new(Place::Memory(MemoryEngine::new()));
+        for key in 0..10 {
+            bench.now += 10;
+            bench.produce(&[(key, true)]);
+            bench.order(0, 0);
+        }
+        bench.compact(u16::MAX, Some((after, 30)));
+        let segments = bench.log.reader().segments();
+        bench.reopen();
+        assert_eq!(bench.log.reader().segments(), segments, "trimmed after {after} reads");
+    }
 }

@@ -33,7 +33,7 @@ fn what_is_written_anew_takes_its_place(place: &mut dyn Harness) {
         write(engine.as_ref(), vec![commit(GROUP, 29)]);
         // Segments begin at 8 and at 12.
         let new = anew(&log[2..10]);
-        let mut rewrite = engine.rewrite(GROUP, 8..16).unwrap().unwrap();
+        let mut rewrite = engine.rewrite(GROUP, 8..16, 0).unwrap().unwrap();
         assert!(rewrite.push(new[..3].to_vec()).unwrap());
         holds(engine.as_ref(), GROUP, &log);
         assert!(rewrite.push(new[3..].to_vec()).unwrap());
@@ -61,7 +61,7 @@ fn what_is_dropped_leaves_nothing(place: &mut dyn Harness) {
     let log = entries(6..30, 6, 900);
     let engine = with_log(place, log.clone());
     write(engine.as_ref(), vec![commit(GROUP, 29)]);
-    let mut rewrite = engine.rewrite(GROUP, 8..12).unwrap().unwrap();
+    let mut rewrite = engine.rewrite(GROUP, 8..12, 0).unwrap().unwrap();
     assert!(rewrite.push(anew(&log[2..6])).unwrap());
     drop(rewrite);
     holds(engine.as_ref(), GROUP, &log);
@@ -73,7 +73,7 @@ fn only_what_is_committed(place: &mut dyn Harness) {
     let log = entries(6..30, 6, 900);
     let engine = with_log(place, log.clone());
     write(engine.as_ref(), vec![commit(GROUP, 18)]);
-    let done = engine.rewrite(GROUP, 16..20).unwrap().is_some_and(|mut rewrite| {
+    let done = engine.rewrite(GROUP, 16..20, 0).unwrap().is_some_and(|mut rewrite| {
         rewrite.push(anew(&log[10..14])).unwrap() && rewrite.finish().unwrap()
     });
     assert!(!done);
@@ -85,12 +85,12 @@ fn nothing_is_left_out(place: &mut dyn Harness) {
     let engine = with_log(place, log.clone());
     write(engine.as_ref(), vec![commit(GROUP, 29), trim(GROUP, start(8, 6))]);
     // The log's first entry is within a segment.
-    let mut lacking = engine.rewrite(GROUP, 8..12).unwrap().unwrap();
+    let mut lacking = engine.rewrite(GROUP, 8..12, 0).unwrap().unwrap();
     assert_eq!(lacking.log_start(), 8);
     assert!(lacking.push(anew(&log[4..6])).unwrap());
     assert!(!lacking.finish().unwrap());
     holds(engine.as_ref(), GROUP, &log[3..]);
-    let mut whole = engine.rewrite(GROUP, 8..12).unwrap().unwrap();
+    let mut whole = engine.rewrite(GROUP, 8..12, 0).unwrap().unwrap();
     assert!(whole.push(anew(&log[2..6])[1..].to_vec()).unwrap());
     assert!(whole.finish().unwrap());
     let left = [&anew(&log[2..6])[1..], &log[6..]].concat();
@@ -105,7 +105,7 @@ fn a_log_that_was_trimmed_meanwhile(place: &mut dyn Harness) {
     write(engine.as_ref(), vec![commit(GROUP, 29)]);
     let begin = |entries: &[LogEntry]| {
         let range = entries[0].index..entries[entries.len() - 1].index + 1;
-        let mut rewrite = engine.rewrite(GROUP, range).unwrap().unwrap();
+        let mut rewrite = engine.rewrite(GROUP, range, 0).unwrap().unwrap();
         assert!(rewrite.push(anew(entries)).unwrap());
         rewrite
     };

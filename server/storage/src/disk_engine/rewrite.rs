@@ -6,6 +6,7 @@
 //! goes at the next start.
 
 use std::ops::Range;
+use std::sync::atomic::Ordering;
 
 use ropewalk_core::GroupId;
 
@@ -39,10 +40,13 @@ impl Core {
         &self,
         group: GroupId,
         range: Range<u64>,
+        bytes: u64,
     ) -> Result<Option<Box<dyn Rewrite + '_>>> {
         // Nobody drains meanwhile: a drain knows the number of the next file.
         let mut work = self.work();
-        let has_room = self.room.load(std::sync::atomic::Ordering::Relaxed);
+        // The old entries stay until the new ones are in their place.
+        let is_refused = self.is_refused.load(Ordering::Relaxed);
+        let has_room = !is_refused && self.bytes_above_floor()? >= bytes;
         let is_held = || {
             let state = self.state();
             let log = state.logs.get(&group);
@@ -118,7 +122,11 @@ impl Rewrite for DiskRewrite<'_> {
 impl DiskRewrite<'_> {
     fn write_waiting(&mut self) -> Result<bool> {
         let entries = std::mem::take(&mut self.waiting);
-        self.waiting_bytes = 0;
+        let bytes = std::mem::take(&mut self.waiting_bytes);
+        // What is left is for records that come meanwhile, and below the floor for what makes room.
+        if self.core.bytes_above_floor()? < bytes as u64 {
+            return Ok(false);
+        }
         let Self { core, job, done, buffer, unsynced, .. } = self;
         let written = core.write_chunk(job, &entries, done, buffer, unsynced);
         match written {

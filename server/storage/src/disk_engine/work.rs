@@ -190,10 +190,20 @@ impl Core {
         self.checkpointed.store(written, Ordering::Relaxed);
     }
 
+    /// The bytes that the disk has beside what is on its way to it.
+    fn bytes_left(&self) -> Result<u64> {
+        let held = self.state().held_bytes;
+        Ok(self.disk.free_bytes(self.files.dir())?.saturating_sub(held))
+    }
+
+    /// The bytes of these that may be taken.
+    pub(super) fn bytes_above_floor(&self) -> Result<u64> {
+        Ok(self.bytes_left()?.saturating_sub(self.options.free_floor))
+    }
+
     /// Looks whether the disk has room for records, beside those that are on their way to it.
     pub(super) fn look_for_room(&self) -> Result<()> {
-        let held = self.state().held_bytes;
-        let left = self.disk.free_bytes(self.files.dir())?.saturating_sub(held);
+        let left = self.bytes_left()?;
         let is_refused = self.is_refused.load(Ordering::Relaxed);
         let has_room = left >= self.options.free_floor && !is_refused;
         let above_floor = left.saturating_sub(self.options.free_floor);

@@ -1,5 +1,6 @@
 //! What was ordered to be compacted, and how much of it this replica has done.
 
+use ropewalk_core::Timestamp;
 use ropewalk_core::compaction::CleanUp;
 
 use super::GroupLog;
@@ -36,16 +37,19 @@ impl GroupLog {
     }
 
     /// This replica has carried out an order. It counts unless the log has begun anew meanwhile.
-    pub fn compacted(&mut self, done: Compacted, write: &mut GroupWrite) {
+    /// Returns whether keys may have gone since an order was carried out last, as opposed to older
+    /// records of keys that are still there.
+    pub fn compacted(&mut self, done: Compacted, now: Timestamp, write: &mut GroupWrite) -> bool {
         let mut state = self.compaction();
         let is_known = state.ordered.is_some_and(|ordered| ordered.index >= done.order.index);
         let is_news = state.done.is_none_or(|before| before.order.index <= done.order.index);
         if is_known && is_news {
-            state.done = Some(done);
+            state.note_done(done, now);
             self.set_compaction(state, write);
             // Memory has what was there before: readers would never see that anything is gone.
             self.drop_to((done.order.index - 1).min(self.durable_index));
         }
+        std::mem::take(&mut self.view.lock().has_ended_keys)
     }
 
     fn set_compaction(&self, state: CompactionState, write: &mut GroupWrite) {

@@ -1,6 +1,6 @@
 //! One system call on the durable path fails. The process must say so and end: no retry, no ack.
-//! Where it is not the journal's, acks are honest meanwhile: the journal has everything. Where it is
-//! a file of sled's, the end may take until the next checkpoint.
+//! Where it is not the journal's, acks are honest meanwhile: the journal has everything. Where it
+//! is a file of sled's, the end may take until the next checkpoint.
 //!
 //! strace answers the n-th call of each thread with EIO. What was acked by then must be there when
 //! the broker is started again without it.
@@ -157,8 +157,8 @@ fn verdict_on(led: &Led, data: &Path) -> Result<String, String> {
     match led {
         Led::NotReached => Ok("was not made so often".to_owned()),
         Led::LivedOn { call, log, acked_after } => Err(format!(
-            "WRONG: the process still runs after {call}; {acked_after} appends were acked that were \
-             sent after it; last line: {:?}",
+            "WRONG: the process still runs after {call}; {acked_after} appends were acked that \
+             were sent after it; last line: {:?}",
             log.lines().next_back()
         )),
         Led::Ended { call, acked_after: count @ 1.., .. } if call.contains("/journal/") => {

@@ -335,6 +335,7 @@ async fn absent_and_empty_are_kept_apart() {
                 .map(|h| v1::Header { text: text(&h.value), value: None, ..h.clone() })
                 .collect(),
             timestamp: record.timestamp,
+            ttl: record.ttl,
         })
         .collect();
     node.append_records("text", 0, given.clone()).await;

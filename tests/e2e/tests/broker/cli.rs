@@ -40,6 +40,9 @@ async fn records_go_in_and_come_out_again() {
     assert!(described.lines().any(|line| line.split_whitespace().eq(["compression", "lz4"])));
     run(&again, &["produce", "t", "--partition", "0", "--compression", "zstd:9"]);
     assert_eq!(run("", &["consume", "t", "-p", "0", "-n", "1"]), format!("{again}\n"));
+    run("", &["produce", "t", "--partition", "0", "--ttl", "1h30m", "for a while"]);
+    let one = run("", &["consume", "t", "-p", "0", "-o", "1", "-n", "1", "--format", "json"]);
+    assert!(one.contains(r#""ttl":"5400s""#), "{one}");
     run("", &["records", "delete", "t", "--partition", "0", "--before", "end"]);
     let format = ["consume", "t", "--until", "caught-up", "-f", "%t/%p/%o %k=%v\\n"];
     let read = run("", &format);

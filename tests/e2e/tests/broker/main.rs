@@ -18,6 +18,7 @@ mod examples;
 mod following;
 mod kept;
 mod leaders;
+mod lifetimes;
 mod process;
 mod produce;
 mod sdk;

@@ -88,8 +88,8 @@ impl Cluster {
         self.checks.sends(self.next_id + 1, number);
         self.checks.compares(number, batch);
         let version = batch.version.map(Offset);
-        let expected =
-            Some(Expected::Version { key: Bytes::copy_from_slice(&[batch.key]), version });
+        let key = Bytes::copy_from_slice(&[batch.key]);
+        let expected = Some(Box::new(Expected::Version { key, version }));
         let durability = Durability::Quorum;
         self.propose(node, LOG, ProposalKind::Batch { draft, expected, durability, epoch: None })
     }
@@ -250,7 +250,7 @@ fn draft_of(
 }
 
 fn draft(payload: &[u8], records: u32, sequence: Option<ProducerSequence>) -> BatchDraft {
-    let times = RecordTimes { newest: None, untimed: true };
+    let times = RecordTimes { newest: None, untimed: true, shortest_ttl: None };
     let (compression, times_of) = (Compression::None, TimestampType::Create);
     BatchDraft::new(payload, records, compression, times_of, times, sequence)
 }

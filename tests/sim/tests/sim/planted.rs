@@ -9,7 +9,7 @@ use ropewalk_sim::batch;
 use ropewalk_sim::life::Life;
 use ropewalk_storage::planted::{Plant, with};
 
-use crate::changes;
+use crate::{changes, compacting};
 
 /// A bug that so many lives do not find counts as missed.
 const SEEDS: u64 = 2_000;
@@ -47,7 +47,6 @@ const STATES: &[Sought] = &[
         Plant::ForgetProducers,
         &["is at two offsets", "is out of order at", "a producer is never answered"],
     ),
-    (Plant::ForgetTombstones, &["has come back", "records of broker", "log of broker"]),
     (Plant::KeepVersions, &["has a fork at"]),
     (Plant::OldIdsAfterWipe, &["bounds of broker", "lacks what was answered", "other metadata"]),
 ];
@@ -59,11 +58,12 @@ const STORE: &[Sought] = &[
 ];
 
 /// One of a broker's, whose replicas say nothing wrong: its own tests find it
-/// (`server/broker/src/cluster_tests.rs`), and runs of real brokers (`tests/chaos/planted`). One
-/// that a script finds. And those of consumer groups, which runs of real brokers find.
+/// (`server/broker/src/cluster_tests.rs`), and runs of real brokers (`tests/chaos/planted`). Two
+/// that scripts find. And those of consumer groups, which runs of real brokers find.
 const ELSEWHERE: &[Plant] = &[
     Plant::FollowerBounds,
     Plant::ForgetChanges,
+    Plant::ForgetTombstones,
     Plant::StaleCommits,
     Plant::TakeEarly,
     Plant::ForgetCommits,
@@ -134,6 +134,13 @@ fn a_store_that_loses_or_invents_is_found() {
 fn a_start_that_forgets_changes_is_found() {
     let script = changes::a_start_knows_of_the_changes_before_the_last_one_in_its_log;
     assert!(catch_unwind(|| with(Plant::ForgetChanges, script)).is_err());
+}
+
+/// Nor does a life often have a member away while two orders are carried out.
+#[test]
+fn tombstones_that_go_too_early_are_found() {
+    let script = compacting::a_tombstone_stays_as_long_as_a_member_lacks_it;
+    assert!(catch_unwind(|| with(Plant::ForgetTombstones, script)).is_err());
 }
 
 #[test]

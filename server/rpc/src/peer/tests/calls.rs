@@ -67,7 +67,7 @@ async fn the_largest_batch_arrives_as_it_was() {
     let (one, two) = Broker::pair().await;
     let kind = ProposalKind::Batch {
         draft: draft(limits::MAX_BATCH_BYTES),
-        expected: Some(Expected::Offset(Offset(4))),
+        expected: Some(Box::new(Expected::Offset(Offset(4)))),
         durability: Durability::Leader,
         epoch: Some(9),
     };
@@ -77,7 +77,10 @@ async fn the_largest_batch_arrives_as_it_was() {
         panic!("another kind arrived")
     };
     let condition = Some(Expected::Offset(Offset(4)));
-    assert_eq!((expected, durability, epoch), (condition, Durability::Leader, Some(9)));
+    assert_eq!(
+        (expected.map(|expected| *expected), durability, epoch),
+        (condition, Durability::Leader, Some(9))
+    );
     let sealed = |draft: ropewalk_core::BatchDraft| draft.seal(Offset(4), 1, 2, Timestamp(3));
     assert_eq!(sealed(arrived), sealed(draft(limits::MAX_BATCH_BYTES)));
     reply(Ok(Receipt::Done));

@@ -152,11 +152,11 @@ fn every_proposal_travels() {
     let replica = ReplicaId::new(NodeId(3), 4);
     let batch = |expected: Option<Offset>, durability| {
         let epoch = expected.map(|Offset(offset)| offset + 7);
-        let expected = expected.map(Expected::Offset);
+        let expected = expected.map(|offset| Box::new(Expected::Offset(offset)));
         Batch { draft: draft(10), expected, durability, epoch }
     };
     let keyed = |version| {
-        let expected = Some(Expected::Version { key: "key".into(), version });
+        let expected = Some(Box::new(Expected::Version { key: "key".into(), version }));
         Batch { draft: draft(10), expected, durability: Durability::Quorum, epoch: None }
     };
     let kinds = || {
@@ -215,6 +215,7 @@ fn every_answer_to_a_proposal_travels() {
         ProposeError::ExpectedVersion { current: None },
         ProposeError::ExpectedVersion { current: Some(Offset(0)) },
         ProposeError::KeysUnread,
+        ProposeError::KeysDamaged { at: Offset(12) },
         ProposeError::TooManyKeys { limit: 11 },
         ProposeError::OutOfRange { start: Offset(2), high_watermark: Offset(3) },
         ProposeError::Behind(ReplicaId::new(ONE, 4)),

@@ -90,6 +90,7 @@ fn proposals() -> Vec<(String, pb::proposal::Kind)> {
             sequence: epoch.is_none().then_some(sequence),
             epoch,
             expected_version: None,
+            shortest_ttl_millis: None,
         })
     };
     let keyed = |version| {
@@ -97,6 +98,10 @@ fn proposals() -> Vec<(String, pb::proposal::Kind)> {
         let expected = pb::ExpectedVersion { key: b"key".to_vec().into(), version };
         let expected_version = Some(expected);
         Kind::Batch(pb::BatchProposal { expected_offset: None, expected_version, ..batch })
+    };
+    let lives = {
+        let Kind::Batch(batch) = batch(pb::Durability::Quorum.into(), None) else { unreachable!() };
+        Kind::Batch(pb::BatchProposal { shortest_ttl_millis: Some(9), ..batch })
     };
     let step = |step| Kind::Membership(pb::MembershipProposal { step, replica_id: 1 << 32 | 5 });
     let named = |name: &str, number: i32| format!("{name} {number}");
@@ -108,6 +113,7 @@ fn proposals() -> Vec<(String, pb::proposal::Kind)> {
         ("batch for an epoch", batch(pb::Durability::Quorum.into(), Some(7))),
         ("batch for a key without a version", keyed(None)),
         ("batch for the version of a key", keyed(Some(8))),
+        ("batch with times to live", lives),
         ("trim", Kind::Trim(pb::TrimProposal { before: Some(6) })),
         ("command", Kind::Command(b"command".to_vec().into())),
         ("query", Kind::Query(b"query".to_vec().into())),

@@ -253,7 +253,7 @@ pub(super) fn append(index: u64, bytes: usize) -> Message {
 
 pub(super) fn draft(bytes: usize) -> BatchDraft {
     let payload: Vec<u8> = (0..bytes).map(|at| (at % 251) as u8).collect();
-    let times = RecordTimes { newest: Some(Timestamp(9)), untimed: false };
+    let times = RecordTimes { newest: Some(Timestamp(9)), untimed: false, shortest_ttl: None };
     BatchDraft::new(&payload, 1, Compression::None, TimestampType::Create, times, None)
 }
 

@@ -364,7 +364,7 @@ impl<'a> Run<'a> {
         };
         let new: Vec<_> = old.iter().map(anew).collect();
         let range = base_index..old[old.len() - 1].index + 1;
-        let Some(mut rewrite) = engine.rewrite(group, range.clone())? else { return Ok(()) };
+        let Some(mut rewrite) = engine.rewrite(group, range.clone(), 0)? else { return Ok(()) };
         let half = self.rng.below(new.len() as u64 + 1) as usize;
         if !rewrite.push(new[..half].to_vec())? {
             return Ok(());
@@ -381,7 +381,7 @@ impl<'a> Run<'a> {
     }
 
     fn rewrite_model(&self, group: GroupId, range: Range<u64>, entries: &[LogEntry]) {
-        let mut rewrite = self.model.rewrite(group, range).unwrap().unwrap();
+        let mut rewrite = self.model.rewrite(group, range, 0).unwrap().unwrap();
         assert!(rewrite.push(entries.to_vec()).unwrap() && rewrite.finish().unwrap());
     }
 

@@ -96,6 +96,48 @@ fn below_the_floor_writes_go_on_whatever_their_size() {
     }
 }
 
+/// Two copies of a stretch stand on the disk for a while: what is free above the floor must hold
+/// the second one. Where others take it meanwhile, the first one stays.
+#[test]
+fn what_is_written_anew_leaves_the_floor() {
+    // An entry is a chunk, which takes whole blocks; a segment has four.
+    const ENTRY: u64 = 4_200;
+    let disk = SimDisk::new(1);
+    let engine = engine(&disk, false);
+    let log = entries(6..20, 5, ENTRY as usize);
+    let hard_state = Some(hard_state(5, 1, 19));
+    engine.write(&synced(vec![GroupWrite { hard_state, ..append(GROUP, log.clone()) }])).unwrap();
+    assert!(engine.core.checkpoint(&mut engine.core.checkpoints()).unwrap());
+    let leave = |above_floor: u64| {
+        disk.fill(1 << 40);
+        disk.fill(used(&disk) + 1024 * KIB + above_floor);
+    };
+    let anew = |entry: &LogEntry| {
+        let mut entry = entry.clone();
+        entry.meta.segment.base_index = 8;
+        entry
+    };
+    let new: Vec<_> = log[2..10].iter().map(anew).collect();
+    let begin = || engine.rewrite(GROUP, 8..16, 8 * ENTRY).unwrap();
+    leave(8 * ENTRY - 1);
+    assert!(begin().is_none());
+
+    leave(20 * ENTRY);
+    let mut rewrite = begin().expect("there is room");
+    assert!(rewrite.push(new[..4].to_vec()).unwrap());
+    leave(ENTRY);
+    assert!(!rewrite.push(new[4..].to_vec()).unwrap());
+    drop(rewrite);
+    engine.core.look_for_room().unwrap();
+    assert!(engine.has_room());
+    assert_eq!(engine.entries(GROUP, 6..20, u64::MAX).unwrap(), log);
+
+    leave(20 * ENTRY);
+    let mut rewrite = begin().expect("there is room again");
+    assert!(rewrite.push(new.clone()).unwrap() && rewrite.finish().unwrap());
+    assert_eq!(engine.entries(GROUP, 8..16, u64::MAX).unwrap(), new);
+}
+
 #[test]
 fn a_deletion_makes_room_when_the_journal_is_used_up() {
     let disk = SimDisk::new(1);
