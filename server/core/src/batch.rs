@@ -44,7 +44,7 @@ use crate::time::Timestamp;
 use crate::versions::KeyRun;
 
 pub use self::positions::Positions;
-pub(crate) use self::positions::encode_positions;
+use self::positions::encode_positions;
 pub use self::stored::StoredBatch;
 
 /// The bytes of a header without a sequence.

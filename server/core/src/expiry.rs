@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ropewalk_compress::Compression;
 
-use crate::batch::{BatchHeader, Remains, StoredBatch, encode_positions};
+use crate::batch::{BatchHeader, StoredBatch};
 use crate::records::{RecordFacts, facts, without_values};
 use crate::time::Timestamp;
 
@@ -98,22 +98,7 @@ pub fn living(batch: &StoredBatch, records: &[u8], expiry: Expiry) -> Option<Sto
         }
         positions.push(position);
     }
-    let mut payload = encode_positions(positions.iter().copied());
-    let length = |bytes: usize| u32::try_from(bytes).expect("a batch is far below 4 GiB");
-    let remains = Remains {
-        records: length(positions.len()),
-        positions_bytes: length(payload.len()),
-        produced_crc: header.produced_crc(),
-    };
-    payload.extend_from_slice(&kept);
-    let header = BatchHeader {
-        compression: Compression::None,
-        payload_bytes: length(payload.len()),
-        payload_crc: crc32c::crc32c(&payload),
-        remains: Some(remains),
-        ..*header
-    };
-    Some(StoredBatch { header, payload: payload.into() })
+    Some(StoredBatch::of_left(header, &positions, Compression::None, &kept))
 }
 
 #[cfg(test)]

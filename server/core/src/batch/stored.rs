@@ -69,6 +69,32 @@ impl StoredBatch {
         }
     }
 
+    /// What is left of a batch: the records at these positions, packed by this codec. The rest of
+    /// its header stays.
+    pub(crate) fn of_left(
+        header: &BatchHeader,
+        positions: &[u32],
+        compression: Compression,
+        packed: &[u8],
+    ) -> Self {
+        let mut payload = encode_positions(positions.iter().copied());
+        let length = |bytes: usize| u32::try_from(bytes).expect("a batch is far below 4 GiB");
+        let remains = Remains {
+            records: length(positions.len()),
+            positions_bytes: length(payload.len()),
+            produced_crc: header.produced_crc(),
+        };
+        payload.extend_from_slice(packed);
+        let header = BatchHeader {
+            compression,
+            payload_bytes: length(payload.len()),
+            payload_crc: crc32c::crc32c(&payload),
+            remains: Some(remains),
+            ..*header
+        };
+        Self { header, payload: payload.into() }
+    }
+
     /// The same batch with none of its records: its offsets stay.
     #[must_use]
     pub fn emptied(&self) -> Self {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use ropewalk_compress::{Compression, compress, decompress};
 
 use super::{CleanUp, KeyMap};
-use crate::batch::{BatchHeader, Remains, StoredBatch, TimestampType, encode_positions};
+use crate::batch::{BatchHeader, StoredBatch, TimestampType};
 use crate::expiry::ShortestTtl;
 use crate::ids::Offset;
 use crate::limits::MAX_DECOMPRESSED_BYTES;
@@ -138,23 +138,8 @@ pub fn shrink(batch: &StoredBatch, verdict: &Verdict<'_>) -> Shrunk {
 
 fn rebuilt(header: &BatchHeader, kept: &[u8], positions: &[u32]) -> StoredBatch {
     let codec = if kept.is_empty() { Compression::None } else { header.compression };
-    let mut payload = encode_positions(positions.iter().copied());
-    let length = |bytes: usize| u32::try_from(bytes).expect("a batch is far below 4 GiB");
-    let remains = Remains {
-        records: length(positions.len()),
-        positions_bytes: length(payload.len()),
-        produced_crc: header.produced_crc(),
-    };
     match codec {
-        Compression::None => payload.extend_from_slice(kept),
-        codec => payload.extend_from_slice(&compress(codec, kept)),
+        Compression::None => StoredBatch::of_left(header, positions, codec, kept),
+        _ => StoredBatch::of_left(header, positions, codec, &compress(codec, kept)),
     }
-    let header = BatchHeader {
-        compression: codec,
-        payload_bytes: length(payload.len()),
-        payload_crc: crc32c::crc32c(&payload),
-        remains: Some(remains),
-        ..*header
-    };
-    StoredBatch { header, payload: payload.into() }
 }
