@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ropewalk_proto::v1::consumer_service_client::ConsumerServiceClient;
-use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
@@ -13,17 +12,17 @@ use tonic::{Request, Response, Status};
 use crate::admin::Admin;
 use crate::backoff::Backoff;
 use crate::brokers::Brokers;
-use crate::connector::{Connection, Connector};
+use crate::call_connection::CallConnection;
+use crate::connector::Connector;
 use crate::consumer::ConsumerBuilder;
 use crate::error::{Error, ErrorKind, Outcome, timed_out};
 use crate::offsets::{Group, OffsetQuery, PartitionOffset, list_request};
 use crate::producer::{Append, Leases, ProducerBuilder};
 
-/// What a broker may send ahead of what is read, for plain calls.
-const CALL_WINDOW: u32 = 1 << 20;
-
 /// How long a try of one address may take, unless told otherwise.
 const TRY_TIMEOUT: Duration = Duration::from_secs(3);
+/// How long the connection for plain calls is kept that none needs, unless told otherwise.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// A client of one cluster. Cheap to clone: clones share one connection for plain calls. Each
 /// producer and each consumer has a connection of its own, so that none waits for another.
@@ -37,7 +36,7 @@ struct Shared {
     connector: Connector,
     brokers: Brokers,
     leases: Leases,
-    connection: Mutex<Option<(u64, Connection)>>,
+    connection: CallConnection,
     request_timeout: Duration,
 }
 
@@ -47,6 +46,7 @@ pub struct ClientBuilder {
     addresses: Vec<String>,
     connect_timeout: Duration,
     request_timeout: Duration,
+    idle_timeout: Duration,
     name: String,
 }
 
@@ -75,6 +75,14 @@ impl ClientBuilder {
         self
     }
 
+    /// For how long the connection for plain calls may carry none before it is closed; the next
+    /// call opens one. Default: 15 s.
+    #[must_use]
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.idle_timeout = timeout;
+        self
+    }
+
     /// A name for the broker's log and metrics, sent as the user agent. Default: `ropewalk-rust`.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
@@ -90,13 +98,14 @@ impl ClientBuilder {
     /// that is none.
     pub async fn connect(self) -> Result<Client, Error> {
         let connector = Connector::new(&self.addresses, self.connect_timeout, &self.name)?;
-        let connection = connector.connect(CALL_WINDOW).await?;
+        let connection = CallConnection::new(self.idle_timeout);
+        connection.get(&connector).await?;
         let client = Client {
             shared: Arc::new(Shared {
                 connector,
                 brokers: Brokers::default(),
                 leases: Leases::default(),
-                connection: Mutex::new(Some((0, connection))),
+                connection,
                 request_timeout: self.request_timeout,
             }),
         };
@@ -129,6 +138,7 @@ impl Client {
             addresses: Vec::new(),
             connect_timeout: TRY_TIMEOUT,
             request_timeout: Duration::from_secs(30),
+            idle_timeout: IDLE_TIMEOUT,
             name: "ropewalk-rust".to_owned(),
         }
     }
@@ -257,7 +267,7 @@ impl Client {
         F: Fn(Channel, Request<M>) -> Fut,
         Fut: Future<Output = Result<Response<T>, Status>>,
     {
-        let connecting = timeout_at(deadline, self.connection());
+        let connecting = timeout_at(deadline, self.shared.connection.get(self.connector()));
         let (generation, connection) = connecting.await.map_err(|_| {
             Error::new(ErrorKind::Unreachable, "no broker could be reached in the time allowed")
         })??;
@@ -275,36 +285,12 @@ impl Client {
                 if matches!(error.kind(), ErrorKind::Disconnected | ErrorKind::Unreachable)
                     || error.reason() == "BROKER_DRAINING"
                 {
-                    self.forget(generation, &connection).await;
+                    let slot = &self.shared.connection;
+                    slot.forget(self.connector(), generation, &connection).await;
                 }
                 Err(error)
             }
             Err(_) => Err(timed_out()),
-        }
-    }
-
-    /// The connection for plain calls, made anew when the last one was given up.
-    async fn connection(&self) -> Result<(u64, Connection), Error> {
-        let mut slot = self.shared.connection.lock().await;
-        if let Some(current) = slot.as_ref()
-            && current.1.is_usable()
-        {
-            return Ok(current.clone());
-        }
-        let generation = slot.as_ref().map_or(0, |current| current.0) + 1;
-        let connection = self.shared.connector.connect(CALL_WINDOW).await?;
-        *slot = Some((generation, connection.clone()));
-        Ok((generation, connection))
-    }
-
-    /// Gives up a connection, unless another call already has.
-    async fn forget(&self, generation: u64, connection: &Connection) {
-        let mut slot = self.shared.connection.lock().await;
-        if let Some(current) = slot.as_mut()
-            && current.0 == generation
-        {
-            self.shared.connector.avoid(connection);
-            current.1.give_up();
         }
     }
 }

@@ -50,6 +50,7 @@
 mod admin;
 mod backoff;
 mod brokers;
+mod call_connection;
 mod client;
 mod connector;
 mod consumer;

@@ -305,6 +305,41 @@ async fn more_than_a_request_may_name_is_committed_and_given_back_in_several() {
 }
 
 #[tokio::test]
+async fn commits_that_wait_go_together_and_each_has_its_own_answer() {
+    let fake = Fake::start().await;
+    let (mut consumer, stream) = member(&fake, GroupConsumerBuilder::manual_commit).await;
+    stream.assignment(5, &[], &[(0, 0), (1, 0), (2, 0)], &[]);
+    let assigned = timeout(SOON, consumer.next_event()).await.unwrap().unwrap().unwrap();
+    assert!(matches!(assigned, GroupEvent::Assigned(_)), "{assigned:?}");
+    let commit = |partition, offset| {
+        let committer = consumer.committer();
+        tokio::spawn(async move { committer.commit([Position::new("t", partition, offset)]).await })
+    };
+    fake.change(|state| (state.holds_commits, state.out_of_range) = (true, vec![2]));
+    let first = commit(0, 1);
+    fake.until(|state| state.commits.len() == 1).await;
+    // A task that is spawned later runs later here, as there is one thread.
+    let waiting: Vec<_> = (2..=9).map(|offset| commit(0, offset)).collect();
+    commit(1, 1).abort();
+    let given_up = commit(1, 7);
+    let back = commit(0, 4);
+    let refused = commit(2, 1_000);
+    tokio::task::yield_now().await;
+    given_up.abort();
+    fake.change(|state| state.holds_commits = false);
+    first.await.unwrap().unwrap();
+    for kept in waiting.into_iter().chain([back]) {
+        timeout(SOON, kept).await.unwrap().unwrap().unwrap();
+    }
+    let error = timeout(SOON, refused).await.unwrap().unwrap().unwrap_err();
+    assert_eq!(error.reason(), "OFFSET_OUT_OF_RANGE");
+    // One call for nine that go on, with the one that was given up on its way; what goes back, and
+    // the refused one with it, in another, and these two each alone.
+    assert_eq!(fake.kept(), [(0, 1), (0, 9), (1, 7), (0, 4)]);
+    assert_eq!(fake.state().commits.len(), 5);
+}
+
+#[tokio::test]
 async fn what_was_given_in_an_earlier_era_is_not_committed_in_this_one() {
     let fake = Fake::start().await;
     let (mut consumer, stream) = member(&fake, GroupConsumerBuilder::manual_commit).await;

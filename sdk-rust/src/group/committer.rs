@@ -8,6 +8,7 @@ use ropewalk_proto::v1::consumer_service_client::ConsumerServiceClient;
 
 use super::holdings::{Place, SharedHoldings};
 use super::session::FENCED;
+use super::turns::{Service, Turns, merged};
 use crate::client::{Client, Repeat};
 use crate::error::Error;
 use crate::offsets::{Era, MOST_COMMITTED_AT_ONCE, Position};
@@ -31,13 +32,19 @@ pub struct Committer {
     client: Client,
     group: Arc<str>,
     holdings: SharedHoldings,
+    turns: Turns,
     /// The eras in which positions count that do not say it themselves.
     eras: Arc<BTreeMap<Place, Era>>,
 }
 
 impl Committer {
-    pub(super) fn new(client: Client, group: Arc<str>, holdings: SharedHoldings) -> Committer {
-        Committer { client, group, holdings, eras: Arc::default() }
+    pub(super) fn new(
+        client: Client,
+        group: Arc<str>,
+        holdings: SharedHoldings,
+        turns: Turns,
+    ) -> Committer {
+        Committer { client, group, holdings, turns, eras: Arc::default() }
     }
 
     /// The same, for what is the member's now: of these partitions nothing counts when they have
@@ -51,6 +58,10 @@ impl Committer {
     /// Keeps positions, durably: each the next offset to read. Giving none does nothing. Up to
     /// 10,000 of them are kept all together or not at all; of more, each 10,000.
     ///
+    /// The commits of a member go in the order in which they are made, one call at a time; what
+    /// waits meanwhile goes together in the next call. So many may be under way at little cost, and
+    /// one that is given up is made all the same.
+    ///
     /// # Errors
     ///
     /// `MEMBER_FENCED` when one of the partitions is not the member's any more, or has been
@@ -60,11 +71,34 @@ impl Committer {
     pub async fn commit(&self, positions: impl IntoIterator<Item = Position>) -> Result<(), Error> {
         let positions = positions.into_iter().collect();
         let positions = self.holdings.lock().vouch(positions, &self.eras)?;
-        let items = positions.into_iter().map(|at| Item { position: Some(at), release: None });
-        for part in items.collect::<Vec<_>>().chunks(MOST_COMMITTED_AT_ONCE) {
-            self.keep(part).await?;
+        for part in positions.chunks(MOST_COMMITTED_AT_ONCE) {
+            let (kept, service) = self.turns.wait(part.to_vec());
+            if let Some(service) = service {
+                tokio::spawn(self.clone().serve(service));
+            }
+            kept.await?;
         }
         Ok(())
+    }
+
+    /// Makes the calls of all commits that wait, until none does.
+    async fn serve(self, mut service: Service) {
+        while let Some(together) = service.next() {
+            let turn = self.turns.turn().await;
+            let result = self.keep(&items(merged(&together))).await;
+            let is_of_one = |error: &Error| OF_ONE.contains(&error.reason());
+            let is_each_alone = together.len() > 1 && result.as_ref().is_err_and(is_of_one);
+            for waiting in together {
+                let result = match is_each_alone {
+                    // Nothing was kept: each gets what is its own.
+                    true => self.keep(&items(waiting.positions)).await,
+                    false => result.clone(),
+                };
+                // Whoever gave up wants no answer.
+                let _ = waiting.answer.send(result);
+            }
+            drop(turn);
+        }
     }
 
     /// The same, gives partitions back that were revoked, and keeps what can be kept when some of
@@ -77,6 +111,7 @@ impl Committer {
         positions: Vec<Position>,
         released: Vec<Position>,
     ) -> Result<(), Error> {
+        let _turn = self.turns.turn().await;
         let items = gather(positions, released);
         let mut parts: Vec<_> =
             items.chunks(MOST_COMMITTED_AT_ONCE).map(<[Item]>::to_vec).collect();
@@ -161,6 +196,10 @@ impl Committer {
             release: release.collect(),
         }
     }
+}
+
+fn items(positions: Vec<Position>) -> Vec<Item> {
+    positions.into_iter().map(|at| Item { position: Some(at), release: None }).collect()
 }
 
 /// What is to be kept of each partition: what is given back stays with its position, which counts

@@ -17,6 +17,7 @@ use super::event::GroupEvent;
 use super::holdings::SharedHoldings;
 use super::session::{Session, open};
 use super::stream::{Ahead, State};
+use super::turns::Turns;
 use crate::consumer::{ConsumedRecord, RecordBatch, Records};
 use crate::error::Error;
 use crate::offsets::{Era, Position};
@@ -57,6 +58,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 pub struct GroupConsumer {
     pub(super) plan: Arc<Plan>,
     pub(super) holdings: SharedHoldings,
+    turns: Turns,
     pub(super) handlers: Handlers,
     pub(super) state: State,
     /// The stream before, which stays open until the next one has taken its place.
@@ -96,6 +98,7 @@ impl GroupConsumer {
         let mut consumer = GroupConsumer {
             plan,
             holdings,
+            turns: Turns::default(),
             handlers,
             state: State::Ended,
             former: None,
@@ -125,6 +128,9 @@ impl GroupConsumer {
     /// decoded, no broker for the reconnect timeout. Then the consumer has ended.
     pub async fn next(&mut self) -> Option<Result<ConsumedRecord, Error>> {
         loop {
+            if let Some(next) = self.next_at_hand() {
+                return Some(next);
+            }
             self.finish_handling().await;
             if let Err(error) = self.look_when_due().await {
                 return Some(Err(error));
@@ -132,34 +138,38 @@ impl GroupConsumer {
             if let Some(news) = self.news.pop_front() {
                 let news = self.hand_out(news);
                 self.tell(news);
-                continue;
-            }
-            let Some(records) = &mut self.current else {
+            } else if self.current.is_none() {
                 match self.next_batch().await? {
                     Ok(batch) => self.current = Some(batch.records()),
                     Err(error) => return Some(Err(error)),
                 }
                 // It was not given yet: its records are.
                 self.take_back();
-                continue;
-            };
-            // A commit of it was refused: what is left is another member's, and nobody is shown it.
-            if !self.holdings.lock().reads(&records.place(), records.era()) {
-                self.current = None;
-                continue;
-            }
-            match records.next() {
-                Some(Ok(record)) => {
-                    let place = (Arc::clone(&record.topic), record.partition);
-                    let mut holdings = self.holdings.lock();
-                    holdings.finish();
-                    holdings.give(&place, record.offset + 1);
-                    return Some(Ok(record));
-                }
-                Some(Err(error)) => return Some(Err(self.fail(error))),
-                None => self.current = None,
             }
         }
+    }
+
+    /// The next record of the batch at hand, where nothing else is to be done before.
+    fn next_at_hand(&mut self) -> Option<Result<ConsumedRecord, Error>> {
+        if self.handling.is_some() || !self.news.is_empty() || self.is_look_due(Instant::now()) {
+            return None;
+        }
+        let records = self.current.as_mut()?;
+        let (place, era) = (records.place(), records.era());
+        let next = match records.next() {
+            // A commit of it may have been refused: what is left is another member's then, and
+            // nobody is shown it.
+            Some(Ok(record)) => {
+                let is_given = self.holdings.lock().give_next(place, era, record.offset + 1);
+                is_given.then_some(Ok(record))
+            }
+            Some(Err(error)) => Some(Err(self.fail(error))),
+            None => None,
+        };
+        if next.is_none() {
+            self.current = None;
+        }
+        next
     }
 
     /// The next batch of records, or what is left of the one whose records are being read.
@@ -250,6 +260,7 @@ impl GroupConsumer {
             self.plan.client.clone(),
             Arc::clone(&self.plan.group),
             self.holdings.clone(),
+            self.turns.clone(),
         )
     }
 
@@ -392,7 +403,7 @@ impl GroupConsumer {
     /// what it has.
     async fn look_when_due(&mut self) -> Result<(), Error> {
         let now = Instant::now();
-        if now < self.look_at && self.releasing.is_empty() {
+        if !self.is_look_due(now) {
             return Ok(());
         }
         self.look_at = now + LOOK_EVERY;
@@ -402,6 +413,10 @@ impl GroupConsumer {
         }
         self.settle().await;
         Ok(())
+    }
+
+    fn is_look_due(&self, now: Instant) -> bool {
+        now >= self.look_at || !self.releasing.is_empty()
     }
 
     fn fail(&mut self, error: Error) -> Error {

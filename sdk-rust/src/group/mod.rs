@@ -14,6 +14,7 @@ mod holdings;
 mod planning;
 mod session;
 mod stream;
+mod turns;
 mod watch;
 
 pub use builder::GroupConsumerBuilder;

@@ -79,7 +79,9 @@ impl ConsumerService for Fake {
     ) -> Result<Response<v1::CommitOffsetResponse>, Status> {
         let request = request.into_inner();
         if !request.member_id.is_empty() {
-            return self.commit_of_member(request);
+            let answer = self.commit_of_member(request);
+            self.until(|state| !state.holds_commits).await;
+            return answer;
         }
         if request.offsets.len() > 10_000 || request.encoded_len() >= 4 << 20 {
             return Err(status(Code::InvalidArgument, "INVALID_FIELD"));

@@ -68,6 +68,8 @@ pub struct State {
     pub out_of_range: Vec<i32>,
     /// So many commits are taken, and not answered: what they give back is another member's then.
     pub unanswered: usize,
+    /// No commit of a member is answered until this is over.
+    pub holds_commits: bool,
     pub plans: Vec<v1::SubmitAssignmentRequest>,
     /// What the next streams that watch a group tell, before they break.
     pub watched: VecDeque<Vec<v1::ConsumerGroup>>,

@@ -201,9 +201,6 @@ impl GroupStream {
                 () = sleep_until(held_until.unwrap_or(heartbeat)), if held_until.is_some() => {
                     return Err(Failure::no_leader());
                 }
-                () = sleep_until(heartbeat) => {
-                    self.ready.push_back(Event::Heartbeat(self.heartbeat()));
-                }
                 () = self.commits.changed(), if is_full => self.see_commits().await,
                 event = self.follower.next(), if !is_full => match event {
                     Ok((slot, event)) => self.read(slot, event),
@@ -213,6 +210,9 @@ impl GroupStream {
                     }
                     Err(error) => return Err(ReadError::from(error).into()),
                 },
+                () = sleep_until(heartbeat) => {
+                    self.ready.push_back(Event::Heartbeat(self.heartbeat()));
+                }
             }
         }
     }
@@ -493,6 +493,10 @@ impl Drop for GroupStream {
         let Some(mut membership) = self.membership.take() else { return };
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let line = Arc::clone(&self.line);
+        if line.is_closed() {
+            // It leaves at once.
+            return;
+        }
         // One that fails later was closed by a client that did not read the rest: it had ended its
         // stream before.
         let has_failed = line.has_failed();

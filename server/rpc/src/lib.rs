@@ -12,6 +12,7 @@ mod consumer;
 mod convert;
 mod deadline;
 mod failure;
+mod farewell;
 mod group_request;
 mod group_starts;
 mod group_stream;

@@ -169,3 +169,25 @@ fn what_is_not_told_again_by_a_new_stream_is_lost() {
     assert!(holdings.apply(assigned(8, vec![at(1, 3)]), false).lost.is_empty());
     assert_eq!(holdings.positions().len(), 2);
 }
+
+#[test]
+fn a_record_is_done_when_the_next_one_is_given_of_whatever_partition() {
+    let mut holdings = member(vec![at(0, 100), at(1, 0)]);
+    let uncommitted = |holdings: &Holdings| {
+        let positions = holdings.uncommitted().into_iter();
+        positions.map(|at| (at.partition, at.offset)).collect::<Vec<_>>()
+    };
+    let mut give = |partition, offset| {
+        let era = holdings.held[&place(partition)].era;
+        assert!(holdings.give_next(place(partition), era, offset));
+        uncommitted(&holdings)
+    };
+    assert_eq!(give(0, 101), []);
+    assert_eq!(give(0, 102), [(0, 101)]);
+    assert_eq!(give(1, 1), [(0, 102)]);
+    assert_eq!(give(1, 2), [(0, 102), (1, 1)]);
+    holdings.apply(revoked(6, &[1]), false);
+    let era = holdings.held[&place(1)].era;
+    assert!(!holdings.give_next(place(1), era, 3), "it is given back, and read no more");
+    assert_eq!(uncommitted(&holdings), [(0, 102), (1, 1)]);
+}

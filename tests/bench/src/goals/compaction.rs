@@ -27,6 +27,8 @@ const BATCH: usize = 200;
 /// The log is looked for what may be compacted as often as this.
 const CHECKED: &str = "50ms";
 const LOOK: Duration = Duration::from_millis(50);
+/// The most that is compacted beside a producer: it goes slowly then, by `storage.compaction_rate`.
+const MOST_BESIDE: u64 = 256 << 20;
 const WITHIN: Duration = Duration::from_secs(600);
 const MIB: f64 = 1024.0 * 1024.0;
 
@@ -39,7 +41,7 @@ struct Done {
 
 pub(crate) async fn run(context: &mut Context<'_>) -> Result<(), Failure> {
     let bytes = context.options.compacted_bytes();
-    context.check_disk(2 * bytes)?;
+    context.check_disk(bytes)?;
     let (mut rates, mut extra, mut latencies) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..context.options.rounds() {
         let settings = [
@@ -48,11 +50,7 @@ pub(crate) async fn run(context: &mut Context<'_>) -> Result<(), Failure> {
         ];
         let target = Target::start_with(&context.options.dir(), &settings, 1).await?;
         let client = Client::connect(target.address()).await?;
-        for topic in ["alone", "beside"] {
-            client.admin().create_topic(NewTopic::named(topic).partitions(1)).await?;
-            fill(&target, topic, bytes).await?;
-        }
-        settled(|| target.io()).await?;
+        fill(&target, &client, "alone", bytes).await?;
         let copied = copy(&target, bytes)?;
         if let Some(dir) = target.data_dir() {
             drop_pages(&dir)?;
@@ -60,7 +58,9 @@ pub(crate) async fn run(context: &mut Context<'_>) -> Result<(), Failure> {
         let done = compact(&target, &client, "alone").await?;
         rates.push((bytes as f64 / 1e6 / done.seconds, copied));
         extra.push(done.extra);
+        client.admin().delete_topic("alone").await?;
 
+        fill(&target, &client, "beside", bytes.min(MOST_BESIDE)).await?;
         let alone = produce(&target, context.gate()).await?;
         let gate = Gate::for_bytes(u64::MAX);
         let beside = async {
@@ -87,8 +87,10 @@ fn p99(latencies: &Latencies) -> f64 {
     latencies.percentiles().map_or(f64::NAN, |found| found.p99)
 }
 
-/// Fills a topic with records, each of a key out of as many as there are records.
-async fn fill(target: &Target, topic: &str, bytes: u64) -> Result<(), Failure> {
+/// Fills a new topic with records, each of a key out of as many as there are records, and waits
+/// until they are where they stay.
+async fn fill(target: &Target, client: &Client, topic: &str, bytes: u64) -> Result<(), Failure> {
+    client.admin().create_topic(NewTopic::named(topic).partitions(1)).await?;
     let mut wire = Wire::connect(target.address()).await?;
     let mut noise = Noise(0x2545_f491_4f6c_dd1d);
     let values = noise.bytes(VALUE + BATCH * 7);
@@ -105,6 +107,7 @@ async fn fill(target: &Target, topic: &str, bytes: u64) -> Result<(), Failure> {
         wire.produce(request(topic, 0, set, Durability::Leader)).await?;
         written += BATCH as u64;
     }
+    settled(|| target.io()).await?;
     Ok(())
 }
 

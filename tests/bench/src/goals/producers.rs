@@ -6,7 +6,7 @@ use ropewalk::Compression;
 use tokio::time::Instant;
 
 use super::figure::{Figure, Goal};
-use super::run::{Context, PARTITIONS, full_load, settled};
+use super::run::{Context, PARTITIONS, full_load, in_turn, settled};
 use crate::codecs::lines;
 use crate::load::Load;
 use crate::options::EngineKind;
@@ -27,9 +27,10 @@ pub(crate) async fn run(context: &mut Context<'_>) -> Result<(), Failure> {
     context.check_disk(context.options.max_write())?;
     let plain = Batch::of(RECORDS, super::run::RECORD);
     let mut rounds = Vec::new();
-    for _ in 0..context.options.rounds() {
-        let numbered = rates(context, &plain, true).await?.produced;
-        rounds.push((numbered, rates(context, &plain, false).await?.produced));
+    for round in 0..context.options.rounds() {
+        let value = rates(context, &plain, true);
+        let (value, control) = in_turn(round, value, rates(context, &plain, false)).await?;
+        rounds.push((value.produced, control.produced));
     }
     report(context, "numbered", "not numbered", &rounds);
     for codec in [Compression::Zstd, Compression::Lz4] {
@@ -38,9 +39,10 @@ pub(crate) async fn run(context: &mut Context<'_>) -> Result<(), Failure> {
         let as_large = Batch::of(1, packed.encoded.len());
         let case = format!("{codec} batches of {} KiB", packed.encoded.len() / 1024);
         let (mut produced, mut read) = (Vec::new(), Vec::new());
-        for _ in 0..context.options.rounds() {
-            let value = rates(context, &packed, false).await?;
-            let control = rates(context, &as_large, false).await?;
+        for round in 0..context.options.rounds() {
+            let (value, control) =
+                (rates(context, &packed, false), rates(context, &as_large, false));
+            let (value, control) = in_turn(round, value, control).await?;
             produced.push((value.produced, control.produced));
             read.push((value.read, control.read));
         }

@@ -103,6 +103,21 @@ impl Context<'_> {
     }
 }
 
+/// One after the other, each first in every second round: what the one leaves behind, as files
+/// that are still being deleted, is then no more the other's than its own.
+pub(crate) async fn in_turn<T>(
+    round: usize,
+    value: impl Future<Output = Result<T, Failure>>,
+    control: impl Future<Output = Result<T, Failure>>,
+) -> Result<(T, T), Failure> {
+    if round.is_multiple_of(2) {
+        let value = value.await?;
+        return Ok((value, control.await?));
+    }
+    let control = control.await?;
+    Ok((value.await?, control))
+}
+
 /// Producers of 1 KiB records at full speed, each batch answered when it is on disk.
 pub(crate) fn full_load(target: &Target, producers: u32, records: usize, partitions: u32) -> Load {
     load_of(&target.topic, producers, records, partitions)

@@ -7,7 +7,7 @@ use ropewalk::{Client, ConsumedRecord, Error, RecordBatch, Start};
 use tokio::time::Instant;
 
 use super::figure::{Figure, Goal};
-use super::run::{Context, PARTITIONS, RECORD};
+use super::run::{Context, PARTITIONS, RECORD, in_turn};
 use crate::target::Target;
 use crate::wire::Failure;
 
@@ -32,11 +32,13 @@ pub(crate) async fn run(context: &mut Context<'_>) -> Result<(), Failure> {
     let target = super::read::loaded(context, PARTITIONS, bytes).await?;
     let records = records(&target).await?;
     for (by, case) in [(By::Batches, "by batches"), (By::Records, "by records")] {
+        // The first one pays for what the broker has not read yet, and is nobody's.
+        alone(&target, by, records).await?;
         let mut rounds = Vec::new();
         for round in 0..context.options.rounds() {
             let group = format!("{case} {round}");
-            let member = member(&target, &group, by, records).await?;
-            rounds.push((member, alone(&target, by, records).await?));
+            let member = member(&target, &group, by, records);
+            rounds.push(in_turn(round, member, alone(&target, by, records)).await?);
         }
         let pairs = |of: fn(&Read) -> f64| {
             rounds.iter().map(|(member, alone)| (of(member), of(alone))).collect::<Vec<_>>()

@@ -198,3 +198,33 @@ async fn a_member_hears_what_it_gives_back_and_what_it_has_lost() {
     assert_eq!(error.reason(), "MEMBER_FENCED");
     going_on.await.unwrap();
 }
+
+/// Members that close their connections before they have read everything, so that TCP resets them:
+/// a broken connection would be waited for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_is_closed_with_records_unread_has_left_at_once() {
+    const MEMBERS: usize = 40;
+    const AT_ONCE: Duration = Duration::from_secs(5);
+    let node = Node::start().await;
+    node.stubs().create("t", 1).await;
+    let client = Client::connect(node.address()).await.unwrap();
+    for _ in 0..32 {
+        let value = vec![7; 1 << 20];
+        client.append("t").partition(0).send([Record::to("t").value(value)]).await.unwrap();
+    }
+    let mut leaving = Vec::new();
+    for number in 0..MEMBERS {
+        let client = Client::connect(node.address()).await.unwrap();
+        let group = client.group(format!("g{number}"));
+        let consumer = group.consumer().topic("t").rejoin_grace(Duration::from_secs(600));
+        leaving.push(consumer.build().await.unwrap());
+    }
+    for (number, mut consumer) in leaving.into_iter().enumerate() {
+        soon("a batch", consumer.next_batch()).await.unwrap().unwrap();
+        drop(consumer);
+        let mut watch = client.group(format!("g{number}")).watch();
+        let left = async { while !watch.next().await.unwrap().members.is_empty() {} };
+        let waits_for = format!("member {number} to have left");
+        timeout(AT_ONCE, left).await.unwrap_or_else(|_| panic!("{waits_for}"));
+    }
+}
