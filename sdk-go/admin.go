@@ -179,7 +179,8 @@ func (a *Admin) ListOffsets(
 
 // CommitOffset keeps positions under the name of a consumer group, durably. Up to 10,000 of them, with up
 // to 3 MiB of names and metadata, are kept all together or not at all. More are committed in several calls,
-// one after the other, each of which is: after an error the first of them are kept perhaps.
+// one after the other, each of which is: after an error the first of them are kept perhaps. Without any
+// there is nothing to do.
 func (a *Admin) CommitOffset(ctx context.Context, group string, offsets ...CommittedOffset) error {
 	return a.client.commitOffset(ctx, group, offsets)
 }

@@ -1,6 +1,7 @@
 package ropewalk_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -146,6 +147,16 @@ func TestManyCommittedOffsets(t *testing.T) {
 		if err != nil || len(got) != 1 || got[0].Offset != 1 {
 			t.Errorf("%s: %+v, %v", name, got, err)
 		}
+	}
+}
+
+// Nobody is asked.
+func TestNoCommittedOffsets(t *testing.T) {
+	client := dial(t, newServer(t).Address())
+	ctx, cancel := context.WithCancel(testContext(t))
+	cancel()
+	if err := client.Admin().CommitOffset(ctx, "group"); err != nil {
+		t.Error(err)
 	}
 }
 

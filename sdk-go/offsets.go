@@ -104,6 +104,9 @@ func (c *Client) listOffsets(
 }
 
 func (c *Client) commitOffset(ctx context.Context, group string, offsets []CommittedOffset) error {
+	if len(offsets) == 0 {
+		return nil
+	}
 	request, bytes := &pb.CommitOffsetRequest{Group: group}, 0
 	commit := func() error {
 		// A commit says where the group is, so that repeating it does no harm: it is retried like a

@@ -38,6 +38,12 @@ impl Delivery {
         let last = self.offsets.as_ref().and_then(|offsets| offsets.last());
         last.map_or(self.base_offset.plus(u64::from(self.record_count)), |last| last.plus(1))
     }
+
+    /// The memory that it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        let offsets = self.offsets.as_ref().map_or(0, Vec::len);
+        self.payload.len() + offsets * size_of::<Offset>()
+    }
 }
 
 /// A batch that cannot be delivered as it was asked for.
@@ -172,9 +178,31 @@ pub(crate) fn deliver_living(
 ) -> Result<Vec<Delivery>, DeliveryError> {
     let records = uncompressed(batch).ok();
     match records.as_ref().and_then(|records| expiry::living(batch, records, expiry)) {
-        Some(living) => deliver(&living, from, until, options),
+        Some(living) => {
+            drop(records);
+            deliver(&living, from, until, options)
+        }
         None => pieces(batch, records, from, until, options),
     }
+}
+
+/// The memory that it takes at most to look into a batch and to deliver it, beside the batch
+/// itself; of more than readers have for that together, all of it.
+pub(crate) fn most_memory(
+    batch: &StoredBatch,
+    may_expire: bool,
+    options: &DeliveryOptions,
+) -> usize {
+    let header = &batch.header;
+    let (decompressed, records) = match header.compression {
+        Compression::None => (0, batch.payload.len()),
+        _ => (limits::MAX_DECOMPRESSED_BYTES, limits::MAX_DECOMPRESSED_BYTES),
+    };
+    // What is left is put together anew before the records go, and text beside what it is made of.
+    let copied = if may_expire || options.text { records } else { 0 };
+    let is_shrunk = may_expire || header.remains.is_some();
+    let places = if is_shrunk { PLACE_BYTES * header.records_left() as usize } else { 0 };
+    (decompressed + copied + places).min(limits::DECOMPRESSED_BUDGET)
 }
 
 /// Whether a batch must be decompressed to be delivered so.
@@ -221,6 +249,9 @@ pub fn find_time(
 /// An offset on the wire takes so many bytes at most, and a record two at least.
 const OFFSET_BYTES: usize = 9;
 const LEAST_RECORD_BYTES: usize = 2;
+/// Where records are gone, each that is left takes so much memory for its place at most: the
+/// position as a batch has it, another in a list that grows, and the offset.
+const PLACE_BYTES: usize = 5 + 2 * size_of::<u32>() + size_of::<Offset>();
 
 /// The records that a batch holds, and their offsets.
 struct Left {

@@ -6,11 +6,14 @@ use prost::Message;
 use ropewalk_cluster::TopicSettings;
 use ropewalk_core::compress::compress;
 use ropewalk_core::expiry::Expiry;
-use ropewalk_core::{Compression, Offset, PartitionId, ShortestTtl, StoredBatch, Timestamp};
+use ropewalk_core::{
+    Compression, Offset, PartitionId, ShortestTtl, StoredBatch, Timestamp, limits,
+};
 use ropewalk_proto::v1::{Record, RecordSet};
 
 use crate::delivery::{
     Accepted, Delivery, DeliveryError, DeliveryOptions, deliver, deliver_living, find_time,
+    most_memory,
 };
 use crate::ingest::{Payload, place, prepare};
 
@@ -165,6 +168,30 @@ fn records_whose_time_is_over_are_left_out_and_nothing_else_changes() {
         assert_eq!(tombstones[1].1.key.as_deref(), Some(b"k2".as_slice()));
         assert_eq!(get(100, false, 0)[0].record_count, 5);
     }
+}
+
+/// Whatever is held at the same time counts: what was decompressed, and what is made of it.
+#[test]
+fn memory_is_asked_for_what_a_delivery_takes_at_its_peak() {
+    let most = |batch: &StoredBatch, may_expire, text| {
+        most_memory(batch, may_expire, &DeliveryOptions { text, ..options(1 << 20) })
+    };
+    let (plain, zstd) = (ending(Compression::None), ending(Compression::Zstd));
+    let (whole, places) = (limits::MAX_DECOMPRESSED_BYTES, 10 * 21);
+    assert_eq!(most(&zstd, false, false), whole);
+    assert_eq!(most(&zstd, false, true), 2 * whole);
+    assert_eq!(most(&zstd, true, true), 2 * whole + places);
+    assert_eq!(most(&plain, true, false), plain.payload.len() + places);
+    let mut countless = zstd;
+    countless.header.record_count = limits::MAX_COMPRESSED_RECORDS;
+    assert_eq!(most(&countless, true, false), limits::DECOMPRESSED_BUDGET, "all of it, not more");
+
+    let expiry = Expiry { now: Timestamp::MAX, keeps_keys: true };
+    let deliveries = deliver_living(&plain, expiry, Offset(0), WHOLE, &options(20)).unwrap();
+    let taken: usize = deliveries.iter().map(Delivery::bytes).sum();
+    let payloads: usize = deliveries.iter().map(|delivery| delivery.payload.len()).sum();
+    assert_eq!(taken, payloads + 10 * 8, "the offsets too");
+    assert!(taken <= most(&plain, true, false));
 }
 
 #[test]

@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
-use ropewalk_core::{Clock, Offset, StoredBatch, limits};
+use ropewalk_core::{Clock, Offset, StoredBatch};
 use ropewalk_storage::log_view::{Cursor, ReadOutcome};
 use thiserror::Error;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
@@ -396,8 +396,9 @@ impl Follower {
             return Ok(());
         }
         let pools = self.pools.clone();
+        let most = delivery::most_memory(&batch, expiry.is_some(), &options);
+        let most = u32::try_from(most).unwrap_or(u32::MAX);
         let decode = async move {
-            let most = u32::try_from(limits::MAX_DECOMPRESSED_BYTES).unwrap_or(u32::MAX);
             let mut memory = Arc::clone(&pools.decompressed).acquire_many_owned(most).await.ok();
             let decode = move || {
                 let deliveries = match expiry {
@@ -407,7 +408,7 @@ impl Follower {
                 deliveries.map(|deliveries| (batch, deliveries))
             };
             let (batch, deliveries) = pools.search(decode).await?;
-            let bytes: usize = deliveries.iter().map(|delivery| delivery.payload.len()).sum();
+            let bytes: usize = deliveries.iter().map(Delivery::bytes).sum();
             if let Some(memory) = &mut memory {
                 drop(memory.split(memory.num_permits().saturating_sub(bytes)));
             }

@@ -5,10 +5,9 @@
 //! is looked into only once that is over: before, and where no record has any, nothing is done per
 //! record. Nothing here knows the time to live of a whole topic.
 
+use std::borrow::Cow;
 use std::num::NonZeroU32;
 use std::time::Duration;
-
-use ropewalk_compress::Compression;
 
 use crate::batch::{BatchHeader, StoredBatch};
 use crate::records::{RecordFacts, facts, without_values};
@@ -86,19 +85,16 @@ pub fn living(batch: &StoredBatch, records: &[u8], expiry: Expiry) -> Option<Sto
     if !facts(records).any(|record| is_over(&record)) {
         return None;
     }
-    let (mut kept, mut positions) = (Vec::new(), Vec::new());
-    for (position, record) in batch.held().zip(facts(records)) {
+    let left_of = |(position, record): (u32, RecordFacts<'_>)| {
         let bytes = &records[record.range.clone()];
         if !is_over(&record) {
-            kept.extend_from_slice(bytes);
-        } else if expiry.keeps_keys && record.key.is_some() {
-            kept.extend_from_slice(&without_values(bytes));
-        } else {
-            continue;
+            return Some((position, Cow::Borrowed(bytes)));
         }
-        positions.push(position);
-    }
-    Some(StoredBatch::of_left(header, &positions, Compression::None, &kept))
+        let is_kept = expiry.keeps_keys && record.key.is_some();
+        is_kept.then(|| (position, Cow::Owned(without_values(bytes))))
+    };
+    let left = || batch.held().zip(facts(records)).filter_map(left_of);
+    Some(StoredBatch::of_written(header, left))
 }
 
 #[cfg(test)]

@@ -94,7 +94,8 @@ impl CompactionState {
     }
 
     /// An order was carried out. Until the tombstones of one part have gone, the time of no other
-    /// one runs: each of them stays for its time, and for twice that at most.
+    /// one runs: each of them stays for its time at least, and may for twice that, and until an
+    /// order comes.
     pub(crate) fn note_done(&mut self, done: Compacted, now: Timestamp) {
         self.done = Some(done);
         let has_gone =
@@ -157,6 +158,16 @@ struct Run {
     range: Range<u64>,
     mark: SegmentMark,
     is_merged: bool,
+}
+
+/// How a run has ended.
+enum RunEnd {
+    /// Nothing is left in it that is to go.
+    Cleaned,
+    /// There was no room for what was to be written, or it could not take its place.
+    NotWritten,
+    /// The whole compaction ends.
+    CutShort,
 }
 
 impl<'a> Compaction<'a> {
@@ -228,12 +239,17 @@ impl<'a> Compaction<'a> {
 
     /// Takes from every segment before the order what goes; of entries before `end`.
     fn clean(&mut self, end: u64, verdict: &Verdict<'_>) -> Result<bool> {
-        let is_last = end >= self.order.index;
+        let mut may_merge = end >= self.order.index;
         let mut at = 0;
-        while let Some(run) = self.next_run(at, is_last) {
-            at = run.range.end;
-            if !self.clean_run(run, end, verdict)? {
-                return Ok(false);
+        while let Some(run) = self.next_run(at, may_merge) {
+            let records = self.work.records;
+            match self.clean_run(&run, end, verdict)? {
+                RunEnd::Cleaned => at = run.range.end,
+                // Small segments are no reason to put the order off: each stays by itself.
+                RunEnd::NotWritten if run.is_merged => {
+                    (may_merge, self.work.records) = (false, records);
+                }
+                RunEnd::NotWritten | RunEnd::CutShort => return Ok(false),
             }
         }
         Ok(true)
@@ -264,16 +280,17 @@ impl<'a> Compaction<'a> {
     }
 
     /// Reads a run, and writes it anew if something goes.
-    fn clean_run(&mut self, run: Run, end: u64, verdict: &Verdict<'_>) -> Result<bool> {
+    fn clean_run(&mut self, run: &Run, end: u64, verdict: &Verdict<'_>) -> Result<RunEnd> {
         let first = run.range.start.max(self.log.start().index + 1);
         let mut at = first;
         let mut mark = SegmentMark { bytes: 0, max_timestamp: Timestamp::MIN, ..run.mark };
         let mut rewrite = None;
         self.ends_keys = false;
         while at < run.range.end {
-            let Some(entries) = self.read(at..run.range.end)? else { return Ok(false) };
+            let read = self.read(at..run.range.end)?;
+            let Some(entries) = read else { return Ok(RunEnd::CutShort) };
             let Some(last) = entries.last().map(|entry| entry.index) else {
-                return Ok(self.is_gone(&run));
+                return Ok(self.end_of_trimmed(run));
             };
             let mut shrunk = Vec::with_capacity(entries.len());
             let mut is_changed = false;
@@ -283,15 +300,17 @@ impl<'a> Compaction<'a> {
                 shrunk.push(new.unwrap_or(entry));
             }
             if rewrite.is_none() && (is_changed || run.is_merged) {
-                let Some(mut begun) = self.begin_rewrite(&run.range)? else { return Ok(false) };
+                let begun = self.begin_rewrite(&run.range)?;
+                let Some(mut begun) = begun else { return Ok(RunEnd::NotWritten) };
                 // What stands before stays as it is.
                 let mut copied = first;
                 while copied < at {
-                    let Some(entries) = self.read(copied..at)? else { return Ok(false) };
-                    let Some(last) = entries.last() else { return Ok(self.is_gone(&run)) };
+                    let read = self.read(copied..at)?;
+                    let Some(entries) = read else { return Ok(RunEnd::CutShort) };
+                    let Some(last) = entries.last() else { return Ok(self.end_of_trimmed(run)) };
                     copied = last.index + 1;
                     if !begun.push(self.marked(entries, &mut mark))? {
-                        return Ok(false);
+                        return Ok(RunEnd::NotWritten);
                     }
                 }
                 rewrite = Some(begun);
@@ -300,15 +319,15 @@ impl<'a> Compaction<'a> {
             if let Some(rewrite) = &mut rewrite
                 && !rewrite.push(self.marked(shrunk, &mut mark))?
             {
-                return Ok(false);
+                return Ok(RunEnd::NotWritten);
             }
         }
-        let Some(rewrite) = rewrite else { return Ok(true) };
+        let Some(rewrite) = rewrite else { return Ok(RunEnd::Cleaned) };
         if !rewrite.finish()? {
-            return Ok(false);
+            return Ok(RunEnd::NotWritten);
         }
         self.log.rewritten(&run.range, mark, self.ends_keys);
-        Ok(true)
+        Ok(RunEnd::Cleaned)
     }
 
     fn begin_rewrite(&self, range: &Range<u64>) -> Result<Option<Box<dyn Rewrite + 'a>>> {
@@ -321,10 +340,11 @@ impl<'a> Compaction<'a> {
         log.rewrite(range.clone())
     }
 
-    /// Whether all of a run was trimmed. Where only a part of it is gone, what is left still has to
-    /// be cleaned: the order is not carried out yet.
-    fn is_gone(&self, run: &Run) -> bool {
-        self.log.start().index + 1 >= run.range.end
+    /// How a run ends of which something was trimmed. Where only a part of it is gone, what is left
+    /// still has to be cleaned: the order is not carried out yet.
+    fn end_of_trimmed(&self, run: &Run) -> RunEnd {
+        let is_gone = self.log.start().index + 1 >= run.range.end;
+        if is_gone { RunEnd::Cleaned } else { RunEnd::CutShort }
     }
 
     /// What is left of an entry; `None` where all of it is.

@@ -6,7 +6,9 @@ use ropewalk_cluster::answer::{decode_applied, decode_index};
 use ropewalk_cluster::{LEVEL, MetadataCommand};
 use ropewalk_consensus::{Durability, ProposalKind, Receipt};
 use ropewalk_core::records::{RecordFacts, facts};
-use ropewalk_core::{GroupId, NodeId, Offset, ProducerId, ProducerSequence, StoredBatch};
+use ropewalk_core::{
+    BatchHeader, GroupId, NodeId, Offset, ProducerId, ProducerSequence, StoredBatch, Timestamp,
+};
 use ropewalk_storage::StorageError;
 use ropewalk_storage::log_view::{Cursor, LogReader, ReadOutcome};
 
@@ -41,16 +43,27 @@ pub struct Kept {
     pub key: u8,
     /// Whether it is no tombstone.
     pub has_value: bool,
+    /// When its own time is over, if it has one.
+    pub end: Option<Timestamp>,
     sum: u32,
 }
 
+/// What keys ended with that are gone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gone {
+    /// Some with a tombstone.
+    pub tombstones: bool,
+    /// Some with a value whose own time was over.
+    pub ended: bool,
+}
+
 impl Kept {
-    /// A record of a payload.
+    /// A record of a batch with this payload.
     #[must_use]
-    pub fn of(record: &RecordFacts<'_>, payload: &[u8]) -> Self {
+    pub fn of(header: &BatchHeader, record: &RecordFacts<'_>, payload: &[u8]) -> Self {
         let sum = crc32c::crc32c(&payload[record.range.clone()]);
         let key = record.key.and_then(|key| key.first()).copied().unwrap_or(u8::MAX);
-        Self { key, has_value: record.has_value, sum }
+        Self { key, has_value: record.has_value, end: header.end_of(record), sum }
     }
 }
 
@@ -210,27 +223,36 @@ impl Checks {
     }
 
     /// What all brokers have in the end, from an offset on: the last record of each key, unless
-    /// that is a tombstone, and none of a key whose tombstone is gone. Returns whether any is.
+    /// that is a tombstone, or its own time was over before `ended_before`, and none of a key of
+    /// which that is gone.
     #[must_use]
-    pub fn keys_are_right(&self, start: u64, left: &[(u64, Kept)]) -> bool {
+    pub fn keys_are_right(
+        &self,
+        start: u64,
+        left: &[(u64, Kept)],
+        ended_before: Timestamp,
+    ) -> Gone {
         let last = |records: &mut dyn Iterator<Item = (u64, Kept)>| -> BTreeMap<u8, (u64, Kept)> {
             records.map(|(offset, record)| (record.key, (offset, record))).collect()
         };
         let known = last(&mut self.records.range(start..).map(|(at, record)| (*at, *record)));
         let left = last(&mut left.iter().copied());
-        let mut are_tombstones_gone = false;
+        let mut gone = Gone::default();
         for (key, (offset, record)) in &known {
             match left.get(key) {
                 Some((found, _)) => {
                     assert_eq!(found, offset, "an older record of key {key} has come back");
                 }
                 None => {
-                    assert!(!record.has_value, "the last record of key {key} is gone");
-                    are_tombstones_gone = true;
+                    let has_ended = record.end.is_some_and(|end| end < ended_before);
+                    let may_go = !record.has_value || has_ended;
+                    assert!(may_go, "the last record of key {key} is gone: {record:?}");
+                    gone.tombstones |= !record.has_value;
+                    gone.ended |= record.has_value;
                 }
             }
         }
-        are_tombstones_gone
+        gone
     }
 
     /// Everything that was answered was read, from the log start on; and nothing overlaps.
@@ -323,7 +345,8 @@ fn note_records(known: &mut BTreeMap<u64, Kept>, node: NodeId, batch: &StoredBat
     let positions: Vec<u32> = batch.positions().map_or(all.collect(), Iterator::collect);
     assert_eq!(facts(&records).count(), positions.len(), "a batch lacks records");
     for (position, record) in positions.into_iter().zip(facts(&records)) {
-        let (offset, found) = (base + u64::from(position), Kept::of(&record, &records));
+        let offset = base + u64::from(position);
+        let found = Kept::of(&batch.header, &record, &records);
         let known = *known.entry(offset).or_insert(found);
         assert_eq!(known, found, "offset {offset} of broker {node} is another record");
     }

@@ -70,6 +70,7 @@ moments! {
     CompactionDone: "a compaction carried out",
     CompactionCutShort: "a compaction that did not come to its end",
     TombstoneGone: "a tombstone gone, and its key with it",
+    EndedGone: "a record gone whose own time was over, and its key with it",
     // Members.
     SnapshotSent: "a snapshot sent",
     SnapshotSentAgain: "a snapshot sent again",

@@ -1,5 +1,7 @@
 //! A batch as it lies in a log.
 
+use std::borrow::Cow;
+
 use super::*;
 
 /// A batch as it lies in the log, shared by all who read it.
@@ -78,13 +80,43 @@ impl StoredBatch {
         packed: &[u8],
     ) -> Self {
         let mut payload = encode_positions(positions.iter().copied());
+        let places = (positions.len(), payload.len());
+        payload.extend_from_slice(packed);
+        Self::of_payload(header, places, compression, payload)
+    }
+
+    /// The same, of uncompressed records that are written straight to their place: memory holds
+    /// nothing twice. `left` gives the same each time.
+    pub(crate) fn of_written<'a, I: Iterator<Item = (u32, Cow<'a, [u8]>)>>(
+        header: &BatchHeader,
+        left: impl Fn() -> I,
+    ) -> Self {
+        let (mut count, mut bytes) = (0, 0);
+        let positions = left().map(|(position, record)| {
+            (count, bytes) = (count + 1, bytes + record.len());
+            position
+        });
+        let front = encode_positions(positions);
+        let places = (count, front.len());
+        let mut payload = Vec::with_capacity(front.len() + bytes);
+        payload.extend_from_slice(&front);
+        left().for_each(|(_, record)| payload.extend_from_slice(&record));
+        Self::of_payload(header, places, Compression::None, payload)
+    }
+
+    /// A batch of which so many records are left, behind so many bytes of their positions.
+    fn of_payload(
+        header: &BatchHeader,
+        (records, positions_bytes): (usize, usize),
+        compression: Compression,
+        payload: Vec<u8>,
+    ) -> Self {
         let length = |bytes: usize| u32::try_from(bytes).expect("a batch is far below 4 GiB");
         let remains = Remains {
-            records: length(positions.len()),
-            positions_bytes: length(payload.len()),
+            records: length(records),
+            positions_bytes: length(positions_bytes),
             produced_crc: header.produced_crc(),
         };
-        payload.extend_from_slice(packed);
         let header = BatchHeader {
             compression,
             payload_bytes: length(payload.len()),

@@ -5,6 +5,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use prost::Message;
+use ropewalk_compress::Compression;
 use ropewalk_proto::v1::{Record, RecordSet};
 
 use super::*;
@@ -80,6 +81,8 @@ proptest! {
         prop_assert_eq!(StoredBatch::checked(&left.stored()), Ok(left.clone()));
         prop_assert_eq!(held(&left), model(&records, shortest, expiry));
         prop_assert_eq!(left.header.end_offset(), batch.header.end_offset());
+        let payload = Vec::from(left.payload.clone());
+        prop_assert_eq!(payload.capacity(), payload.len(), "it holds no more than it must");
         if left.header != batch.header {
             let again = living(&left, &left.records(), expiry).unwrap_or_else(|| left.clone());
             prop_assert_eq!(held(&again), held(&left));

@@ -68,6 +68,7 @@ pub struct Machine {
     /// The store as it was at an earlier start.
     older: Option<Content>,
     rng: Rng,
+    free_floor: u64,
 }
 
 impl Machine {
@@ -79,7 +80,23 @@ impl Machine {
             stores: MemoryStores::default(),
             older: None,
             rng: Rng::new(!seed),
+            free_floor: 0,
         }
+    }
+
+    /// From the next start on so many bytes of the disk are to be left free.
+    #[cfg(test)]
+    pub(crate) fn keep_free(&mut self, bytes: u64) {
+        self.free_floor = bytes;
+    }
+
+    /// From now on the disk has room for so many bytes beside those.
+    #[cfg(test)]
+    pub(crate) fn leave(&self, bytes: u64) {
+        const ALL: u64 = 1 << 40;
+        self.disk.fill(ALL);
+        let used = ALL - self.disk.free_bytes(Path::new(ROOT)).unwrap_or(ALL);
+        self.disk.fill(used + self.free_floor + bytes);
     }
 
     /// Starts the engine, with everything small, so that all of it happens often.
@@ -89,7 +106,8 @@ impl Machine {
     pub fn start(&mut self) -> Result<DiskEngine> {
         self.older = self.stores.content();
         let disk: Arc<dyn Disk> = Arc::new(self.disk.clone());
-        DiskEngine::open_on(&disk, Path::new(ROOT), small(), &self.stores, DIRECTORY)
+        let options = Options { free_floor: self.free_floor, ..small() };
+        DiskEngine::open_on(&disk, Path::new(ROOT), options, &self.stores, DIRECTORY)
     }
 
     /// The power goes in the middle of the `n`-th change of the disk from now.

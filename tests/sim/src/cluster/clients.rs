@@ -1,6 +1,7 @@
 //! What clients ask of brokers.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 use ropewalk_consensus::{
@@ -9,7 +10,8 @@ use ropewalk_consensus::{
 use ropewalk_core::batch::RecordTimes;
 use ropewalk_core::records::facts;
 use ropewalk_core::{
-    BatchDraft, Compression, GroupId, NodeId, Offset, ProducerSequence, StoredBatch, TimestampType,
+    BatchDraft, Compression, GroupId, NodeId, Offset, ProducerSequence, ShortestTtl, StoredBatch,
+    TimestampType,
 };
 use ropewalk_storage::StorageError;
 use ropewalk_storage::log_view::{Cursor, ReadOutcome};
@@ -80,7 +82,7 @@ impl Cluster {
 
     /// Sets a register: appends a batch on the version of a key.
     pub fn compare(&mut self, node: NodeId, batch: &Compared) -> u64 {
-        let mut draft = draft(&batch.payload(), 1, None);
+        let mut draft = draft(&batch.payload(), 1, None, None);
         if batch.is_searched {
             draft.find_keys();
         }
@@ -233,7 +235,7 @@ fn draft_of(
     bytes: usize,
     sequence: Option<ProducerSequence>,
 ) -> BatchDraft {
-    let mut payload = Vec::new();
+    let (mut payload, mut shortest_ttl) = (Vec::new(), None);
     let each = bytes / records as usize;
     for place in 0..u64::from(records) {
         let mix = (number * 31 + place).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
@@ -243,14 +245,26 @@ fn draft_of(
             let filler = |at: usize| (at as u64 ^ number.wrapping_mul(0x9e37_79b9)) as u8;
             put_field(&mut body, 0x1a, &(8..each.max(9)).map(filler).collect::<Vec<_>>());
         }
+        // And one in five lives for a part of the simulation's time.
+        if (mix >> 6).is_multiple_of(5) {
+            let ttl = Duration::from_millis(1 + (mix >> 9) % 4_000);
+            put_field(&mut body, 0x3a, &encoded(ttl));
+            shortest_ttl = shortest_ttl.into_iter().chain([ttl]).min();
+        }
         put_field(&mut body, NUMBER, &number.to_le_bytes());
         put_field(&mut payload, 0x0a, &body);
     }
-    draft(&payload, records, sequence)
+    draft(&payload, records, sequence, shortest_ttl)
 }
 
-fn draft(payload: &[u8], records: u32, sequence: Option<ProducerSequence>) -> BatchDraft {
-    let times = RecordTimes { newest: None, untimed: true, shortest_ttl: None };
+fn draft(
+    payload: &[u8],
+    records: u32,
+    sequence: Option<ProducerSequence>,
+    shortest_ttl: Option<Duration>,
+) -> BatchDraft {
+    let shortest_ttl = shortest_ttl.and_then(ShortestTtl::of);
+    let times = RecordTimes { newest: None, untimed: true, shortest_ttl };
     let (compression, times_of) = (Compression::None, TimestampType::Create);
     BatchDraft::new(payload, records, compression, times_of, times, sequence)
 }
@@ -260,13 +274,25 @@ const NUMBER: u8 = 0x7a;
 
 fn put_field(out: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
     out.push(tag);
-    let mut length = bytes.len();
-    while length >= 0x80 {
-        out.push(length as u8 | 0x80);
-        length >>= 7;
-    }
-    out.push(length as u8);
+    put_varint(out, bytes.len() as u64);
     out.extend_from_slice(bytes);
+}
+
+fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+/// A duration as it is sent.
+fn encoded(duration: Duration) -> Vec<u8> {
+    let mut out = vec![0x08];
+    put_varint(&mut out, duration.as_secs());
+    out.push(0x10);
+    put_varint(&mut out, duration.subsec_nanos().into());
+    out
 }
 
 /// The number of a batch, if any of its records is left.

@@ -16,12 +16,14 @@ use crate::checks::Kept;
 use crate::moments::Moment;
 
 impl Cluster {
-    /// Whoever leads the partition is to have it compacted, if it is this broker.
+    /// Whoever leads the partition is to have it compacted, if it is this broker. With tombstones
+    /// those records count as such whose own time is over.
     pub fn order_compaction(&mut self, node: NodeId, with_tombstones: bool, is_by_age: bool) {
         let mut wanted = CleanUp::NONE;
         if let Some(reader) = self.see(node).readers.get(&LOG).filter(|_| with_tombstones) {
             wanted.tombstones_below =
                 reader.compaction().tombstones_below(self.now(), Duration::ZERO);
+            wanted.ended_before = self.now();
         }
         self.step(node, vec![Input::OrderCompaction(LOG, wanted, is_by_age)]);
     }
@@ -95,7 +97,7 @@ fn records_of(reader: &LogReader) -> Result<Vec<(u64, Kept)>, StorageError> {
             for (position, record) in positions.into_iter().zip(facts(&records)) {
                 let offset = batch.header.base_offset.0 + u64::from(position);
                 if offset >= start.0 {
-                    found.push((offset, Kept::of(&record, &records)));
+                    found.push((offset, Kept::of(&batch.header, &record, &records)));
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! All is mended: everybody comes to agree, and the groups take and answer.
 
 use ropewalk_consensus::{Durability, ProposalKind, Receipt};
-use ropewalk_core::NodeId;
+use ropewalk_core::{NodeId, Timestamp};
 
 use super::Life;
 use crate::cluster::{COMMANDS, Cluster, GROUPS, LOG, trim};
@@ -167,8 +167,11 @@ impl Life {
         assert_eq!(replicas.count() as u64, self.cluster.log_replicas(), "replicas of the log");
         self.cluster.check_logs();
         self.cluster.checks.finish(bounds.0);
-        let gone = self.cluster.checks.keys_are_right(bounds.0, &records);
-        self.cluster.moments.note_if(gone, Moment::TombstoneGone);
+        let done = self.cluster.see(leader).readers[&LOG].compaction().done;
+        let ended_before = done.map_or(Timestamp::MIN, |done| done.order.clean_up.ended_before);
+        let gone = self.cluster.checks.keys_are_right(bounds.0, &records, ended_before);
+        self.cluster.moments.note_if(gone.tombstones, Moment::TombstoneGone);
+        self.cluster.moments.note_if(gone.ended, Moment::EndedGone);
         let lost = self.cluster.checks.has_lost_weakly_acked(bounds.0);
         self.cluster.moments.note_if(lost, Moment::LeaderAckLost);
         assert_eq!(self.cluster.damaged, [], "what is damaged was not replaced");
