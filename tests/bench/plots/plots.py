@@ -355,9 +355,12 @@ def codecs(chosen, figures):
         codec_points(axes, rows, sizes, key)
         axes.set_xscale("log")
         axes.margins(x=0.18)
-        axes.xaxis.set_major_formatter(lambda rate, _: number(rate))
+        rates = [row[key] for row in rows]
+        ticks = [tick for tick in (10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
+                 if min(rates) * 0.8 < tick < max(rates) * 1.2]
+        axes.set_xticks(ticks, [number(tick) for tick in ticks])
         axes.xaxis.set_minor_formatter(lambda rate, _: "")
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.1 * max(row["ratio"] for row in rows))
         axes.set_xlabel(f"{what} by one core, MB/s of records")
     left.set_ylabel("times smaller")
     left.set_title("Codecs on log lines", loc="left")

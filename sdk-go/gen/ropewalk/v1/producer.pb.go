@@ -107,8 +107,9 @@ type ProduceRequest struct {
 	// The number of records in `compressed`, at least 1. Left 0 with `records`.
 	RecordCount int32 `protobuf:"varint,6,opt,name=record_count,json=recordCount,proto3" json:"record_count,omitempty"`
 	// The shortest `ttl` of the records in `compressed`, where some have one; at least 1 ms. The broker
-	// does not look inside before so much time has passed, and never where this is left out: the
-	// `ttl` of a record counts for nothing then. Left out with `records`.
+	// does not look inside before so much time has passed, so that a record with a shorter `ttl` lives
+	// as long as this, and never where this is left out: the `ttl` of a record counts for nothing
+	// then. Left out with `records`.
 	ShortestTtl *durationpb.Duration `protobuf:"bytes,11,opt,name=shortest_ttl,json=shortestTtl,proto3" json:"shortest_ttl,omitempty"`
 	// What must be true of the batch before the answer is sent. Default: DURABILITY_QUORUM.
 	Durability Durability `protobuf:"varint,7,opt,name=durability,proto3,enum=ropewalk.v1.Durability" json:"durability,omitempty"`
@@ -302,19 +303,21 @@ func (*ProduceRequest_ExpectedVersion) isProduceRequest_Expected() {}
 // was faster. The condition is about this key, whichever keys the records of the batch have.
 //
 // The version of a key is the offset of the latest record with it, whether that has a value, is a
-// tombstone or is past its time to live, as long as it is in the log. A key of which retention, compaction or DeleteRecords has
-// taken all records has no version, like one that never had a record. Versions are offsets, so that
-// a key never has the same version twice.
+// tombstone or is past its time to live, as long as it is in the log. A key of which retention,
+// compaction or DeleteRecords has taken all records has no version, like one that never had a
+// record; after a compaction it may have one until all of that is done. Versions are offsets, so
+// that a key never has the same version twice.
 //
 // The leader of the partition finds the versions by reading its log, when the first append comes
 // that expects one, and after a restart or a change of the leader. Such appends wait for it up to 5
 // seconds; then they are refused with KEYS_UNREAD, and are to be sent again: reading goes on. At most
-// 256 of a partition wait, and a broker has 16 MiB for all that are under way, apart from the memory
-// of others: beyond that they are refused with OVERLOADED. Keys in compressed batches count; a batch
-// that cannot be decompressed within the limits has none. A broker knows as many keys as fit into its
-// setting `memory.key_budget`; where there are more, such appends are refused with TOO_MANY_KEYS: the
-// partition needs fewer keys, or the broker more memory. Where a part of the log is damaged and no
-// other broker has it, they are refused with CORRUPT_LOG. Others are not.
+// 256 of a partition wait, and 8 MiB of them in a shard of the broker, which has 16 MiB for all that
+// are under way, apart from the memory of others: beyond that they are refused with OVERLOADED. Keys
+// in compressed batches count; a batch that cannot be decompressed within the limits has none. A
+// broker knows as many keys as fit into its setting `memory.key_budget`; where there are more, such
+// appends are refused with TOO_MANY_KEYS: the partition needs fewer keys, or the broker more memory.
+// Where a part of the log is damaged and no other broker has it, they are refused with CORRUPT_LOG.
+// Others are not.
 //
 // Until every broker of the cluster is of a version that knows of this, it is NO_LEADER.
 type ExpectedVersion struct {

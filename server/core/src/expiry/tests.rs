@@ -81,8 +81,11 @@ proptest! {
         prop_assert_eq!(StoredBatch::checked(&left.stored()), Ok(left.clone()));
         prop_assert_eq!(held(&left), model(&records, shortest, expiry));
         prop_assert_eq!(left.header.end_offset(), batch.header.end_offset());
-        let payload = Vec::from(left.payload.clone());
-        prop_assert_eq!(payload.capacity(), payload.len(), "it holds no more than it must");
+        // Of one that nobody else holds, as a copy has just what it needs.
+        if let Some(left) = living(&batch, &batch.records(), expiry) {
+            let payload = Vec::from(left.payload);
+            prop_assert_eq!(payload.capacity(), payload.len(), "it holds no more than it must");
+        }
         if left.header != batch.header {
             let again = living(&left, &left.records(), expiry).unwrap_or_else(|| left.clone());
             prop_assert_eq!(held(&again), held(&left));

@@ -49,7 +49,8 @@ pub(crate) async fn run(context: &mut Context<'_>) -> Result<(), Failure> {
 }
 
 fn report(context: &mut Context<'_>, groups: usize, under_way: usize, rounds: &[(Turn, Burst)]) {
-    let case = format!("{groups} groups, {under_way} under way");
+    let plural = if groups == 1 { "" } else { "s" };
+    let case = format!("{groups} group{plural}, {under_way} under way");
     let control = format!("4 KiB {}", Mode::Synced.name());
     let beside = |what, of: fn(&Turn) -> f64, raw: fn(&Burst) -> f64| {
         let pairs: Vec<_> = rounds.iter().map(|(turn, burst)| (of(turn), raw(burst))).collect();
