@@ -61,7 +61,7 @@ impl CallConnection {
         let connection = connector.connect(WINDOW).await?;
         slot.generation += 1;
         slot.connection = Some(connection.clone());
-        slot.closer = Some(self.closer());
+        slot.closer = self.closer();
         Ok((slot.generation, connection))
     }
 
@@ -73,19 +73,18 @@ impl CallConnection {
         connection: &Connection,
     ) {
         let mut slot = self.slot.lock().await;
-        if slot.generation == generation
-            && let Some(current) = &mut slot.connection
-        {
+        if slot.generation == generation {
             connector.avoid(connection);
-            current.give_up();
+            // It may be closed already, while the call was still under way.
+            slot.connection.iter_mut().for_each(Connection::give_up);
         }
     }
 
-    /// Calls that are under way keep what they have.
-    fn closer(&self) -> Closer {
+    /// Calls that are under way keep what they have. There is none for a time without an end.
+    fn closer(&self) -> Option<Closer> {
         let (weak, idle_timeout) = (Arc::downgrade(&self.slot), self.idle_timeout);
-        Closer(tokio::spawn(async move {
-            let mut at = Instant::now() + idle_timeout;
+        let mut at = Instant::now().checked_add(idle_timeout)?;
+        Some(Closer(tokio::spawn(async move {
             loop {
                 sleep_until(at).await;
                 let Some(slot) = weak.upgrade() else { return };
@@ -96,6 +95,6 @@ impl CallConnection {
                     return;
                 }
             }
-        }))
+        })))
     }
 }

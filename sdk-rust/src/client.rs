@@ -76,7 +76,7 @@ impl ClientBuilder {
     }
 
     /// For how long the connection for plain calls may carry none before it is closed; the next
-    /// call opens one. Default: 15 s.
+    /// call opens one. Default: 15 s; [`Duration::MAX`] keeps it.
     #[must_use]
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.idle_timeout = timeout;

@@ -510,31 +510,31 @@ async fn a_watch_of_topics_that_ends_begins_again_with_the_state_of_that_moment(
 async fn a_connection_that_carries_no_calls_is_closed_and_the_next_call_has_another() {
     let fake = Fake::start().await;
     fake.create("t", 1);
-    // Counts the connections that are open.
+    // Counts the connections that there were, and those that are open.
     let relay = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = relay.local_addr().unwrap().to_string();
-    let (open, mut seen) = tokio::sync::watch::channel(0);
-    let (open, broker) = (Arc::new(open), fake.address);
+    let (counts, mut seen) = tokio::sync::watch::channel((0, 0));
+    let (counts, broker) = (Arc::new(counts), fake.address);
     tokio::spawn(async move {
         while let Ok((mut client, _)) = relay.accept().await {
-            open.send_modify(|count| *count += 1);
-            let open = Arc::clone(&open);
+            counts.send_modify(|(all, open)| (*all, *open) = (*all + 1, *open + 1));
+            let counts = Arc::clone(&counts);
             tokio::spawn(async move {
                 let mut broker = tokio::net::TcpStream::connect(broker).await.unwrap();
                 let _ = tokio::io::copy_bidirectional(&mut client, &mut broker).await;
-                open.send_modify(|count| *count -= 1);
+                counts.send_modify(|(_, open)| *open -= 1);
             });
         }
     });
-    let idle = Duration::from_millis(300);
+    let idle = Duration::from_secs(2);
     let client = Client::builder().address(&address).idle_timeout(idle).connect().await.unwrap();
-    for _ in 0..2 {
+    for connections in 1..=2 {
         // Calls that come again and again keep it.
-        for _ in 0..10 {
+        for _ in 0..6 {
             client.list_offsets([OffsetQuery::latest("t")]).await.unwrap();
-            tokio::time::sleep(idle / 5).await;
+            tokio::time::sleep(idle / 4).await;
         }
-        assert_eq!(*seen.borrow(), 1);
-        timeout(SOON, seen.wait_for(|open| *open == 0)).await.unwrap().unwrap();
+        assert_eq!(*seen.borrow(), (connections, 1));
+        timeout(SOON, seen.wait_for(|(_, open)| *open == 0)).await.unwrap().unwrap();
     }
 }

@@ -320,23 +320,52 @@ async fn commits_that_wait_go_together_and_each_has_its_own_answer() {
     fake.until(|state| state.commits.len() == 1).await;
     // A task that is spawned later runs later here, as there is one thread.
     let waiting: Vec<_> = (2..=9).map(|offset| commit(0, offset)).collect();
-    commit(1, 1).abort();
     let given_up = commit(1, 7);
     let back = commit(0, 4);
     let refused = commit(2, 1_000);
+    let after = commit(1, 8);
     tokio::task::yield_now().await;
     given_up.abort();
+    assert!(given_up.await.unwrap_err().is_cancelled());
     fake.change(|state| state.holds_commits = false);
     first.await.unwrap().unwrap();
-    for kept in waiting.into_iter().chain([back]) {
+    for kept in waiting.into_iter().chain([back, after]) {
         timeout(SOON, kept).await.unwrap().unwrap().unwrap();
     }
     let error = timeout(SOON, refused).await.unwrap().unwrap().unwrap_err();
     assert_eq!(error.reason(), "OFFSET_OUT_OF_RANGE");
-    // One call for nine that go on, with the one that was given up on its way; what goes back, and
-    // the refused one with it, in another, and these two each alone.
-    assert_eq!(fake.kept(), [(0, 1), (0, 9), (1, 7), (0, 4)]);
-    assert_eq!(fake.state().commits.len(), 5);
+    // One call for the eight that go on; what goes back, and two others with it, in another, which
+    // is refused, so that each of them is asked for alone.
+    assert_eq!(fake.kept(), [(0, 1), (0, 9), (0, 4), (1, 8)]);
+    assert_eq!(fake.state().commits.len(), 6);
+}
+
+#[tokio::test]
+async fn what_a_member_commits_itself_comes_after_what_it_was_asked_to_before() {
+    let fake = Fake::start().await;
+    let (mut consumer, stream) = member(&fake, |builder| builder.auto_commit(SOON)).await;
+    stream.assignment(5, &[], &[(0, 100)], &[]);
+    stream.batch(0, 100, 3);
+    let committer = consumer.committer();
+    let commit = |offset| {
+        let committer = committer.clone();
+        tokio::spawn(async move { committer.commit([Position::new("t", 0, offset)]).await })
+    };
+    assert_eq!(next(&mut consumer).await, (0, 100));
+    fake.change(|state| state.holds_commits = true);
+    let first = commit(101);
+    fake.until(|state| state.commits.len() == 1).await;
+    assert_eq!(next(&mut consumer).await, (0, 101));
+    assert_eq!(next(&mut consumer).await, (0, 102));
+    let second = commit(102);
+    tokio::task::yield_now().await;
+    let closing = tokio::spawn(consumer.close());
+    tokio::task::yield_now().await;
+    fake.change(|state| state.holds_commits = false);
+    for done in [first, second, closing] {
+        timeout(SOON, done).await.unwrap().unwrap().unwrap();
+    }
+    assert_eq!(fake.kept(), [(0, 101), (0, 102), (0, 103)]);
 }
 
 #[tokio::test]

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use ropewalk_proto::v1;
 use ropewalk_proto::v1::consumer_service_client::ConsumerServiceClient;
+use tokio::time::Instant;
 
 use super::holdings::{Place, SharedHoldings};
 use super::session::FENCED;
-use super::turns::{Service, Turns, merged};
+use super::turns::{Service, Together, Turn, Turns, Waiting, Work};
 use crate::client::{Client, Repeat};
 use crate::error::Error;
 use crate::offsets::{Era, MOST_COMMITTED_AT_ONCE, Position};
@@ -59,8 +60,8 @@ impl Committer {
     /// 10,000 of them are kept all together or not at all; of more, each 10,000.
     ///
     /// The commits of a member go in the order in which they are made, one call at a time; what
-    /// waits meanwhile goes together in the next call. So many may be under way at little cost, and
-    /// one that is given up is made all the same.
+    /// waits meanwhile goes together in the next call. So many may be under way at little cost. One
+    /// that is given up may be kept all the same.
     ///
     /// # Errors
     ///
@@ -71,34 +72,12 @@ impl Committer {
     pub async fn commit(&self, positions: impl IntoIterator<Item = Position>) -> Result<(), Error> {
         let positions = positions.into_iter().collect();
         let positions = self.holdings.lock().vouch(positions, &self.eras)?;
-        for part in positions.chunks(MOST_COMMITTED_AT_ONCE) {
-            let (kept, service) = self.turns.wait(part.to_vec());
-            if let Some(service) = service {
-                tokio::spawn(self.clone().serve(service));
-            }
+        let parts = positions.chunks(MOST_COMMITTED_AT_ONCE);
+        let kept: Vec<_> = parts.map(|part| self.wait(Work::Commit(part.to_vec()))).collect();
+        for kept in kept {
             kept.await?;
         }
         Ok(())
-    }
-
-    /// Makes the calls of all commits that wait, until none does.
-    async fn serve(self, mut service: Service) {
-        while let Some(together) = service.next() {
-            let turn = self.turns.turn().await;
-            let result = self.keep(&items(merged(&together))).await;
-            let is_of_one = |error: &Error| OF_ONE.contains(&error.reason());
-            let is_each_alone = together.len() > 1 && result.as_ref().is_err_and(is_of_one);
-            for waiting in together {
-                let result = match is_each_alone {
-                    // Nothing was kept: each gets what is its own.
-                    true => self.keep(&items(waiting.positions)).await,
-                    false => result.clone(),
-                };
-                // Whoever gave up wants no answer.
-                let _ = waiting.answer.send(result);
-            }
-            drop(turn);
-        }
     }
 
     /// The same, gives partitions back that were revoked, and keeps what can be kept when some of
@@ -111,7 +90,58 @@ impl Committer {
         positions: Vec<Position>,
         released: Vec<Position>,
     ) -> Result<(), Error> {
-        let _turn = self.turns.turn().await;
+        self.wait(Work::Most { positions, released }).await
+    }
+
+    /// Has something kept when its turn comes. Its place is taken at once.
+    fn wait(&self, work: Work) -> impl Future<Output = Result<(), Error>> + Send + use<> {
+        let deadline = Instant::now() + self.client.request_timeout();
+        let (answer, service) = self.turns.wait(work, deadline);
+        if let Some(service) = service {
+            tokio::spawn(self.clone().serve(service));
+        }
+        answer
+    }
+
+    /// Makes the calls of everything that waits, until nothing does.
+    async fn serve(self, mut service: Service) {
+        while let Some(turn) = service.next() {
+            match turn {
+                Turn::Together(together) => self.keep_together(together).await,
+                Turn::Most(Waiting { work: (positions, released), answer }) => {
+                    let _ = answer.send(self.keep_parts(positions, released).await);
+                }
+            }
+        }
+    }
+
+    async fn keep_together(&self, together: Together) {
+        let is_of_one = |result: &Result<(), Error>| {
+            result.as_ref().is_err_and(|error| OF_ONE.contains(&error.reason()))
+        };
+        let result = self.keep(&items(together.positions())).await;
+        // Where one of several was refused, nothing was kept, and each gets an answer of its own,
+        // until it is clear that none is to be had.
+        let is_each_alone = together.commits.len() > 1 && is_of_one(&result);
+        let mut of_all = (!is_each_alone).then_some(result);
+        for Waiting { work, answer } in together.commits {
+            let result = match &of_all {
+                Some(result) => result.clone(),
+                None => self.keep(&items(work)).await,
+            };
+            if result.is_err() && !is_of_one(&result) {
+                of_all.get_or_insert_with(|| result.clone());
+            }
+            // Whoever gave up wants no answer.
+            let _ = answer.send(result);
+        }
+    }
+
+    async fn keep_parts(
+        &self,
+        positions: Vec<Position>,
+        released: Vec<Position>,
+    ) -> Result<(), Error> {
         let items = gather(positions, released);
         let mut parts: Vec<_> =
             items.chunks(MOST_COMMITTED_AT_ONCE).map(<[Item]>::to_vec).collect();

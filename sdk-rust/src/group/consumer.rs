@@ -156,20 +156,21 @@ impl GroupConsumer {
         }
         let records = self.current.as_mut()?;
         let (place, era) = (records.place(), records.era());
-        let next = match records.next() {
-            // A commit of it may have been refused: what is left is another member's then, and
-            // nobody is shown it.
+        // A commit of it may have been refused: what is left is another member's then, and nobody
+        // is shown it.
+        let is_read = self.holdings.lock().reads(&place, era);
+        let next = if is_read { records.next() } else { None };
+        match next {
             Some(Ok(record)) => {
-                let is_given = self.holdings.lock().give_next(place, era, record.offset + 1);
-                is_given.then_some(Ok(record))
+                self.holdings.lock().give_next(place, record.offset + 1);
+                Some(Ok(record))
             }
             Some(Err(error)) => Some(Err(self.fail(error))),
-            None => None,
-        };
-        if next.is_none() {
-            self.current = None;
+            None => {
+                self.current = None;
+                None
+            }
         }
-        next
     }
 
     /// The next batch of records, or what is left of the one whose records are being read.

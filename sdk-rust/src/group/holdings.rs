@@ -229,22 +229,17 @@ impl Holdings {
         }
     }
 
-    /// The next record of a partition is given, and what was given before is done. `false` where
-    /// the partition is not read any more since this era: nothing is given then.
-    pub(super) fn give_next(&mut self, place: Place, era: Era, offset: i64) -> bool {
+    /// The next record of a partition is given, and what was given before is done.
+    pub(super) fn give_next(&mut self, place: Place, offset: i64) {
         // As a rule it is of the same partition as the one before.
         let goes_on = matches!(&self.unfinished[..], [before] if *before == place);
-        let held = self.held.get_mut(&place);
-        let Some(held) = held.filter(|held| held.is_read() && era.counts_in(held.era)) else {
-            return false;
-        };
-        if goes_on {
-            (held.done, held.given) = (held.given, offset);
-        } else {
-            self.finish();
-            self.give(&place, offset);
+        match self.held.get_mut(&place).filter(|_| goes_on) {
+            Some(held) => (held.done, held.given) = (held.given, offset),
+            None => {
+                self.finish();
+                self.give(&place, offset);
+            }
         }
-        true
     }
 
     /// What was given before is done.

@@ -187,7 +187,9 @@ pub(crate) fn deliver_living(
 }
 
 /// The memory that it takes at most to look into a batch and to deliver it, beside the batch
-/// itself; of more than readers have for that together, all of it.
+/// itself. No delivery asks for more than a half of what readers have for that together, or it
+/// would wait until none of the others had any: a batch of millions of records, all but empty, may
+/// take more.
 pub(crate) fn most_memory(
     batch: &StoredBatch,
     may_expire: bool,
@@ -202,7 +204,7 @@ pub(crate) fn most_memory(
     let copied = if may_expire || options.text { records } else { 0 };
     let is_shrunk = may_expire || header.remains.is_some();
     let places = if is_shrunk { PLACE_BYTES * header.records_left() as usize } else { 0 };
-    (decompressed + copied + places).min(limits::DECOMPRESSED_BUDGET)
+    (decompressed + copied + places).min(limits::DECOMPRESSED_BUDGET / 2)
 }
 
 /// Whether a batch must be decompressed to be delivered so.

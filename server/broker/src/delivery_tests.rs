@@ -184,7 +184,8 @@ fn memory_is_asked_for_what_a_delivery_takes_at_its_peak() {
     assert_eq!(most(&plain, true, false), plain.payload.len() + places);
     let mut countless = zstd;
     countless.header.record_count = limits::MAX_COMPRESSED_RECORDS;
-    assert_eq!(most(&countless, true, false), limits::DECOMPRESSED_BUDGET, "all of it, not more");
+    let half = limits::DECOMPRESSED_BUDGET / 2;
+    assert_eq!(most(&countless, true, false), half, "others have some, too");
 
     let expiry = Expiry { now: Timestamp::MAX, keeps_keys: true };
     let deliveries = deliver_living(&plain, expiry, Offset(0), WHOLE, &options(20)).unwrap();

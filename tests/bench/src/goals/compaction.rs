@@ -41,6 +41,7 @@ struct Done {
 
 pub(crate) async fn run(context: &mut Context<'_>) -> Result<(), Failure> {
     let bytes = context.options.compacted_bytes();
+    let beside = bytes.min(MOST_BESIDE);
     context.check_disk(bytes)?;
     let (mut rates, mut extra, mut latencies) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..context.options.rounds() {
@@ -50,6 +51,18 @@ pub(crate) async fn run(context: &mut Context<'_>) -> Result<(), Failure> {
         ];
         let target = Target::start_with(&context.options.dir(), &settings, 1).await?;
         let client = Client::connect(target.address()).await?;
+        fill(&target, &client, "beside", beside).await?;
+        let alone = produce(&target, context.gate()).await?;
+        let gate = Gate::for_bytes(u64::MAX);
+        let compacting = async {
+            let done = compact(&target, &client, "beside").await;
+            gate.close();
+            done
+        };
+        let (busy, done) = tokio::join!(produce(&target, gate.clone()), compacting);
+        done?;
+        latencies.push((p99(&busy?), p99(&alone)));
+
         fill(&target, &client, "alone", bytes).await?;
         let copied = copy(&target, bytes)?;
         if let Some(dir) = target.data_dir() {
@@ -58,19 +71,6 @@ pub(crate) async fn run(context: &mut Context<'_>) -> Result<(), Failure> {
         let done = compact(&target, &client, "alone").await?;
         rates.push((bytes as f64 / 1e6 / done.seconds, copied));
         extra.push(done.extra);
-        client.admin().delete_topic("alone").await?;
-
-        fill(&target, &client, "beside", bytes.min(MOST_BESIDE)).await?;
-        let alone = produce(&target, context.gate()).await?;
-        let gate = Gate::for_bytes(u64::MAX);
-        let beside = async {
-            let done = compact(&target, &client, "beside").await;
-            gate.close();
-            done
-        };
-        let (beside, done) = tokio::join!(produce(&target, gate.clone()), beside);
-        done?;
-        latencies.push((p99(&beside?), p99(&alone)));
         target.end().await?;
     }
     let case = format!("{} MiB", bytes >> 20);
@@ -78,6 +78,7 @@ pub(crate) async fn run(context: &mut Context<'_>) -> Result<(), Failure> {
     context.report.figure(rate.map(|figure| figure.goal(Goal::RatioAtLeast(0.3))));
     let memory = Figure::of("compaction", &case, "extra RSS MiB", extra);
     context.report.figure(memory.map(|figure| figure.goal(Goal::AtMost(256.0))));
+    let case = format!("{} MiB", beside >> 20);
     let p99 = Figure::beside("compaction", &case, "produce p99 ms", "alone", &latencies);
     context.report.figure(p99.map(|figure| figure.goal(Goal::RatioAtMost(2.0))));
     Ok(())

@@ -209,7 +209,7 @@ async fn a_member_that_is_closed_with_records_unread_has_left_at_once() {
     node.stubs().create("t", 1).await;
     let client = Client::connect(node.address()).await.unwrap();
     for _ in 0..32 {
-        let value = vec![7; 1 << 20];
+        let value = vec![7; 1_000_000];
         client.append("t").partition(0).send([Record::to("t").value(value)]).await.unwrap();
     }
     let mut leaving = Vec::new();
