@@ -110,6 +110,8 @@ pub(crate) async fn in_turn<T>(
     value: impl Future<Output = Result<T, Failure>>,
     control: impl Future<Output = Result<T, Failure>>,
 ) -> Result<(T, T), Failure> {
+    // A run of a broker is a large future.
+    let (value, control) = (Box::pin(value), Box::pin(control));
     if round.is_multiple_of(2) {
         let value = value.await?;
         return Ok((value, control.await?));
