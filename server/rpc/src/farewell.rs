@@ -3,8 +3,8 @@
 //!
 //! Nothing else of the frames is looked at: hyper reads them.
 
-/// The beginning of every connection, which is no frame.
-const PREFACE: usize = 24;
+use crate::server::PREFACE;
+
 const HEADER: usize = 9;
 const GOAWAY: u8 = 7;
 /// A GOAWAY's payload begins with the last stream and the error code, which is 0 where there is
@@ -23,7 +23,7 @@ pub(crate) struct Farewell {
 
 impl Farewell {
     pub(crate) fn new() -> Self {
-        Self { skip: PREFACE, begun: [0; HEADER + PAYLOAD], known: 0 }
+        Self { skip: PREFACE.len(), begun: [0; HEADER + PAYLOAD], known: 0 }
     }
 
     /// Looks through the next bytes. Returns whether a farewell ends in them.
@@ -84,7 +84,7 @@ mod tests {
             after in 0..40_usize,
             pieces in prop::collection::vec(1..300_usize, 1..8),
         ) {
-            let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+            let mut bytes = PREFACE.to_vec();
             before.iter().for_each(|(kind, payload)| bytes.extend(frame(*kind, *payload)));
             if let Some((error, debug_data)) = ends {
                 let goaway = bytes.len();

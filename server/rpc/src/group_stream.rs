@@ -492,11 +492,11 @@ impl Drop for GroupStream {
     fn drop(&mut self) {
         let Some(mut membership) = self.membership.take() else { return };
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        let line = Arc::clone(&self.line);
-        if line.is_closed() {
+        if self.line.is_closed() {
             // It leaves at once.
             return;
         }
+        let line = Arc::clone(&self.line);
         // One that fails later was closed by a client that did not read the rest: it had ended its
         // stream before.
         let has_failed = line.has_failed();

@@ -49,8 +49,7 @@ impl ClientLine {
     /// Whether it has ended although neither side closed it and nothing failed: nothing was heard
     /// of the client any more.
     pub(crate) fn went_silent(&self) -> bool {
-        let has_failed = self.has_failed.load(Ordering::Acquire);
-        self.is_over.load(Ordering::Acquire) && !self.is_closed() && !has_failed
+        self.is_over.load(Ordering::Acquire) && !self.is_closed() && !self.has_failed()
     }
 
     /// Whether its client has closed it.
@@ -164,8 +163,8 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::server::PREFACE;
 
-    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     const GOAWAY: [u8; 17] = [0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
     /// What is known of a connection whose client sends this, and then closes it with bytes of the

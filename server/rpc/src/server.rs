@@ -38,7 +38,7 @@ const FRAME: u32 = 256 * 1024;
 const SEND_BUFFER: usize = 512 * 1024;
 /// What every HTTP/2 connection begins with (RFC 9113, section 3.4), how long a client may take to
 /// send it, and how often it is looked for once a part of it is there.
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const PREFACE_TIMEOUT: Duration = Duration::from_secs(10);
 const PREFACE_PAUSE: Duration = Duration::from_millis(20);
 /// How often it is looked whether this broker's replicas have caught up, and how long they are
