@@ -297,6 +297,7 @@ func (b *brokers) connectLocked(id uint64, k *broker) {
 		if err != nil {
 			b.client.log.Info("ropewalk: a broker cannot be reached, others forward to it",
 				"broker", id, "address", k.address, "error", err)
+			b.client.hooks.brokerUnreachable(id, k.address, err)
 			b.failed(id)
 		}
 		b.mu.Lock()

@@ -44,6 +44,7 @@ type Client struct {
 
 	topics  topicCache
 	brokers brokers
+	hooks   hooks
 
 	// ctx ends with Close; background work and streams hang on it.
 	ctx    context.Context
@@ -78,6 +79,7 @@ func Dial(ctx context.Context, addresses []string, options ...ClientOption) (*Cl
 		addresses: append([]string(nil), addresses...),
 		log:       config.logger,
 		children:  map[child]struct{}{},
+		hooks:     newHooks(config.hooks, config.logger),
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.topics.init(c)
@@ -180,6 +182,7 @@ func (c *Client) dialOptions() []grpc.DialOption {
 		// Streams are long-lived and large: the first bytes shall not wait for window updates.
 		grpc.WithInitialWindowSize(1 << 20),
 		grpc.WithInitialConnWindowSize(4 << 20),
+		c.hooks.dialOption(),
 	}
 }
 

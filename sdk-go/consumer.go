@@ -111,6 +111,7 @@ func (k *Consumer) take(ctx context.Context, most int) ([]Record, error) {
 	k.current.state.delivered.Store(records[len(records)-1].Offset + 1)
 	k.release()
 	k.client.onReceive(ctx, k.config.interceptors, records)
+	k.client.hooks.recordsDelivered("", records)
 	return records, nil
 }
 
@@ -159,6 +160,7 @@ func (k *Consumer) receive(ctx context.Context) error {
 			return nil
 		}
 		f.state.delivered.Store(f.gap.To)
+		k.client.hooks.gapFound("", f.gap)
 		if k.config.onGap != nil {
 			k.config.onGap(*f.gap)
 			return nil

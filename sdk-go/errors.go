@@ -71,6 +71,8 @@ const (
 	ReasonGap Reason = "CLIENT_GAP"
 	// ReasonTopicReplaced: a topic that was being read was deleted and created again.
 	ReasonTopicReplaced Reason = "CLIENT_TOPIC_REPLACED"
+	// ReasonUndecodable: the value of a record is not of the type that it was to be decoded as.
+	ReasonUndecodable Reason = "CLIENT_UNDECODABLE"
 )
 
 // An Outcome says what is known about a write that failed.
@@ -137,7 +139,7 @@ func (e *Error) GRPCStatus() *status.Status {
 	return status.New(e.code, e.Message)
 }
 
-// Unwrap returns the cause: the context's error, a *Gap, or a *VersionMismatch.
+// Unwrap returns the cause: the context's error, a *Gap, a *VersionMismatch, or that of a [Codec].
 func (e *Error) Unwrap() error { return e.cause }
 
 // Is reports whether target is the error's Reason.

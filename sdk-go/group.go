@@ -116,6 +116,7 @@ func (g *GroupConsumer) hand(ctx context.Context, most int) ([]Record, error) {
 	records, err := g.take(ctx, most)
 	if err == nil {
 		g.client.onReceive(ctx, g.config.interceptors, records)
+		g.client.hooks.recordsDelivered(g.group, records)
 	}
 	return records, err
 }
@@ -294,12 +295,14 @@ func (g *GroupConsumer) handOut(most int) ([]Record, error) {
 
 // unpack makes the records of a batch those at hand. A member that cannot read one ends, and leaves.
 func (g *GroupConsumer) unpack(event groupEvent) error {
+	compressed := len(event.batch.GetCompressed())
 	if err := openBatch(event.batch); err != nil {
 		g.final = err
 		g.retire()
 		g.leave()
 		return err
 	}
+	g.client.hooks.batchReceived(g.group, event.batch, compressed)
 	g.current = decodeBatch(event.batch, event.from)
 	for i := range g.current {
 		g.current[i].era = event.era

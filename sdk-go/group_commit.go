@@ -95,12 +95,14 @@ func (g *GroupConsumer) keep(ctx context.Context, items []commitItem) error {
 		request.Release = append(request.Release,
 			&pb.TopicPartitions{Topic: p.Topic, Partitions: []int32{p.Partition}})
 	}
+	began := time.Now()
 	_, err = callOfChild(ctx, g.client, opCommit, true,
 		func(ctx context.Context) (*pb.CommitOffsetResponse, error) {
 			// A try that meets no connection could not say that nothing was given back.
 			g.client.awaitConnection(ctx)
 			return g.client.consumers.CommitOffset(ctx, request)
 		})
+	g.client.hooks.commitDone(request, began, err)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if err == nil {

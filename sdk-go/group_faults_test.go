@@ -20,8 +20,16 @@ func scripted(
 	t *testing.T, options ...ropewalk.GroupOption,
 ) (*testserver.Server, *ropewalk.GroupConsumer, *testserver.Member) {
 	t.Helper()
+	return scriptedFor(t, nil, options...)
+}
+
+// scriptedFor is scripted for a client with options.
+func scriptedFor(
+	t *testing.T, ofClient []ropewalk.ClientOption, options ...ropewalk.GroupOption,
+) (*testserver.Server, *ropewalk.GroupConsumer, *testserver.Member) {
+	t.Helper()
 	server := newServer(t)
-	client := dial(t, server.Address())
+	client := dial(t, server.Address(), ofClient...)
 	streams := make(chan *testserver.Member, 1)
 	go func() { streams <- accept(t, server, 4) }()
 	consumer := join(t, client, options...)

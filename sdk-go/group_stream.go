@@ -60,6 +60,7 @@ func (g *GroupConsumer) broken(ctx context.Context, err error) error {
 		g.mu.Lock()
 		lost := g.has.end()
 		g.mu.Unlock()
+		g.client.hooks.groupChanged(g.group, "", groupChanges{lost: lost})
 		g.tell(ctx, g.config.onLost, lost)
 	case !e.Retriable():
 		g.leave()
@@ -67,6 +68,9 @@ func (g *GroupConsumer) broken(ctx context.Context, err error) error {
 		return e
 	}
 	g.failures++
+	g.client.hooks.streamBroken(StreamBroken{
+		Kind: GroupStream, Group: g.group, Failures: g.failures, Err: e,
+	})
 	g.client.log.Warn("ropewalk: a member of a group reconnects", "failures", g.failures, "error", e)
 	return nil
 }
@@ -273,6 +277,7 @@ func (g *GroupConsumer) queue(tp TopicPartition, next int64, event groupEvent) {
 }
 
 func (g *GroupConsumer) tellGap(gap *Gap) error {
+	g.client.hooks.gapFound(g.group, gap)
 	if g.config.onGap != nil {
 		g.config.onGap(*gap)
 		return nil
@@ -299,6 +304,7 @@ func (g *GroupConsumer) assigned(ctx context.Context, a *pb.Assignment) error {
 	g.mu.Lock()
 	changes := g.has.apply(a, asked)
 	g.mu.Unlock()
+	g.client.hooks.groupChanged(g.group, g.MemberID(), changes)
 	g.tell(ctx, g.config.onLost, changes.lost)
 	g.tell(ctx, g.config.onAssigned, changes.fresh)
 	g.tell(ctx, g.config.onRevoked, changes.revoked)

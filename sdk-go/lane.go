@@ -195,6 +195,7 @@ func (p *Producer) failed(b *batch, e *Error) {
 	case again && p.mayRetry(b, e, delay):
 		p.client.log.Debug("ropewalk: batch is sent again", "topic", b.lane.topic,
 			"partition", b.lane.partition, "records", len(b.records), "attempt", b.attempts, "error", e)
+		p.client.hooks.batchRetried(b, delay, e)
 		time.AfterFunc(delay, func() { p.again(b) })
 		return
 	}
@@ -206,6 +207,7 @@ func (p *Producer) failed(b *batch, e *Error) {
 		c.outcome = OutcomeMaybe
 		e = &c
 	}
+	p.client.hooks.batchAnswered(b, Ack{}, e)
 	p.mu.Lock()
 	p.restart(b)
 	p.next(b.lane)

@@ -19,6 +19,7 @@ type clientConfig struct {
 	requestTimeout time.Duration
 	metadataAge    time.Duration
 	keepAlive      time.Duration
+	hooks          []Hook
 }
 
 func defaultClientConfig() clientConfig {
@@ -45,7 +46,7 @@ func (c *clientConfig) validate() error {
 	case c.keepAlive < 10*time.Second:
 		return invalidError("dial", "the keepalive interval must be at least 10s, not %v", c.keepAlive)
 	}
-	return nil
+	return validateHooks(c.hooks)
 }
 
 // WithClientID names the program to the broker, as its user agent. Default: ropewalk-go.

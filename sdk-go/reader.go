@@ -191,6 +191,7 @@ func (r *reader) ended(err error, failures *int) bool {
 		return true
 	}
 	*failures++
+	k.client.hooks.streamBroken(StreamBroken{Kind: ConsumeStream, Failures: *failures, Err: e})
 	k.client.log.Warn("ropewalk: subscribe stream broke, reconnecting", "failures", *failures, "error", e)
 	if k.config.onError != nil {
 		k.config.onError(e)
@@ -382,9 +383,11 @@ func (r *reader) batch(b *pb.RecordBatch) error {
 	if s == nil {
 		return nil
 	}
+	compressed := len(b.GetCompressed())
 	if err := openBatch(b); err != nil {
 		return err
 	}
+	r.consumer.client.hooks.batchReceived("", b, compressed)
 	records := decodeBatch(b, s.next)
 	if len(records) == 0 {
 		return nil

@@ -131,6 +131,7 @@ func (s *produceStream) send(b *batch) {
 	s.inflight[correlation] = b
 	p.mu.Unlock()
 
+	p.client.hooks.batchSent(b)
 	err := s.rpc.Send(request)
 
 	p.mu.Lock()
@@ -209,6 +210,9 @@ func (s *produceStream) end(err error) {
 	if p.ctx.Err() == nil && len(owed) > 0 {
 		p.client.log.Warn("ropewalk: produce stream broke", "unanswered", len(owed), "error", e)
 	}
+	if p.ctx.Err() == nil && (len(owed) > 0 || !errors.Is(err, io.EOF)) {
+		p.client.hooks.streamBroken(StreamBroken{Failures: 1, Unanswered: len(owed), Err: e})
+	}
 	for _, b := range owed {
 		p.failed(b, e)
 	}
@@ -259,6 +263,7 @@ func (s *produceStream) answered(answer *pb.ProduceStreamResponse) {
 	}
 	ack := ackFrom(at)
 	p.client.topics.appended(b.lane.topic, b.lane.partition, at.GetLeaderEpoch())
+	p.client.hooks.batchAnswered(b, ack, nil)
 	p.mu.Lock()
 	p.next(b.lane)
 	p.mu.Unlock()
