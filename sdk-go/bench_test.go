@@ -89,33 +89,3 @@ func BenchmarkSend1KB(b *testing.B) {
 		})
 	}
 }
-
-func BenchmarkPoll1KB(b *testing.B) {
-	client := dial(b, benchmarkAddress(b))
-	producer := newProducer(b, client)
-	record := &ropewalk.Record{Topic: "bench", Value: make([]byte, 1000)}
-	const count = 50_000
-	for range count {
-		if err := producer.SendAsync(b.Context(), record, nil); err != nil {
-			b.Fatal(err)
-		}
-	}
-	if err := producer.Flush(b.Context()); err != nil {
-		b.Fatal(err)
-	}
-	b.SetBytes(count * int64(len(record.Value)))
-	b.ReportAllocs()
-	for b.Loop() {
-		consumer := newConsumer(b, client, ropewalk.WithTopics("bench"))
-		for read := 0; read < count; {
-			records, err := consumer.Poll(b.Context())
-			if err != nil {
-				b.Fatal(err)
-			}
-			read += len(records)
-		}
-		if err := consumer.Close(); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
