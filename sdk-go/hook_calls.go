@@ -5,8 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
 )
 
@@ -130,20 +128,19 @@ func (h *hooks) batchAnswered(b *batch, ack Ack, err error) {
 	tell(h, h.answered, HookBatchAnswered.OnBatchAnswered, event)
 }
 
-// batchReceived tells of a batch that was opened; compressed is what it had before, if it was compressed.
-func (h *hooks) batchReceived(group string, b *pb.RecordBatch, compressed int) {
+// batchReceived tells of a batch that was opened.
+func (h *hooks) batchReceived(group string, b *receivedBatch) {
 	if len(h.received) == 0 {
 		return
 	}
-	bytes := proto.Size(b.GetRecords())
-	wire, codec := compressed, Compression(b.GetCompression())
-	if compressed == 0 {
-		wire, codec = bytes, CompressionNone
+	codec := CompressionNone
+	if b.isPacked {
+		codec = b.codec
 	}
 	tell(h, h.received, HookBatchReceived.OnBatchReceived, BatchReceived{
-		TopicPartition: TopicPartition{b.GetTopic(), b.GetPartition()}, Group: group,
-		BaseOffset: b.GetBaseOffset(), Records: int(b.GetRecordCount()),
-		Bytes: bytes, WireBytes: wire, Compression: codec,
+		TopicPartition: TopicPartition{b.topic, b.partition}, Group: group,
+		BaseOffset: b.base, Records: int(b.count),
+		Bytes: b.plain, WireBytes: len(b.data), Compression: codec,
 	})
 }
 

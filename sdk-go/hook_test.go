@@ -99,59 +99,47 @@ func count[E any](w *witness) int {
 
 // What goes out and comes in is told, batch by batch, with its sizes.
 func TestHooksAreToldOfBatches(t *testing.T) {
-	eachHooked(t, func(t *testing.T, client *ropewalk.Client, w *witness) {
-		topic := newName("hooked")
-		producer := newProducer(t, client, ropewalk.WithCompression(ropewalk.CompressionZstd))
-		value := []byte(strings.Repeat("rope ", 1000))
-		ack, err := producer.Send(testContext(t), &ropewalk.Record{Topic: topic, Value: value})
-		if err != nil {
-			t.Fatal(err)
-		}
-		sent, answered := anyOf[ropewalk.BatchSent](t, w), anyOf[ropewalk.BatchAnswered](t, w)
-		if sent.Topic != topic || sent.Records != 1 || sent.Attempt != 1 ||
-			sent.Compression != ropewalk.CompressionZstd || sent.Bytes <= len(value) ||
-			sent.WireBytes == 0 || sent.WireBytes >= 1000 {
-			t.Errorf("sent: %+v", sent)
-		}
-		if answered.Err != nil || answered.Ack.Offset != ack.Offset || answered.Duration <= 0 ||
-			answered.RoundTrip <= 0 || answered.RoundTrip > answered.Duration ||
-			answered.BatchInfo != sent.BatchInfo {
-			t.Errorf("answered: %+v", answered)
-		}
+	w := newWitness()
+	client := dial(t, ropewalktest.Start(t).Address, ropewalk.WithHooks(w))
+	topic := newName("hooked")
+	producer := newProducer(t, client, ropewalk.WithCompression(ropewalk.CompressionZstd))
+	value := []byte(strings.Repeat("rope ", 1000))
+	ack, err := producer.Send(testContext(t), &ropewalk.Record{Topic: topic, Value: value})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sent, answered := anyOf[ropewalk.BatchSent](t, w), anyOf[ropewalk.BatchAnswered](t, w)
+	if sent.Topic != topic || sent.Records != 1 || sent.Attempt != 1 ||
+		sent.Compression != ropewalk.CompressionZstd || sent.Bytes <= len(value) ||
+		sent.WireBytes == 0 || sent.WireBytes >= 1000 {
+		t.Errorf("sent: %+v", sent)
+	}
+	if answered.Err != nil || answered.Ack.Offset != ack.Offset || answered.Duration <= 0 ||
+		answered.RoundTrip <= 0 || answered.RoundTrip > answered.Duration ||
+		answered.BatchInfo != sent.BatchInfo {
+		t.Errorf("answered: %+v", answered)
+	}
 
-		consumer := newConsumer(t, client, ropewalk.WithTopics(topic))
-		expect(t, consumer, string(value))
-		received := anyOf[ropewalk.BatchReceived](t, w)
-		if received.Topic != topic || received.Records != 1 || received.Group != "" ||
-			received.BaseOffset != 0 || received.Bytes < sent.Bytes ||
-			received.WireBytes != sent.WireBytes || received.Compression != ropewalk.CompressionZstd {
-			t.Errorf("received: %+v", received)
-		}
-		delivered := anyOf[ropewalk.RecordsDelivered](t, w)
-		if delivered.Topic != topic || delivered.Records != 1 || delivered.Offset != 0 {
-			t.Errorf("delivered: %+v", delivered)
-		}
-		if err := consumer.Commit(testContext(t), "readers"); err != nil {
-			t.Fatal(err)
-		}
-		done := anyOf[ropewalk.CommitDone](t, w)
-		if done.Group != "readers" || done.Member != "" || done.Err != nil ||
-			len(done.Offsets) != 1 || done.Offsets[0].Offset != 1 {
-			t.Errorf("committed: %+v", done)
-		}
-	})
-}
-
-// eachHooked is eachBroker for a client with a witness.
-func eachHooked(t *testing.T, test func(*testing.T, *ropewalk.Client, *witness)) {
-	eachBroker(t, func(t *testing.T, plain *ropewalk.Client) {
-		w := newWitness()
-		cluster, err := plain.Admin().GetCluster(testContext(t))
-		if err != nil {
-			t.Fatal(err)
-		}
-		test(t, dial(t, cluster.Brokers[0].Address, ropewalk.WithHooks(w)), w)
-	})
+	consumer := newConsumer(t, client, ropewalk.WithTopics(topic))
+	expect(t, consumer, string(value))
+	received := anyOf[ropewalk.BatchReceived](t, w)
+	if received.Topic != topic || received.Records != 1 || received.Group != "" ||
+		received.BaseOffset != 0 || received.Bytes < sent.Bytes ||
+		received.WireBytes != sent.WireBytes || received.Compression != ropewalk.CompressionZstd {
+		t.Errorf("received: %+v", received)
+	}
+	delivered := anyOf[ropewalk.RecordsDelivered](t, w)
+	if delivered.Topic != topic || delivered.Records != 1 || delivered.Offset != 0 {
+		t.Errorf("delivered: %+v", delivered)
+	}
+	if err := consumer.Commit(testContext(t), "readers"); err != nil {
+		t.Fatal(err)
+	}
+	done := anyOf[ropewalk.CommitDone](t, w)
+	if done.Group != "readers" || done.Member != "" || done.Err != nil ||
+		len(done.Offsets) != 1 || done.Offsets[0].Offset != 1 {
+		t.Errorf("committed: %+v", done)
+	}
 }
 
 // A try that fails is told with its reason and pause, and the batch has one outcome.
