@@ -10,8 +10,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// A Codec turns values of a type into the bytes of a record's value, and back. [JSON] and [Proto] are two;
-// a program can have its own. It must be safe for use by many goroutines.
+// A Codec turns values of a type into the bytes of a record's value, and back. [JSON] and [Proto]
+// are two; a program can have its own. It must be safe for use by many goroutines.
 type Codec[T any] interface {
 	// Marshal returns the bytes of a value.
 	Marshal(value T) ([]byte, error)
@@ -19,8 +19,8 @@ type Codec[T any] interface {
 	Unmarshal(data []byte) (T, error)
 }
 
-// JSON is the codec of package encoding/json. It adds nothing to a record: any other client reads the same
-// JSON, as `Record::json` of the Rust SDK does.
+// JSON is the codec of package encoding/json. It adds nothing to a record: any other client reads
+// the same JSON, as `Record::json` of the Rust SDK does.
 type JSON[T any] struct{}
 
 // Marshal returns the value's JSON.
@@ -33,9 +33,9 @@ func (JSON[T]) Unmarshal(data []byte) (T, error) {
 	return value, err
 }
 
-// Proto is the codec of protobuf messages in their binary form; T is the pointer type that is generated
-// for a message, as *orders.Order. It adds nothing to a record: any other client reads the same message,
-// as `Record::message` of the Rust SDK does.
+// Proto is the codec of protobuf messages in their binary form; T is the pointer type that is
+// generated for a message, as *orders.Order. It adds nothing to a record: any other client reads
+// the same message, as `Record::message` of the Rust SDK does.
 type Proto[T proto.Message] struct{}
 
 // Marshal returns the encoded message.
@@ -48,8 +48,8 @@ func (Proto[T]) Unmarshal(data []byte) (T, error) {
 	return message, proto.Unmarshal(data, message)
 }
 
-// Encode sets the value of a record. For what the codec cannot say, as a channel in JSON, the error has
-// [ReasonInvalidField], and the record is left as it was.
+// Encode sets the value of a record. For what the codec cannot say, as a channel in JSON, the error
+// has [ReasonInvalidField], and the record is left as it was.
 func Encode[T any](codec Codec[T], record *Record, value T) error {
 	data, err := codec.Marshal(value)
 	if err != nil {
@@ -64,9 +64,9 @@ func Encode[T any](codec Codec[T], record *Record, value T) error {
 // errNoValue is the cause where there is nothing to decode.
 var errNoValue = errors.New("it has no value")
 
-// Decode returns the value of a record that was read. Where it is not of the type, or the record has no
-// value, as a tombstone, the error has [ReasonUndecodable], says in which topic and partition and at which
-// offset, and wraps the codec's.
+// Decode returns the value of a record that was read. Where it is not of the type, or the record
+// has no value, as a tombstone, the error has [ReasonUndecodable], says in which topic and
+// partition and at which offset, and wraps the codec's.
 func Decode[T any](codec Codec[T], record *Record) (T, error) {
 	var value T
 	err := errNoValue
@@ -97,8 +97,8 @@ type Decoded[T any] struct {
 //	for order, err := range ropewalk.Values(consumer.Records(ctx), ropewalk.JSON[Order]{}) {
 //
 // Errors of the records come as they are. A record that cannot be decoded comes with the error of
-// [Decode], and the loop goes on behind it if the program lets it: whether such a record is skipped, kept
-// elsewhere or fatal is the program's to say.
+// [Decode], and the loop goes on behind it if the program lets it: whether such a record is
+// skipped, kept elsewhere or fatal is the program's to say.
 func Values[T any](records iter.Seq2[*Record, error], codec Codec[T]) iter.Seq2[Decoded[T], error] {
 	return func(yield func(Decoded[T], error) bool) {
 		for record, err := range records {
@@ -113,8 +113,8 @@ func Values[T any](records iter.Seq2[*Record, error], codec Codec[T]) iter.Seq2[
 	}
 }
 
-// A TypedProducer sends values of one type to one topic, over a [Producer] that others may use too. It
-// needs no Close of its own.
+// A TypedProducer sends values of one type to one topic, over a [Producer] that others may use too.
+// It needs no Close of its own.
 type TypedProducer[T any] struct {
 	producer *Producer
 	topic    string
@@ -126,8 +126,8 @@ func NewTypedProducer[T any](producer *Producer, topic string, codec Codec[T]) *
 	return &TypedProducer[T]{producer, topic, codec}
 }
 
-// Record is the record that the others send, for headers, a time or a partition of one's own. The key may
-// be nil. It fails as [Encode] does.
+// Record is the record that the others send, for headers, a time or a partition of one's own. The
+// key may be nil. It fails as [Encode] does.
 func (p *TypedProducer[T]) Record(key []byte, value T) (*Record, error) {
 	record := &Record{Topic: p.topic, Key: key}
 	return record, Encode(p.codec, record, value)

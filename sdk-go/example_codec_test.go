@@ -11,7 +11,8 @@ import (
 	ropewalk "github.com/ropewalk/ropewalk/sdk-go"
 )
 
-// Values of a program's own type, over a topic and back. One that is something else does not end the loop.
+// Values of a program's own type, over a topic and back. One that is something else does not end
+// the loop.
 func ExampleValues() {
 	ctx, client, stop := exampleClient()
 	defer stop()

@@ -88,8 +88,8 @@ func exampleGroup() (ctx context.Context, client *ropewalk.Client, stop func()) 
 	}
 }
 
-// A member of a group reads its share, and commits what it is done with. Most programs leave that to the
-// member: without GroupManualCommit, and with a plain range over Records.
+// A member of a group reads its share, and commits what it is done with. Most programs leave that
+// to the member: without GroupManualCommit, and with a plain range over Records.
 func ExampleGroupConsumer() {
 	ctx, client, stop := exampleGroup()
 	defer stop()

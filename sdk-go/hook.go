@@ -2,46 +2,46 @@ package ropewalk
 
 import "time"
 
-// A Hook is told what a client does: for metrics, for logs of one's own, and for alarms. It is any value
-// that has one or more of the methods of the interfaces here whose names begin with Hook; give it to
-// [WithHooks]. There is one small interface for each event, so that a hook has only what it wants to know,
-// and events that come with later versions break none.
+// A Hook is told what a client does: for metrics, for logs of one's own, and for alarms. It is any
+// value that has one or more of the methods of the interfaces here whose names begin with Hook;
+// give it to [WithHooks]. There is one small interface for each event, so that a hook has only what
+// it wants to know, and events that come with later versions break none.
 //
-// All of them are called from goroutines of the client, which do nothing else meanwhile, and several at
-// once: a hook must not block, must not call the client that calls it, and guards its own state. What it
-// is given it must not change, nor keep slices of. One that panics is logged as an error, and the client
-// goes on.
+// All of them are called from goroutines of the client, which do nothing else meanwhile, and
+// several at once: a hook must not block, must not call the client that calls it, and guards its
+// own state. What it is given it must not change, nor keep slices of. One that panics is logged as
+// an error, and the client goes on.
 //
-// Hooks tell of batches, streams and calls. What is to be done for each record, in the context of whoever
-// sends it, is an interceptor's: [SendInterceptor], [ReceiveInterceptor].
+// Hooks tell of batches, streams and calls. What is to be done for each record, in the context of
+// whoever sends it, is an interceptor's: [SendInterceptor], [ReceiveInterceptor].
 type Hook any
 
-// WithHooks has hooks told what the client, its producers and its consumers do. Several are called in the
-// order in which they were given. One that is nil, or has none of the methods, is refused. Default: none,
-// which costs nothing.
+// WithHooks has hooks told what the client, its producers and its consumers do. Several are called
+// in the order in which they were given. One that is nil, or has none of the methods, is refused.
+// Default: none, which costs nothing.
 func WithHooks(hooks ...Hook) ClientOption {
 	return func(c *clientConfig) { c.hooks = append(c.hooks, hooks...) }
 }
 
 // HookBrokerConnected is told of connections that were made.
 type HookBrokerConnected interface {
-	// OnBrokerConnected is called when a connection to a broker stands: that of the client, one to the
-	// leader of a partition, or a short one that asks who answers at an address.
+	// OnBrokerConnected is called when a connection to a broker stands: that of the client, one to
+	// the leader of a partition, or a short one that asks who answers at an address.
 	OnBrokerConnected(BrokerConnected)
 }
 
 // HookBrokerDisconnected is told of connections that have ended.
 type HookBrokerDisconnected interface {
-	// OnBrokerDisconnected is called once for each connection that [HookBrokerConnected] was told of:
-	// when the client closed it, when the broker did, and when it broke.
+	// OnBrokerDisconnected is called once for each connection that [HookBrokerConnected] was told
+	// of: when the client closed it, when the broker did, and when it broke.
 	OnBrokerDisconnected(BrokerDisconnected)
 }
 
 // HookBrokerUnreachable is told of brokers that are known and not to be had.
 type HookBrokerUnreachable interface {
-	// OnBrokerUnreachable is called when a connection to the leader of a partition could not be made, or
-	// another cluster answers there. Others forward to it meanwhile; it is tried again after 1 s, later
-	// after up to 30 s.
+	// OnBrokerUnreachable is called when a connection to the leader of a partition could not be
+	// made, or another cluster answers there. Others forward to it meanwhile; it is tried again
+	// after 1 s, later after up to 30 s.
 	OnBrokerUnreachable(BrokerUnreachable)
 }
 
@@ -54,15 +54,17 @@ type HookRequestDone interface {
 
 // HookStreamBroken is told of streams that broke.
 type HookStreamBroken interface {
-	// OnStreamBroken is called when a stream of a producer, a consumer or a member of a group ended that
-	// was still in use, or could not be opened, before it is opened again. Nothing is lost by that alone.
+	// OnStreamBroken is called when a stream of a producer, a consumer or a member of a group ended
+	// that was still in use, or could not be opened, before it is opened again. Nothing is lost by
+	// that alone.
 	OnStreamBroken(StreamBroken)
 }
 
 // HookBatchSent is told of batches that go out.
 type HookBatchSent interface {
-	// OnBatchSent is called when a batch of a producer was handed to the connection, once for each try,
-	// and before its answer is known. What [Producer.Append] appends is not among it: that is a call.
+	// OnBatchSent is called when a batch of a producer was handed to the connection, once for each
+	// try, and before its answer is known. What [Producer.Append] appends is not among it: that is
+	// a call.
 	OnBatchSent(BatchSent)
 }
 
@@ -74,31 +76,31 @@ type HookBatchRetried interface {
 
 // HookBatchAnswered is told what became of batches.
 type HookBatchAnswered interface {
-	// OnBatchAnswered is called once for each batch of a producer when its outcome is known, before the
-	// records of it are answered: it is in the log, or it has failed for good. A batch that a broker
-	// refused for what is in it is halved, and each half has an outcome of its own.
+	// OnBatchAnswered is called once for each batch of a producer when its outcome is known, before
+	// the records of it are answered: it is in the log, or it has failed for good. A batch that a
+	// broker refused for what is in it is halved, and each half has an outcome of its own.
 	OnBatchAnswered(BatchAnswered)
 }
 
 // HookBatchReceived is told of batches that come in.
 type HookBatchReceived interface {
-	// OnBatchReceived is called when a batch was received and decompressed, by a consumer or a member of
-	// a group, before its records are handed out. They may be dropped all the same: by Close, or because
-	// the partition goes to another member.
+	// OnBatchReceived is called when a batch was received and decompressed, by a consumer or a
+	// member of a group, before its records are handed out. They may be dropped all the same: by
+	// Close, or because the partition goes to another member.
 	OnBatchReceived(BatchReceived)
 }
 
 // HookRecordsDelivered is told of records that are handed out.
 type HookRecordsDelivered interface {
-	// OnRecordsDelivered is called within Next and Poll when they hand out records: with one record for
-	// each Next. It should be quick.
+	// OnRecordsDelivered is called within Next and Poll when they hand out records: with one record
+	// for each Next. It should be quick.
 	OnRecordsDelivered(RecordsDelivered)
 }
 
 // HookGapFound is told of records that are gone.
 type HookGapFound interface {
-	// OnGapFound is called when a consumer or a member of a group was to read records that were deleted
-	// before, as by retention. It comes with the gap that the program meets.
+	// OnGapFound is called when a consumer or a member of a group was to read records that were
+	// deleted before, as by retention. It comes with the gap that the program meets.
 	OnGapFound(GapFound)
 }
 
@@ -122,8 +124,8 @@ type HookGroupLost interface {
 
 // HookCommitDone is told of commits.
 type HookCommitDone interface {
-	// OnCommitDone is called when a commit of offsets has its answer, with all of its tries: of a member
-	// of a group, also one that it makes by itself, and of a consumer or an administrator.
+	// OnCommitDone is called when a commit of offsets has its answer, with all of its tries: of a
+	// member of a group, also one that it makes by itself, and of a consumer or an administrator.
 	OnCommitDone(CommitDone)
 }
 
@@ -162,8 +164,8 @@ type RequestDone struct {
 	Duration time.Duration
 	// SentBytes and ReceivedBytes are those of its messages on the wire, without their frames.
 	SentBytes, ReceivedBytes int64
-	// Err is why it failed, as an [*Error]; nil where it did not. A stream that its own side left ends
-	// with a code of Canceled.
+	// Err is why it failed, as an [*Error]; nil where it did not. A stream that its own side left
+	// ends with a code of Canceled.
 	Err error
 }
 
@@ -197,8 +199,8 @@ type StreamBroken struct {
 	Kind StreamKind
 	// Group is the consumer group of a member; empty for others.
 	Group string
-	// Failures counts the failures since such a stream last worked, this one included; of a producer it
-	// is 1.
+	// Failures counts the failures since such a stream last worked, this one included; of a
+	// producer it is 1.
 	Failures int
 	// Unanswered is how many batches of a producer had no answer.
 	Unanswered int
@@ -211,14 +213,16 @@ type BatchInfo struct {
 	TopicPartition
 	// Records is how many it has.
 	Records int
-	// Bytes is their encoded size; WireBytes what goes over the wire of that, which is less when it is
-	// compressed.
+	// Bytes is their encoded size; WireBytes what goes over the wire of that, which is less when it
+	// is compressed.
 	Bytes, WireBytes int
-	// Compression is how it is compressed; [CompressionNone] also where that would not make it smaller.
+	// Compression is how it is compressed; [CompressionNone] also where that would not make it
+	// smaller.
 	Compression Compression
 	// Attempt counts its tries from 1; 0 when it failed before the first.
 	Attempt int
-	// Broker is the id of the leader that this try goes to; 0: whichever broker answers forwards it.
+	// Broker is the id of the leader that this try goes to; 0: whichever broker answers forwards
+	// it.
 	Broker uint64
 }
 
@@ -239,8 +243,8 @@ type BatchAnswered struct {
 	BatchInfo
 	// Ack is the place of its first record, when Err is nil.
 	Ack Ack
-	// Duration is from when its oldest record was handed over until now, with all tries; RoundTrip from
-	// when the last try was sent, 0 where there was none.
+	// Duration is from when its oldest record was handed over until now, with all tries; RoundTrip
+	// from when the last try was sent, 0 where there was none.
 	Duration, RoundTrip time.Duration
 	// Err is why it failed, as an [*Error].
 	Err error
@@ -251,8 +255,8 @@ type BatchReceived struct {
 	TopicPartition
 	// Group is the consumer group of a member; empty for a consumer without one.
 	Group string
-	// BaseOffset is the offset of its first record, Records how many it has. After a reconnect the first
-	// may be known already, and are not handed out again.
+	// BaseOffset is the offset of its first record, Records how many it has. After a reconnect the
+	// first may be known already, and are not handed out again.
 	BaseOffset int64
 	Records    int
 	// Bytes is the encoded size of the records, WireBytes what came over the wire of them.
@@ -288,8 +292,8 @@ type GroupChange struct {
 
 // CommitDone is what [HookCommitDone] is told.
 type CommitDone struct {
-	// Group is the consumer group, Member the id of the member that commits; empty for an administrator's
-	// commit.
+	// Group is the consumer group, Member the id of the member that commits; empty for an
+	// administrator's commit.
 	Group, Member string
 	// Offsets are what was committed, or was to be.
 	Offsets []CommittedOffset

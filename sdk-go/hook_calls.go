@@ -61,7 +61,8 @@ func addTo[H any](list *[]H, hook Hook) bool {
 func validateHooks(given []Hook) error {
 	for i, hook := range given {
 		if !new(hooks).add(hook) {
-			return invalidError("dial", "hook %d, %T, has none of the methods of the Hook interfaces", i, hook)
+			return invalidError("dial",
+				"hook %d, %T, has none of the methods of the Hook interfaces", i, hook)
 		}
 	}
 	return nil

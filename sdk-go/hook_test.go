@@ -208,8 +208,9 @@ func TestHooksAreToldOfConnections(t *testing.T) {
 	consumer := newConsumer(t, client, ropewalk.WithTopics("t"))
 	expect(t, consumer, "a", "b")
 	server.CutConnections()
-	if e := anyOf[ropewalk.BrokerDisconnected](t, w); e.Address != server.Address() || e.Duration <= 0 {
-		t.Errorf("disconnected: %+v", e)
+	gone := anyOf[ropewalk.BrokerDisconnected](t, w)
+	if gone.Address != server.Address() || gone.Duration <= 0 {
+		t.Errorf("disconnected: %+v", gone)
 	}
 	toldOf(t, w, func(e ropewalk.StreamBroken) bool {
 		return e.Kind == ropewalk.ConsumeStream && e.Failures == 1 && e.Err != nil

@@ -98,10 +98,11 @@ func start(t *testing.T, name string, environment ...string) *program {
 // startWith is start with arguments after the name.
 func startWith(t *testing.T, arguments []string, environment ...string) *program {
 	t.Helper()
+	arguments = append([]string{"run", "./" + arguments[0]}, arguments[1:]...)
 	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 	t.Cleanup(cancel)
 	p := &program{
-		command: exec.CommandContext(ctx, "go", append([]string{"run", "./" + arguments[0]}, arguments[1:]...)...),
+		command: exec.CommandContext(ctx, "go", arguments...),
 		lines:   make(chan string, 100),
 		exited:  make(chan error, 1),
 	}

@@ -44,7 +44,8 @@ func send(t *testing.T, client *ropewalk.Client, topic string, first, last int) 
 		t.Fatal(err)
 	}
 	for i := first; i < last; i++ {
-		record := &ropewalk.Record{Topic: topic, Key: fmt.Append(nil, "k", i%2), Value: fmt.Append(nil, i)}
+		key, value := fmt.Append(nil, "k", i%2), fmt.Append(nil, i)
+		record := &ropewalk.Record{Topic: topic, Key: key, Value: value}
 		if err := producer.SendAsync(limited(t), record, nil); err != nil {
 			t.Fatal(err)
 		}
@@ -128,14 +129,16 @@ func TestAccessLog(t *testing.T) {
 	}
 }
 
-// Every record is in a file, once, and what is committed is in one. A file that was not ended is made anew.
+// Every record is in a file, once, and what is committed is in one. A file that was not ended is
+// made anew.
 func TestPipeline(t *testing.T) {
 	broker, dir := ropewalktest.Start(t), t.TempDir()
 	client := connect(t, broker)
 	send(t, client, "orders", 0, 25)
 	arguments := []string{"pipeline", "-dir", dir, "-records", "10", "-age", "1h"}
 	first := startWith(t, arguments, server(broker))
-	if line := first.line(t, patience); !strings.HasPrefix(line, "orders-0-00000000000000000000.ndjson ") {
+	line := first.line(t, patience)
+	if !strings.HasPrefix(line, "orders-0-00000000000000000000.ndjson ") {
 		t.Fatalf("the program said %q", line)
 	}
 	// It may have more at hand, which is in an open file, and which a crash leaves there.

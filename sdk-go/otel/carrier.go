@@ -23,7 +23,8 @@ func (c Carrier) Get(key string) string {
 	return ""
 }
 
-// Set has the record have one header with a key: a record that is passed on loses the one that it came with.
+// Set has the record have one header with a key: a record that is passed on loses the one that it
+// came with.
 func (c Carrier) Set(key, value string) {
 	c.Record.Headers = append(
 		slices.DeleteFunc(c.Record.Headers, func(h ropewalk.Header) bool { return h.Key == key }),

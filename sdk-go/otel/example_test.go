@@ -37,7 +37,8 @@ func Example() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	if _, err := producer.Send(ctx, &ropewalk.Record{Topic: "orders", Value: []byte("12")}); err != nil {
+	order := &ropewalk.Record{Topic: "orders", Value: []byte("12")}
+	if _, err := producer.Send(ctx, order); err != nil {
 		log.Fatal(err)
 	}
 

@@ -112,12 +112,15 @@ func (t *Telemetry) OnBatchAnswered(e ropewalk.BatchAnswered) {
 	s.kind = "send"
 	t.meters.operations.RecordSet(ctx, e.Duration.Seconds(), t.set(s))
 	if e.Err == nil {
-		t.meters.sentBytes.Add(ctx, int64(e.WireBytes), t.of(series{topic: e.Topic, partition: e.Partition}))
+		t.meters.sentBytes.Add(ctx, int64(e.WireBytes),
+			t.of(series{topic: e.Topic, partition: e.Partition}))
 	}
 }
 
 // of is what gives a measurement the attributes of a series.
-func (t *Telemetry) of(s series) metric.MeasurementOption { return metric.WithAttributeSet(t.set(s)) }
+func (t *Telemetry) of(s series) metric.MeasurementOption {
+	return metric.WithAttributeSet(t.set(s))
+}
 
 // OnBatchRetried counts retries. The client calls it.
 func (t *Telemetry) OnBatchRetried(e ropewalk.BatchRetried) {
@@ -154,7 +157,8 @@ func (t *Telemetry) OnStreamBroken(e ropewalk.StreamBroken) {
 // OnCommitDone measures commits. The client calls it.
 func (t *Telemetry) OnCommitDone(e ropewalk.CommitDone) {
 	t.meters.operations.RecordSet(context.Background(), e.Duration.Seconds(), t.set(series{
-		operation: "commit", kind: "settle", partition: noPartition, group: e.Group, failed: failed(e.Err),
+		operation: "commit", kind: "settle", partition: noPartition,
+		group: e.Group, failed: failed(e.Err),
 	}))
 }
 

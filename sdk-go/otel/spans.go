@@ -45,13 +45,14 @@ func (t *Telemetry) OnReceive(ctx context.Context, r *ropewalk.Record) {
 	span.End()
 }
 
-// Process does something with a record that was read, in a span of its own, and returns its error. The
-// context that f gets has the span, and the baggage of whoever sent the record.
+// Process does something with a record that was read, in a span of its own, and returns its error.
+// The context that f gets has the span, and the baggage of whoever sent the record.
 func (t *Telemetry) Process(
 	ctx context.Context, r *ropewalk.Record, f func(context.Context) error,
 ) (err error) {
 	began := time.Now()
-	ctx, span := t.start(ctx, r, "process", trace.SpanKindConsumer, semconv.MessagingOperationTypeProcess)
+	ctx, span := t.start(ctx, r, "process",
+		trace.SpanKindConsumer, semconv.MessagingOperationTypeProcess)
 	defer span.End() // also where f panics
 	err = f(ctx)
 	if err != nil {
@@ -61,8 +62,8 @@ func (t *Telemetry) Process(
 	return err
 }
 
-// Extract returns the context with the span and the baggage of whoever sent a record, for spans of one's own:
-// trace.LinkFromContext makes a link of it.
+// Extract returns the context with the span and the baggage of whoever sent a record, for spans of
+// one's own: trace.LinkFromContext makes a link of it.
 func (t *Telemetry) Extract(ctx context.Context, r *ropewalk.Record) context.Context {
 	return t.config.propagator.Extract(ctx, Carrier{r})
 }
@@ -78,8 +79,8 @@ func (t *Telemetry) start(
 		trace.WithAttributes(attributesOf(r)...),
 		trace.WithAttributes(placeOf(r.Partition, r.Offset)...),
 	}
-	if t.config.group != "" {
-		options = append(options, trace.WithAttributes(semconv.MessagingConsumerGroupName(t.config.group)))
+	if name := t.config.group; name != "" {
+		options = append(options, trace.WithAttributes(semconv.MessagingConsumerGroupName(name)))
 	}
 	sent := t.Extract(context.Background(), r)
 	if sender := trace.SpanContextFromContext(sent); sender.IsValid() {

@@ -20,10 +20,10 @@ const scope = "github.com/ropewalk/ropewalk/sdk-go/otel"
 // system is messaging.system.
 const system = "ropewalk"
 
-// Telemetry reports to OpenTelemetry. It is a hook for [ropewalk.WithHooks], which has it measure, and an
-// interceptor for [ropewalk.WithSendInterceptor], [ropewalk.WithReceiveInterceptor] and
-// [ropewalk.GroupReceiveInterceptor], which has it trace. It is safe for use by many goroutines, and needs
-// no Close.
+// Telemetry reports to OpenTelemetry. It is a hook for [ropewalk.WithHooks], which has it measure,
+// and an interceptor for [ropewalk.WithSendInterceptor], [ropewalk.WithReceiveInterceptor] and
+// [ropewalk.GroupReceiveInterceptor], which has it trace. It is safe for use by many goroutines,
+// and needs no Close.
 type Telemetry struct {
 	config config
 	tracer trace.Tracer
@@ -72,12 +72,13 @@ func WithPropagator(p propagation.TextMapPropagator) Option {
 	return func(c *config) { c.propagator = p }
 }
 
-// WithConsumerGroup names the consumer group in the spans of records that are read: an interceptor does not
-// know it. Default: spans name none.
+// WithConsumerGroup names the consumer group in the spans of records that are read: an interceptor
+// does not know it. Default: spans name none.
 func WithConsumerGroup(group string) Option { return func(c *config) { c.group = group } }
 
-// WithProducerAsParent has the span of [Telemetry.Process] be a child of the one that sent the record, in the
-// same trace, where its context has no span of its own. Default: it is linked only, in a trace of its own.
+// WithProducerAsParent has the span of [Telemetry.Process] be a child of the one that sent the
+// record, in the same trace, where its context has no span of its own. Default: it is linked only,
+// in a trace of its own.
 func WithProducerAsParent() Option { return func(c *config) { c.parent = true } }
 
 // New makes a Telemetry. It fails where the meter provider refuses an instrument.

@@ -27,7 +27,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// observed is a client that reports to exporters in memory, with the server that it is connected to.
+// observed is a client that reports to exporters in memory, with the server that it is connected
+// to.
 type observed struct {
 	*otelropewalk.Telemetry
 	client *ropewalk.Client
@@ -102,7 +103,9 @@ func (o *observed) span(t *testing.T, name string) tracetest.SpanStub {
 }
 
 // expectAttributes compares all attributes, but for those of no interest.
-func expectAttributes(t *testing.T, what string, found []attribute.KeyValue, want ...attribute.KeyValue) {
+func expectAttributes(
+	t *testing.T, what string, found []attribute.KeyValue, want ...attribute.KeyValue,
+) {
 	t.Helper()
 	a, b := attribute.NewSet(found...), attribute.NewSet(want...)
 	if !a.Equals(&b) {
@@ -148,7 +151,8 @@ func TestSpansOfARecord(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	send, receive, process := o.span(t, "send orders"), o.span(t, "receive orders"), o.span(t, "process orders")
+	send := o.span(t, "send orders")
+	receive, process := o.span(t, "receive orders"), o.span(t, "process orders")
 	common := []attribute.KeyValue{
 		attribute.String("messaging.system", "ropewalk"),
 		attribute.String("messaging.destination.name", "orders"),
@@ -198,8 +202,8 @@ func TestTheTraceGoesOn(t *testing.T) {
 	}
 }
 
-// A record that is passed on has the context of who sends it last, and one that nobody traced is linked to
-// nothing.
+// A record that is passed on has the context of who sends it last, and one that nobody traced is
+// linked to nothing.
 func TestHeadersOfARecordThatIsPassedOn(t *testing.T) {
 	o := observe(t)
 	record := order("", "v")
@@ -215,7 +219,8 @@ func TestHeadersOfARecordThatIsPassedOn(t *testing.T) {
 	if got.SpanID() != spans[1].SpanContext.SpanID() {
 		t.Errorf("it is of %v", got)
 	}
-	if keys := (otelropewalk.Carrier{Record: record}).Keys(); !slices.Equal(keys, []string{"other", "traceparent"}) {
+	keys := otelropewalk.Carrier{Record: record}.Keys()
+	if !slices.Equal(keys, []string{"other", "traceparent"}) {
 		t.Errorf("the headers are %v", keys)
 	}
 }
@@ -230,7 +235,8 @@ func TestSpansAndMetricsOfFailures(t *testing.T) {
 		t.Fatal("it was taken")
 	}
 	broken := errors.New("broken")
-	if err := o.Process(bounded(t), order("", "v"), func(context.Context) error { return broken }); err != broken {
+	err := o.Process(bounded(t), order("", "v"), func(context.Context) error { return broken })
+	if err != broken {
 		t.Errorf("process returned %v", err)
 	}
 	for name, want := range map[string]string{
@@ -238,7 +244,8 @@ func TestSpansAndMetricsOfFailures(t *testing.T) {
 	} {
 		s := o.span(t, name)
 		set := attribute.NewSet(s.Attributes...)
-		if value, _ := set.Value("error.type"); value.AsString() != want || s.Status.Code != otelcodes.Error {
+		value, _ := set.Value("error.type")
+		if value.AsString() != want || s.Status.Code != otelcodes.Error {
 			t.Errorf("%s: %v, %v", name, value.AsString(), s.Status)
 		}
 	}
@@ -333,8 +340,9 @@ func TestMetrics(t *testing.T) {
 	if len(counts) != 2 || counts["send/send"] != 3 || counts["commit/settle"] != 1 {
 		t.Errorf("operations: %v", counts)
 	}
-	if points := o.histogram(t, "messaging.process.duration"); len(points) != 1 || points[0].Count != 3 {
-		t.Errorf("process: %v", points)
+	took := o.histogram(t, "messaging.process.duration")
+	if len(took) != 1 || took[0].Count != 3 {
+		t.Errorf("process: %v", took)
 	}
 	for _, name := range []string{"ropewalk.client.sent.bytes", "ropewalk.client.received.bytes"} {
 		if points := o.sum(t, name); len(points) != 1 || points[0].Value < 9 {

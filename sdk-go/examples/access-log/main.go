@@ -1,11 +1,11 @@
-// Access-log serves HTTP and keeps its access log in a topic, in the Common Log Format; and it counts what
-// is in such a log.
+// Access-log serves HTTP and keeps its access log in a topic, in the Common Log Format; and it
+// counts what is in such a log.
 //
 //	go run ./examples/access-log -listen localhost:8080
 //	go run ./examples/access-log -report
 //
-// No request waits for its line: lines are sent in batches, compressed with zstd. ROPEWALK_SERVER names the
-// broker; default localhost:9092.
+// No request waits for its line: lines are sent in batches, compressed with zstd. ROPEWALK_SERVER
+// names the broker; default localhost:9092.
 package main
 
 import (

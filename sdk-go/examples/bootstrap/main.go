@@ -1,6 +1,6 @@
-// Bootstrap has the topics of a program be as the program needs them: it creates those that are missing, adds
-// partitions where there are too few, and changes settings that are not as they are to be. It can run with
-// each start of the program, and by many of them at once.
+// Bootstrap has the topics of a program be as the program needs them: it creates those that are
+// missing, adds partitions where there are too few, and changes settings that are not as they are
+// to be. It can run with each start of the program, and by many of them at once.
 //
 //	go run ./examples/bootstrap
 //

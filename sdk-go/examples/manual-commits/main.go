@@ -1,10 +1,11 @@
-// Manual-commits is a member of a consumer group that commits a record when it is done with it, and not
-// before: what it was working on when it ended comes again, here or to another member.
+// Manual-commits is a member of a consumer group that commits a record when it is done with it, and
+// not before: what it was working on when it ended comes again, here or to another member.
 //
 //	go run ./examples/manual-commits -topic payments -workers 4
 //
-// Workers share the records; those of one key stay in order, with one worker. Of each partition the offset is
-// committed before which every record is done. ROPEWALK_SERVER names the broker; default localhost:9092.
+// Workers share the records; those of one key stay in order, with one worker. Of each partition the
+// offset is committed before which every record is done. ROPEWALK_SERVER names the broker; default
+// localhost:9092.
 package main
 
 import (

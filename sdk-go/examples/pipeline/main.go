@@ -2,11 +2,12 @@
 //
 //	go run ./examples/pipeline -topic orders -dir out -records 1000 -age 1m
 //
-// It is a member of a consumer group, so that several of them share the work. A file is ended when it has so
-// many records, or is so old; it is then synced and gets its name, and only then is what is in it committed.
-// A crash between the two writes the same records again, into another file: each line has its partition and
-// offset, by which they are known. What a crash leaves of a file that was not ended is thrown away, as its
-// records come again. ROPEWALK_SERVER names the broker; default localhost:9092.
+// It is a member of a consumer group, so that several of them share the work. A file is ended when
+// it has so many records, or is so old; it is then synced and gets its name, and only then is what
+// is in it committed. A crash between the two writes the same records again, into another file:
+// each line has its partition and offset, by which they are known. What a crash leaves of a file
+// that was not ended is thrown away, as its records come again. ROPEWALK_SERVER names the broker;
+// default localhost:9092.
 package main
 
 import (
@@ -73,8 +74,8 @@ func (s *sink) write(records []ropewalk.Record) error {
 	return nil
 }
 
-// end makes the file one that is there to stay, and commits what was handed out: all of it is in this file,
-// or in those before.
+// end makes the file one that is there to stay, and commits what was handed out: all of it is in
+// this file, or in those before.
 func (s *sink) end(ctx context.Context) error {
 	if s.file == nil {
 		return nil
@@ -156,7 +157,8 @@ func pipe(ctx context.Context, s *sink, group, topic string) error {
 		return err
 	}
 	defer client.Close()
-	s.member, err = client.JoinGroup(ctx, group, ropewalk.GroupTopics(topic), ropewalk.GroupManualCommit(),
+	s.member, err = client.JoinGroup(ctx, group,
+		ropewalk.GroupTopics(topic), ropewalk.GroupManualCommit(),
 		ropewalk.GroupRevoked(func(ctx context.Context, _ []ropewalk.Position) {
 			// Before another member goes on with these partitions.
 			if err := s.end(ctx); err != nil {
