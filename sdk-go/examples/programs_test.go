@@ -129,8 +129,8 @@ func TestAccessLog(t *testing.T) {
 	}
 }
 
-// Every record is in a file, once, also when the program crashes. What a crash leaves of an open file
-// is thrown away.
+// Every record is in a file, once, also when the program crashes. What a crash leaves of an open
+// file is thrown away.
 func TestPipeline(t *testing.T) {
 	broker, dir := ropewalktest.Start(t), t.TempDir()
 	client := connect(t, broker)
