@@ -12,8 +12,10 @@ const (
 	maxFetchBytes = 3_670_016
 	// maxMessageBytes is the most that any record may have, whatever the topic's setting.
 	maxMessageBytes = 3_670_016
-	// maxNameBytes is the most that a name may have which a member gives itself.
-	maxNameBytes = 249
+	// MAX_GROUP_INSTANCE_ID_LENGTH is the most bytes that Consumer.Group.InstanceId may have.
+	MAX_GROUP_INSTANCE_ID_LENGTH = 249
+	// maxClientIDBytes is the same for ClientID.
+	maxClientIDBytes = 249
 	// minHeartbeat and maxHeartbeat bound what a broker takes.
 	minHeartbeat = 100 * time.Millisecond
 	maxHeartbeat = 5 * time.Minute
@@ -24,8 +26,8 @@ const (
 var (
 	// oldClientID is what a client id consisted of before Kafka 1.0.0.
 	oldClientID = regexp.MustCompile(`\A[A-Za-z0-9._-]+\z`)
-	// instanceID is what the name of a static member consists of.
-	instanceID = regexp.MustCompile(`\A[A-Za-z0-9._-]+\z`)
+	// GROUP_INSTANCE_ID_REGEXP is what Consumer.Group.InstanceId consists of.
+	GROUP_INSTANCE_ID_REGEXP = regexp.MustCompile(`^[0-9a-zA-Z._-]+$`)
 )
 
 // check is a fault of a config, if there is one.
@@ -234,14 +236,16 @@ func (c *Config) validateNames() error {
 	return firstOf([]check{
 		{id != "" && !c.Version.IsAtLeast(V2_3_0_0), "Consumer.Group.InstanceId need Version >= 2.3"},
 		{id == "." || id == "..", `Group instance id cannot be "." or ".."`},
-		{len(id) > maxNameBytes, fmt.Sprintf(
-			"Group instance id cannot be longer than %d characters: %s", maxNameBytes, id)},
-		{id != "" && !instanceID.MatchString(id), fmt.Sprintf("Group instance id %s is illegal, "+
+		{len(id) > MAX_GROUP_INSTANCE_ID_LENGTH, fmt.Sprintf(
+			"Group instance id cannot be longer than %d characters: %s",
+			MAX_GROUP_INSTANCE_ID_LENGTH, id)},
+		{id != "" && !GROUP_INSTANCE_ID_REGEXP.MatchString(id), fmt.Sprintf("Group instance id %s is illegal, "+
 			"it contains a character other than letters, digits, '.', '_' and '-'", id)},
 		{c.ChannelBufferSize < 0, "ChannelBufferSize must be >= 0"},
 		{!c.Version.IsAtLeast(V1_0_0_0) && !oldClientID.MatchString(c.ClientID), fmt.Sprintf(
 			"ClientID value %q is not valid for Kafka versions before 1.0.0", c.ClientID)},
-		{len(c.ClientID) > maxNameBytes, fmt.Sprintf("ClientID must have <= %d bytes", maxNameBytes)},
+		{len(c.ClientID) > maxClientIDBytes,
+			fmt.Sprintf("ClientID must have <= %d bytes", maxClientIDBytes)},
 		{strings.ContainsFunc(c.ClientID, unprintable), fmt.Sprintf(
 			"ClientID value %q must be of ASCII characters that can be printed", c.ClientID)},
 	})

@@ -32,7 +32,7 @@ var (
 	// arrives all the same.
 	ErrMessageTooLarge = errors.New("kafka: message is larger than Consumer.Fetch.Max")
 	// ErrDecompressedBatchTooLarge: a batch becomes too large when it is decompressed. Not returned
-	// here: what a batch may become is bounded.
+	// here: that is ErrInvalidMessage.
 	ErrDecompressedBatchTooLarge = errors.New(
 		"kafka: decompressed record batch is larger than the configured limit")
 	// ErrConsumerOffsetNotAdvanced: a batch did not lead on. Not returned here.
