@@ -1,8 +1,11 @@
 package ropewalk
 
 import (
+	"context"
+	"crypto/tls"
 	"log/slog"
 	"math"
+	"net"
 	"slices"
 	"time"
 
@@ -19,6 +22,9 @@ type clientConfig struct {
 	requestTimeout time.Duration
 	metadataAge    time.Duration
 	keepAlive      time.Duration
+	// tls is nil where connections are plain, dialer where they are made as gRPC makes them.
+	tls    *tls.Config
+	dialer func(ctx context.Context, address string) (net.Conn, error)
 }
 
 func defaultClientConfig() clientConfig {
@@ -75,6 +81,27 @@ func WithMetadataAge(d time.Duration) ClientOption {
 // WithKeepAlive sets after how much silence a connection in use is probed; it counts as lost when
 // no answer comes within half of that. Default: 30 s, at least 10 s.
 func WithKeepAlive(d time.Duration) ClientOption { return func(c *clientConfig) { c.keepAlive = d } }
+
+// WithTLS has all connections go over TLS: to the addresses that were given, and to those that the
+// cluster tells. Each broker must show a certificate for the host of its address, or for the ServerName
+// of the configuration where that has one. nil is as &tls.Config{}: the system's authorities, no
+// certificate of our own. The configuration is copied by [Dial]. Default: plain connections.
+func WithTLS(config *tls.Config) ClientOption {
+	return func(c *clientConfig) {
+		if config == nil {
+			config = &tls.Config{}
+		}
+		c.tls = config
+	}
+}
+
+// WithDialer sets how connections are made, as through a proxy: the function is called with the
+// HOST:PORT of a broker for each of them, from many goroutines, and gives up when the context ends. TLS
+// runs over what it returns, where it is asked for. Default, and with nil: TCP, through the proxy that
+// the environment names (HTTPS_PROXY), if any.
+func WithDialer(dial func(ctx context.Context, address string) (net.Conn, error)) ClientOption {
+	return func(c *clientConfig) { c.dialer = dial }
+}
 
 // Durability is what must be true of a record before its append is answered.
 type Durability int32
