@@ -67,7 +67,7 @@ func (c *Config) warn() {
 		{!c.Net.SASL.Enable && (c.Net.SASL.User != "" || c.Net.SASL.Password != ""),
 			"Net.SASL has a user or a password, but is not enabled"},
 		{c.Producer.Flush.Frequency == 0 && (c.Producer.Flush.Bytes > 0 || c.Producer.Flush.Messages > 0),
-			"Producer.Flush.Bytes and Messages are waited for only with Producer.Flush.Frequency"},
+			"Producer.Flush.Bytes or Messages without Frequency: messages wait until there are enough"},
 		{c.Consumer.Offsets.CommitInterval != 0,
 			"Consumer.Offsets.CommitInterval does nothing: use Consumer.Offsets.AutoCommit"},
 		{c.Consumer.Offsets.Retention != 0,
