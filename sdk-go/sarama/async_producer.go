@@ -95,11 +95,14 @@ func NewAsyncProducerFromClient(client Client) (AsyncProducer, error) {
 	return newAsyncProducer(p), nil
 }
 
+// leastInput is the least room of Input, for those who send at the moment of the end.
+const leastInput = 64
+
 func newAsyncProducer(common *producer) *asyncProducer {
 	size := common.config.ChannelBufferSize
 	p := &asyncProducer{
 		producer:  common,
-		input:     make(chan *ProducerMessage, size),
+		input:     make(chan *ProducerMessage, max(size, leastInput)),
 		successes: make(chan *ProducerMessage, size),
 		errors:    make(chan *ProducerError, size),
 		results:   newResults(),
@@ -222,11 +225,17 @@ type underway struct {
 	done     func(*ropewalk.Record, ropewalk.Ack, error)
 }
 
-var underways = sync.Pool{New: func() any {
-	u := &underway{}
-	u.done = u.answered
+var underways sync.Pool
+
+func newUnderway(p *asyncProducer, m *ProducerMessage) *underway {
+	u, ok := underways.Get().(*underway)
+	if !ok {
+		u = &underway{}
+		u.done = u.answered
+	}
+	u.producer, u.message = p, m
 	return u
-}}
+}
 
 func (u *underway) recycle() {
 	u.record = ropewalk.Record{Headers: cleared(u.record.Headers)}
@@ -235,8 +244,8 @@ func (u *underway) recycle() {
 }
 
 // answered is called by the core, in a goroutine that must not wait.
-func (u *underway) answered(record *ropewalk.Record, ack ropewalk.Ack, err error) {
-	p, r := u.producer, result{message: u.message, err: err, weight: weightOf(record)}
+func (u *underway) answered(_ *ropewalk.Record, ack ropewalk.Ack, err error) {
+	p, r := u.producer, result{message: u.message, err: err, weight: weightOf(&u.record)}
 	u.recycle()
 	if err == nil {
 		if !p.config.Producer.Return.Successes {
@@ -253,8 +262,7 @@ func (p *asyncProducer) send(m *ProducerMessage) {
 		ignoreNil()
 		return
 	}
-	u := underways.Get().(*underway)
-	u.producer, u.message = p, m
+	u := newUnderway(p, m)
 	err := p.prepare(m, &u.record)
 	if err == nil {
 		err = p.core.SendAsync(context.Background(), &u.record, u.done)

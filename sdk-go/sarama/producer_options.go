@@ -32,12 +32,7 @@ func producerOptions(config *Config) []ropewalk.ProducerOption {
 		}),
 		// Twice, so that batches are sent while the next ones fill.
 		ropewalk.WithBufferBytes(max(bufferBytes, 2*flush.Bytes)),
-		ropewalk.WithBatching(ropewalk.Batching{
-			Linger:     flush.Frequency,
-			Bytes:      flush.Bytes,
-			Records:    flush.Messages,
-			MaxRecords: flush.MaxMessages,
-		}),
+		// BATCHING
 	}
 	if !config.Producer.Idempotent {
 		options = append(options, ropewalk.WithoutIdempotence())

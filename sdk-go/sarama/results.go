@@ -14,6 +14,8 @@ const (
 	maxUnread = 16 << 20
 	// weightOfMessage is what a message counts beside its bytes.
 	weightOfMessage = 256
+	// maxKept is how many results an array may hold that is used again.
+	maxKept = 16 << 10
 )
 
 // A result is what became of a message.
@@ -85,6 +87,9 @@ func (q *results) take() []result {
 	for {
 		q.mu.Lock()
 		if len(q.queue) > 0 {
+			if cap(q.taken) > maxKept {
+				q.taken = nil // made for a burst
+			}
 			q.queue, q.taken = q.taken[:0], q.queue
 			taken := q.taken
 			q.mu.Unlock()
@@ -102,7 +107,7 @@ func (q *results) take() []result {
 
 // read says that a result is in its channel.
 func (q *results) read(weight int64) {
-	if q.unread.Add(-weight) <= maxUnread && q.waiting.Load() {
+	if q.unread.Add(-weight) <= maxUnread/2 && q.waiting.Load() {
 		signal(q.room)
 	}
 }
@@ -114,7 +119,7 @@ func (q *results) awaitRoom() {
 	}
 	q.waiting.Store(true)
 	defer q.waiting.Store(false)
-	for q.unread.Load() > maxUnread {
+	for q.unread.Load() > maxUnread/2 { // not for each message that is read
 		<-q.room
 	}
 }
