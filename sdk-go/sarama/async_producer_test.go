@@ -382,10 +382,10 @@ func TestSendAfterTheEnd(t *testing.T) {
 		for i := range 20 {
 			send(t, producer, text("t", fmt.Sprint(i)))
 		}
-		dropped := func(line string) bool {
-			return line == "dropped: kafka: Failed to produce message to topic t: "+
-				sarama.ErrShuttingDown.Error()+"\n"
-		}
+		want := "dropped: " + (&sarama.ProducerError{
+			Msg: text("t", ""), Err: sarama.ErrShuttingDown,
+		}).Error() + "\n"
+		dropped := func(line string) bool { return line == want }
 		await(t, "20 lines", func() bool { return log.count(dropped) == 20 })
 	}
 }

@@ -32,7 +32,12 @@ func producerOptions(config *Config) []ropewalk.ProducerOption {
 		}),
 		// Twice, so that batches are sent while the next ones fill.
 		ropewalk.WithBufferBytes(max(bufferBytes, 2*flush.Bytes)),
-		// BATCHING
+		ropewalk.WithBatching(ropewalk.Batching{
+			Linger:     min(flush.Frequency, maxDelivery),
+			Bytes:      flush.Bytes,
+			Records:    flush.Messages,
+			MaxRecords: flush.MaxMessages,
+		}),
 	}
 	if !config.Producer.Idempotent {
 		options = append(options, ropewalk.WithoutIdempotence())
