@@ -25,7 +25,9 @@ type BalanceStrategy interface {
 	Name() string
 
 	// Plan shares partitions, given as topic and partitions, among members.
-	Plan(members map[string]ConsumerGroupMemberMetadata, topics map[string][]int32) (BalanceStrategyPlan, error)
+	Plan(
+		members map[string]ConsumerGroupMemberMetadata, topics map[string][]int32,
+	) (BalanceStrategyPlan, error)
 
 	// AssignmentData is what a member is told beside its partitions.
 	AssignmentData(memberID string, topics map[string][]int32, generationID int32) ([]byte, error)
@@ -47,8 +49,8 @@ type OwnedPartition struct {
 	Partitions []int32
 }
 
-// NewBalanceStrategyRange has each member get a range of neighbouring partitions of each topic that it
-// reads. Where they do not come out even, the first members, by id, get one more.
+// NewBalanceStrategyRange has each member get a range of neighbouring partitions of each topic that
+// it reads. Where they do not come out even, the first members, by id, get one more.
 func NewBalanceStrategyRange() BalanceStrategy { return rangeStrategy{} }
 
 type rangeStrategy struct{}
