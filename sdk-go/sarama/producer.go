@@ -3,6 +3,7 @@ package sarama
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -18,6 +19,8 @@ type producer struct {
 	core   *ropewalk.Producer
 	// release lets go of the client.
 	release func() error
+	// sent counts the messages that the core was given.
+	sent    func(n int64)
 	closed  atomic.Bool
 	closing sync.Once
 
@@ -37,7 +40,7 @@ func newProducer(
 	}
 	return &producer{
 		config: config, client: client, core: core, release: release,
-		topics: map[string]*placement{},
+		sent: config.count(metricSent), topics: map[string]*placement{},
 	}, nil
 }
 
@@ -82,10 +85,16 @@ func (p *producer) prepare(m *ProducerMessage, record *ropewalk.Record) error {
 	if err := m.check(p.config); err != nil {
 		return err
 	}
-	if err := p.place(m); err != nil {
+	t, err := p.place(m)
+	if err != nil {
 		return err
 	}
-	return m.encode(record)
+	if err := m.encode(record); err != nil {
+		return err
+	}
+	p.sent(1)
+	t.sent(1)
+	return nil
 }
 
 // placement is the partitioner of a topic, which has state and is asked once at a time.
@@ -95,7 +104,12 @@ type placement struct {
 	dynamic     DynamicConsistencyPartitioner // the same, if it is one
 	// stamped: the topic's records have the time of their append.
 	stamped atomic.Bool
+	// sent counts the topic's messages that the core was given.
+	sent func(n int64)
 }
+
+// metricSent is the name of what counts messages, of all topics and, with the topic's name, of one.
+const metricSent = "record-send-rate"
 
 func (p *producer) topic(name string) *placement {
 	p.mu.RLock()
@@ -107,7 +121,10 @@ func (p *producer) topic(name string) *placement {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if t = p.topics[name]; t == nil {
-		t = &placement{partitioner: p.config.Producer.Partitioner(name)}
+		t = &placement{
+			partitioner: p.config.Producer.Partitioner(name),
+			sent:        p.config.count(metricSent + "-for-topic-" + strings.ReplaceAll(name, ".", "_")),
+		}
 		t.dynamic, _ = t.partitioner.(DynamicConsistencyPartitioner)
 		p.topics[name] = t
 	}
@@ -116,38 +133,40 @@ func (p *producer) topic(name string) *placement {
 
 // place asks the topic's partitioner. One that wants consistency chooses from all partitions, another
 // one from those that have a leader.
-func (p *producer) place(m *ProducerMessage) error {
+func (p *producer) place(m *ProducerMessage) (*placement, error) {
 	layout, err := p.client.Layout(context.Background(), m.Topic)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	t := p.topic(m.Topic)
 	if stamped := layout.TimestampType == ropewalk.TimestampAppend; stamped != t.stamped.Load() {
 		t.stamped.Store(stamped)
 	}
+	count := layout.Partitions
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	consistent := false
-	if t.dynamic != nil {
-		consistent = t.dynamic.MessageRequiresConsistency(m)
-	} else {
-		consistent = t.partitioner.RequiresConsistency()
-	}
-	count := layout.Partitions
+	consistent := t.wantsConsistency(m)
 	if !consistent {
 		count = int32(len(layout.Led))
 	}
 	choice, err := t.partitioner.Partition(m, count)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if choice < 0 || choice >= count {
-		return ErrInvalidPartition
+		return nil, ErrInvalidPartition
 	}
 	if m.Partition = choice; !consistent {
 		m.Partition = layout.Led[choice]
 	}
-	return nil
+	return t, nil
+}
+
+func (t *placement) wantsConsistency(m *ProducerMessage) bool {
+	if t.dynamic != nil {
+		return t.dynamic.MessageRequiresConsistency(m)
+	}
+	return t.partitioner.RequiresConsistency()
 }
 
 // answered writes back to a message where it went.
