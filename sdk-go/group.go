@@ -294,16 +294,14 @@ func (g *GroupConsumer) handOut(most int) ([]Record, error) {
 
 // unpack makes the records of a batch those at hand. A member that cannot read one ends, and leaves.
 func (g *GroupConsumer) unpack(event groupEvent) error {
-	if err := openBatch(event.batch); err != nil {
-		g.final = err
+	records, damage := event.batch.open(event.from, event.era)
+	if damage != nil {
+		g.final = damage
 		g.retire()
 		g.leave()
-		return err
+		return damage
 	}
-	g.current = decodeBatch(event.batch, event.from)
-	for i := range g.current {
-		g.current[i].era = event.era
-	}
+	g.current = records
 	return nil
 }
 

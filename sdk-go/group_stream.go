@@ -15,7 +15,7 @@ import (
 
 // groupStream is one Subscribe call. One goroutine receives, and holds one event at most.
 type groupStream struct {
-	events  chan *pb.SubscribeResponse
+	events  chan *streamEvent
 	started *pb.Started
 	err     error
 	cancel  context.CancelFunc
@@ -36,7 +36,7 @@ type openedStream struct {
 type groupEvent struct {
 	tp    TopicPartition
 	era   era
-	batch *pb.RecordBatch
+	batch *receivedBatch
 	from  int64
 	gap   *Gap
 	bytes int
@@ -166,17 +166,17 @@ func (g *GroupConsumer) open(ctx context.Context) (*groupStream, error) {
 	streamCtx, cancel := context.WithCancel(g.ctx)
 	unbind := context.AfterFunc(ctx, cancel)
 	request := g.request()
-	rpc, err := g.client.consumers.Subscribe(streamCtx, request)
-	var event *pb.SubscribeResponse
+	rpc, err := g.client.consumers.Subscribe(streamCtx, request, asEvents())
+	var event *streamEvent
 	if err == nil {
-		event, err = rpc.Recv()
+		event, err = receiveEvent(rpc)
 	}
 	if !unbind() && err == nil {
 		// It came too late for whoever waited; the next try is not.
 		err = newError("join group", ReasonTimedOut, codes.DeadlineExceeded, OutcomeMaybe,
 			"the group was joined when the time for it was over")
 	}
-	if err == nil && event.GetStarted() == nil {
+	if err == nil && event.other.GetStarted() == nil {
 		err = newError("join group", ReasonInternal, codes.Internal, OutcomeNo,
 			"the first event of the stream is not its start")
 	}
@@ -185,7 +185,7 @@ func (g *GroupConsumer) open(ctx context.Context) (*groupStream, error) {
 		return nil, err
 	}
 	s := &groupStream{
-		events: make(chan *pb.SubscribeResponse), started: event.GetStarted(), cancel: cancel,
+		events: make(chan *streamEvent), started: event.other.GetStarted(), cancel: cancel,
 		asked: map[TopicPartition]int64{},
 	}
 	for _, p := range request.GetMember().GetPositions() {
@@ -194,7 +194,7 @@ func (g *GroupConsumer) open(ctx context.Context) (*groupStream, error) {
 	receives := g.spawn(func() {
 		defer close(s.events)
 		for {
-			event, err := rpc.Recv()
+			event, err := receiveEvent(rpc)
 			if err != nil {
 				s.err = err
 				return
@@ -239,14 +239,15 @@ func (g *GroupConsumer) request() *pb.SubscribeRequest {
 }
 
 // handle takes one event.
-func (g *GroupConsumer) handle(ctx context.Context, event *pb.SubscribeResponse) error {
-	switch e := event.GetEvent().(type) {
+func (g *GroupConsumer) handle(ctx context.Context, event *streamEvent) error {
+	if b := event.batch; b != nil {
+		tp := TopicPartition{b.topic, b.partition}
+		g.queue(tp, b.end(), groupEvent{batch: b, bytes: len(b.data)})
+		return nil
+	}
+	switch e := event.other.GetEvent().(type) {
 	case *pb.SubscribeResponse_Assignment:
 		return g.assigned(ctx, e.Assignment)
-	case *pb.SubscribeResponse_Batch:
-		b := e.Batch
-		tp := TopicPartition{b.GetTopic(), b.GetPartition()}
-		g.queue(tp, endOf(b), groupEvent{batch: b, bytes: proto.Size(b)})
 	case *pb.SubscribeResponse_Gap:
 		tp := TopicPartition{e.Gap.GetTopic(), e.Gap.GetPartition()}
 		gap := &Gap{TopicPartition: tp, From: e.Gap.GetFromOffset(), To: e.Gap.GetToOffset()}

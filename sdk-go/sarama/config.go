@@ -175,16 +175,19 @@ type Config struct {
 			Errors bool
 		}
 
-		// Flush says when a batch is sent. By default that is at once, with what has arrived since
-		// the one before it.
+		// Flush says when messages are sent. By default that is at once, with those that have arrived
+		// since the batch before. Close waits for nothing.
 		Flush struct {
-			// Bytes has a partition's batch sent when it has so many, uncompressed. Default: 0.
+			// Bytes has messages wait until those of the producer have so many, uncompressed.
+			// Default: 0.
 			Bytes int
-			// Messages has it sent when it has so many. Default: 0.
+			// Messages has them wait until they are so many. Default: 0.
 			Messages int
-			// Frequency is how long a batch waits for that at most. Default: 0.
+			// Frequency is how long they wait at most. Default: 0, with Bytes or Messages half of the
+			// time that a message is tried for; at most 24 h.
 			Frequency time.Duration
-			// MaxMessages bounds the messages of a batch. Default: 0, no bound.
+			// MaxMessages bounds the messages of a batch, which is a partition's. Default: 0, no
+			// bound.
 			MaxMessages int
 		}
 

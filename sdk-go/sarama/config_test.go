@@ -280,17 +280,6 @@ func TestValidateWarns(t *testing.T) {
 	}
 }
 
-func TestSyncProducerNeedsItsReturns(t *testing.T) {
-	var want sarama.ConfigurationError
-	config := sarama.NewConfig()
-	config.Producer.Return.Successes, config.Producer.Return.Errors = true, false
-	for _, c := range []*sarama.Config{nil, sarama.NewConfig(), config} {
-		if _, err := sarama.NewSyncProducer([]string{"127.0.0.1:1"}, c); !errors.As(err, &want) {
-			t.Errorf("got %v", err)
-		}
-	}
-}
-
 // Whatever a program may reasonably set makes a producer: no combination trips over the core's
 // checks.
 func TestProducerSettings(t *testing.T) {

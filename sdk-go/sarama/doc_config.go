@@ -51,8 +51,8 @@
 //	Producer.Transaction.Retry.BackoffFunc     harmless: used with Producer.Transaction.ID only
 //	Producer.Return.Successes                  acts
 //	Producer.Return.Errors                     acts
-//	Producer.Flush.Bytes                       acts: of a partition's batch
-//	Producer.Flush.Messages                    acts: of a partition's batch
+//	Producer.Flush.Bytes                       acts: of what waits in the producer
+//	Producer.Flush.Messages                    acts: of what waits in the producer
 //	Producer.Flush.Frequency                   acts
 //	Producer.Flush.MaxMessages                 acts: of a partition's batch
 //	Producer.Retry.Max                         acts
