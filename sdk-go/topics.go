@@ -107,7 +107,7 @@ func (t *topicCache) lookUp(name string) *lookup {
 func (t *topicCache) fetch(op, name string) (*topicInfo, error) {
 	ctx := t.client.ctx
 	answer, err := t.describe(ctx, op, name)
-	if errors.Is(err, ReasonTopicNotFound) {
+	if errors.Is(err, ReasonTopicNotFound) && t.client.config.createTopics {
 		if err := t.create(ctx, op, name); err != nil {
 			return nil, err
 		}

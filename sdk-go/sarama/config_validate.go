@@ -49,7 +49,8 @@ func (c *Config) Validate() error {
 	c.warn()
 	for _, validate := range []func() error{
 		c.validateNet, c.validateMetadata, c.validateProducer, c.validateCompression,
-		c.validateIdempotence, c.validateConsumer, c.validateGroup, c.validateStrategies, c.validateNames,
+		c.validateIdempotence, c.validateConsumer, c.validateGroup, c.validateStrategies,
+		c.validateNames,
 	} {
 		if err := validate(); err != nil {
 			return err
@@ -60,20 +61,22 @@ func (c *Config) Validate() error {
 
 // warn logs settings that do nothing because of others.
 func (c *Config) warn() {
+	flush := c.Producer.Flush
 	for _, w := range []check{
-		{!c.Net.TLS.Enable && c.Net.TLS.Config != nil, "Net.TLS.Config is set, but not Net.TLS.Enable"},
+		{!c.Net.TLS.Enable && c.Net.TLS.Config != nil,
+			"Net.TLS.Config is set, but not Net.TLS.Enable"},
 		{!c.Net.Proxy.Enable && c.Net.Proxy.Dialer != nil,
 			"Net.Proxy.Dialer is set, but not Net.Proxy.Enable"},
 		{!c.Net.SASL.Enable && (c.Net.SASL.User != "" || c.Net.SASL.Password != ""),
 			"Net.SASL has a user or a password, but is not enabled"},
-		{c.Producer.Flush.Frequency == 0 && (c.Producer.Flush.Bytes > 0 || c.Producer.Flush.Messages > 0),
-			"Producer.Flush.Bytes and Messages are waited for only with Producer.Flush.Frequency"},
+		{flush.Frequency == 0 && (flush.Bytes > 0 || flush.Messages > 0),
+			"Producer.Flush.Bytes or Messages without Frequency: messages wait until there are enough"},
 		{c.Consumer.Offsets.CommitInterval != 0,
 			"Consumer.Offsets.CommitInterval does nothing: use Consumer.Offsets.AutoCommit"},
 		{c.Consumer.Offsets.Retention != 0,
 			"Consumer.Offsets.Retention does nothing: offsets are kept as long as their group"},
-		{c.Consumer.Group.Rebalance.Strategy != nil, "Consumer.Group.Rebalance.Strategy is deprecated: " +
-			"use Consumer.Group.Rebalance.GroupStrategies"},
+		{c.Consumer.Group.Rebalance.Strategy != nil,
+			"Consumer.Group.Rebalance.Strategy is deprecated: use GroupStrategies"},
 	} {
 		if w.bad {
 			Logger.Println(w.message)
@@ -113,7 +116,7 @@ func (c *Config) validateProducer() error {
 			"Producer.MaxMessageBytes must be <= %d, the most a record may have", maxMessageBytes)},
 		{c.Producer.RequiredAcks < WaitForAll, "Producer.RequiredAcks must be >= -1"},
 		{c.Producer.RequiredAcks > WaitForLocal,
-			"Producer.RequiredAcks must be <= 1: a number of replicas is not to be chosen, use WaitForAll"},
+			"Producer.RequiredAcks must be <= 1: instead of a number of replicas, use WaitForAll"},
 		{c.Producer.Timeout <= 0, "Producer.Timeout must be > 0"},
 		{c.Producer.Partitioner == nil, "Producer.Partitioner must not be nil"},
 		{flush.Bytes < 0, "Producer.Flush.Bytes must be >= 0"},
@@ -145,8 +148,10 @@ func (c *Config) validateCompression() error {
 func (c *Config) validateIdempotence() error {
 	idempotent := c.Producer.Idempotent
 	return firstOf([]check{
-		{idempotent && !c.Version.IsAtLeast(V0_11_0_0), "Idempotent producer requires Version >= V0_11_0_0"},
-		{idempotent && c.Producer.Retry.Max == 0, "Idempotent producer requires Producer.Retry.Max >= 1"},
+		{idempotent && !c.Version.IsAtLeast(V0_11_0_0),
+			"Idempotent producer requires Version >= V0_11_0_0"},
+		{idempotent && c.Producer.Retry.Max == 0,
+			"Idempotent producer requires Producer.Retry.Max >= 1"},
 		{idempotent && c.Producer.RequiredAcks != WaitForAll,
 			"Idempotent producer requires Producer.RequiredAcks to be WaitForAll"},
 		{idempotent && c.Net.MaxOpenRequests > 1,
@@ -189,14 +194,16 @@ func (c *Config) validateGroup() error {
 		{group.Session.Timeout <= 2*time.Millisecond, "Consumer.Group.Session.Timeout must be >= 2ms"},
 		{group.Session.Timeout > maxGrace,
 			fmt.Sprintf("Consumer.Group.Session.Timeout must be <= %v", maxGrace)},
-		{group.Heartbeat.Interval < time.Millisecond, "Consumer.Group.Heartbeat.Interval must be >= 1ms"},
+		{group.Heartbeat.Interval < time.Millisecond,
+			"Consumer.Group.Heartbeat.Interval must be >= 1ms"},
 		{group.Heartbeat.Interval >= group.Session.Timeout,
 			"Consumer.Group.Heartbeat.Interval must be < Consumer.Group.Session.Timeout"},
 		{group.Heartbeat.Interval > maxHeartbeat,
 			fmt.Sprintf("Consumer.Group.Heartbeat.Interval must be <= %v", maxHeartbeat)},
 		{len(c.groupStrategies()) == 0, "Consumer.Group.Rebalance.GroupStrategies or " +
 			"Consumer.Group.Rebalance.Strategy must not be empty"},
-		{group.Rebalance.Timeout <= time.Millisecond, "Consumer.Group.Rebalance.Timeout must be >= 1ms"},
+		{group.Rebalance.Timeout <= time.Millisecond,
+			"Consumer.Group.Rebalance.Timeout must be >= 1ms"},
 		{group.Rebalance.Timeout > maxGrace,
 			fmt.Sprintf("Consumer.Group.Rebalance.Timeout must be <= %v", maxGrace)},
 		{group.Rebalance.Retry.Max < 0, "Consumer.Group.Rebalance.Retry.Max must be >= 0"},
