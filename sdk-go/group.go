@@ -113,6 +113,9 @@ func (g *GroupConsumer) Next(ctx context.Context) (*Record, error) {
 func (g *GroupConsumer) Poll(ctx context.Context) ([]Record, error) { return g.hand(ctx, 0) }
 
 func (g *GroupConsumer) hand(ctx context.Context, most int) ([]Record, error) {
+	if g.config.assignmentsOnly {
+		return nil, invalidError("consume", "the member is sent no records: run Serve")
+	}
 	records, err := g.take(ctx, most)
 	if err == nil {
 		g.client.onReceive(ctx, g.config.interceptors, records)

@@ -101,12 +101,21 @@ func (g *GroupConsumer) leave() {
 	}
 }
 
-// tell runs a handler. Its context is not cut short by that of the call which happens to run it: a commit
-// that is not finished could not be made up for, as the partition is gone by then.
+// tell runs a handler, if there is something to tell.
 func (g *GroupConsumer) tell(
 	ctx context.Context, f func(context.Context, []Position), positions []Position,
 ) {
-	if f == nil || len(positions) == 0 {
+	if len(positions) > 0 {
+		g.run(ctx, f, positions)
+	}
+}
+
+// run runs a handler. Its context is not cut short by that of the call which happens to run it: a commit
+// that is not finished could not be made up for, as the partition is gone by then.
+func (g *GroupConsumer) run(
+	ctx context.Context, f func(context.Context, []Position), positions []Position,
+) {
+	if f == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.client.config.requestTimeout)
@@ -223,6 +232,7 @@ func (g *GroupConsumer) request() *pb.SubscribeRequest {
 		HeartbeatInterval:    durationpb.New(c.heartbeat),
 		InFlightLimit:        c.inFlight,
 		AcceptedCompressions: accepted(),
+		AssignmentsOnly:      c.assignmentsOnly,
 		Member:               g.member(),
 	}
 	for _, topic := range c.topics {
@@ -301,8 +311,14 @@ func (g *GroupConsumer) assigned(ctx context.Context, a *pb.Assignment) error {
 	changes := g.has.apply(a, asked)
 	g.mu.Unlock()
 	g.tell(ctx, g.config.onLost, changes.lost)
+	if g.config.assignmentsOnly && asked != nil && len(changes.fresh) == 0 {
+		g.run(ctx, g.config.onAssigned, nil)
+	}
 	g.tell(ctx, g.config.onAssigned, changes.fresh)
 	g.tell(ctx, g.config.onRevoked, changes.revoked)
+	if g.config.assignmentsOnly {
+		return nil
+	}
 	g.releasing = append(g.releasing, changes.revoked...)
 	return g.settle(ctx)
 }

@@ -5,15 +5,15 @@ import (
 	"slices"
 )
 
-// RebalanceProtocol is how partitions move between members: those that a strategy can take part in.
-// It changes no behaviour here: a member always keeps what does not move.
+// RebalanceProtocol is what becomes of a session of a consumer group when partitions move. The group
+// itself never stops what does not move.
 type RebalanceProtocol int8
 
 const (
-	// RebalanceProtocolEager has members give up all partitions before they are shared anew.
+	// RebalanceProtocolEager has the session end, and Consume return.
 	RebalanceProtocolEager RebalanceProtocol = iota
 
-	// RebalanceProtocolCooperative has them keep those that do not move.
+	// RebalanceProtocolCooperative has it go on with the claims that do not move.
 	RebalanceProtocolCooperative
 )
 
@@ -28,8 +28,8 @@ func (p RebalanceProtocol) String() string {
 	return fmt.Sprintf("unknown(%d)", int8(p))
 }
 
-// RebalanceProtocolBalanceStrategy is a strategy that says which protocols it can take part in.
-// Others are eager.
+// RebalanceProtocolBalanceStrategy is a strategy that says which protocols it can take part in. Others
+// are eager.
 type RebalanceProtocolBalanceStrategy interface {
 	BalanceStrategy
 
@@ -37,8 +37,7 @@ type RebalanceProtocolBalanceStrategy interface {
 	SupportedProtocols() []RebalanceProtocol
 }
 
-// selectRebalanceProtocol returns the protocol that all strategies know, cooperative if they all
-// do.
+// selectRebalanceProtocol returns the protocol that all strategies know, cooperative if they all do.
 func selectRebalanceProtocol(strategies []BalanceStrategy) (RebalanceProtocol, error) {
 	eager, cooperative := true, true
 	for _, strategy := range strategies {
