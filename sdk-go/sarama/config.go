@@ -23,7 +23,7 @@ type Config struct {
 			// Backoff is the pause before it. Default: 100 ms.
 			Backoff time.Duration
 		}
-		// Timeout bounds a call with all that is sent again. Default: 3 s.
+		// Timeout bounds one try of a call. Default: 3 s.
 		Timeout time.Duration
 	}
 
@@ -113,11 +113,12 @@ type Config struct {
 		// Default: 10 min; 0: until something says otherwise.
 		RefreshFrequency time.Duration
 
-		// Full has Client.Topics name all topics; without it, those that the client was asked for.
-		// Default: true.
+		// Full has Client.Topics tell of all topics; off, it tells of those that were asked for. In
+		// any case a client keeps what it uses only. Default: true.
 		Full bool
 
-		// Timeout bounds making a client, with all tries, when it is above 0. Default: 0.
+		// Timeout bounds making a client, with all tries, and each question of a Client, when it is
+		// above 0. Default: 0.
 		Timeout time.Duration
 
 		// AllowAutoTopicCreation lets a topic be created by its first use, where brokers do that.
