@@ -22,6 +22,8 @@ type clientConfig struct {
 	requestTimeout time.Duration
 	metadataAge    time.Duration
 	keepAlive      time.Duration
+	// createTopics has what does not exist created by its first use, where brokers do that.
+	createTopics bool
 	// tls is nil where connections are plain, dialer where they are made as gRPC makes them.
 	tls    *tls.Config
 	dialer func(ctx context.Context, address string) (net.Conn, error)
@@ -36,6 +38,7 @@ func defaultClientConfig() clientConfig {
 		requestTimeout: 30 * time.Second,
 		metadataAge:    5 * time.Minute,
 		keepAlive:      30 * time.Second,
+		createTopics:   true,
 	}
 }
 
@@ -82,6 +85,12 @@ func WithMetadataAge(d time.Duration) ClientOption {
 // WithKeepAlive sets after how much silence a connection in use is probed; it counts as lost when
 // no answer comes within half of that. Default: 30 s, at least 10 s.
 func WithKeepAlive(d time.Duration) ClientOption { return func(c *clientConfig) { c.keepAlive = d } }
+
+// WithoutTopicCreation has a topic that does not exist be an error, [ReasonTopicNotFound], for producers,
+// consumers and [Client.Partitions], also where brokers would create it by its first use. A group waits
+// for its topics either way, and a topic that is deleted while it is in use may come back. Default: the
+// broker decides.
+func WithoutTopicCreation() ClientOption { return func(c *clientConfig) { c.createTopics = false } }
 
 // WithTLS has all connections go over TLS: to the addresses that were given, and to those that
 // the cluster tells. Each broker must show a certificate for the host of its address, or for the

@@ -50,7 +50,7 @@ func (b *Broker) Open(conf *Config) error {
 	once.Metadata.Retry.Max = 0 // it is this broker that is asked for, now
 	dialed := make(chan struct{})
 	b.dialed = dialed
-	go func() {
+	go withRecover(func() {
 		core, err := connect([]string{b.addr}, &once)
 		b.mu.Lock()
 		defer b.mu.Unlock()
@@ -59,7 +59,7 @@ func (b *Broker) Open(conf *Config) error {
 			b.opened = false
 		}
 		close(dialed)
-	}()
+	})
 	return nil
 }
 

@@ -284,3 +284,11 @@ func (c *client) InitProducerID() (*InitProducerIDResponse, error) {
 }
 
 func (c *client) RefreshBrokers([]string) error { return ErrUnsupportedVersion }
+
+// viewOf returns what a Client of this package knows; nil for any other.
+func viewOf(c Client) *view {
+	if own, ok := c.(*client); ok {
+		return own.view
+	}
+	return nil
+}

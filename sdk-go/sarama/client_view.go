@@ -140,7 +140,7 @@ func (v *view) topic(
 		return known.partitions, nil
 	}
 	_, partitions, err := v.core.Admin().GetTopic(ctx, name)
-	if errors.Is(err, ropewalk.ReasonTopicNotFound) && mayCreate(v.conf) {
+	if errors.Is(err, ropewalk.ReasonTopicNotFound) && v.conf.Metadata.AllowAutoTopicCreation {
 		if _, err = v.core.Partitions(ctx, name); err == nil {
 			_, partitions, err = v.core.Admin().GetTopic(ctx, name)
 		}
@@ -172,7 +172,7 @@ func (v *view) names(ctx context.Context, age time.Duration) ([]string, error) {
 	known := v.all
 	asked := slices.Sorted(maps.Keys(v.topics))
 	v.mu.Unlock()
-	if !wantsAll(v.conf) {
+	if !v.conf.Metadata.Full {
 		return asked, nil
 	}
 	if age > 0 && time.Since(known.fetched) < age {
@@ -196,12 +196,9 @@ func (v *view) names(ctx context.Context, age time.Duration) ([]string, error) {
 }
 
 // metadataContext bounds one question for metadata.
-func metadataContext(*Config) (context.Context, context.CancelFunc) {
+func metadataContext(conf *Config) (context.Context, context.CancelFunc) {
+	if conf.Metadata.Timeout > 0 {
+		return context.WithTimeout(context.Background(), conf.Metadata.Timeout)
+	}
 	return context.WithCancel(context.Background())
 }
-
-// mayCreate reports whether a topic is created by being asked for.
-func mayCreate(*Config) bool { return true }
-
-// wantsAll reports whether Topics tells of all topics.
-func wantsAll(*Config) bool { return true }

@@ -152,6 +152,9 @@ func (c *consumer) consume(
 	case offset < 0:
 		return nil, ErrOffsetOutOfRange
 	}
+	if err := c.mayUse(topic); err != nil {
+		return nil, err
+	}
 	child := newPartitionConsumer(c, ropewalk.TopicPartition{Topic: topic, Partition: partition})
 	if err := c.claim(child); err != nil {
 		return nil, err
@@ -170,6 +173,14 @@ func (c *consumer) consume(
 	}
 	go withRecover(child.run)
 	return child, nil
+}
+
+// mayUse looks whether topics exist, where they are not to be created by their first use.
+func (c *consumer) mayUse(topics ...string) error {
+	if c.config.Metadata.AllowAutoTopicCreation {
+		return nil
+	}
+	return c.client.RefreshMetadata(topics...)
 }
 
 // claim reserves a partition for a child: one is read once at a time.

@@ -142,11 +142,13 @@ func (p *partitionConsumer) pauseBefore(failures int) time.Duration {
 func (p *partitionConsumer) run() {
 	defer p.finish()
 	for {
-		record, err := p.core.Next(p.reading)
+		records, err := p.core.Poll(p.reading)
 		switch {
 		case err == nil:
-			if !p.deliver(record) {
-				return
+			for i := range records {
+				if !p.deliver(&records[i]) {
+					return
+				}
 			}
 		case p.closing.Err() != nil, errors.Is(err, ropewalk.ReasonClosed):
 			return

@@ -1,0 +1,177 @@
+package sarama
+
+import (
+	"encoding/binary"
+	"maps"
+	"slices"
+)
+
+// GroupDescription describes a consumer group.
+type GroupDescription struct {
+	// Version is that of Kafka's message.
+	Version int16
+	// Err is ErrNoError, or why there is no description, and ErrorCode its number.
+	Err       KError
+	ErrorCode int16
+	// GroupId is the group's name.
+	GroupId string
+	// State is Stable, PreparingRebalance, Empty, or Dead for one that there is not.
+	State string
+	// ProtocolType is consumer.
+	ProtocolType string
+	// Protocol is the name of the strategy by which partitions are assigned.
+	Protocol string
+	// Members are the members by their ids.
+	Members map[string]*GroupMemberDescription
+	// AuthorizedOperations is 0: there are no access control lists.
+	AuthorizedOperations int32
+}
+
+// GroupMemberDescription describes a member of a consumer group.
+type GroupMemberDescription struct {
+	// Version is that of Kafka's message.
+	Version int16
+	// MemberId is the member's id.
+	MemberId string
+	// GroupInstanceId is the name of a static member; nil for any other.
+	GroupInstanceId *string
+	// ClientId is what the member calls itself, and ClientHost where it connects from.
+	ClientId   string
+	ClientHost string
+	// MemberMetadata is what the member reads, for GetMemberMetadata.
+	MemberMetadata []byte
+	// MemberAssignment is what the member has, for GetMemberAssignment.
+	MemberAssignment []byte
+}
+
+// ConsumerGroupMemberAssignment is what a member of a group has.
+type ConsumerGroupMemberAssignment struct {
+	// Version is that of Kafka's message.
+	Version int16
+	// Topics are the partitions by topic.
+	Topics map[string][]int32
+	// UserData is what the strategy adds to the plan.
+	UserData []byte
+}
+
+// GetMemberAssignment returns what the member has. It fails with ErrInsufficientData when
+// MemberAssignment does not hold together.
+func (gmd *GroupMemberDescription) GetMemberAssignment() (*ConsumerGroupMemberAssignment, error) {
+	if len(gmd.MemberAssignment) == 0 {
+		return nil, nil
+	}
+	r := wireReader{rest: gmd.MemberAssignment}
+	assignment := &ConsumerGroupMemberAssignment{Version: r.int16(), Topics: map[string][]int32{}}
+	for range r.count() {
+		topic := r.text()
+		partitions := make([]int32, 0)
+		for range r.count() {
+			partitions = append(partitions, r.int32())
+		}
+		assignment.Topics[topic] = partitions
+	}
+	assignment.UserData = r.bytes()
+	if r.failed {
+		return nil, ErrInsufficientData
+	}
+	return assignment, nil
+}
+
+// GetMemberMetadata returns what the member reads. It fails with ErrInsufficientData when
+// MemberMetadata does not hold together.
+func (gmd *GroupMemberDescription) GetMemberMetadata() (*ConsumerGroupMemberMetadata, error) {
+	if len(gmd.MemberMetadata) == 0 {
+		return nil, nil
+	}
+	r := wireReader{rest: gmd.MemberMetadata}
+	metadata := &ConsumerGroupMemberMetadata{Version: r.int16()}
+	for range r.count() {
+		metadata.Topics = append(metadata.Topics, r.text())
+	}
+	metadata.UserData = r.bytes()
+	if r.failed {
+		return nil, ErrInsufficientData
+	}
+	return metadata, nil
+}
+
+// encodeAssignment writes what a member has in the form that Kafka's tools read.
+func encodeAssignment(topics map[string][]int32) []byte {
+	wire := binary.BigEndian.AppendUint16(nil, 0)
+	wire = binary.BigEndian.AppendUint32(wire, uint32(len(topics)))
+	for _, topic := range slices.Sorted(maps.Keys(topics)) {
+		wire = appendText(wire, topic)
+		wire = binary.BigEndian.AppendUint32(wire, uint32(len(topics[topic])))
+		for _, partition := range topics[topic] {
+			wire = binary.BigEndian.AppendUint32(wire, uint32(partition))
+		}
+	}
+	return binary.BigEndian.AppendUint32(wire, absent)
+}
+
+// encodeMetadata does that for what a member reads.
+func encodeMetadata(topics []string) []byte {
+	wire := binary.BigEndian.AppendUint16(nil, 0)
+	wire = binary.BigEndian.AppendUint32(wire, uint32(len(topics)))
+	for _, topic := range topics {
+		wire = appendText(wire, topic)
+	}
+	return binary.BigEndian.AppendUint32(wire, absent)
+}
+
+// absent is the length of bytes that are not there: -1.
+const absent = 1<<32 - 1
+
+func appendText(wire []byte, text string) []byte {
+	return append(binary.BigEndian.AppendUint16(wire, uint16(len(text))), text...)
+}
+
+// wireReader reads that form. Once something is missing it gives zeros, and has failed.
+type wireReader struct {
+	rest   []byte
+	failed bool
+}
+
+func (r *wireReader) take(n int) []byte {
+	if r.failed || n < 0 || n > len(r.rest) {
+		r.failed = true
+		return nil
+	}
+	taken := r.rest[:n]
+	r.rest = r.rest[n:]
+	return taken
+}
+
+func (r *wireReader) int16() int16 {
+	if b := r.take(2); b != nil {
+		return int16(binary.BigEndian.Uint16(b))
+	}
+	return 0
+}
+
+func (r *wireReader) int32() int32 {
+	if b := r.take(4); b != nil {
+		return int32(binary.BigEndian.Uint32(b))
+	}
+	return 0
+}
+
+// count is the number of elements of a list, each of which has at least two bytes.
+func (r *wireReader) count() int {
+	n := int(r.int32())
+	if n < 0 || n > len(r.rest)/2 {
+		r.failed = r.failed || n != -1
+		return 0
+	}
+	return n
+}
+
+func (r *wireReader) text() string { return string(r.take(int(r.int16()))) }
+
+func (r *wireReader) bytes() []byte {
+	n := int(r.int32())
+	if n == -1 {
+		return nil
+	}
+	return r.take(n)
+}
