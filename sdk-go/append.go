@@ -98,7 +98,7 @@ func (p *Producer) Append(
 
 func (p *Producer) append(
 	ctx context.Context, topic string, partition int32, records []*Record, options []AppendOption,
-) (Ack, error) {
+) (ack Ack, failure error) {
 	p.mu.Lock()
 	closing := p.closing
 	p.mu.Unlock()
@@ -134,9 +134,12 @@ func (p *Producer) append(
 		return Ack{}, e.with("append")
 	}
 	request.Sequence = number
+	told := p.client.hooks.append(TopicPartition{topic, partition}, len(records), size)
+	defer func() { told.answered(ack, failure) }()
 	maybe := false
 	answer, err := call(ctx, p.client, "append", number != nil,
 		func(ctx context.Context) (*pb.ProduceResponse, error) {
+			told.sent()
 			answer, err := p.client.producers.Produce(ctx, request)
 			maybe = maybe || err != nil && fromRPC("append", err).outcome == OutcomeMaybe
 			return answer, err

@@ -7,10 +7,10 @@ import "time"
 // give it to [WithHooks]. There is one small interface for each event, so that a hook has only what
 // it wants to know, and events that come with later versions break none.
 //
-// All of them are called from goroutines of the client, which do nothing else meanwhile, and
-// several at once: a hook must not block, must not call the client that calls it, and guards its
-// own state. What it is given it must not change, nor keep slices of. One that panics is logged as
-// an error, and the client goes on.
+// All of them are called from goroutines of the client, or within a call of the program, which do
+// nothing else meanwhile, and several at once: a hook must not block, must not call the client that
+// calls it, and guards its own state. What it is given it must not change, nor keep slices of. One
+// that panics is logged as an error, and the client goes on.
 //
 // Hooks tell of batches, streams and calls. What is to be done for each record, in the context of
 // whoever sends it, is an interceptor's: [SendInterceptor], [ReceiveInterceptor].
@@ -62,15 +62,15 @@ type HookStreamBroken interface {
 
 // HookBatchSent is told of batches that go out.
 type HookBatchSent interface {
-	// OnBatchSent is called when a batch of a producer was handed to the connection, once for each
-	// try, and before its answer is known. What [Producer.Append] appends is not among it: that is
-	// a call.
+	// OnBatchSent is called when a batch of a producer is handed to the connection, once for each
+	// try, and before its answer is known; also for what [Producer.Append] appends.
 	OnBatchSent(BatchSent)
 }
 
 // HookBatchRetried is told of batches that are to go out again.
 type HookBatchRetried interface {
-	// OnBatchRetried is called when a try of a batch has failed, and another one follows.
+	// OnBatchRetried is called when a try of a batch has failed, and another one follows. Those of
+	// [Producer.Append] show in the Attempt of what is sent.
 	OnBatchRetried(BatchRetried)
 }
 

@@ -129,6 +129,34 @@ func (h *hooks) batchAnswered(b *batch, ack Ack, err error) {
 	tell(h, h.answered, HookBatchAnswered.OnBatchAnswered, event)
 }
 
+// A toldAppend tells of what is appended by itself, as of any other batch.
+type toldAppend struct {
+	hooks     *hooks
+	info      BatchInfo
+	began, at time.Time
+}
+
+func (h *hooks) append(to TopicPartition, records, bytes int) *toldAppend {
+	return &toldAppend{hooks: h, began: time.Now(), info: BatchInfo{
+		TopicPartition: to, Records: records, Bytes: bytes, WireBytes: bytes,
+		Compression: CompressionNone,
+	}}
+}
+
+func (a *toldAppend) sent() {
+	a.at = time.Now()
+	a.info.Attempt++
+	tell(a.hooks, a.hooks.sent, HookBatchSent.OnBatchSent, BatchSent{a.info})
+}
+
+func (a *toldAppend) answered(ack Ack, err error) {
+	event := BatchAnswered{BatchInfo: a.info, Ack: ack, Duration: time.Since(a.began), Err: err}
+	if !a.at.IsZero() {
+		event.RoundTrip = time.Since(a.at)
+	}
+	tell(a.hooks, a.hooks.answered, HookBatchAnswered.OnBatchAnswered, event)
+}
+
 // batchReceived tells of a batch that was opened.
 func (h *hooks) batchReceived(group string, b *receivedBatch) {
 	if len(h.received) == 0 {

@@ -182,6 +182,32 @@ func TestHooksAreToldOfRetriesAndFailures(t *testing.T) {
 	}
 }
 
+// What is appended by itself is a batch as any other.
+func TestHooksAreToldOfAppends(t *testing.T) {
+	server, w := newServer(t), newWitness()
+	client := dial(t, server.Address(), ropewalk.WithHooks(w))
+	producer := newProducer(t, client)
+	records := []*ropewalk.Record{{Value: []byte("a")}, {Value: []byte("b")}}
+	for _, want := range []error{nil, ropewalk.ReasonExpectedOffsetMismatch} {
+		_, err := producer.Append(testContext(t), "t", 0, records, ropewalk.IfOffset(0))
+		if !errors.Is(err, want) {
+			t.Fatal(err)
+		}
+		e := toldOf(t, w, func(e ropewalk.BatchAnswered) bool { return errors.Is(e.Err, want) })
+		if e.Topic != "t" || e.Records != 2 || e.Bytes == 0 || e.Attempt != 1 ||
+			e.RoundTrip <= 0 || e.RoundTrip > e.Duration {
+			t.Errorf("appended: %+v", e)
+		}
+	}
+	if n := count[ropewalk.BatchSent](w); n != 2 {
+		t.Errorf("sent %d times", n)
+	}
+	_, err := producer.Append(testContext(t), "t", 0, nil)
+	if err == nil || count[ropewalk.BatchAnswered](w) != 2 {
+		t.Errorf("what was not tried has an outcome: %v", err)
+	}
+}
+
 // Connections, calls and streams are told of as they begin, end and break.
 func TestHooksAreToldOfConnections(t *testing.T) {
 	server, w := newServer(t), newWitness()
