@@ -129,7 +129,8 @@ func (h *hooks) batchAnswered(b *batch, ack Ack, err error) {
 	tell(h, h.answered, HookBatchAnswered.OnBatchAnswered, event)
 }
 
-// A toldAppend tells of what is appended by itself, as of any other batch.
+// A toldAppend tells of what is appended by itself, as of any other batch; nil where nobody wants to
+// know.
 type toldAppend struct {
 	hooks     *hooks
 	info      BatchInfo
@@ -137,6 +138,9 @@ type toldAppend struct {
 }
 
 func (h *hooks) append(to TopicPartition, records, bytes int) *toldAppend {
+	if len(h.sent)+len(h.answered) == 0 {
+		return nil
+	}
 	return &toldAppend{hooks: h, began: time.Now(), info: BatchInfo{
 		TopicPartition: to, Records: records, Bytes: bytes, WireBytes: bytes,
 		Compression: CompressionNone,
@@ -144,12 +148,18 @@ func (h *hooks) append(to TopicPartition, records, bytes int) *toldAppend {
 }
 
 func (a *toldAppend) sent() {
+	if a == nil {
+		return
+	}
 	a.at = time.Now()
 	a.info.Attempt++
 	tell(a.hooks, a.hooks.sent, HookBatchSent.OnBatchSent, BatchSent{a.info})
 }
 
 func (a *toldAppend) answered(ack Ack, err error) {
+	if a == nil {
+		return
+	}
 	event := BatchAnswered{BatchInfo: a.info, Ack: ack, Duration: time.Since(a.began), Err: err}
 	if !a.at.IsZero() {
 		event.RoundTrip = time.Since(a.at)

@@ -26,7 +26,7 @@ EXPLAINED = {
 
 def messages(text):
     """The JSON values of a stream, one after the other."""
-    decoder, at = json.JSONDecoder(), 0
+    decoder, text, at = json.JSONDecoder(), text.strip(), 0
     while at < len(text):
         value, at = decoder.raw_decode(text, at)
         yield value
