@@ -15,6 +15,10 @@
 //     1 with Producer.Idempotent, as in sarama.
 //   - RequiredAcks NoResponse still gives a true partition and offset: it waits for the broker's
 //     memory, not for its disk.
+//   - A message that is sent to an AsyncProducer after its end is dropped, with a line to Logger;
+//     sarama panics. One that comes while it closes gets ErrShuttingDown.
+//   - Interceptors of producers see a message once, also when it is sent again. Keys of headers are
+//     UTF-8.
 //   - A topic that does not exist is created by its first use where the broker allows that, unless
 //     Metadata.AllowAutoTopicCreation is off.
 //   - A version of Kafka changes no behaviour. It only has Validate refuse what sarama refuses.

@@ -43,7 +43,8 @@ func producerOptions(config *Config) []ropewalk.ProducerOption {
 	if !config.Producer.Idempotent {
 		options = append(options, ropewalk.WithoutIdempotence())
 	}
-	options = append(options, config.Producer.Compression.options(config.Producer.CompressionLevel)...)
+	codec, level := config.Producer.Compression, config.Producer.CompressionLevel
+	options = append(options, codec.options(level)...)
 	if retry.Max > 0 {
 		options = append(options, ropewalk.WithRetryMaybe())
 	}
