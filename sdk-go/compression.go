@@ -2,7 +2,6 @@ package ropewalk
 
 import (
 	"bytes"
-	"fmt"
 	"io"
 	"sync"
 
@@ -15,10 +14,6 @@ import (
 
 	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
 )
-
-// maxDecompressedBytes is what a batch has at most when it is decompressed: what brokers decompress at
-// most, too.
-const maxDecompressedBytes = 16 << 20
 
 // Compression is how batches are compressed, in the codec's standard frame format.
 type Compression int32
@@ -184,56 +179,4 @@ func shortestTTL(set *pb.RecordSet) *durationpb.Duration {
 		}
 	}
 	return shortest
-}
-
-// decompress puts the records of a batch in the place of their compressed form.
-func decompress(b *pb.RecordBatch) error {
-	compressed, ok := b.GetData().(*pb.RecordBatch_Compressed)
-	if !ok {
-		return nil
-	}
-	plain, err := unpack(Compression(b.GetCompression()), compressed.Compressed, maxDecompressedBytes)
-	if err != nil {
-		return fmt.Errorf("%s: %w", Compression(b.GetCompression()), err)
-	}
-	set := &pb.RecordSet{}
-	if err := proto.Unmarshal(plain, set); err != nil {
-		return err
-	}
-	b.Data = &pb.RecordBatch_Records{Records: set}
-	return nil
-}
-
-var zstdDecoder = sync.OnceValues(func() (*zstd.Decoder, error) {
-	return zstd.NewReader(nil, zstd.WithDecoderMaxMemory(maxDecompressedBytes))
-})
-
-// unpack decompresses at most limit bytes, and allocates not much more, whatever the bytes claim.
-func unpack(codec Compression, packed []byte, limit int) ([]byte, error) {
-	var reader io.Reader
-	switch codec {
-	case CompressionGzip:
-		r, err := gzip.NewReader(bytes.NewReader(packed))
-		if err != nil {
-			return nil, err
-		}
-		reader = r
-	case CompressionSnappy:
-		reader = s2.NewReader(bytes.NewReader(packed), s2.ReaderMaxBlockSize(64<<10))
-	case CompressionLZ4:
-		reader = lz4.NewReader(bytes.NewReader(packed))
-	case CompressionZstd:
-		decoder, err := zstdDecoder()
-		if err != nil {
-			return nil, err
-		}
-		return decoder.DecodeAll(packed, nil)
-	default:
-		return nil, fmt.Errorf("codec %d is not known here", codec)
-	}
-	plain, err := io.ReadAll(io.LimitReader(reader, int64(limit)+1))
-	if err == nil && len(plain) > limit {
-		err = fmt.Errorf("decompressed, it is more than %d bytes", limit)
-	}
-	return plain, err
 }

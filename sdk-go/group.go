@@ -113,6 +113,9 @@ func (g *GroupConsumer) Next(ctx context.Context) (*Record, error) {
 func (g *GroupConsumer) Poll(ctx context.Context) ([]Record, error) { return g.hand(ctx, 0) }
 
 func (g *GroupConsumer) hand(ctx context.Context, most int) ([]Record, error) {
+	if g.config.assignmentsOnly {
+		return nil, invalidError("consume", "the member is sent no records: run Serve")
+	}
 	records, err := g.take(ctx, most)
 	if err == nil {
 		g.client.onReceive(ctx, g.config.interceptors, records)
@@ -294,16 +297,14 @@ func (g *GroupConsumer) handOut(most int) ([]Record, error) {
 
 // unpack makes the records of a batch those at hand. A member that cannot read one ends, and leaves.
 func (g *GroupConsumer) unpack(event groupEvent) error {
-	if err := openBatch(event.batch); err != nil {
-		g.final = err
+	records, damage := event.batch.open(event.from, event.era)
+	if damage != nil {
+		g.final = damage
 		g.retire()
 		g.leave()
-		return err
+		return damage
 	}
-	g.current = decodeBatch(event.batch, event.from)
-	for i := range g.current {
-		g.current[i].era = event.era
-	}
+	g.current = records
 	return nil
 }
 

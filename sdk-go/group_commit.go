@@ -29,6 +29,9 @@ type commitItem struct {
 // Commit keeps how far the member is: everything that was handed out counts as read. It fails with
 // [ReasonMemberFenced], and keeps nothing, when a partition is not the member's any more.
 func (g *GroupConsumer) Commit(ctx context.Context) error {
+	if g.config.assignmentsOnly {
+		return invalidError(opCommit, "the member hands out no records: use CommitOffset")
+	}
 	var offsets []CommittedOffset
 	for _, p := range g.Positions() {
 		offsets = append(offsets, p.ToCommit())

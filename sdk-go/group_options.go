@@ -33,6 +33,8 @@ type groupConfig struct {
 	onGap      func(Gap)
 	planner    func(PlanRequest) GroupPlan
 
+	assignmentsOnly bool
+
 	interceptors []ReceiveInterceptor
 }
 
@@ -56,6 +58,12 @@ func (c *groupConfig) validate() error {
 		return invalidError(op, "the heartbeat must be 100ms to 5m, not %v", c.heartbeat)
 	case slices.Contains(c.interceptors, nil):
 		return invalidError(op, "an interceptor is nil")
+	case c.assignmentsOnly && (c.inFlight != nil || len(c.interceptors) > 0 || c.onGap != nil):
+		return invalidError(op, "a member that is sent no records has no use for interceptors, a gap "+
+			"handler or a limit in flight: give them to the consumers that read")
+	}
+	if c.assignmentsOnly {
+		c.autoCommit = 0
 	}
 	return nil
 }

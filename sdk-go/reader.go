@@ -59,7 +59,7 @@ func (r *reader) open(
 		err = contextError("subscribe", ctx, OutcomeNo)
 	}
 	if err == nil {
-		err = r.started(event.GetStarted())
+		err = r.started(event.other.GetStarted())
 	}
 	if err != nil {
 		s.end(k, err)
@@ -84,20 +84,20 @@ func (s *subscription) end(k *Consumer, err error) {
 	s.conn = nil
 }
 
-func (s *subscription) start(k *Consumer) (*pb.SubscribeResponse, error) {
+func (s *subscription) start(k *Consumer) (*streamEvent, error) {
 	var err error
 	consumers := k.client.consumers
 	if s.conn != nil {
 		consumers = s.conn.consumers
 	}
-	if s.rpc, err = consumers.Subscribe(s.ctx, s.request); err != nil {
+	if s.rpc, err = consumers.Subscribe(s.ctx, s.request, asEvents()); err != nil {
 		return nil, err
 	}
 	event, err := s.receive(k)
 	if err != nil {
 		return nil, err
 	}
-	if event.GetStarted() == nil {
+	if event.other.GetStarted() == nil {
 		return nil, newError("subscribe", ReasonInternal, codes.Internal, OutcomeNo,
 			"the first event of the stream is not its start")
 	}
@@ -105,14 +105,14 @@ func (s *subscription) start(k *Consumer) (*pb.SubscribeResponse, error) {
 }
 
 // receive waits for an event, but not for longer than three heartbeats.
-func (s *subscription) receive(k *Consumer) (*pb.SubscribeResponse, error) {
+func (s *subscription) receive(k *Consumer) (*streamEvent, error) {
 	silence := 3 * k.config.heartbeat
 	timer := time.AfterFunc(silence, func() {
 		s.cancel(newError("subscribe", ReasonDisconnected, codes.Unavailable, OutcomeNo,
 			"nothing heard from the broker for %v", silence))
 	})
 	defer timer.Stop()
-	event, err := s.rpc.Recv()
+	event, err := receiveEvent(s.rpc)
 	if err == nil {
 		return event, nil
 	}
@@ -339,12 +339,13 @@ func (r *reader) state(topic string, partition int32) *partitionState {
 }
 
 // handle takes one event. What a stream says of partitions that it did not start is ignored.
-func (r *reader) handle(event *pb.SubscribeResponse) error {
-	switch e := event.GetEvent().(type) {
+func (r *reader) handle(event *streamEvent) error {
+	if event.batch != nil {
+		return r.batch(event.batch)
+	}
+	switch e := event.other.GetEvent().(type) {
 	case *pb.SubscribeResponse_Started:
 		return r.started(e.Started)
-	case *pb.SubscribeResponse_Batch:
-		return r.batch(e.Batch)
 	case *pb.SubscribeResponse_Heartbeat:
 		for _, p := range e.Heartbeat.GetPositions() {
 			if s := r.state(p.GetTopic(), p.GetPartition()); s != nil {
@@ -361,36 +362,20 @@ func (r *reader) handle(event *pb.SubscribeResponse) error {
 	return nil
 }
 
-// openBatch decompresses a batch, and checks that it holds what it announces.
-func openBatch(b *pb.RecordBatch) *Error {
-	if err := decompress(b); err != nil {
-		return newError("consume", ReasonCorruptBatch, codes.DataLoss, OutcomeNo,
-			"a batch of %s/%d at offset %d cannot be decompressed: %v",
-			b.GetTopic(), b.GetPartition(), b.GetBaseOffset(), err)
-	}
-	count := len(b.GetRecords().GetRecords())
-	if int(b.GetRecordCount()) != count || len(b.GetOffsets()) != 0 && len(b.GetOffsets()) != count {
-		return newError("consume", ReasonCorruptBatch, codes.DataLoss, OutcomeNo,
-			"a batch of %s/%d at offset %d does not hold the records it announces",
-			b.GetTopic(), b.GetPartition(), b.GetBaseOffset())
-	}
-	return nil
-}
-
-func (r *reader) batch(b *pb.RecordBatch) error {
-	s := r.state(b.GetTopic(), b.GetPartition())
+func (r *reader) batch(b *receivedBatch) error {
+	s := r.state(b.topic, b.partition)
 	if s == nil {
 		return nil
 	}
-	if err := openBatch(b); err != nil {
-		return err
+	records, damage := b.open(s.next, 0)
+	if damage != nil {
+		return damage
 	}
-	records := decodeBatch(b, s.next)
 	if len(records) == 0 {
 		return nil
 	}
-	r.consumer.client.topics.appended(b.GetTopic(), b.GetPartition(), b.GetLeaderEpoch())
-	next := endOf(b)
+	r.consumer.client.topics.appended(b.topic, b.partition, b.epoch)
+	next := b.end()
 	if s.hasEnd && next > s.end {
 		// After a reconnect the broker's own end lies behind ours.
 		keep := len(records)

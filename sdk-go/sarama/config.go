@@ -29,22 +29,23 @@ type Config struct {
 
 	// Net holds settings of connections.
 	Net struct {
-		// MaxOpenRequests changes nothing: a partition has one batch under way at a time, so that its
-		// order never hangs on it. It must be 1 with Producer.Idempotent, as in sarama. Default: 5.
+		// MaxOpenRequests changes nothing: a partition has one batch under way at a time, so that
+		// its order never hangs on it. It must be 1 with Producer.Idempotent, as in sarama.
+		// Default: 5.
 		MaxOpenRequests int
 
-		// DialTimeout bounds the first connection, over all addresses, and each later one. A try of one
-		// address takes at most 3 s of it. Default: 30 s.
+		// DialTimeout bounds the first connection, over all addresses, and each later one. A try of
+		// one address takes at most 3 s of it. Default: 30 s.
 		DialTimeout time.Duration
 		// ReadTimeout bounds the wait for the answer to a request that is not a batch, with its
 		// repeats. Streams have heartbeats instead. Default: 30 s.
 		ReadTimeout time.Duration
-		// WriteTimeout bounds how long the network may refuse to take bytes before the connection is
-		// given up. Default: 30 s.
+		// WriteTimeout bounds how long the network may refuse to take bytes before the connection
+		// is given up. Default: 30 s.
 		WriteTimeout time.Duration
 
-		// ResolveCanonicalBootstrapServers has each address replaced by the names that its IP addresses
-		// have in reverse. Default: false.
+		// ResolveCanonicalBootstrapServers has each address replaced by the names that its IP
+		// addresses have in reverse. Default: false.
 		ResolveCanonicalBootstrapServers bool
 
 		TLS struct {
@@ -121,7 +122,7 @@ type Config struct {
 		Timeout time.Duration
 
 		// AllowAutoTopicCreation lets a topic be created by its first use, where brokers do that.
-		// Default: true.
+		// Otherwise that is ErrUnknownTopicOrPartition. Default: true.
 		AllowAutoTopicCreation bool
 
 		// SingleFlight changes nothing: those who ask for one topic at one time share the answer.
@@ -141,16 +142,16 @@ type Config struct {
 		Timeout time.Duration
 		// Compression is how batches are compressed. Default: CompressionNone, as the topic says.
 		Compression CompressionCodec
-		// CompressionLevel is 1 to 9 for gzip and 1 to 22 for zstd; the others have no level. Default:
-		// CompressionLevelDefault, the codec's own.
+		// CompressionLevel is 1 to 9 for gzip and 1 to 22 for zstd; the others have no level.
+		// Default: CompressionLevelDefault, the codec's own.
 		CompressionLevel int
 		// Partitioner makes the partitioner of each topic. Default: NewHashPartitioner.
 		Partitioner PartitionerConstructor
 		// Idempotent has a batch that is sent again be in the log once. It needs RequiredAcks
 		// WaitForAll, Retry.Max above 0 and, as in sarama, Net.MaxOpenRequests 1. Default: false.
 		Idempotent bool
-		// Transaction holds settings of transactions. There are none yet, so ID is refused; the other
-		// fields do nothing without it.
+		// Transaction holds settings of transactions. There are none yet, so ID is refused; the
+		// other fields do nothing without it.
 		Transaction struct {
 			// ID must be empty.
 			ID string
@@ -175,16 +176,19 @@ type Config struct {
 			Errors bool
 		}
 
-		// Flush says when a batch is sent. By default that is at once, with what has arrived since the
-		// one before it.
+		// Flush says when messages are sent. By default that is at once, with those that have arrived
+		// since the batch before. Close waits for nothing.
 		Flush struct {
-			// Bytes has a partition's batch sent when it has so many, uncompressed. Default: 0.
+			// Bytes has messages wait until those of the producer have so many, uncompressed.
+			// Default: 0.
 			Bytes int
-			// Messages has it sent when it has so many. Default: 0.
+			// Messages has them wait until they are so many. Default: 0.
 			Messages int
-			// Frequency is how long a batch waits for that at most. Default: 0.
+			// Frequency is how long they wait at most. Default: 0, with Bytes or Messages half of the
+			// time that a message is tried for; at most 24 h.
 			Frequency time.Duration
-			// MaxMessages bounds the messages of a batch. Default: 0, no bound.
+			// MaxMessages bounds the messages of a batch, which is a partition's. Default: 0, no
+			// bound.
 			MaxMessages int
 		}
 
@@ -195,8 +199,8 @@ type Config struct {
 			Backoff time.Duration
 			// BackoffFunc computes the pause instead, when it is set.
 			BackoffFunc func(retries, maxRetries int) time.Duration
-			// MaxBufferLength changes nothing: messages that are sent again wait where all unanswered
-			// messages do, in a buffer that is always bounded. Default: 0.
+			// MaxBufferLength changes nothing: messages that are sent again wait where all
+			// unanswered messages do, in a buffer that is always bounded. Default: 0.
 			MaxBufferLength int
 			// MaxBufferBytes changes nothing, for the same reason. Default: 0.
 			MaxBufferBytes int64
@@ -250,8 +254,8 @@ type Config struct {
 			// InstanceId names the member over restarts. Default: none.
 			InstanceId string
 
-			// ResetInvalidOffsets has a partition go on at Offsets.Initial when what was committed is
-			// no longer there. Default: true; otherwise its claim ends with ErrOffsetOutOfRange.
+			// ResetInvalidOffsets has a partition go on at Offsets.Initial when what was committed
+			// is no longer there. Default: true; otherwise its claim ends with ErrOffsetOutOfRange.
 			ResetInvalidOffsets bool
 		}
 
@@ -308,7 +312,8 @@ type Config struct {
 			// OffsetOldest. Default: OffsetNewest.
 			Initial int64
 
-			// Retention changes nothing: what is committed is kept as long as its group. Default: 0.
+			// Retention changes nothing: what is committed is kept as long as its group. Default:
+			// 0.
 			Retention time.Duration
 
 			Retry struct {

@@ -12,8 +12,10 @@ const (
 	maxFetchBytes = 3_670_016
 	// maxMessageBytes is the most that any record may have, whatever the topic's setting.
 	maxMessageBytes = 3_670_016
-	// maxNameBytes is the most that a name may have which a member gives itself.
-	maxNameBytes = 249
+	// MAX_GROUP_INSTANCE_ID_LENGTH is the most bytes that Consumer.Group.InstanceId may have.
+	MAX_GROUP_INSTANCE_ID_LENGTH = 249
+	// maxClientIDBytes is the same for ClientID.
+	maxClientIDBytes = 249
 	// minHeartbeat and maxHeartbeat bound what a broker takes.
 	minHeartbeat = 100 * time.Millisecond
 	maxHeartbeat = 5 * time.Minute
@@ -24,8 +26,8 @@ const (
 var (
 	// oldClientID is what a client id consisted of before Kafka 1.0.0.
 	oldClientID = regexp.MustCompile(`\A[A-Za-z0-9._-]+\z`)
-	// instanceID is what the name of a static member consists of.
-	instanceID = regexp.MustCompile(`\A[A-Za-z0-9._-]+\z`)
+	// GROUP_INSTANCE_ID_REGEXP is what Consumer.Group.InstanceId consists of.
+	GROUP_INSTANCE_ID_REGEXP = regexp.MustCompile(`^[0-9a-zA-Z._-]+$`)
 )
 
 // check is a fault of a config, if there is one.
@@ -49,7 +51,8 @@ func (c *Config) Validate() error {
 	c.warn()
 	for _, validate := range []func() error{
 		c.validateNet, c.validateMetadata, c.validateProducer, c.validateCompression,
-		c.validateIdempotence, c.validateConsumer, c.validateGroup, c.validateStrategies, c.validateNames,
+		c.validateIdempotence, c.validateConsumer, c.validateGroup, c.validateStrategies,
+		c.validateNames,
 	} {
 		if err := validate(); err != nil {
 			return err
@@ -60,20 +63,22 @@ func (c *Config) Validate() error {
 
 // warn logs settings that do nothing because of others.
 func (c *Config) warn() {
+	flush := c.Producer.Flush
 	for _, w := range []check{
-		{!c.Net.TLS.Enable && c.Net.TLS.Config != nil, "Net.TLS.Config is set, but not Net.TLS.Enable"},
+		{!c.Net.TLS.Enable && c.Net.TLS.Config != nil,
+			"Net.TLS.Config is set, but not Net.TLS.Enable"},
 		{!c.Net.Proxy.Enable && c.Net.Proxy.Dialer != nil,
 			"Net.Proxy.Dialer is set, but not Net.Proxy.Enable"},
 		{!c.Net.SASL.Enable && (c.Net.SASL.User != "" || c.Net.SASL.Password != ""),
 			"Net.SASL has a user or a password, but is not enabled"},
-		{c.Producer.Flush.Frequency == 0 && (c.Producer.Flush.Bytes > 0 || c.Producer.Flush.Messages > 0),
-			"Producer.Flush.Bytes and Messages are waited for only with Producer.Flush.Frequency"},
+		{flush.Frequency == 0 && (flush.Bytes > 0 || flush.Messages > 0),
+			"Producer.Flush.Bytes or Messages without Frequency: messages wait until there are enough"},
 		{c.Consumer.Offsets.CommitInterval != 0,
 			"Consumer.Offsets.CommitInterval does nothing: use Consumer.Offsets.AutoCommit"},
 		{c.Consumer.Offsets.Retention != 0,
 			"Consumer.Offsets.Retention does nothing: offsets are kept as long as their group"},
-		{c.Consumer.Group.Rebalance.Strategy != nil, "Consumer.Group.Rebalance.Strategy is deprecated: " +
-			"use Consumer.Group.Rebalance.GroupStrategies"},
+		{c.Consumer.Group.Rebalance.Strategy != nil,
+			"Consumer.Group.Rebalance.Strategy is deprecated: use GroupStrategies"},
 	} {
 		if w.bad {
 			Logger.Println(w.message)
@@ -113,7 +118,7 @@ func (c *Config) validateProducer() error {
 			"Producer.MaxMessageBytes must be <= %d, the most a record may have", maxMessageBytes)},
 		{c.Producer.RequiredAcks < WaitForAll, "Producer.RequiredAcks must be >= -1"},
 		{c.Producer.RequiredAcks > WaitForLocal,
-			"Producer.RequiredAcks must be <= 1: a number of replicas is not to be chosen, use WaitForAll"},
+			"Producer.RequiredAcks must be <= 1: instead of a number of replicas, use WaitForAll"},
 		{c.Producer.Timeout <= 0, "Producer.Timeout must be > 0"},
 		{c.Producer.Partitioner == nil, "Producer.Partitioner must not be nil"},
 		{flush.Bytes < 0, "Producer.Flush.Bytes must be >= 0"},
@@ -145,8 +150,10 @@ func (c *Config) validateCompression() error {
 func (c *Config) validateIdempotence() error {
 	idempotent := c.Producer.Idempotent
 	return firstOf([]check{
-		{idempotent && !c.Version.IsAtLeast(V0_11_0_0), "Idempotent producer requires Version >= V0_11_0_0"},
-		{idempotent && c.Producer.Retry.Max == 0, "Idempotent producer requires Producer.Retry.Max >= 1"},
+		{idempotent && !c.Version.IsAtLeast(V0_11_0_0),
+			"Idempotent producer requires Version >= V0_11_0_0"},
+		{idempotent && c.Producer.Retry.Max == 0,
+			"Idempotent producer requires Producer.Retry.Max >= 1"},
 		{idempotent && c.Producer.RequiredAcks != WaitForAll,
 			"Idempotent producer requires Producer.RequiredAcks to be WaitForAll"},
 		{idempotent && c.Net.MaxOpenRequests > 1,
@@ -189,14 +196,16 @@ func (c *Config) validateGroup() error {
 		{group.Session.Timeout <= 2*time.Millisecond, "Consumer.Group.Session.Timeout must be >= 2ms"},
 		{group.Session.Timeout > maxGrace,
 			fmt.Sprintf("Consumer.Group.Session.Timeout must be <= %v", maxGrace)},
-		{group.Heartbeat.Interval < time.Millisecond, "Consumer.Group.Heartbeat.Interval must be >= 1ms"},
+		{group.Heartbeat.Interval < time.Millisecond,
+			"Consumer.Group.Heartbeat.Interval must be >= 1ms"},
 		{group.Heartbeat.Interval >= group.Session.Timeout,
 			"Consumer.Group.Heartbeat.Interval must be < Consumer.Group.Session.Timeout"},
 		{group.Heartbeat.Interval > maxHeartbeat,
 			fmt.Sprintf("Consumer.Group.Heartbeat.Interval must be <= %v", maxHeartbeat)},
 		{len(c.groupStrategies()) == 0, "Consumer.Group.Rebalance.GroupStrategies or " +
 			"Consumer.Group.Rebalance.Strategy must not be empty"},
-		{group.Rebalance.Timeout <= time.Millisecond, "Consumer.Group.Rebalance.Timeout must be >= 1ms"},
+		{group.Rebalance.Timeout <= time.Millisecond,
+			"Consumer.Group.Rebalance.Timeout must be >= 1ms"},
 		{group.Rebalance.Timeout > maxGrace,
 			fmt.Sprintf("Consumer.Group.Rebalance.Timeout must be <= %v", maxGrace)},
 		{group.Rebalance.Retry.Max < 0, "Consumer.Group.Rebalance.Retry.Max must be >= 0"},
@@ -227,14 +236,16 @@ func (c *Config) validateNames() error {
 	return firstOf([]check{
 		{id != "" && !c.Version.IsAtLeast(V2_3_0_0), "Consumer.Group.InstanceId need Version >= 2.3"},
 		{id == "." || id == "..", `Group instance id cannot be "." or ".."`},
-		{len(id) > maxNameBytes, fmt.Sprintf(
-			"Group instance id cannot be longer than %d characters: %s", maxNameBytes, id)},
-		{id != "" && !instanceID.MatchString(id), fmt.Sprintf("Group instance id %s is illegal, "+
+		{len(id) > MAX_GROUP_INSTANCE_ID_LENGTH, fmt.Sprintf(
+			"Group instance id cannot be longer than %d characters: %s",
+			MAX_GROUP_INSTANCE_ID_LENGTH, id)},
+		{id != "" && !GROUP_INSTANCE_ID_REGEXP.MatchString(id), fmt.Sprintf("Group instance id %s is illegal, "+
 			"it contains a character other than letters, digits, '.', '_' and '-'", id)},
 		{c.ChannelBufferSize < 0, "ChannelBufferSize must be >= 0"},
 		{!c.Version.IsAtLeast(V1_0_0_0) && !oldClientID.MatchString(c.ClientID), fmt.Sprintf(
 			"ClientID value %q is not valid for Kafka versions before 1.0.0", c.ClientID)},
-		{len(c.ClientID) > maxNameBytes, fmt.Sprintf("ClientID must have <= %d bytes", maxNameBytes)},
+		{len(c.ClientID) > maxClientIDBytes,
+			fmt.Sprintf("ClientID must have <= %d bytes", maxClientIDBytes)},
 		{strings.ContainsFunc(c.ClientID, unprintable), fmt.Sprintf(
 			"ClientID value %q must be of ASCII characters that can be printed", c.ClientID)},
 	})

@@ -16,7 +16,8 @@ var (
 	// ErrClosedClient: the client, or the consumer, is closed.
 	ErrClosedClient = errors.New("kafka: tried to use a client that was closed")
 	// ErrIncompleteResponse: an answer lacks something that was asked for.
-	ErrIncompleteResponse = errors.New("kafka: response did not contain all the expected topic/partition blocks")
+	ErrIncompleteResponse = errors.New(
+		"kafka: response did not contain all the expected topic/partition blocks")
 	// ErrInvalidPartition: a partitioner gave a partition that the topic does not have.
 	ErrInvalidPartition = errors.New("kafka: partitioner returned an invalid partition index")
 	// ErrAlreadyConnected: a broker was opened twice. Not returned here.
@@ -27,17 +28,20 @@ var (
 	ErrInsufficientData = errors.New("kafka: insufficient data to decode packet, more bytes expected")
 	// ErrShuttingDown: the producer was closed before it could take the message.
 	ErrShuttingDown = errors.New("kafka: message received by producer in process of shutting down")
-	// ErrMessageTooLarge: a message is larger than Consumer.Fetch.Max. Not returned here: it arrives
-	// all the same.
+	// ErrMessageTooLarge: a message is larger than Consumer.Fetch.Max. Not returned here: it
+	// arrives all the same.
 	ErrMessageTooLarge = errors.New("kafka: message is larger than Consumer.Fetch.Max")
 	// ErrDecompressedBatchTooLarge: a batch becomes too large when it is decompressed. Not returned
-	// here: what a batch may become is bounded.
-	ErrDecompressedBatchTooLarge = errors.New("kafka: decompressed record batch is larger than the configured limit")
+	// here: that is ErrInvalidMessage.
+	ErrDecompressedBatchTooLarge = errors.New(
+		"kafka: decompressed record batch is larger than the configured limit")
 	// ErrConsumerOffsetNotAdvanced: a batch did not lead on. Not returned here.
-	ErrConsumerOffsetNotAdvanced = errors.New("kafka: consumer offset was not advanced after a RecordBatch")
-	// ErrConsumerRetriesExhausted: a partition consumer gave up after Consumer.Retry.Max failures in a
-	// row.
-	ErrConsumerRetriesExhausted = errors.New("kafka: partition consumer giving up after consecutive failures")
+	ErrConsumerOffsetNotAdvanced = errors.New(
+		"kafka: consumer offset was not advanced after a RecordBatch")
+	// ErrConsumerRetriesExhausted: a partition consumer gave up after Consumer.Retry.Max failures
+	// in a row.
+	ErrConsumerRetriesExhausted = errors.New(
+		"kafka: partition consumer giving up after consecutive failures")
 	// ErrControllerNotAvailable: the cluster has nobody who leads it at present.
 	ErrControllerNotAvailable = errors.New("kafka: controller is not available")
 	// ErrNoTopicsToUpdateMetadata: nothing is there to refresh. Not returned here.
@@ -51,18 +55,21 @@ var (
 	// ErrCreateACLs: rules of access could not be made. Not returned here.
 	ErrCreateACLs = errors.New("kafka server: failed to create one or more ACL rules")
 	// ErrAddPartitionsToTxn: a transaction could not have partitions added. Not returned here.
-	ErrAddPartitionsToTxn = errors.New("transaction manager: failed to send partitions to transaction")
+	ErrAddPartitionsToTxn = errors.New(
+		"transaction manager: failed to send partitions to transaction")
 	// ErrTxnOffsetCommit: a transaction could not commit offsets. Not returned here.
 	ErrTxnOffsetCommit = errors.New("transaction manager: failed to send offsets to transaction")
 	// ErrTransactionNotReady: the transaction is not in a state that allows it. Not returned here.
 	ErrTransactionNotReady = errors.New("transaction manager: transaction is not ready")
 	// ErrNonTransactedProducer: the producer has no transactions.
-	ErrNonTransactedProducer = errors.New("transaction manager: you need to add TransactionalID to producer")
+	ErrNonTransactedProducer = errors.New(
+		"transaction manager: you need to add TransactionalID to producer")
 	// ErrTransitionNotAllowed: a transaction cannot become that. Not returned here.
 	ErrTransitionNotAllowed = errors.New("transaction manager: invalid transition attempted")
 	// ErrCannotTransitionNilError: a transaction was to fail without an error. Not returned here.
 	ErrCannotTransitionNilError = errors.New("transaction manager: cannot transition with a nil error")
-	// ErrTxnUnableToParseResponse: an answer about a transaction was not understood. Not returned here.
+	// ErrTxnUnableToParseResponse: an answer about a transaction was not understood. Not returned
+	// here.
 	ErrTxnUnableToParseResponse = errors.New("transaction manager: unable to parse response")
 	// ErrUnknownMessage: a message of the protocol is not known. Not returned here.
 	ErrUnknownMessage = errors.New("kafka: unknown protocol message key")
@@ -88,8 +95,8 @@ type PacketDecodingError struct{ Info string }
 // Error returns the message.
 func (err PacketDecodingError) Error() string { return "kafka: error decoding packet: " + err.Info }
 
-// Wrap returns an error that says what failed, and why: errors.Is and errors.As find the sentinel and
-// each of the causes.
+// Wrap returns an error that says what failed, and why: errors.Is and errors.As find the sentinel
+// and each of the causes.
 func Wrap(sentinel error, wrapped ...error) error {
 	return wrappedError{sentinel, errors.Join(wrapped...)}
 }
@@ -136,7 +143,7 @@ type ProducerError struct {
 
 // Error describes the error.
 func (pe ProducerError) Error() string {
-	return fmt.Sprintf("kafka: message for topic %s was not produced: %v", pe.Msg.Topic, pe.Err)
+	return fmt.Sprintf("kafka: Failed to produce message to topic %s: %v", pe.Msg.Topic, pe.Err)
 }
 
 // Unwrap returns the cause.
@@ -147,7 +154,7 @@ type ProducerErrors []*ProducerError
 
 // Error describes the errors.
 func (pe ProducerErrors) Error() string {
-	return fmt.Sprintf("kafka: %d messages were not produced", len(pe))
+	return fmt.Sprintf("kafka: Failed to deliver %d messages.", len(pe))
 }
 
 // ConsumerError is an error that came up while a partition was read.
@@ -159,7 +166,7 @@ type ConsumerError struct {
 
 // Error describes the error.
 func (ce ConsumerError) Error() string {
-	return fmt.Sprintf("kafka: reading %s/%d: %v", ce.Topic, ce.Partition, ce.Err)
+	return fmt.Sprintf("kafka: error while consuming %s/%d: %v", ce.Topic, ce.Partition, ce.Err)
 }
 
 // Unwrap returns the cause.
@@ -170,5 +177,5 @@ type ConsumerErrors []*ConsumerError
 
 // Error describes the errors.
 func (ce ConsumerErrors) Error() string {
-	return fmt.Sprintf("kafka: %d errors while reading", len(ce))
+	return fmt.Sprintf("kafka: %d errors while consuming", len(ce))
 }

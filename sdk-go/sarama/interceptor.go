@@ -2,15 +2,16 @@ package sarama
 
 // ProducerInterceptor sees messages that are to be produced, and may change them.
 type ProducerInterceptor interface {
-	// OnSend is called with each message before it is placed on a partition, once, however often it is
-	// sent. The message is the program's own, not a copy. A panic is logged, and the message goes on.
+	// OnSend is called with each message before it is placed on a partition, once, however often it
+	// is sent. The message is the program's own, not a copy. A panic is logged, and the message
+	// goes on.
 	OnSend(*ProducerMessage)
 }
 
 // ConsumerInterceptor sees messages that are to be delivered, and may change them.
 type ConsumerInterceptor interface {
-	// OnConsume is called with each message before it is put into its channel. The message is the one
-	// that is delivered, not a copy. A panic is logged, and the message goes on.
+	// OnConsume is called with each message before it is put into its channel. The message is the
+	// one that is delivered, not a copy. A panic is logged, and the message goes on.
 	OnConsume(*ConsumerMessage)
 }
 

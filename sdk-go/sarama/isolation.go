@@ -1,7 +1,7 @@
 package sarama
 
-// IsolationLevel says which messages of transactions a consumer gets. There are no transactions yet,
-// so that both levels give all messages.
+// IsolationLevel says which messages of transactions a consumer gets. There are no transactions
+// yet, so that both levels give all messages.
 type IsolationLevel int8
 
 const (

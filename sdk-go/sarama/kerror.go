@@ -6,8 +6,8 @@ import "fmt"
 // are returned as it, so that they can be compared with ==.
 type KError int16
 
-// All numbers of Kafka's that sarama knows, in their order. Those that a broker's errors map to are listed
-// in the package's documentation.
+// All numbers of Kafka's that sarama knows, in their order. Those that a broker's errors map to are
+// listed in the package's documentation.
 const (
 	ErrUnknown                            KError = -1
 	ErrNoError                            KError = 0
@@ -112,7 +112,7 @@ var kerrorTexts = map[KError]string{
 	ErrUnknownTopicOrPartition:            "the topic or partition does not exist",
 	ErrInvalidMessageSize:                 "the size of a fetch is not valid",
 	ErrLeaderNotAvailable:                 "the partition has no leader at present",
-	ErrNotLeaderForPartition:              "the broker does not lead the partition, or stopped to lead it",
+	ErrNotLeaderForPartition:              "the broker does not lead the partition, or not any more",
 	ErrRequestTimedOut:                    "the request took too long",
 	ErrBrokerNotAvailable:                 "the broker is not available",
 	ErrReplicaNotAvailable:                "a replica is not available",
@@ -129,7 +129,7 @@ var kerrorTexts = map[KError]string{
 	ErrNotEnoughReplicasAfterAppend:       "too few replicas have the append",
 	ErrInvalidRequiredAcks:                "the required acks are not -1, 0 or 1",
 	ErrIllegalGeneration:                  "the group has gone on to another generation",
-	ErrInconsistentGroupProtocol:          "the member has no protocol that the others of the group know",
+	ErrInconsistentGroupProtocol:          "the member has no protocol that the others know",
 	ErrInvalidGroupId:                     "the name of the group is not valid",
 	ErrUnknownMemberId:                    "the group does not know the member",
 	ErrInvalidSessionTimeout:              "the session timeout is outside of what is allowed",
@@ -181,7 +181,7 @@ var kerrorTexts = map[KError]string{
 	ErrListenerNotFound:                   "the leader has no listener of that name",
 	ErrTopicDeletionDisabled:              "topics cannot be deleted",
 	ErrFencedLeaderEpoch:                  "the request is of a leader that has been replaced",
-	ErrUnknownLeaderEpoch:                 "the request is of a leader that the broker does not know yet",
+	ErrUnknownLeaderEpoch:                 "the request is of a leader that is not known yet",
 	ErrUnsupportedCompressionType:         "the codec is not known",
 	ErrStaleBrokerEpoch:                   "the broker has been started again",
 	ErrOffsetNotAvailable:                 "the leader is too new to say what the offset is",

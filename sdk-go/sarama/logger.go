@@ -13,18 +13,18 @@ type StdLogger interface {
 }
 
 var (
-	// Logger is where this package says what it does by itself: retries, reconnects and lost records.
-	// It is silent unless a program sets it, before it makes clients.
+	// Logger is where this package says what it does by itself: retries, reconnects and lost
+	// records. It is silent unless a program sets it, before it makes clients.
 	Logger StdLogger = log.New(io.Discard, "[Sarama] ", log.LstdFlags)
 
-	// DebugLogger is where it says what helps to find faults: each request that is tried again, each
-	// change of a leader. By default that goes to Logger, whatever that is at the time.
+	// DebugLogger is where it says what helps to find faults: each request that is tried again,
+	// each change of a leader. By default that goes to Logger, whatever that is at the time.
 	DebugLogger StdLogger = debugLogger{}
 
-	// PanicHandler is called with what a goroutine of this package panicked with, when it is set: the
-	// program goes on then. It must be set before clients are made. Default: nil, the program ends.
-	// Code of the program's own that this package calls, such as a handler of a consumer group, runs
-	// in such goroutines.
+	// PanicHandler is called with what a goroutine of this package panicked with, when it is set:
+	// the program goes on then. It must be set before clients are made. Default: nil, the program
+	// ends. Code of the program's own that this package calls, such as a handler of a consumer
+	// group, runs in such goroutines.
 	PanicHandler func(any)
 )
 

@@ -10,10 +10,11 @@ import (
 // MetricRegistry holds what is counted, by name. Its methods are those of the Registry of
 // github.com/rcrowley/go-metrics, whose values are MetricRegistries.
 //
-// This package counts into what GetOrRegister gives for a name: anything that has the method Inc, Mark
-// or Update of an int64, which are those of go-metrics' counters, meters and histograms. It offers
-// a [*MetricCounter] for a name that has nothing yet. A registry of go-metrics does not keep
-// that: a program that has such a registry registers its counters and meters before it makes clients.
+// This package counts into what GetOrRegister gives for a name: anything that has the method Inc,
+// Mark or Update of an int64, which are those of go-metrics' counters, meters and histograms. It
+// offers a [*MetricCounter] for a name that has nothing yet. A registry of go-metrics does not keep
+// that: a program that has such a registry registers its counters and meters before it makes
+// clients.
 type MetricRegistry interface {
 	// Each calls a function for each metric.
 	Each(func(string, any))
@@ -138,7 +139,8 @@ func (r *registry) UnregisterAll() {
 	clear(r.metrics)
 }
 
-// count returns the function that counts into a metric of the config's registry. It is looked up once.
+// count returns the function that counts into a metric of the config's registry. It is looked up
+// once.
 func (c *Config) count(name string) func(n int64) {
 	if c.MetricRegistry == nil {
 		return func(int64) {}

@@ -5,15 +5,15 @@ import (
 	"slices"
 )
 
-// RebalanceProtocol is how partitions move between members: those that a strategy can take part in. It
-// changes no behaviour here: a member always keeps what does not move.
+// RebalanceProtocol is what becomes of a session of a consumer group when partitions move. The group
+// itself never stops what does not move.
 type RebalanceProtocol int8
 
 const (
-	// RebalanceProtocolEager has members give up all partitions before they are shared anew.
+	// RebalanceProtocolEager has the session end, and Consume return.
 	RebalanceProtocolEager RebalanceProtocol = iota
 
-	// RebalanceProtocolCooperative has them keep those that do not move.
+	// RebalanceProtocolCooperative has it go on with the claims that do not move.
 	RebalanceProtocolCooperative
 )
 

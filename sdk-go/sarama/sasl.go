@@ -1,8 +1,8 @@
 package sarama
 
 // SASLMechanism names a way to authenticate. Brokers have no authentication yet: Validate refuses
-// Net.SASL.Enable, and none of the types here is used. They are there so that programs compile which
-// can be told to authenticate and are not.
+// Net.SASL.Enable, and none of the types here is used. They are there so that programs compile
+// which can be told to authenticate and are not.
 type SASLMechanism string
 
 const (

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// KafkaVersion is a version of Kafka. It changes no behaviour here; [Config.Validate] refuses what a
-// version cannot do, as sarama does.
+// KafkaVersion is a version of Kafka. It changes no behaviour here; [Config.Validate] refuses what
+// a version cannot do, as sarama does.
 type KafkaVersion struct{ parts [4]uint }
 
 func version(parts ...uint) KafkaVersion {
@@ -27,8 +27,8 @@ func (v KafkaVersion) IsAtLeast(other KafkaVersion) bool {
 	return true
 }
 
-// String returns the version in the form that ParseKafkaVersion takes: four numbers before 1.0.0, and
-// three since.
+// String returns the version in the form that ParseKafkaVersion takes: four numbers before 1.0.0,
+// and three since.
 func (v KafkaVersion) String() string {
 	if v.parts[0] == 0 {
 		return fmt.Sprintf("0.%d.%d.%d", v.parts[1], v.parts[2], v.parts[3])
@@ -148,8 +148,8 @@ var (
 // versionForm is four numbers when the first is 0, and three otherwise.
 var versionForm = regexp.MustCompile(`^(0\.\d+\.\d+\.\d+|[1-9]\d*\.\d+\.\d+)$`)
 
-// ParseKafkaVersion reads a version as 0.11.0.2 or 2.8.0, also one that is not among those above. With
-// an error it returns DefaultVersion.
+// ParseKafkaVersion reads a version as 0.11.0.2 or 2.8.0, also one that is not among those above.
+// With an error it returns DefaultVersion.
 func ParseKafkaVersion(s string) (KafkaVersion, error) {
 	if !versionForm.MatchString(s) {
 		return DefaultVersion, fmt.Errorf("invalid version `%s`", s)
