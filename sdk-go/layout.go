@@ -7,17 +7,17 @@ import "context"
 type TopicLayout struct {
 	// Partitions is the number of partitions.
 	Partitions int32
-	// Led are those that have a leader, as far as the client knows, in order: a record of another one
-	// waits until there is one. It must not be changed. It is never empty: where no leader is known at
-	// all, these are all partitions.
+	// Led are those that have a leader, as far as the client knows, in order: a record of another
+	// one waits until there is one. It must not be changed. It is never empty: where no leader is
+	// known at all, these are all partitions.
 	Led []int32
 	// TimestampType says whose clock gives a record its time.
 	TimestampType TimestampType
 }
 
-// Layout returns the layout of a topic, as far as the client knows: it is asked for once, and again
-// when something contradicts it or it is old. It is cheap enough to be called for each record. A topic
-// that does not exist is created first, as by [Client.Partitions].
+// Layout returns the layout of a topic, as far as the client knows: it is asked for once, and
+// again when something contradicts it or it is old. It is cheap enough to be called for each
+// record. A topic that does not exist is created first, as by [Client.Partitions].
 func (c *Client) Layout(ctx context.Context, topic string) (TopicLayout, error) {
 	info, err := c.topics.get(ctx, "layout", topic)
 	if err != nil {
@@ -30,7 +30,8 @@ func (c *Client) Layout(ctx context.Context, topic string) (TopicLayout, error) 
 	}, nil
 }
 
-// ledOf returns the partitions that have a leader. The list is made once for each state of the leaders.
+// ledOf returns the partitions that have a leader. The list is made once for each state of the
+// leaders.
 func (t *topicCache) ledOf(name string, partitions int32) []int32 {
 	t.mu.RLock()
 	found := t.led[name]
@@ -39,7 +40,7 @@ func (t *topicCache) ledOf(name string, partitions int32) []int32 {
 		found = t.listLed(name, partitions)
 	}
 	if found.some {
-		t.suspect(name) // who leads the others may have changed, and nothing is sent there to notice
+		t.suspect(name) // they may have a leader by now, and nothing is sent there to notice
 	}
 	return found.partitions
 }

@@ -10,15 +10,15 @@ import (
 )
 
 // AsyncProducer produces messages in the background. Each message that is sent to Input comes back
-// once, as the pointer that it was: on Successes, if Producer.Return.Successes is set, or on Errors, if
-// Producer.Return.Errors is. Of each partition they are produced, and come back, in the order in which
-// they were sent, also when batches are sent again.
+// once, as the pointer that it was: on Successes, if Producer.Return.Successes is set, or on
+// Errors, if Producer.Return.Errors is. Of each partition they are produced, and come back, in the
+// order in which they were sent, also when batches are sent again.
 //
-// A channel that is enabled must be read: one that is full holds up the other one, and then Input. So a
-// program that is slow to read is slowed down, and loses nothing. It must be closed.
+// A channel that is enabled must be read: one that is full holds up the other one, and then Input.
+// So a program that is slow to read is slowed down, and loses nothing. It must be closed.
 type AsyncProducer interface {
-	// AsyncClose begins to close. What was sent before is produced; both channels must be read until
-	// they are closed, which is the end.
+	// AsyncClose begins to close. What was sent before is produced; both channels must be read
+	// until they are closed, which is the end.
 	AsyncClose()
 
 	// Close closes and waits for the end. It reads what is left: successes are dropped, and errors
@@ -26,9 +26,10 @@ type AsyncProducer interface {
 	// client is closed that the producer was made from.
 	Close() error
 
-	// Input is where messages are sent to. It is never closed, so that a message that comes late does
-	// no harm, where sarama panics: after AsyncClose it comes back on Errors as ErrShuttingDown, and
-	// after the end it is dropped, with a line to Logger. A nil message is ignored.
+	// Input is where messages are sent to. It is never closed, so that a message that comes late
+	// does no harm, where sarama panics: after AsyncClose it comes back on Errors as
+	// ErrShuttingDown, and after the end it is dropped, with a line to Logger. A nil message is
+	// ignored.
 	//
 	// After the end, call Input for each message: what is sent to a channel that was got before
 	// stays in it, and nobody may be there to make room.
@@ -72,7 +73,8 @@ type asyncProducer struct {
 	late      lateMessages
 }
 
-// NewAsyncProducer connects to the brokers and makes a producer. A nil config stands for the defaults.
+// NewAsyncProducer connects to the brokers and makes a producer. A nil config stands for the
+// defaults.
 func NewAsyncProducer(addrs []string, config *Config) (AsyncProducer, error) {
 	config, err := orDefault(config)
 	if err != nil {
@@ -85,8 +87,8 @@ func NewAsyncProducer(addrs []string, config *Config) (AsyncProducer, error) {
 	return newAsyncProducer(p), nil
 }
 
-// NewAsyncProducerFromClient makes a producer on a client, which the program closes itself, after the
-// producer.
+// NewAsyncProducerFromClient makes a producer on a client, which the program closes itself, after
+// the producer.
 func NewAsyncProducerFromClient(client Client) (AsyncProducer, error) {
 	p, err := shareProducer(client)
 	if err != nil {

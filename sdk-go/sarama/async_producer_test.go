@@ -208,7 +208,8 @@ func TestAsyncProducerKeepsOrderOverRetries(t *testing.T) {
 	next := map[int32]int64{}
 	for _, m := range all.successes {
 		if m.Offset != next[m.Partition] {
-			t.Fatalf("offset %d of partition %d came after %d", m.Offset, m.Partition, next[m.Partition])
+			t.Fatalf("offset %d of partition %d comes where %d is due",
+				m.Offset, m.Partition, next[m.Partition])
 		}
 		next[m.Partition]++
 	}
@@ -458,7 +459,8 @@ func TestAsyncProducerOfAClosedClient(t *testing.T) {
 		t.Errorf("got %v", all)
 	}
 	closing(t, producer)
-	if _, err := sarama.NewAsyncProducerFromClient(client); !errors.Is(err, sarama.ErrClosedClient) {
+	_, err = sarama.NewAsyncProducerFromClient(client)
+	if !errors.Is(err, sarama.ErrClosedClient) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -73,7 +73,8 @@ func BenchmarkSyncProducer100(b *testing.B) {
 	b.Run("core", func(b *testing.B) {
 		producer := benchmarkCore(b, address)
 		fromGoroutines(b, func() error {
-			_, err := producer.Send(context.Background(), &ropewalk.Record{Topic: "t", Value: payload})
+			record := &ropewalk.Record{Topic: "t", Value: payload}
+			_, err := producer.Send(context.Background(), record)
 			return err
 		})
 	})

@@ -11,10 +11,14 @@
 //   - With Producer.Retry.Max above 0, a batch is also sent again when its first try may have been
 //     appended, as in sarama: without Producer.Idempotent a record whose answer was lost can be in
 //     the log twice. With 0 nothing is sent twice.
-//   - A partition has one batch under way at a time, whatever Net.MaxOpenRequests says. It must be 1
-//     with Producer.Idempotent, as in sarama.
+//   - A partition has one batch under way at a time, whatever Net.MaxOpenRequests says. It must be
+//     1 with Producer.Idempotent, as in sarama.
 //   - RequiredAcks NoResponse still gives a true partition and offset: it waits for the broker's
 //     memory, not for its disk.
+//   - A message that is sent to an AsyncProducer after its end is dropped, with a line to Logger;
+//     sarama panics. One that comes while it closes gets ErrShuttingDown.
+//   - Interceptors of producers see a message once, also when it is sent again. Keys of headers are
+//     UTF-8.
 //   - A topic that does not exist is created by its first use where the broker allows that, unless
 //     Metadata.AllowAutoTopicCreation is off.
 //   - A version of Kafka changes no behaviour. It only has Validate refuse what sarama refuses.

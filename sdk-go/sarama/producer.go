@@ -10,8 +10,8 @@ import (
 	ropewalk "github.com/ropewalk/ropewalk/sdk-go"
 )
 
-// producer is what both producers are made of: it places and encodes messages, and has the core send
-// them.
+// producer is what both producers are made of: it places and encodes messages, and has the core
+// send them.
 type producer struct {
 	noTransactions
 	config *Config
@@ -121,9 +121,9 @@ func (p *producer) topic(name string) *placement {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if t = p.topics[name]; t == nil {
+		metric := metricSent + "-for-topic-" + strings.ReplaceAll(name, ".", "_")
 		t = &placement{
-			partitioner: p.config.Producer.Partitioner(name),
-			sent:        p.config.count(metricSent + "-for-topic-" + strings.ReplaceAll(name, ".", "_")),
+			partitioner: p.config.Producer.Partitioner(name), sent: p.config.count(metric),
 		}
 		t.dynamic, _ = t.partitioner.(DynamicConsistencyPartitioner)
 		p.topics[name] = t
@@ -131,8 +131,8 @@ func (p *producer) topic(name string) *placement {
 	return t
 }
 
-// place asks the topic's partitioner. One that wants consistency chooses from all partitions, another
-// one from those that have a leader.
+// place asks the topic's partitioner. One that wants consistency chooses from all partitions,
+// another one from those that have a leader.
 func (p *producer) place(m *ProducerMessage) (*placement, error) {
 	layout, err := p.client.Layout(context.Background(), m.Topic)
 	if err != nil {

@@ -14,8 +14,8 @@ type RecordHeader struct {
 	Value []byte
 }
 
-// ProducerMessage is a message to be produced. It is the producer's until it comes back on Successes
-// or Errors, or SendMessage returns.
+// ProducerMessage is a message to be produced. It is the producer's until it comes back on
+// Successes or Errors, or SendMessage returns.
 type ProducerMessage struct {
 	// Topic is the topic's name.
 	Topic string

@@ -36,8 +36,8 @@ func weightOf(record *ropewalk.Record) int64 {
 	return weight
 }
 
-// results stands between the core, which must not wait, and the channels of a producer, which may be
-// read slowly. Results are taken in batches, by one goroutine.
+// results stands between the core, which must not wait, and the channels of a producer, which may
+// be read slowly. Results are taken in batches, by one goroutine.
 type results struct {
 	// unread is the weight of what is queued or taken, and not read.
 	unread atomic.Int64

@@ -16,8 +16,8 @@ type SyncProducer interface {
 	// SendMessage produces a message. After an error, partition and offset are -1. After Close that
 	// is ErrShuttingDown.
 	SendMessage(msg *ProducerMessage) (partition int32, offset int64, err error)
-	// SendMessages produces messages together. If some fail, the error is a ProducerErrors, in their
-	// order; the others are produced.
+	// SendMessages produces messages together. If some fail, the error is a ProducerErrors, in
+	// their order; the others are produced.
 	SendMessages(msgs []*ProducerMessage) error
 	// Close waits for what is under way. Closing again does nothing. It must be called before the
 	// client is closed that the producer was made from.
@@ -41,8 +41,8 @@ type SyncProducer interface {
 
 type syncProducer struct{ *producer }
 
-// NewSyncProducer connects to the brokers and makes a producer. A nil config stands for the defaults
-// with Producer.Return.Successes.
+// NewSyncProducer connects to the brokers and makes a producer. A nil config stands for the
+// defaults with Producer.Return.Successes.
 func NewSyncProducer(addrs []string, config *Config) (SyncProducer, error) {
 	if config == nil {
 		config = NewConfig()
@@ -61,8 +61,8 @@ func NewSyncProducer(addrs []string, config *Config) (SyncProducer, error) {
 	return &syncProducer{p}, nil
 }
 
-// NewSyncProducerFromClient makes a producer on a client, which the program closes itself, after the
-// producer.
+// NewSyncProducerFromClient makes a producer on a client, which the program closes itself, after
+// the producer.
 func NewSyncProducerFromClient(client Client) (SyncProducer, error) {
 	if err := checkReturns(client.Config()); err != nil {
 		return nil, err

@@ -13,8 +13,8 @@ import (
 	"github.com/ropewalk/ropewalk/sdk-go/sarama/mocks"
 )
 
-// A program in the manner of sarama's users: an HTTP server that collects what it is asked for, with
-// a producer that waits, and logs each request, with one that does not.
+// A program in the manner of sarama's users: an HTTP server that collects what it is asked for,
+// with a producer that waits, and logs each request, with one that does not.
 
 type collector struct {
 	data sarama.SyncProducer

@@ -23,9 +23,9 @@ type AsyncProducer struct {
 	closed    chan struct{}
 }
 
-// NewAsyncProducer makes a mock. What is not as expected is reported to t, usually the *testing.T of
-// the test. A nil config stands for the defaults; another one is validated, and says what comes back
-// and how messages are placed.
+// NewAsyncProducer makes a mock. What is not as expected is reported to t, usually the *testing.T
+// of the test. A nil config stands for the defaults; another one is validated, and says what comes
+// back and how messages are placed.
 func NewAsyncProducer(t ErrorReporter, config *sarama.Config) *AsyncProducer {
 	config = checked(t, config)
 	topics := NewTopicConfig()
@@ -78,7 +78,8 @@ func (mp *AsyncProducer) outcome(msg *sarama.ProducerMessage) error {
 	}
 	next, ok := mp.expected.take(1)
 	if !ok {
-		mp.expected.t.Errorf("No more expectation set on this mock producer to handle the input message.")
+		mp.expected.t.Errorf(
+			"No more expectation set on this mock producer to handle the input message.")
 		return errOutOfExpectations
 	}
 	return mp.expected.meet(msg, next[0])
@@ -119,8 +120,8 @@ func (mp *AsyncProducer) ExpectInputWithMessageCheckerFunctionAndSucceed(
 	return mp
 }
 
-// ExpectInputWithMessageCheckerFunctionAndFail expects a message, has it checked, and fails with err
-// unless that fails.
+// ExpectInputWithMessageCheckerFunctionAndFail expects a message, has it checked, and fails with
+// err unless that fails.
 func (mp *AsyncProducer) ExpectInputWithMessageCheckerFunctionAndFail(
 	cf MessageChecker, err error,
 ) *AsyncProducer {
@@ -134,8 +135,8 @@ func (mp *AsyncProducer) ExpectInputWithCheckerFunctionAndSucceed(cf ValueChecke
 	return mp.ExpectInputWithMessageCheckerFunctionAndSucceed(valueChecker(cf))
 }
 
-// ExpectInputWithCheckerFunctionAndFail expects a message, has its value checked, and fails with err
-// unless that fails.
+// ExpectInputWithCheckerFunctionAndFail expects a message, has its value checked, and fails with
+// err unless that fails.
 func (mp *AsyncProducer) ExpectInputWithCheckerFunctionAndFail(
 	cf ValueChecker, err error,
 ) *AsyncProducer {

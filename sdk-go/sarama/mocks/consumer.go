@@ -63,8 +63,9 @@ func (c *Consumer) Topics() ([]string, error) {
 	return slices.Collect(maps.Keys(c.metadata)), nil
 }
 
-// Partitions returns the partitions that a topic has by SetTopicMetadata. Without that it is reported,
-// and ErrOutOfBrokers is returned; of a topic that it does not name ErrUnknownTopicOrPartition.
+// Partitions returns the partitions that a topic has by SetTopicMetadata. Without that it is
+// reported, and ErrOutOfBrokers is returned; of a topic that it does not name
+// ErrUnknownTopicOrPartition.
 func (c *Consumer) Partitions(topic string) ([]int32, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -3,14 +3,16 @@ package mocks
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 
 	"github.com/ropewalk/ropewalk/sdk-go/sarama"
 )
 
-// ConsumerGroup is a sarama.ConsumerGroup whose sessions it was told to expect: each call of Consume
-// runs the next one. When there is none left, Consume waits, as a member does that has nothing to
-// read: so the usual loop around it ends with its context, or with Close. It must be closed.
+// ConsumerGroup is a sarama.ConsumerGroup whose sessions it was told to expect: each call of
+// Consume runs the next one. When there is none left, Consume waits, as a member does that has
+// nothing to read: so the usual loop around it ends with its context, or with Close. It must be
+// closed.
 type ConsumerGroup struct {
 	t      ErrorReporter
 	config *sarama.Config
@@ -29,9 +31,9 @@ type ConsumerGroup struct {
 	committed  groupOffsets
 }
 
-// NewConsumerGroup makes a mock. What is not as expected is reported to t, usually the *testing.T of
-// the test. A nil config stands for the defaults; another one is validated, and says whether errors
-// are returned and offsets are committed by themselves, at the end of each session.
+// NewConsumerGroup makes a mock. What is not as expected is reported to t, usually the *testing.T
+// of the test. A nil config stands for the defaults; another one is validated, and says whether
+// errors are returned and offsets are committed by themselves, at the end of each session.
 func NewConsumerGroup(t ErrorReporter, config *sarama.Config) *ConsumerGroup {
 	config = checked(t, config)
 	return &ConsumerGroup{
@@ -124,8 +126,8 @@ func (g *ConsumerGroup) isClosed() bool {
 	return g.closed
 }
 
-// Errors is the channel of errors, if the config has Consumer.Return.Errors: those that ConsumeClaim
-// and Cleanup return, and what YieldError yields. Others are logged.
+// Errors is the channel of errors, if the config has Consumer.Return.Errors: those that
+// ConsumeClaim and Cleanup return, and what YieldError yields. Others are logged.
 func (g *ConsumerGroup) Errors() <-chan error { return g.errors }
 
 // YieldError has the group tell of an error.
@@ -170,14 +172,14 @@ func (g *ConsumerGroup) Close() error {
 
 // Pause pauses partitions that are claimed.
 func (g *ConsumerGroup) Pause(partitions map[string][]int32) {
-	for _, claim := range g.claims(func(c *PartitionConsumer) bool { return named(partitions, c) }) {
+	for _, claim := range g.claims(namedIn(partitions)) {
 		claim.Pause()
 	}
 }
 
 // Resume resumes partitions that are claimed.
 func (g *ConsumerGroup) Resume(partitions map[string][]int32) {
-	for _, claim := range g.claims(func(c *PartitionConsumer) bool { return named(partitions, c) }) {
+	for _, claim := range g.claims(namedIn(partitions)) {
 		claim.Resume()
 	}
 }
@@ -196,13 +198,10 @@ func (g *ConsumerGroup) ResumeAll() {
 	}
 }
 
-func named(partitions map[string][]int32, c *PartitionConsumer) bool {
-	for _, partition := range partitions[c.topic] {
-		if partition == c.partition {
-			return true
-		}
+func namedIn(partitions map[string][]int32) func(*PartitionConsumer) bool {
+	return func(c *PartitionConsumer) bool {
+		return slices.Contains(partitions[c.topic], c.partition)
 	}
-	return false
 }
 
 // claims returns what the running session claims.

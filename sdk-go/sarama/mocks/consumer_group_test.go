@@ -82,7 +82,8 @@ func loop(ctx context.Context, group sarama.ConsumerGroup, h sarama.ConsumerGrou
 // Sessions come one after the other, each with its claims; what is marked is committed.
 func TestConsumerGroup(t *testing.T) {
 	group := mocks.NewConsumerGroup(t, nil)
-	first := group.ExpectSession().EndAfterMessages().ExpectMarked("t", 0, 2).ExpectMarked("t", 1, 8)
+	first := group.ExpectSession().EndAfterMessages().
+		ExpectMarked("t", 0, 2).ExpectMarked("t", 1, 8)
 	first.ExpectClaim("t", 0, sarama.OffsetOldest).
 		YieldMessage(value("a")).YieldMessage(value("b")).ExpectMessagesDrainedOnClose()
 	first.ExpectClaim("t", 1, 7).YieldMessage(value("c"))
@@ -125,8 +126,8 @@ func await(t *testing.T, is func() bool) {
 	}
 }
 
-// A session ends when partitions move, with the context, and with the group. Messages can be yielded,
-// and claims paused, while it runs.
+// A session ends when partitions move, with the context, and with the group. Messages can be
+// yielded, and claims paused, while it runs.
 func TestSessionsEnd(t *testing.T) {
 	group := mocks.NewConsumerGroup(t, nil)
 	moved, cancelled, closed := group.ExpectSession(), group.ExpectSession(), group.ExpectSession()

@@ -9,9 +9,9 @@ import (
 	"github.com/ropewalk/ropewalk/sdk-go/sarama"
 )
 
-// GroupSession is a session that a mock ConsumerGroup expects, and the sarama.ConsumerGroupSession that
-// its handler gets. It ends as a real one does: when a ConsumeClaim returns, with End, with the
-// context of Consume, and when the group is closed.
+// GroupSession is a session that a mock ConsumerGroup expects, and the sarama.ConsumerGroupSession
+// that its handler gets. It ends as a real one does: when a ConsumeClaim returns, with End, with
+// the context of Consume, and when the group is closed.
 type GroupSession struct {
 	group *ConsumerGroup
 	err   error // of a Consume that fails
@@ -28,8 +28,8 @@ type GroupSession struct {
 	toTheEnd   bool
 }
 
-// ExpectClaim has the session claim a partition, from an offset, and returns its consumer, to say what
-// that yields; more can be yielded while the session runs.
+// ExpectClaim has the session claim a partition, from an offset, and returns its consumer, to say
+// what that yields; more can be yielded while the session runs.
 func (s *GroupSession) ExpectClaim(
 	topic string, partition int32, offset int64,
 ) *PartitionConsumer {
@@ -41,7 +41,8 @@ func (s *GroupSession) ExpectClaim(
 	return claim
 }
 
-// ExpectMarked expects an offset to be marked when the session ends: that of the next message to read.
+// ExpectMarked expects an offset to be marked when the session ends: that of the next message to
+// read.
 func (s *GroupSession) ExpectMarked(topic string, partition int32, offset int64) *GroupSession {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -66,7 +66,8 @@ func (pc *TopicConfig) partitions(topic string) int32 {
 	return pc.standard
 }
 
-// NewTestConfig returns the defaults, with what suits tests: nothing waits before it is tried again.
+// NewTestConfig returns the defaults, with what suits tests: nothing waits before it is tried
+// again.
 func NewTestConfig() *sarama.Config {
 	config := sarama.NewConfig()
 	config.Consumer.Retry.Backoff = 0

@@ -20,8 +20,8 @@ type PartitionConsumer struct {
 	closeOnce sync.Once
 	closing   chan struct{}
 
-	// yielding is held by whoever writes to a channel, so that none is closed meanwhile, and messages
-	// keep their order.
+	// yielding is held by whoever writes to a channel, so that none is closed meanwhile, and
+	// messages keep their order.
 	yielding sync.Mutex
 	// held are the messages that were yielded while paused.
 	held []*sarama.ConsumerMessage
@@ -70,8 +70,8 @@ func (pc *PartitionConsumer) AsyncClose() {
 	})
 }
 
-// Close reports what was to be read and was not, closes, and returns the errors that nobody has read
-// as a ConsumerErrors. A consumer that was never started is reported too.
+// Close reports what was to be read and was not, closes, and returns the errors that nobody has
+// read as a ConsumerErrors. A consumer that was never started is reported too.
 func (pc *PartitionConsumer) Close() error {
 	pc.mu.Lock()
 	consumed, messages, errors := pc.consumed, pc.messagesDrained, pc.errorsDrained
@@ -108,8 +108,8 @@ func (pc *PartitionConsumer) Errors() <-chan *sarama.ConsumerError { return pc.e
 // Messages is the channel of what YieldMessage yields.
 func (pc *PartitionConsumer) Messages() <-chan *sarama.ConsumerMessage { return pc.messages }
 
-// HighWaterMarkOffset is the offset after the last message that was yielded. It stands still while the
-// consumer is paused.
+// HighWaterMarkOffset is the offset after the last message that was yielded. It stands still while
+// the consumer is paused.
 func (pc *PartitionConsumer) HighWaterMarkOffset() int64 { return pc.highWater.Load() }
 
 // Pause has messages that are yielded held back. Those that are in the channel stay there.

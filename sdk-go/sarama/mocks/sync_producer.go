@@ -4,8 +4,8 @@ import (
 	"github.com/ropewalk/ropewalk/sdk-go/sarama"
 )
 
-// SyncProducer is a sarama.SyncProducer that does what it was told to expect, one expectation for each
-// message, in their order.
+// SyncProducer is a sarama.SyncProducer that does what it was told to expect, one expectation for
+// each message, in their order.
 type SyncProducer struct {
 	*transactions
 	*TopicConfig
@@ -34,7 +34,8 @@ func (sp *SyncProducer) SendMessage(
 	}
 	next, ok := sp.expected.take(1)
 	if !ok {
-		sp.expected.t.Errorf("No more expectation set on this mock producer to handle the input message.")
+		sp.expected.t.Errorf(
+			"No more expectation set on this mock producer to handle the input message.")
 		return -1, -1, errOutOfExpectations
 	}
 	if err := sp.expected.meet(msg, next[0]); err != nil {
