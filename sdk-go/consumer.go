@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"iter"
+	"slices"
 	"sort"
 	"sync"
 
@@ -52,6 +53,9 @@ func (c *Client) NewConsumer(ctx context.Context, options ...ConsumerOption) (*C
 	if err := config.validate(); err != nil {
 		return nil, err
 	}
+	if err := c.mustExist(ctx, op, config); err != nil {
+		return nil, err
+	}
 	k := &Consumer{
 		client:  c,
 		config:  config,
@@ -77,6 +81,23 @@ func (c *Client) NewConsumer(ctx context.Context, options ...ConsumerOption) (*C
 	}
 	k.tasks.Go(func() { r.run(stream) })
 	return k, nil
+}
+
+// mustExist looks up the topics of a consumer that must not create them.
+func (c *Client) mustExist(ctx context.Context, op string, config consumerConfig) error {
+	if c.config.createTopics {
+		return nil
+	}
+	names := slices.Clone(config.topics)
+	for _, p := range config.partitions {
+		names = append(names, p.Topic)
+	}
+	for _, name := range names {
+		if _, err := c.topics.get(ctx, op, name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Next returns the next record, and waits for it as long as the context allows. It returns io.EOF

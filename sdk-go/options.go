@@ -1,8 +1,11 @@
 package ropewalk
 
 import (
+	"context"
+	"crypto/tls"
 	"log/slog"
 	"math"
+	"net"
 	"slices"
 	"time"
 
@@ -19,6 +22,11 @@ type clientConfig struct {
 	requestTimeout time.Duration
 	metadataAge    time.Duration
 	keepAlive      time.Duration
+	// createTopics has what does not exist created by its first use, where brokers do that.
+	createTopics bool
+	// tls is nil where connections are plain, dialer where they are made as gRPC makes them.
+	tls    *tls.Config
+	dialer func(ctx context.Context, address string) (net.Conn, error)
 }
 
 func defaultClientConfig() clientConfig {
@@ -29,6 +37,7 @@ func defaultClientConfig() clientConfig {
 		requestTimeout: 30 * time.Second,
 		metadataAge:    5 * time.Minute,
 		keepAlive:      30 * time.Second,
+		createTopics:   true,
 	}
 }
 
@@ -76,6 +85,33 @@ func WithMetadataAge(d time.Duration) ClientOption {
 // no answer comes within half of that. Default: 30 s, at least 10 s.
 func WithKeepAlive(d time.Duration) ClientOption { return func(c *clientConfig) { c.keepAlive = d } }
 
+// WithoutTopicCreation has a topic that does not exist be an error, [ReasonTopicNotFound], for producers,
+// consumers and [Client.Partitions], also where brokers would create it by its first use. A group waits
+// for its topics either way, and a topic that is deleted while it is in use may come back. Default: the
+// broker decides.
+func WithoutTopicCreation() ClientOption { return func(c *clientConfig) { c.createTopics = false } }
+
+// WithTLS has all connections go over TLS: to the addresses that were given, and to those that
+// the cluster tells. Each broker must show a certificate for the host of its address, or for the
+// ServerName of the configuration where that has one. nil is as &tls.Config{}: the system's
+// authorities, no certificate of our own. [Dial] copies the configuration. Default: plain.
+func WithTLS(config *tls.Config) ClientOption {
+	return func(c *clientConfig) {
+		if config == nil {
+			config = &tls.Config{}
+		}
+		c.tls = config
+	}
+}
+
+// WithDialer sets how connections are made, as through a proxy: the function is called with the
+// HOST:PORT of a broker for each of them, from many goroutines, and gives up when the context ends.
+// TLS runs over what it returns, where it is asked for. Default, and with nil: TCP, through the
+// proxy that the environment names (HTTPS_PROXY), if any.
+func WithDialer(dial func(ctx context.Context, address string) (net.Conn, error)) ClientOption {
+	return func(c *clientConfig) { c.dialer = dial }
+}
+
 // Durability is what must be true of a record before its append is answered.
 type Durability int32
 
@@ -121,6 +157,7 @@ type producerConfig struct {
 	compression  Compression
 	level        int
 	interceptors []SendInterceptor
+	batching     Batching
 }
 
 const (
@@ -176,7 +213,7 @@ func (c *producerConfig) validate() error {
 	case slices.Contains(c.interceptors, nil):
 		return invalidError(op, "an interceptor is nil")
 	}
-	return nil
+	return c.batching.validate(c)
 }
 
 // WithDurability sets what must be true of a record before its append is answered. Default:
@@ -191,8 +228,9 @@ func WithPartitioner(p func(topic string) Partitioner) ProducerOption {
 	return func(c *producerConfig) { c.partitioner = p }
 }
 
-// WithBatchBytes bounds a batch; a larger record travels alone. A batch never waits to be filled:
-// it takes what has arrived since the one before it was sent. Default: 256 KiB.
+// WithBatchBytes bounds a batch; a larger record travels alone. A batch does not wait to be filled,
+// but [WithBatching] says so: it takes what has arrived since the one before it was sent. Default:
+// 256 KiB.
 func WithBatchBytes(n int) ProducerOption { return func(c *producerConfig) { c.batchBytes = n } }
 
 // WithBufferBytes bounds the memory for records that have no answer yet. When it is used up,

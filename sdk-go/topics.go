@@ -17,7 +17,9 @@ type topicInfo struct {
 	maxRecordBytes int
 	// compression is for producers that were not told how to compress.
 	compression Compression
-	fetched     time.Time
+	// timestampType is for those who want to know the time that a record was given.
+	timestampType TimestampType
+	fetched       time.Time
 }
 
 // topicCache remembers topics for all producers of a client. A topic is looked up once at a time,
@@ -32,6 +34,8 @@ type topicCache struct {
 	// contradicts them meanwhile, so that they are asked for once more.
 	relearning map[string]bool
 	leaders    map[string]map[int32]leader
+	// led has what follows from leaders, for topics that were asked for.
+	led map[string]*ledPartitions
 }
 
 // A leader is who leads a partition, as far as is known.
@@ -50,6 +54,7 @@ type lookup struct {
 func (t *topicCache) init(c *Client) {
 	t.client, t.known, t.lookups = c, map[string]*topicInfo{}, map[string]*lookup{}
 	t.relearning, t.leaders = map[string]bool{}, map[string]map[int32]leader{}
+	t.led = map[string]*ledPartitions{}
 }
 
 // get returns a topic. One that is known but old is looked up again in the background: what is
@@ -107,7 +112,7 @@ func (t *topicCache) lookUp(name string) *lookup {
 func (t *topicCache) fetch(op, name string) (*topicInfo, error) {
 	ctx := t.client.ctx
 	answer, err := t.describe(ctx, op, name)
-	if errors.Is(err, ReasonTopicNotFound) {
+	if errors.Is(err, ReasonTopicNotFound) && t.client.config.createTopics {
 		if err := t.create(ctx, op, name); err != nil {
 			return nil, err
 		}
@@ -125,6 +130,7 @@ func infoOf(answer *pb.GetTopicResponse) *topicInfo {
 		partitions:     max(answer.GetTopic().GetPartitionCount(), 1),
 		maxRecordBytes: int(answer.GetTopic().GetSettings().GetMaxRecordBytes()),
 		compression:    TopicCompression(answer.GetTopic().GetSettings().GetCompression()).codec(),
+		timestampType:  TimestampType(answer.GetTopic().GetSettings().GetTimestampType()),
 		fetched:        time.Now(),
 	}
 }
@@ -139,6 +145,7 @@ func (t *topicCache) learnLeaders(name string, answer *pb.GetTopicResponse) {
 		known = map[int32]leader{}
 		t.leaders[name] = known
 	}
+	delete(t.led, name)
 	for _, p := range answer.GetPartitions() {
 		// One without a replica knows a leader and no epoch.
 		was, epoch := known[p.GetPartition()].epoch, p.GetLeaderEpoch()
@@ -215,6 +222,7 @@ func (t *topicCache) moved(name string, partition int32, broker uint64, epoch in
 		return
 	}
 	known[partition] = leader{broker, max(epoch, known[partition].epoch)}
+	delete(t.led, name)
 }
 
 // appended takes the epoch of an append: a new one means that what is known of the leader is old.
@@ -324,6 +332,7 @@ func (t *topicCache) forget(name string) {
 	defer t.mu.Unlock()
 	delete(t.known, name)
 	delete(t.leaders, name)
+	delete(t.led, name)
 }
 
 // Partitions returns the number of partitions of a topic. A topic that does not exist is created

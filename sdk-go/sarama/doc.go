@@ -5,16 +5,23 @@
 //
 // Names, types, defaults and behaviour are mirrored. What differs:
 //
-//   - [Config] holds the settings that act here, and no others: a program that sets one that would
-//     do nothing does not compile, rather than being ignored.
+//   - No setting is ignored in silence. One that has no meaning here either changes nothing by its
+//     nature, or Validate refuses it by name: the table below says what each does. Brokers have no
+//     transactions and no authentication yet.
 //   - With Producer.Retry.Max above 0, a batch is also sent again when its first try may have been
-//     appended, as in sarama: without Producer.Idempotent a record whose answer was lost can be in the
-//     log twice. With 0 nothing is sent twice.
-//   - A partition has one batch under way at a time, so there is no Net.MaxOpenRequests, which sarama
-//     wants to be 1 with Producer.Idempotent.
+//     appended, as in sarama: without Producer.Idempotent a record whose answer was lost can be in
+//     the log twice. With 0 nothing is sent twice.
+//   - A partition has one batch under way at a time, whatever Net.MaxOpenRequests says. It must be 1
+//     with Producer.Idempotent, as in sarama.
 //   - RequiredAcks NoResponse still gives a true partition and offset: it waits for the broker's
 //     memory, not for its disk.
-//   - A topic that does not exist is created by its first use where the broker allows that.
+//   - A message that is sent to an AsyncProducer after its end is dropped, with a line to Logger;
+//     sarama panics. One that comes while it closes gets ErrShuttingDown.
+//   - Interceptors of producers see a message once, also when it is sent again. Keys of headers are
+//     UTF-8.
+//   - A topic that does not exist is created by its first use where the broker allows that, unless
+//     Metadata.AllowAutoTopicCreation is off.
+//   - A version of Kafka changes no behaviour. It only has Validate refuse what sarama refuses.
 //
 // The package has no transport, batching or retries of its own: it is a thin layer over package
 // ropewalk, which new programs should use directly.

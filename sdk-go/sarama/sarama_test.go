@@ -212,7 +212,8 @@ func TestProducerErrors(t *testing.T) {
 			t.Errorf("%s: got %d, %d, %v", name, partition, offset, err)
 		}
 	}
-	expect("too large", text("t", string(make([]byte, 1001))), sarama.ErrMessageSizeTooLarge)
+	expect("too large", text("t", string(make([]byte, 1001))), sarama.ConfigurationError(
+		"Attempt to produce message larger than configured Producer.MaxMessageBytes: 1037 > 1000"))
 	tries := 0
 	server.OnProduce(func(*pb.ProduceRequest) *testserver.Fault {
 		tries++
