@@ -11,9 +11,9 @@ import (
 	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
 )
 
-// A receivedBatch is a record batch as a stream brought it: what is said of it, and its records as they
-// are encoded. It is decoded by hand, because a generated message would be an object for each record,
-// and a copy of each of its fields.
+// A receivedBatch is a record batch as a stream brought it: what is said of it, and its records as
+// they are encoded. It is decoded by hand, because a generated message would be an object for each
+// record, and a copy of each of its fields.
 type receivedBatch struct {
 	topic     string
 	partition int32
@@ -49,8 +49,8 @@ const (
 )
 
 // parse takes the fields of an encoded batch, whose bytes are the batch's from then on. It refuses
-// what protobuf takes where that makes no sense: records in several pieces, which it would put together,
-// and offsets that cannot be.
+// what protobuf takes where that makes no sense: records in several pieces, which it would put
+// together, and offsets that cannot be.
 func (b *receivedBatch) parse(encoded []byte) *Error {
 	hasData, time := false, wireTime{}
 	for len(encoded) > 0 {
@@ -110,9 +110,9 @@ func (b *receivedBatch) offset(i int) int64 {
 	return b.base + int64(i)
 }
 
-// open returns the records, of an era, which are cut from one slab, as their headers are; their keys and
-// values are those of the message, or of what was decompressed. Records below from are left out: a
-// broker may cut compressed batches at no record.
+// open returns the records, of an era, which are cut from one slab, as their headers are; their
+// keys and values are those of the message, or of what was decompressed. Records below from are
+// left out: a broker may cut compressed batches at no record.
 func (b *receivedBatch) open(from int64, e era) ([]Record, *Error) {
 	encoded := b.data
 	if b.isPacked {

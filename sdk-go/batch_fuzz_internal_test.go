@@ -13,8 +13,8 @@ import (
 	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
 )
 
-// The decoder is held against the generated messages: both give the same records, or both an error. Where
-// it refuses what protobuf takes, that is named here.
+// The decoder is held against the generated messages: both give the same records, or both an error.
+// Where it refuses what protobuf takes, that is named here.
 
 func bytesOr(b []byte, text *string) []byte {
 	if b == nil && text != nil {
@@ -46,7 +46,8 @@ func recordFrom(in *pb.Record, b *pb.RecordBatch) Record {
 func recordsFrom(b *pb.RecordBatch) ([]Record, error) {
 	set := b.GetRecords()
 	if packed, ok := b.GetData().(*pb.RecordBatch_Compressed); ok {
-		plain, err := unpack(Compression(b.GetCompression()), packed.Compressed, maxDecompressedBytes)
+		codec := Compression(b.GetCompression())
+		plain, err := unpack(codec, packed.Compressed, maxDecompressedBytes)
 		if err != nil {
 			return nil, err
 		}
@@ -156,7 +157,8 @@ func FuzzEvent(f *testing.F) {
 	for _, b := range seedBatches(f) {
 		f.Add(marshal(f, batchEvent(b)))
 	}
-	f.Add(marshal(f, &pb.SubscribeResponse{Event: &pb.SubscribeResponse_Gap{Gap: &pb.Gap{Topic: "t"}}}))
+	gap := &pb.SubscribeResponse_Gap{Gap: &pb.Gap{Topic: "t"}}
+	f.Add(marshal(f, &pb.SubscribeResponse{Event: gap}))
 	f.Fuzz(func(t *testing.T, encoded []byte) {
 		event, generated := &streamEvent{}, &pb.SubscribeResponse{}
 		got := asCodec().Unmarshal(framesOf(encoded), event)
@@ -209,7 +211,8 @@ func FuzzRecord(f *testing.F) {
 			if taken[i] != (err == nil) {
 				t.Fatalf("decoded: %v; generated: %v", taken[i], err)
 			}
-			if want := recordFrom(generated, about); err == nil && !reflect.DeepEqual(records[i], want) {
+			want := recordFrom(generated, about)
+			if err == nil && !reflect.DeepEqual(records[i], want) {
 				t.Fatalf("decoded:   %#v\ngenerated: %#v", records[i], want)
 			}
 		}

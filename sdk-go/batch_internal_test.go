@@ -2,7 +2,6 @@ package ropewalk
 
 import (
 	"bytes"
-	"errors"
 	"reflect"
 	"strings"
 	"testing"
@@ -124,7 +123,8 @@ func TestBatchIsDecoded(t *testing.T) {
 	}
 }
 
-// The records of a batch lie beside one another: what is appended to one must not run into the next.
+// The records of a batch lie beside one another: what is appended to one must not run into the
+// next.
 func TestRecordsOfABatchDoNotOverlap(t *testing.T) {
 	_, records := receivedAs(t, everything(), 0)
 	before := make([]Record, len(records))
@@ -172,17 +172,21 @@ func TestDamagedBatchesAreRefused(t *testing.T) {
 		"below offset 0":        set(func(b *pb.RecordBatch) { b.BaseOffset = -1 }),
 		"beyond all offsets":    set(func(b *pb.RecordBatch) { b.BaseOffset = 1<<63 - 2 }),
 		"too few offsets":       set(func(b *pb.RecordBatch) { b.Offsets = []int64{1, 2} }),
-		"offsets in disorder":   set(func(b *pb.RecordBatch) { b.Offsets = []int64{11, 12, 13, 13, 14, 15} }),
-		"an unknown codec":      packed(9, records, 6),
-		"not compressed":        packed(CompressionZstd, records, 6),
-		"no records in it":      packed(CompressionGzip, pack(t, CompressionGzip, 0, records[1:]), 6),
+		"offsets in disorder": set(func(b *pb.RecordBatch) {
+			b.Offsets = []int64{11, 12, 13, 13, 14, 15}
+		}),
+		"an unknown codec": packed(9, records, 6),
+		"not compressed":   packed(CompressionZstd, records, 6),
+		"no records in it": packed(CompressionGzip,
+			pack(t, CompressionGzip, 0, records[1:]), 6),
 	} {
 		var b receivedBatch
 		err := b.parse(encoded)
 		if err == nil {
 			_, err = b.open(0, 0)
 		}
-		if !errors.Is(err, ReasonCorruptBatch) || err == nil || !strings.Contains(err.Error(), "damaged") {
+		if err == nil || err.Reason != ReasonCorruptBatch ||
+			!strings.Contains(err.Message, "damaged") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -246,7 +250,8 @@ func TestOtherEventsAreDecoded(t *testing.T) {
 		t.Error("half an event was taken")
 	}
 	answer := &pb.SubscribeResponse{}
-	if err := asCodec().Unmarshal(framesOf(marshal(t, gap)), answer); err != nil || !proto.Equal(answer, gap) {
+	err := asCodec().Unmarshal(framesOf(marshal(t, gap)), answer)
+	if err != nil || !proto.Equal(answer, gap) {
 		t.Errorf("another message is %v, %v", answer, err)
 	}
 }

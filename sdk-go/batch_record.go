@@ -42,38 +42,53 @@ type wireField struct {
 	tag uint64
 	// number is what a varint field holds.
 	number uint64
-	// bytes is what a field of a text, bytes or a message holds, and nothing behind it. It is not nil,
-	// also where it is empty.
+	// bytes is what a field of a text, bytes or a message holds, and nothing behind it. It is not
+	// nil, also where it is empty.
 	bytes []byte
 }
 
-// nextField cuts the first field off an encoded message. It reports false where there is none.
+// nextField cuts the first field off an encoded message. It reports false where there is none. Tags
+// and lengths of one byte are the most: they take no call.
 func nextField(encoded *[]byte) (f wireField, ok bool) {
 	b := *encoded
-	num, kind, n := protowire.ConsumeTag(b)
-	if n < 0 || num > protowire.MaxValidNumber {
+	n := 0
+	if len(b) > 0 && b[0] < 0x80 {
+		f.tag, n = uint64(b[0]), 1
+	} else if f.tag, n = protowire.ConsumeVarint(b); n < 0 {
+		return f, false
+	}
+	if num := f.tag >> 3; num == 0 || num > uint64(protowire.MaxValidNumber) {
 		return f, false
 	}
 	b = b[n:]
-	switch kind {
+	switch protowire.Type(f.tag & 7) {
 	case protowire.BytesType:
-		f.bytes, n = protowire.ConsumeBytes(b)
-		f.bytes = f.bytes[:len(f.bytes):len(f.bytes)]
+		size := uint64(0)
+		if len(b) > 0 && b[0] < 0x80 {
+			size, n = uint64(b[0]), 1
+		} else if size, n = protowire.ConsumeVarint(b); n < 0 {
+			return f, false
+		}
+		if b = b[n:]; size > uint64(len(b)) {
+			return f, false
+		}
+		f.bytes, *encoded = b[:size:size], b[size:]
+		return f, true
 	case protowire.VarintType:
 		f.number, n = protowire.ConsumeVarint(b)
 	default:
+		num, kind := protowire.DecodeTag(f.tag)
 		n = protowire.ConsumeFieldValue(num, kind, b)
 	}
 	if n < 0 {
 		return f, false
 	}
 	*encoded = b[n:]
-	f.tag = protowire.EncodeTag(num, kind)
 	return f, true
 }
 
-// countRecords counts the records of an encoded RecordSet, and reports whether it is one as far as they
-// go.
+// countRecords counts the records of an encoded RecordSet, and reports whether it is one as far as
+// they go.
 func countRecords(encoded []byte) (count int, ok bool) {
 	for len(encoded) > 0 {
 		f, ok := nextField(&encoded)
@@ -206,7 +221,8 @@ func (s *recordSlabs) parse(r *Record, encoded []byte, byAppend bool) bool {
 	return true
 }
 
-// makeHeaders makes room for the headers of an encoded record, and for as many of each that is left.
+// makeHeaders makes room for the headers of an encoded record, and for as many of each that is
+// left.
 func (s *recordSlabs) makeHeaders(record []byte) []Header {
 	n := 0
 	for len(record) > 0 {

@@ -31,8 +31,8 @@ func filled(b *testing.B) (client *ropewalk.Client, topic string) {
 	return client, topic
 }
 
-// benchmarkReading measures how everything is read once, with the allocations of a record: those of the
-// server in memory are among them, where there is no other.
+// benchmarkReading measures how everything is read once, with the allocations of a record: those of
+// the server in memory are among them, where there is no other.
 func benchmarkReading(b *testing.B, read func(turn int) error) {
 	b.Helper()
 	b.SetBytes(consumedRecords * 1000)

@@ -91,14 +91,15 @@ func (s *fakeStream) Recv() (*pb.SubscribeResponse, error) {
 	panic("events are not decoded by the generated code")
 }
 
-// gate checks what receiving a batch and handing out its records allocates, all that gRPC does aside.
+// gate checks what receiving a batch and handing out its records allocates, all that gRPC does
+// aside.
 func gate(t *testing.T, what string, one func()) {
 	t.Helper()
 	one() // what is kept from batch to batch
 	perRecord := testing.AllocsPerRun(20, one) / recordsPerBatch
 	t.Logf("%s: %.3f allocations a record", what, perRecord)
 	if perRecord > allocatedAtMost {
-		t.Errorf("%s: %.3f allocations a record, at most %v are meant", what, perRecord, allocatedAtMost)
+		t.Errorf("%s: %.3f allocations a record, more than %v", what, perRecord, allocatedAtMost)
 	}
 }
 

@@ -12,24 +12,26 @@ import (
 	"github.com/pierrec/lz4/v4"
 )
 
-// maxDecompressedBytes is what a batch has at most when it is decompressed: what brokers decompress at
-// most, too.
+// maxDecompressedBytes is what a batch has at most when it is decompressed: what brokers decompress
+// at most, too.
 const maxDecompressedBytes = 16 << 20
 
 // What decompresses is used again, and so is the memory for what is not counted yet.
 var (
 	gzips    = sync.Pool{New: func() any { return new(gzip.Reader) }}
-	snappies = sync.Pool{New: func() any { return s2.NewReader(nil, s2.ReaderMaxBlockSize(64<<10)) }}
 	lz4s     = sync.Pool{New: func() any { return lz4.NewReader(nil) }}
-	scratch  = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+	snappies = sync.Pool{New: func() any {
+		return s2.NewReader(nil, s2.ReaderMaxBlockSize(64<<10))
+	}}
+	scratch = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
 	zstdDecoder = sync.OnceValues(func() (*zstd.Decoder, error) {
 		return zstd.NewReader(nil, zstd.WithDecoderMaxMemory(maxDecompressedBytes))
 	})
 )
 
-// unpack decompresses at most limit bytes, and allocates not much more than maxDecompressedBytes, whatever
-// the bytes claim. What it returns is the caller's.
+// unpack decompresses at most limit bytes, and allocates not much more than maxDecompressedBytes,
+// whatever the bytes claim. What it returns is the caller's.
 func unpack(codec Compression, packed []byte, limit int) (plain []byte, err error) {
 	in := bytes.NewReader(packed)
 	switch codec {

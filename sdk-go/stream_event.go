@@ -1,6 +1,7 @@
 package ropewalk
 
 import (
+	"bytes"
 	"errors"
 
 	"google.golang.org/grpc"
@@ -22,8 +23,8 @@ type streamEvent struct {
 	damage *Error
 }
 
-// eventBatch is the batch among the fields of a SubscribeResponse. The numbers below eventsEnd are events,
-// of which there is one.
+// eventBatch is the batch among the fields of a SubscribeResponse. The numbers below eventsEnd are
+// events, of which there is one.
 const (
 	eventBatch = 2<<3 | bytesField
 	eventsEnd  = 8
@@ -59,12 +60,17 @@ func (c eventCodec) Unmarshal(data mem.BufferSlice, v any) error {
 	if !ok {
 		return c.CodecV2.Unmarshal(data, v)
 	}
-	// gRPC uses its buffers again: this is a copy, which belongs to the batch and then to its records.
-	return event.parse(data.Materialize())
+	// gRPC uses its buffers again: this is a copy, which belongs to the batch and then to its
+	// records. Unlike that of Materialize, its memory is not zeroed first.
+	pieces := make([][]byte, len(data))
+	for i, buffer := range data {
+		pieces[i] = buffer.ReadOnlyData()
+	}
+	return event.parse(bytes.Join(pieces, nil))
 }
 
-// parse takes the one event of an encoded SubscribeResponse. Where protobuf would take the last of several,
-// or put them together, it is an error.
+// parse takes the one event of an encoded SubscribeResponse. Where protobuf would take the last of
+// several, or put them together, it is an error.
 func (e *streamEvent) parse(encoded []byte) error {
 	var batch []byte
 	events := 0
