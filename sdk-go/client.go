@@ -33,7 +33,7 @@ import (
 type Client struct {
 	config    clientConfig
 	addresses []string
-	conn      *grpc.ClientConn
+	conn      clientConn
 	resolver  *manual.Resolver
 	// tried are the addresses in use: those that were given, and those that were learned.
 	tried []string
@@ -57,6 +57,15 @@ type Client struct {
 	children map[child]struct{}
 }
 
+// A clientConn is what a client needs of gRPC's connection.
+type clientConn interface {
+	grpc.ClientConnInterface
+	Connect()
+	GetState() connectivity.State
+	WaitForStateChange(ctx context.Context, last connectivity.State) bool
+	Close() error
+}
+
 // child is what a client closes with itself.
 type child interface{ Close() error }
 
@@ -75,15 +84,7 @@ func Dial(ctx context.Context, addresses []string, options ...ClientOption) (*Cl
 	if err := checkAddresses(addresses); err != nil {
 		return nil, err
 	}
-	c := &Client{
-		config:    config,
-		addresses: append([]string(nil), addresses...),
-		log:       config.logger,
-		children:  map[child]struct{}{},
-	}
-	c.ctx, c.cancel = context.WithCancel(context.Background())
-	c.topics.init(c)
-	c.brokers.init(c)
+	c := newClient(config, slices.Clone(addresses))
 	if err := c.connect(); err != nil {
 		c.cancel()
 		return nil, err
@@ -94,6 +95,21 @@ func Dial(ctx context.Context, addresses []string, options ...ClientOption) (*Cl
 		return nil, errors.Join(err, c.Close())
 	}
 	return c, nil
+}
+
+// newClient makes a client that has no connection yet.
+func newClient(config clientConfig, addresses []string) *Client {
+	c := &Client{
+		config:    config,
+		addresses: addresses,
+		tried:     addresses,
+		log:       config.logger,
+		children:  map[child]struct{}{},
+	}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	c.topics.init(c)
+	c.brokers.init(c)
+	return c
 }
 
 func checkAddresses(addresses []string) *Error {
@@ -111,7 +127,7 @@ func checkAddresses(addresses []string) *Error {
 
 // connect makes the gRPC connection, which tries the addresses by itself, in order.
 func (c *Client) connect() error {
-	c.resolver, c.tried = manual.NewBuilderWithScheme("ropewalk"), c.addresses
+	c.resolver = manual.NewBuilderWithScheme("ropewalk")
 	c.resolver.InitialState(c.resolverState(c.addresses))
 	options := append(c.dialOptions(), grpc.WithResolvers(c.resolver),
 		grpc.WithChainUnaryInterceptor(c.takeHint),
@@ -120,11 +136,16 @@ func (c *Client) connect() error {
 	if err != nil {
 		return newError("dial", ReasonUnreachable, codes.Unavailable, OutcomeNo, "%v", err)
 	}
+	c.connected(conn)
+	return nil
+}
+
+// connected takes the connection.
+func (c *Client) connected(conn clientConn) {
 	c.conn = conn
 	c.producers = pb.NewProducerServiceClient(conn)
 	c.consumers = pb.NewConsumerServiceClient(conn)
 	c.admins = pb.NewAdminServiceClient(conn)
-	return nil
 }
 
 // resolverState has addresses tried in order; what answers at those behind the first ones, which were

@@ -17,8 +17,8 @@ import (
 
 // How connections are made: over TLS, and by the program itself.
 
-// behindTLS puts brokers behind proxies that end TLS, and has the cluster tell of these. Each shows a
-// certificate for one host, localhost and 127.0.0.1 in turns.
+// behindTLS puts brokers behind proxies that end TLS, and has the cluster tell of these. Each shows
+// a certificate for one host, localhost and 127.0.0.1 in turns.
 func behindTLS(
 	t *testing.T, authority *brokertest.Authority, servers []*testserver.Server,
 ) (addresses []string, proxies []*brokertest.Forward) {
@@ -64,7 +64,8 @@ func TestTLSAtAnotherAddress(t *testing.T) {
 	servers, authority := newCluster(t, 2), brokertest.NewAuthority(t)
 	addresses, proxies := behindTLS(t, authority, servers)
 	proxies[0].Cut()
-	client, err := ropewalk.Dial(testContext(t), addresses, ropewalk.WithLogger(slog.New(slog.DiscardHandler)),
+	client, err := ropewalk.Dial(testContext(t), addresses,
+		ropewalk.WithLogger(slog.New(slog.DiscardHandler)),
 		ropewalk.WithTLS(&tls.Config{RootCAs: authority.Pool}))
 	if err != nil {
 		t.Fatal(err)

@@ -14,6 +14,8 @@ type lane struct {
 	topic     string
 	partition int32
 	queue     []*pending
+	// held is how many at the end of the queue wait for others to be sent with.
+	held int
 	// retry holds batches that go before the queue.
 	retry   []*batch
 	state   laneState
@@ -78,7 +80,7 @@ func (p *Producer) makeReady(l *lane) {
 
 // next moves a lane on after a batch of it came to an end; the caller holds the lock.
 func (p *Producer) next(l *lane) {
-	if len(l.queue) > 0 || len(l.retry) > 0 {
+	if len(l.queue) > l.held || len(l.retry) > 0 {
 		p.makeReady(l)
 	} else {
 		l.state = laneIdle
@@ -112,7 +114,7 @@ func (p *Producer) nextBatch() *batch {
 }
 
 // take cuts a batch from a lane: one that is to be repeated, else as much of the queue as a batch
-// holds. Records that their callers have withdrawn are sorted out. The caller holds the lock.
+// holds, without what waits for more. Records that their callers have withdrawn are sorted out. The caller holds the lock.
 func (p *Producer) take(l *lane) (*batch, []*pending) {
 	if len(l.retry) > 0 {
 		b := l.retry[0]
@@ -121,9 +123,9 @@ func (p *Producer) take(l *lane) (*batch, []*pending) {
 	}
 	var withdrawn []*pending
 	var records []*pending
-	bytes, n := 0, 0
-	for _, s := range l.queue {
-		if len(records) > 0 && bytes+s.size > p.config.batchBytes {
+	bytes, n, most := 0, 0, p.config.batching.MaxRecords
+	for _, s := range l.queue[:len(l.queue)-l.held] {
+		if len(records) > 0 && (bytes+s.size > p.config.batchBytes || len(records) == most) {
 			break
 		}
 		n++

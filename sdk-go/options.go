@@ -82,10 +82,10 @@ func WithMetadataAge(d time.Duration) ClientOption {
 // no answer comes within half of that. Default: 30 s, at least 10 s.
 func WithKeepAlive(d time.Duration) ClientOption { return func(c *clientConfig) { c.keepAlive = d } }
 
-// WithTLS has all connections go over TLS: to the addresses that were given, and to those that the
-// cluster tells. Each broker must show a certificate for the host of its address, or for the ServerName
-// of the configuration where that has one. nil is as &tls.Config{}: the system's authorities, no
-// certificate of our own. The configuration is copied by [Dial]. Default: plain connections.
+// WithTLS has all connections go over TLS: to the addresses that were given, and to those that
+// the cluster tells. Each broker must show a certificate for the host of its address, or for the
+// ServerName of the configuration where that has one. nil is as &tls.Config{}: the system's
+// authorities, no certificate of our own. [Dial] copies the configuration. Default: plain.
 func WithTLS(config *tls.Config) ClientOption {
 	return func(c *clientConfig) {
 		if config == nil {
@@ -96,9 +96,9 @@ func WithTLS(config *tls.Config) ClientOption {
 }
 
 // WithDialer sets how connections are made, as through a proxy: the function is called with the
-// HOST:PORT of a broker for each of them, from many goroutines, and gives up when the context ends. TLS
-// runs over what it returns, where it is asked for. Default, and with nil: TCP, through the proxy that
-// the environment names (HTTPS_PROXY), if any.
+// HOST:PORT of a broker for each of them, from many goroutines, and gives up when the context ends.
+// TLS runs over what it returns, where it is asked for. Default, and with nil: TCP, through the
+// proxy that the environment names (HTTPS_PROXY), if any.
 func WithDialer(dial func(ctx context.Context, address string) (net.Conn, error)) ClientOption {
 	return func(c *clientConfig) { c.dialer = dial }
 }
@@ -148,6 +148,7 @@ type producerConfig struct {
 	compression  Compression
 	level        int
 	interceptors []SendInterceptor
+	batching     Batching
 }
 
 const (
@@ -203,7 +204,7 @@ func (c *producerConfig) validate() error {
 	case slices.Contains(c.interceptors, nil):
 		return invalidError(op, "an interceptor is nil")
 	}
-	return nil
+	return c.batching.validate(c)
 }
 
 // WithDurability sets what must be true of a record before its append is answered. Default:
@@ -218,8 +219,9 @@ func WithPartitioner(p func(topic string) Partitioner) ProducerOption {
 	return func(c *producerConfig) { c.partitioner = p }
 }
 
-// WithBatchBytes bounds a batch; a larger record travels alone. A batch never waits to be filled:
-// it takes what has arrived since the one before it was sent. Default: 256 KiB.
+// WithBatchBytes bounds a batch; a larger record travels alone. A batch does not wait to be filled,
+// but [WithBatching] says so: it takes what has arrived since the one before it was sent. Default:
+// 256 KiB.
 func WithBatchBytes(n int) ProducerOption { return func(c *producerConfig) { c.batchBytes = n } }
 
 // WithBufferBytes bounds the memory for records that have no answer yet. When it is used up,

@@ -70,6 +70,7 @@ type Producer struct {
 	// free holds the ids that were given for single appends and that none has at the moment.
 	free        []*identity
 	outstanding int
+	held        held
 	// idle is there while somebody waits for outstanding to be 0, and closed then.
 	idle chan struct{}
 }
@@ -123,6 +124,10 @@ func (c *Client) NewProducer(options ...ProducerOption) (*Producer, error) {
 	}
 	if !c.adopt(p) {
 		return nil, closedError("new producer", "client")
+	}
+	p.held.longest = config.batching.Linger
+	if p.held.longest == 0 {
+		p.held.longest = config.deliveryTimeout / 2
 	}
 	p.ctx, p.cancel = context.WithCancelCause(c.ctx)
 	p.tasks.Go(p.run)
@@ -210,14 +215,26 @@ func (p *Producer) enqueue(
 		return nil, err
 	}
 	s := &pending{record: r, size: fieldSize(r.encodedSize()), since: time.Now(), done: done}
-	if err := p.memory.Acquire(ctx, p.weight(s)); err != nil {
-		return nil, contextError("produce", ctx, OutcomeNo)
+	if err := p.reserve(ctx, p.weight(s)); err != nil {
+		return nil, err
 	}
 	if err := p.place(s, info); err != nil {
 		p.memory.Release(p.weight(s))
 		return nil, err
 	}
 	return s, nil
+}
+
+// reserve waits for memory; what is in it does not wait for more meanwhile.
+func (p *Producer) reserve(ctx context.Context, weight int64) error {
+	if p.memory.TryAcquire(weight) {
+		return nil
+	}
+	defer p.hurry()()
+	if p.memory.Acquire(ctx, weight) != nil {
+		return contextError("produce", ctx, OutcomeNo)
+	}
+	return nil
 }
 
 // weight is what a record counts in memory; one that is larger than all of it waits to be alone.
@@ -289,14 +306,18 @@ func (p *Producer) place(s *pending, info *topicInfo) error {
 	}
 	l.queue = append(l.queue, s)
 	p.outstanding++
-	if l.state == laneIdle {
+	if p.config.batching.waits() {
+		p.hold(l, s)
+	} else if l.state == laneIdle {
 		p.makeReady(l)
 	}
 	return nil
 }
 
-// Flush waits until every record that was handed over has its answer.
+// Flush sends what waits for others, and waits until every record that was handed over has its
+// answer.
 func (p *Producer) Flush(ctx context.Context) error {
+	defer p.hurry()()
 	p.mu.Lock()
 	if p.outstanding == 0 {
 		p.mu.Unlock()
@@ -334,6 +355,11 @@ func (p *Producer) Close() error {
 	p.tasks.Wait()
 	hung.Stop()
 	p.cancel(nil)
+	p.mu.Lock()
+	if p.held.timer != nil {
+		p.held.timer.Stop()
+	}
+	p.mu.Unlock()
 	p.client.disown(p)
 	return err
 }

@@ -43,7 +43,8 @@ func NewAuthority(t testing.TB) *Authority {
 	return a
 }
 
-// Server is the configuration of a server that shows a certificate for a host, a name or an IP address.
+// Server is the configuration of a server that shows a certificate for a host: a name, or an IP
+// address.
 func (a *Authority) Server(host string) *tls.Config {
 	a.t.Helper()
 	template := &x509.Certificate{
