@@ -15,6 +15,7 @@ const abortTimeout = 10 * time.Second
 // appended. What is under way, or waits to be sent again, goes on. It returns how many there were.
 func (p *Producer) Purge() int {
 	p.mu.Lock()
+	p.letGo() // so that nothing is counted that is not there any more
 	var purged []*pending
 	for _, topic := range p.topics {
 		for _, l := range topic.lanes {
