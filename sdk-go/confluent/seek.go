@@ -39,6 +39,9 @@ func (c *Consumer) seek(tp TopicPartition) error {
 	c.mu.Lock()
 	p := c.parts[tp.place()]
 	ok := p != nil && p.assigned
+	if ok {
+		p.fresh = false // a stored offset is asked for
+	}
 	c.mu.Unlock()
 	if !ok {
 		return Error{code: ErrState}
@@ -46,7 +49,6 @@ func (c *Consumer) seek(tp TopicPartition) error {
 	ctx, cancel := c.within(-1)
 	defer cancel()
 	offsets := map[ropewalk.TopicPartition]Offset{p.at: tp.Offset}
-	p.fresh = false
 	if err := c.resolve(ctx, []*part{p}, offsets); err != nil {
 		return err
 	}
