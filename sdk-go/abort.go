@@ -11,8 +11,9 @@ import (
 // its pause does.
 const abortTimeout = 10 * time.Second
 
-// Purge gives up the records that wait to be sent: they fail with [ReasonPurged], and are surely not
-// appended. What is under way, or waits to be sent again, goes on. It returns how many there were.
+// Purge gives up the records that wait to be sent: they fail with [ReasonPurged], and are surely
+// not appended. What is under way, or waits to be sent again, goes on. It returns how many there
+// were.
 func (p *Producer) Purge() int {
 	p.mu.Lock()
 	p.letGo() // so that nothing is counted that is not there any more
@@ -32,7 +33,8 @@ func (p *Producer) Purge() int {
 	return len(purged)
 }
 
-// Abort is Close for who cannot wait: what has no answer yet fails at once, and is appended perhaps.
+// Abort is Close for who cannot wait: what has no answer yet fails at once, and is appended
+// perhaps.
 func (p *Producer) Abort() error {
 	p.Purge()
 	p.cancel(closedError("produce", "producer"))

@@ -8,9 +8,9 @@ import (
 	ropewalk "github.com/ropewalk/ropewalk/sdk-go"
 )
 
-// An AdminClient manages topics, settings, groups and their offsets. Its calls return one result for
-// each thing that was asked for, in that order, with an Error of its own; the error of the call itself
-// says that nothing could be asked for. It is safe for use by many goroutines.
+// An AdminClient manages topics, settings, groups and their offsets. Its calls return one result
+// for each thing that was asked for, in that order, with an Error of its own; the error of the
+// call itself says that nothing could be asked for. It is safe for use by many goroutines.
 type AdminClient struct {
 	*handle
 	// derived: the connection is a producer's or a consumer's, which closes it.
@@ -27,8 +27,8 @@ func NewAdminClient(conf *ConfigMap) (*AdminClient, error) {
 	return &AdminClient{handle: h}, nil
 }
 
-// NewAdminClientFromProducer makes an administrator that uses a producer's connection, as long as the
-// producer is open.
+// NewAdminClientFromProducer makes an administrator that uses a producer's connection, as long as
+// the producer is open.
 func NewAdminClientFromProducer(p *Producer) (*AdminClient, error) {
 	if p == nil || p.handle == nil {
 		return nil, errorf(ErrInvalidArg, "Can't create AdminClient from uninitialized producer")
@@ -36,8 +36,8 @@ func NewAdminClientFromProducer(p *Producer) (*AdminClient, error) {
 	return derivedFrom(p.handle)
 }
 
-// NewAdminClientFromConsumer makes an administrator that uses a consumer's connection, as long as the
-// consumer is open.
+// NewAdminClientFromConsumer makes an administrator that uses a consumer's connection, as long as
+// the consumer is open.
 func NewAdminClientFromConsumer(c *Consumer) (*AdminClient, error) {
 	if c == nil || c.handle == nil {
 		return nil, errorf(ErrInvalidArg, "Can't create AdminClient from uninitialized consumer")
@@ -167,8 +167,8 @@ func (a *AdminClient) DescribeCluster(
 	return result, nil
 }
 
-// GetMetadata describes the cluster: its brokers, and one topic or all. Below 0 ms it waits as long as
-// socket.timeout.ms.
+// GetMetadata describes the cluster: its brokers, and one topic or all. Below 0 ms it waits as
+// long as socket.timeout.ms.
 func (a *AdminClient) GetMetadata(
 	topic *string, allTopics bool, timeoutMs int,
 ) (*Metadata, error) {

@@ -65,8 +65,9 @@ func (t ConfigSource) String() string {
 		ConfigSourceUnknown: "UNKNOWN_CONFIG", ConfigSourceDynamicTopic: "DYNAMIC_TOPIC_CONFIG",
 		ConfigSourceDynamicBroker:        "DYNAMIC_BROKER_CONFIG",
 		ConfigSourceDynamicDefaultBroker: "DYNAMIC_DEFAULT_BROKER_CONFIG",
-		ConfigSourceStaticBroker:         "STATIC_BROKER_CONFIG", ConfigSourceDefault: "DEFAULT_CONFIG",
-		ConfigSourceGroup: "GROUP_CONFIG",
+		ConfigSourceStaticBroker:         "STATIC_BROKER_CONFIG",
+		ConfigSourceDefault:              "DEFAULT_CONFIG",
+		ConfigSourceGroup:                "GROUP_CONFIG",
 	}
 	if name, ok := names[t]; ok {
 		return name
@@ -207,8 +208,9 @@ func (c ConfigResourceResult) String() string {
 }
 
 // DescribeConfigs returns the settings of topics, under Kafka's names: cleanup.policy,
-// compression.type, delete.retention.ms, max.message.bytes, message.timestamp.type, retention.bytes,
-// retention.ms, segment.bytes and segment.ms, and record.ttl.ms, which is Ropewalk's own.
+// compression.type, delete.retention.ms, max.message.bytes, message.timestamp.type,
+// retention.bytes, retention.ms, segment.bytes and segment.ms, and record.ttl.ms, which is
+// Ropewalk's own.
 func (a *AdminClient) DescribeConfigs(
 	ctx context.Context, resources []ConfigResource, options ...DescribeConfigsAdminOption,
 ) ([]ConfigResourceResult, error) {
@@ -350,8 +352,8 @@ func (a *AdminClient) eachResource(ctx context.Context, o adminOptions, resource
 	for i, r := range resources {
 		results[i] = ConfigResourceResult{Type: r.Type, Name: r.Name}
 		if r.Type != ResourceTopic {
-			results[i].Error = errorf(ErrUnsupportedFeature, "%v: only topics have settings that can be "+
-				"seen and changed; those of a broker are in its file, flags and environment", r)
+			results[i].Error = errorf(ErrUnsupportedFeature, "%v: only topics have settings that can "+
+				"be seen and changed; those of a broker are in its file, flags and environment", r)
 			continue
 		}
 		config, err := do(ctx, admin, r)

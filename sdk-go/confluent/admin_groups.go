@@ -40,8 +40,8 @@ func (t ConsumerGroupState) String() string {
 	return stateNames[t]
 }
 
-// ConsumerGroupStateFromString returns the state of a name; ConsumerGroupStateUnknown for others. The
-// error is always nil.
+// ConsumerGroupStateFromString returns the state of a name; ConsumerGroupStateUnknown for others.
+// The error is always nil.
 func ConsumerGroupStateFromString(stateString string) (ConsumerGroupState, error) {
 	for i, name := range stateNames {
 		if strings.EqualFold(name, stateString) {
@@ -63,7 +63,8 @@ func groupState(state string) ConsumerGroupState {
 	return ConsumerGroupStateUnknown
 }
 
-// A ConsumerGroupType says by which protocol a group works. All are of type Consumer: brokers assign.
+// A ConsumerGroupType says by which protocol a group works. All are of type Consumer: brokers
+// assign.
 type ConsumerGroupType int
 
 const (
@@ -151,7 +152,8 @@ type MemberAssignment struct {
 
 // A MemberDescription describes a member of a group.
 type MemberDescription struct {
-	// ClientID is what it calls itself, GroupInstanceID the name of a static one, and ConsumerID its id.
+	// ClientID is what it calls itself, GroupInstanceID the name of a static one, and ConsumerID
+	// its id.
 	ClientID        string
 	GroupInstanceID string
 	ConsumerID      string
@@ -305,8 +307,8 @@ type ListConsumerGroupOffsetsResult struct {
 }
 
 // ListConsumerGroupOffsets returns what groups have committed: of the partitions that are named,
-// OffsetInvalid where nothing is; of a group without any, all that it has. librdkafka takes one group
-// at a time.
+// OffsetInvalid where nothing is; of a group without any, all that it has. librdkafka takes one
+// group at a time.
 func (a *AdminClient) ListConsumerGroupOffsets(
 	ctx context.Context, groupsPartitions []ConsumerGroupTopicPartitions,
 	options ...ListConsumerGroupOffsetsAdminOption,
@@ -359,8 +361,8 @@ type AlterConsumerGroupOffsetsResult struct {
 	ConsumerGroupsTopicPartitions []ConsumerGroupTopicPartitions
 }
 
-// AlterConsumerGroupOffsets commits offsets for groups, all of a group or none. Those of one that has
-// members have an Error. librdkafka takes one group at a time.
+// AlterConsumerGroupOffsets commits offsets for groups, all of a group or none. Those of one that
+// has members have an Error. librdkafka takes one group at a time.
 func (a *AdminClient) AlterConsumerGroupOffsets(
 	ctx context.Context, groupsPartitions []ConsumerGroupTopicPartitions,
 	options ...AlterConsumerGroupOffsetsAdminOption,

@@ -55,8 +55,8 @@ func (AdminOptionOperationTimeout) supportsDeleteRecords()    {}
 // AdminOptionRequestTimeout is what SetAdminRequestTimeout makes.
 type AdminOptionRequestTimeout struct{ val time.Duration }
 
-// SetAdminRequestTimeout bounds a call with all that it needs, beside its context. 0, and the default:
-// socket.timeout.ms. At most an hour.
+// SetAdminRequestTimeout bounds a call with all that it needs, beside its context. 0, and the
+// default: socket.timeout.ms. At most an hour.
 func SetAdminRequestTimeout(t time.Duration) AdminOptionRequestTimeout {
 	return AdminOptionRequestTimeout{t}
 }
@@ -104,8 +104,8 @@ func (AdminOptionIsolationLevel) supportsListOffsets() {}
 // AdminOptionValidateOnly is what SetAdminValidateOnly makes.
 type AdminOptionValidateOnly struct{ val bool }
 
-// SetAdminValidateOnly asks only whether something could be done. A broker cannot be asked that: with
-// true the call fails with ErrUnsupportedFeature, and nothing is done. Default: false.
+// SetAdminValidateOnly asks only whether something could be done. A broker cannot be asked that:
+// with true the call fails with ErrUnsupportedFeature, and nothing is done. Default: false.
 func SetAdminValidateOnly(validateOnly bool) AdminOptionValidateOnly {
 	return AdminOptionValidateOnly{validateOnly}
 }
@@ -146,8 +146,8 @@ func (AdminOptionMatchConsumerGroupStates) supportsListConsumerGroups() {}
 // AdminOptionMatchConsumerGroupTypes is what SetAdminMatchConsumerGroupTypes makes.
 type AdminOptionMatchConsumerGroupTypes struct{ val []ConsumerGroupType }
 
-// SetAdminMatchConsumerGroupTypes lists only groups of these types; all are of type Consumer. Default:
-// all.
+// SetAdminMatchConsumerGroupTypes lists only groups of these types; all are of type Consumer.
+// Default: all.
 func SetAdminMatchConsumerGroupTypes(val []ConsumerGroupType) AdminOptionMatchConsumerGroupTypes {
 	return AdminOptionMatchConsumerGroupTypes{val}
 }

@@ -36,8 +36,8 @@ type ListOffsetsResultInfo struct {
 
 // ListOffsetsResult is what was found, by the partitions as they were asked for.
 type ListOffsetsResult struct {
-	// ResultInfos has a TopicPartition for each that was asked for. As Topic is a pointer, look it up
-	// with the same TopicPartition, or range over it.
+	// ResultInfos has a TopicPartition for each that was asked for. As Topic is a pointer, look
+	// it up with the same TopicPartition, or range over it.
 	ResultInfos map[TopicPartition]ListOffsetsResultInfo
 }
 
@@ -58,7 +58,8 @@ func (a *AdminClient) ListOffsets(
 		}
 		if spec == MaxTimestampOffsetSpec {
 			result.ResultInfos[tp] = ListOffsetsResultInfo{
-				Offset: OffsetInvalid, Timestamp: -1, Error: unsupported("the message with the latest time"),
+				Offset: OffsetInvalid, Timestamp: -1,
+				Error: unsupported("the message with the latest time"),
 			}
 			continue
 		}

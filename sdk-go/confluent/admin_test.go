@@ -126,7 +126,8 @@ func TestConfigs(t *testing.T) {
 	if now = config(); now["max.message.bytes"].Value != "5000" || !now["compression.type"].IsDefault {
 		t.Errorf("the settings are %v", now)
 	}
-	results, err := a.DescribeConfigs(ctx, []kafka.ConfigResource{{Type: kafka.ResourceBroker, Name: "1"}})
+	results, err := a.DescribeConfigs(ctx,
+		[]kafka.ConfigResource{{Type: kafka.ResourceBroker, Name: "1"}})
 	if err != nil || results[0].Error.Code() != kafka.ErrUnsupportedFeature {
 		t.Error(results, err)
 	}

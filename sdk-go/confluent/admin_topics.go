@@ -159,7 +159,9 @@ func addPartitions(
 type TopicCollection struct{ topicNames []string }
 
 // NewTopicCollectionOfTopicNames names topics.
-func NewTopicCollectionOfTopicNames(names []string) TopicCollection { return TopicCollection{names} }
+func NewTopicCollectionOfTopicNames(names []string) TopicCollection {
+	return TopicCollection{names}
+}
 
 // TopicPartitionInfo describes a partition.
 type TopicPartitionInfo struct {

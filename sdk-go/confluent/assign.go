@@ -175,8 +175,8 @@ func (c *Consumer) others(than []*part) []*part {
 	return list
 }
 
-// resolve puts numbers in the place of logical offsets, where there is one to be had: what the group
-// has just given begins where it said.
+// resolve puts numbers in the place of logical offsets, where there is one to be had: what the
+// group has just given begins where it said.
 func (c *Consumer) resolve(
 	ctx context.Context, parts []*part, offsets map[ropewalk.TopicPartition]Offset,
 ) error {
@@ -220,7 +220,8 @@ func (c *Consumer) logical(
 		return 0, err
 	}
 	bounds, err := admin.ListOffsets(ctx,
-		ropewalk.QueryEarliest(at.Topic, at.Partition), ropewalk.QueryLatest(at.Topic, at.Partition))
+		ropewalk.QueryEarliest(at.Topic, at.Partition),
+		ropewalk.QueryLatest(at.Topic, at.Partition))
 	if err != nil {
 		return 0, asError(err)
 	}
@@ -234,7 +235,8 @@ func (c *Consumer) logical(
 	case isTail:
 		return Offset(max(high-back, low)), nil
 	}
-	return 0, errorf(ErrInvalidArg, "offset %d of %s [%d] means nothing", offset, at.Topic, at.Partition)
+	return 0, errorf(ErrInvalidArg, "offset %d of %s [%d] means nothing",
+		offset, at.Topic, at.Partition)
 }
 
 // Assignment returns what is read, each partition with the offset that it was assigned with.
@@ -261,8 +263,8 @@ func (c *Consumer) AssignmentLost() bool {
 	return c.lost
 }
 
-// GetRebalanceProtocol returns COOPERATIVE with cooperative-sticky and with group.protocol=consumer,
-// else EAGER; it is empty while nothing is subscribed.
+// GetRebalanceProtocol returns COOPERATIVE with cooperative-sticky and with
+// group.protocol=consumer, else EAGER; it is empty while nothing is subscribed.
 func (c *Consumer) GetRebalanceProtocol() string {
 	switch {
 	case !c.subscribed():

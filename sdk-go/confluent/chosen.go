@@ -88,13 +88,17 @@ func (r *partReader) close() {
 // run reads until the reader is closed. What cannot be read now is tried again.
 func (r *partReader) run(from Offset) {
 	pause := doubling(r.c.s.reconnectFirst, r.c.s.reconnectLatest)
+	told := ErrNoError
 	for attempt := 1; ; attempt++ {
 		began := time.Now()
 		err := r.read(from)
 		if r.ctx.Err() != nil {
 			return
 		}
-		r.bring(batch{reader: r, err: err})
+		if code := asError(err).code; code != told {
+			told = code // once: it may go on for long
+			r.bring(batch{reader: r, err: err})
+		}
 		if errors.Is(err, ropewalk.ReasonOffsetOutOfRange) {
 			return // there is nowhere to read: the program says where
 		}
@@ -102,7 +106,7 @@ func (r *partReader) run(from Offset) {
 			from = Offset(r.next)
 		}
 		if time.Since(began) > time.Minute {
-			attempt = 1
+			attempt, told = 1, ErrNoError
 		}
 		select {
 		case <-time.After(pause(attempt)):
@@ -129,7 +133,8 @@ func (r *partReader) read(from Offset) error {
 		return err
 	}
 	s := r.c.s
-	consumer, err := client.NewConsumer(r.ctx, ropewalk.WithPartition(at.Topic, at.Partition, start),
+	consumer, err := client.NewConsumer(r.ctx,
+		ropewalk.WithPartition(at.Topic, at.Partition, start),
 		ropewalk.WithFetchBytes(min(s.consumer.fetchBytes, s.consumer.fetchMax, mostFetched)),
 		ropewalk.WithReconnectBackoff(doubling(s.reconnectFirst, s.reconnectLatest)))
 	if err != nil {

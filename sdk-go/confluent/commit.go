@@ -34,10 +34,10 @@ func (c *Consumer) CommitMessage(m *Message) ([]TopicPartition, error) {
 	return c.CommitOffsets([]TopicPartition{behind})
 }
 
-// CommitOffsets commits offsets, each the next to be read, with their Metadata, and waits for it. It
-// returns what it has committed. Logical offsets are left out; with no other it fails with
-// ErrNoOffset. Of partitions that are not the consumer's any more, and of all that are committed with
-// them, nothing is committed: ErrIllegalGeneration.
+// CommitOffsets commits offsets, each the next to be read, with their Metadata, and waits for it.
+// It returns what it has committed. Logical offsets are left out; with no other it fails with
+// ErrNoOffset. Of partitions that are not the consumer's any more, and of all that are committed
+// with them, nothing is committed: ErrIllegalGeneration.
 func (c *Consumer) CommitOffsets(offsets []TopicPartition) ([]TopicPartition, error) {
 	if err := c.usable(); err != nil {
 		return nil, err
@@ -116,8 +116,8 @@ func (c *Consumer) keep(ctx context.Context, offsets []ropewalk.CommittedOffset)
 	return nil
 }
 
-// pendingOf is what is stored of parts and not committed. An automatic commit leaves out the message
-// that was handed out last: the program may be at it.
+// pendingOf is what is stored of parts and not committed. An automatic commit leaves out the
+// message that was handed out last: the program may be at it.
 func (c *Consumer) pendingOf(parts []*part, automatic bool) []ropewalk.CommittedOffset {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -179,8 +179,8 @@ func (c *Consumer) commitEach(offsets []ropewalk.CommittedOffset) {
 }
 
 // StoreOffsets has offsets, each the next to be read, be committed: by itself with
-// enable.auto.commit, or by Commit. It is of use with enable.auto.offset.store=false. A partition that
-// is not assigned has ErrState as its Error, and the call fails with that too.
+// enable.auto.commit, or by Commit. It is of use with enable.auto.offset.store=false. A partition
+// that is not assigned has ErrState as its Error, and the call fails with that too.
 func (c *Consumer) StoreOffsets(offsets []TopicPartition) ([]TopicPartition, error) {
 	if err := c.usable(); err != nil {
 		return nil, err

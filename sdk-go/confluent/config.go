@@ -11,9 +11,9 @@ import (
 // method.
 type ConfigValue any
 
-// A ConfigMap has the settings of a producer, a consumer or an administrator, by librdkafka's names.
-// The package's documentation lists them. The setting "default.topic.config" may be a ConfigMap
-// itself; what it has takes precedence.
+// A ConfigMap has the settings of a producer, a consumer or an administrator, by librdkafka's
+// names. The package's documentation lists them. The setting "default.topic.config" may be a
+// ConfigMap itself; what it has takes precedence.
 type ConfigMap map[string]ConfigValue
 
 const (
@@ -21,8 +21,8 @@ const (
 	topicKey    = "default.topic.config"
 )
 
-// SetKey sets a setting. One that begins with {topic}. goes into "default.topic.config", which is an
-// older way to write settings of topics.
+// SetKey sets a setting. One that begins with {topic}. goes into "default.topic.config", which is
+// an older way to write settings of topics.
 func (m ConfigMap) SetKey(key string, value ConfigValue) error {
 	name, ofTopic := strings.CutPrefix(key, topicPrefix)
 	if !ofTopic {
@@ -49,8 +49,8 @@ func (m ConfigMap) Set(kv string) error {
 	return m.SetKey(key, value)
 }
 
-// Get returns a setting, or defval where it is not set. It fails when the value is not of the type of
-// defval, unless that is nil.
+// Get returns a setting, or defval where it is not set. It fails when the value is not of the
+// type of defval, unless that is nil.
 func (m ConfigMap) Get(key string, defval ConfigValue) (ConfigValue, error) {
 	if name, ofTopic := strings.CutPrefix(key, topicPrefix); ofTopic {
 		sub, ok := m[topicKey].(ConfigMap)

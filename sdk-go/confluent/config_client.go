@@ -16,11 +16,12 @@ func clientKeys() []configKey {
 		})
 	}
 	metadata := func(name string, least, most int) setter {
-		return takesMillis(name, least, most, func(s *settings) *time.Duration { return &s.metadataAge })
+		return takesMillis(name, least, most,
+			func(s *settings) *time.Duration { return &s.metadataAge })
 	}
 	keys := []configKey{
 		{name: "bootstrap.servers", set: servers("bootstrap.servers"),
-			doc: "the brokers to begin with, HOST or HOST:PORT (9092), with commas between; required"},
+			doc: "the brokers to begin with, HOST or HOST:PORT (9092), with commas; required"},
 		{name: "metadata.broker.list", set: servers("metadata.broker.list"),
 			doc: "the same as bootstrap.servers"},
 		{name: "client.id",
@@ -37,8 +38,8 @@ func clientKeys() []configKey {
 		{name: "reconnect.backoff.ms", set: takesMillis("reconnect.backoff.ms", 0, 3_600_000,
 			func(s *settings) *time.Duration { return &s.reconnectFirst }),
 			doc: "the pause before a client, and the stream of a partition, connects again (100)"},
-		{name: "reconnect.backoff.max.ms", set: takesMillis("reconnect.backoff.max.ms", 0, 3_600_000,
-			func(s *settings) *time.Duration { return &s.reconnectLatest }),
+		{name: "reconnect.backoff.max.ms", set: takesMillis("reconnect.backoff.max.ms", 0,
+			3_600_000, func(s *settings) *time.Duration { return &s.reconnectLatest }),
 			doc: "what that pause doubles up to (10000)"},
 		{name: "retry.backoff.ms", set: takesMillis("retry.backoff.ms", 1, 300_000,
 			func(s *settings) *time.Duration { return &s.retryFirst }),
@@ -54,8 +55,9 @@ func clientKeys() []configKey {
 			return nil
 		}),
 			doc: "details are logged too, whichever contexts are named"},
-		{name: "log.queue", set: takesBool("log.queue", func(s *settings) *bool { return new(bool) }),
-			doc: "see go.logs.channel.enable, which decides", same: ""},
+		{name: "log.queue",
+			set: takesBool("log.queue", func(s *settings) *bool { return new(bool) }),
+			doc: "see go.logs.channel.enable, which decides"},
 	}
 	return append(append(keys, socketKeys()...), goKeys()...)
 }
@@ -92,12 +94,13 @@ func goKeys() []configKey {
 		{name: "go.delivery.reports", role: forProducer, set: takesGo("go.delivery.reports",
 			func(s *settings) *bool { return &s.reports }),
 			doc: "reports go to Events() where a message has no channel of its own (true)"},
-		{name: "go.delivery.report.fields", role: forProducer, set: takesGo("go.delivery.report.fields",
-			func(s *settings) *string { return &s.reportFields }),
+		{name: "go.delivery.report.fields", role: forProducer,
+			set: takesGo("go.delivery.report.fields",
+				func(s *settings) *string { return &s.reportFields }),
 			doc: `what reports have: "all", "none", or some of key,value,headers ("key,value")`},
 		{name: "go.batch.producer", role: forProducer, set: takesGo("go.batch.producer",
 			func(s *settings) *bool { return &s.batchProducer }),
-			doc: "accepted: a producer always works in batches, with timestamps and headers (false)"},
+			doc: "either: a producer works in batches, with times and headers (false)"},
 		{name: "go.events.channel.size", set: takesGo("go.events.channel.size",
 			func(s *settings) *int { return &s.eventsSize }),
 			doc: "the size of Events() (a producer's 1000000, a consumer's 1000)"},
@@ -108,8 +111,9 @@ func goKeys() []configKey {
 			set: takesGo("go.application.rebalance.enable",
 				func(s *settings) *bool { return &s.rebalances }),
 			doc: "tell of rebalances as events; see Consumer (false)"},
-		{name: "go.events.channel.enable", role: forConsumer, set: takesGo("go.events.channel.enable",
-			func(s *settings) *bool { return &s.eventsChannel }),
+		{name: "go.events.channel.enable", role: forConsumer,
+			set: takesGo("go.events.channel.enable",
+				func(s *settings) *bool { return &s.eventsChannel }),
 			doc: "events come over Events() instead of Poll (false)"},
 		{name: "go.logs.channel.enable", set: takesGo("go.logs.channel.enable",
 			func(s *settings) *bool { return &s.logsChannel }),

@@ -43,8 +43,8 @@ func consumerKeys() []configKey {
 	add("how often a broker shows that it is there, from 100 (5000)",
 		millis(100, 300_000, func(s *settings) *time.Duration { return &s.consumer.heartbeat }),
 		"heartbeat.interval.ms")
-	add("how long a partition that is to move is left to a consumer that does not poll; it is not put "+
-		"out of the group (300000; 3600000 is the most)",
+	add("how long a partition that is to move is left to a consumer that does not poll; it is "+
+		"not put out of the group (300000; 3600000 is the most)",
 		millis(1, 86_400_000, func(s *settings) *time.Duration { return &s.consumer.pollInterval }),
 		"max.poll.interval.ms")
 	add("range, roundrobin or cooperative-sticky; of several the first is asked for "+

@@ -37,7 +37,8 @@ type configKey struct {
 }
 
 // configKeys are all settings that are known, by name.
-var configKeys = indexKeys(clientKeys(), securityKeys(), producerKeys(), consumerKeys(), refusedKeys())
+var configKeys = indexKeys(
+	clientKeys(), securityKeys(), producerKeys(), consumerKeys(), refusedKeys())
 
 func indexKeys(lists ...[]configKey) map[string]configKey {
 	all := map[string]configKey{}
@@ -52,8 +53,8 @@ func indexKeys(lists ...[]configKey) map[string]configKey {
 	return all
 }
 
-// parse reads the settings of a producer, a consumer or an administrator. What it returns beside them
-// is to be told: settings that are those of another role.
+// parse reads the settings of a producer, a consumer or an administrator. What it returns beside
+// them is to be told: settings that are those of another role.
 func (m ConfigMap) parse(of role) (*settings, []string, error) {
 	all, err := m.flat()
 	if err != nil {
@@ -84,8 +85,8 @@ func (m ConfigMap) parse(of role) (*settings, []string, error) {
 		}
 		s.given[name] = true
 		if key.role != forBoth && key.role != of {
-			notes = append(notes, fmt.Sprintf("Configuration property %s is a %s property and will "+
-				"be ignored by this %s instance", name, key.role, of))
+			notes = append(notes, fmt.Sprintf("Configuration property %s is a %s property and "+
+				"will be ignored by this %s instance", name, key.role, of))
 		}
 	}
 	return s, notes, s.validate(of)

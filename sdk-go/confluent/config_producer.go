@@ -35,8 +35,8 @@ func producerKeys() []configKey {
 			return takesOne(name, acknowledgements,
 				func(s *settings, d ropewalk.Durability) { s.producer.durability = d })
 		}, "acks", "request.required.acks")
-	add("true and unset: a message is in the log once, also when it is sent again; false: it may be "+
-		"there twice", func(name string) setter {
+	add("true and unset: a message is in the log once, also when it is sent again; false: it "+
+		"may be there twice", func(name string) setter {
 		return takesBool(name, func(s *settings) *bool { return &s.producer.idempotent })
 	}, "enable.idempotence")
 	add("how long messages wait for others to be sent with; unset: not at all",
@@ -72,13 +72,13 @@ func producerKeys() []configKey {
 	add("how long the answer to a batch is waited for (30000)",
 		millis(1, 900_000, func(s *settings) *time.Duration { return &s.producer.answer }),
 		"request.timeout.ms")
-	add("random, consistent, consistent_random, murmur2, murmur2_random, fnv1a or fnv1a_random, with "+
-		"librdkafka's hashes (consistent_random)", func(name string) setter {
+	add("random, consistent, consistent_random, murmur2, murmur2_random, fnv1a or fnv1a_random, "+
+		"with librdkafka's hashes (consistent_random)", func(name string) setter {
 		return takesOne(name, partitionerNames(),
 			func(s *settings, p string) { s.producer.partitioner = p })
 	}, "partitioner")
-	add("how long messages without a key stay on a partition; 0: each is placed anew (10, or twice "+
-		"linger.ms)",
+	add("how long messages without a key stay on a partition; 0: each is placed anew (10, or "+
+		"twice linger.ms)",
 		millis(0, 900_000, func(s *settings) *time.Duration { return &s.producer.sticky }),
 		"sticky.partitioning.linger.ms")
 	add("any: one batch of a partition is under way at a time, so that order is kept always",

@@ -1,7 +1,7 @@
 package kafka
 
-// refusedKeys are the settings of librdkafka that have no meaning here, each with what to do instead,
-// and with the value that asks for nothing, if there is one.
+// refusedKeys are the settings of librdkafka that have no meaning here, each with what to do
+// instead, and with the value that asks for nothing, if there is one.
 func refusedKeys() []configKey {
 	var keys []configKey
 	for _, group := range refused {
@@ -24,7 +24,7 @@ var refused = []struct {
 		"transaction.timeout.ms", "60000",
 		"enable.gapless.guarantee", "false",
 	}},
-	{"there is no SASL: leave it out, or put a proxy that authenticates in front of the brokers", []string{
+	{"there is no SASL: leave it out, or have a proxy in front of the brokers", []string{
 		"sasl.mechanisms", "GSSAPI",
 		"sasl.mechanism", "GSSAPI",
 		"sasl.username", "",

@@ -30,7 +30,7 @@ func securityKeys() []configKey {
 			map[string]bool{"plaintext": false, "ssl": true},
 			func(s *settings, on bool) { s.tls.on = on }),
 			doc: "plaintext or ssl (plaintext)"},
-		text("ssl.ca.location", "a file or a folder of the authorities that are trusted (the system's)",
+		text("ssl.ca.location", "a file or folder of the authorities that are trusted (the system's)",
 			func(t *tlsSettings) *string { return &t.authorities }),
 		text("ssl.ca.pem", "those authorities themselves",
 			func(t *tlsSettings) *string { return &t.authoritiesPEM }),

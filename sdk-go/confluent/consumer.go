@@ -15,11 +15,12 @@ const (
 	shortest = time.Millisecond
 )
 
-// A RebalanceCb is told of a rebalance, within Poll, ReadMessage, Unsubscribe, Close or a Subscribe
-// that takes the place of another: the event is [AssignedPartitions] or [RevokedPartitions]. It may
-// call Assign, IncrementalAssign, Unassign or IncrementalUnassign; if it calls none, that is done for
-// it. It may commit, store, seek, pause and resume too, and must not call Poll, ReadMessage,
-// Subscribe, Unsubscribe or Close. What it returns is not looked at, as in librdkafka's binding.
+// A RebalanceCb is told of a rebalance, within Poll, ReadMessage, Unsubscribe, Close or a
+// Subscribe that takes the place of another: the event is [AssignedPartitions] or
+// [RevokedPartitions]. It may call Assign, IncrementalAssign, Unassign or IncrementalUnassign; if
+// it calls none, that is done for it. It may commit, store, seek, pause and resume too, and must
+// not call Poll, ReadMessage, Subscribe, Unsubscribe or Close. What it returns is not looked at,
+// as in librdkafka's binding.
 //
 // Partitions that are revoked are the consumer's until the callback has returned, so that it can
 // commit, unless AssignmentLost says otherwise.
@@ -28,9 +29,9 @@ type RebalanceCb func(*Consumer, Event) error
 // A Consumer reads partitions: those that its group gives it, after Subscribe, or those that the
 // program chooses, with Assign. One goroutine polls; all else may be called by others too.
 //
-// The membership of the group, and reading ahead, go on by themselves. What needs the program, that
-// is rebalances, happens within Poll: a consumer that is not polled keeps its place in the group, and
-// partitions that are to move are taken from it after max.poll.interval.ms.
+// The membership of the group, and reading ahead, go on by themselves. What needs the program,
+// that is rebalances, happens within Poll: a consumer that is not polled keeps its place in the
+// group, and partitions that are to move are taken from it after max.poll.interval.ms.
 type Consumer struct {
 	*handle
 	events chan Event
@@ -56,21 +57,21 @@ type Consumer struct {
 	// inCallback: a callback runs, in the goroutine that has the turn. reassigned: it has called
 	// Assign, or one of the others. lost: the partitions are not the consumer's any more.
 	inCallback, reassigned, lost bool
-	// last is the message that was handed out last: automatic commits leave it out until the program
-	// asks for more.
+	// last is the message that was handed out last: automatic commits leave it out until the
+	// program asks for more.
 	last *ropewalk.Record
-	// looked is when partitions were last asked for their end.
-	looked time.Time
+	// heard is when a message came last, looked when partitions were last asked for their ends.
+	heard, looked time.Time
 	// bounds are the watermarks that were heard of last.
 	bounds map[ropewalk.TopicPartition]watermarks
 }
 
 type watermarks struct{ low, high int64 }
 
-// NewConsumer makes a consumer of the settings, of which group.id is required. It does not wait for a
-// broker: while none can be reached, Poll tells an [Error] with ErrTransport from time to time. It
-// fails with ErrInvalidArg for a setting that is not known, or has no meaning here; the settings are
-// those of the package's documentation.
+// NewConsumer makes a consumer of the settings, of which group.id is required. It does not wait
+// for a broker: while none can be reached, Poll tells an [Error] with ErrTransport from time to
+// time. It fails with ErrInvalidArg for a setting that is not known, or has no meaning here; the
+// settings are those of the package's documentation.
 func NewConsumer(conf *ConfigMap) (*Consumer, error) {
 	c := &Consumer{
 		reader: make(chan struct{}), closing: make(chan struct{}), turn: make(chan struct{}, 1),
@@ -119,8 +120,8 @@ func (c *Consumer) fill() {
 	}
 }
 
-// Poll waits for an event, for so many milliseconds at most, or for ever below 0; nil when none came.
-// Callbacks of rebalances run within it.
+// Poll waits for an event, for so many milliseconds at most, or for ever below 0; nil when none
+// came. Callbacks of rebalances run within it.
 func (c *Consumer) Poll(timeoutMs int) Event {
 	if c.usable() != nil || c.s.eventsChannel {
 		return nil
@@ -128,8 +129,8 @@ func (c *Consumer) Poll(timeoutMs int) Event {
 	return c.poll(time.Duration(timeoutMs) * time.Millisecond)
 }
 
-// ReadMessage waits for a message, for so long at most, or for ever with -1. When none has come, the
-// error's IsTimeout is true. Errors, as of a gap, are returned; other events are dropped.
+// ReadMessage waits for a message, for so long at most, or for ever with -1. When none has come,
+// the error's IsTimeout is true. Errors, as of a gap, are returned; other events are dropped.
 func (c *Consumer) ReadMessage(timeout time.Duration) (*Message, error) {
 	if err := c.usable(); err != nil {
 		return nil, err
@@ -192,6 +193,9 @@ func (c *Consumer) step(ctx context.Context) Event {
 	if event := c.pop(); event != nil {
 		return c.applied(event)
 	}
+	if c.endsAreDue() {
+		c.lookForEnds()
+	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	c.mu.Lock()
@@ -207,7 +211,7 @@ func (c *Consumer) step(ctx context.Context) Event {
 		c.stop = nil
 		c.mu.Unlock()
 	}()
-	ctx, idle, ended := c.untilIdle(ctx)
+	ctx, ended := c.untilIdle(ctx)
 	defer ended()
 	var record *ropewalk.Record
 	var err error
@@ -224,14 +228,12 @@ func (c *Consumer) step(ctx context.Context) Event {
 		return c.handedOut(record)
 	case err != nil:
 		return asError(err)
-	case idle():
-		c.lookForEnds()
 	}
 	return nil
 }
 
-// handedOut notes that a record goes to the program; nil for one of a partition that is not read any
-// more.
+// handedOut notes that a record goes to the program; nil for one of a partition that is not read
+// any more.
 func (c *Consumer) handedOut(r *ropewalk.Record) Event {
 	at := ropewalk.TopicPartition{Topic: r.Topic, Partition: r.Partition}
 	c.mu.Lock()
@@ -241,6 +243,9 @@ func (c *Consumer) handedOut(r *ropewalk.Record) Event {
 		return nil
 	}
 	p.next, p.handed = r.Offset+1, true
+	if c.s.consumer.eof {
+		c.heard = time.Now()
+	}
 	if c.s.consumer.autoStore {
 		p.store(r.ToCommit())
 		c.last = r

@@ -121,8 +121,8 @@ func TestSubscribe(t *testing.T) {
 	expect(t, c, "c")
 }
 
-// Topics are found by expressions, also those that are created later; one that does not exist is told
-// of, and not created.
+// Topics are found by expressions, also those that are created later; one that does not exist is
+// told of, and not created.
 func TestSubscribeByExpression(t *testing.T) {
 	address := ropewalktest.Start(t).Address
 	produce(t, address, "aFirst-topic", "1")
@@ -307,7 +307,8 @@ func TestAssign(t *testing.T) {
 		t.Fatal(err)
 	}
 	produce(t, address, topic, "c")
-	if err := c.Assign([]kafka.TopicPartition{{Topic: &topic, Offset: kafka.OffsetInvalid}}); err != nil {
+	at := []kafka.TopicPartition{{Topic: &topic, Offset: kafka.OffsetInvalid}}
+	if err := c.Assign(at); err != nil {
 		t.Fatal(err)
 	}
 	expect(t, c, "c") // where the group has committed

@@ -20,8 +20,8 @@ type delivery struct {
 	previous, following *delivery
 }
 
-// deliveries is a list that a delivery leaves in its own time. Guarded by the producer's lock, as are
-// the fields of its elements.
+// deliveries is a list that a delivery leaves in its own time. Guarded by the producer's lock, as
+// are the fields of its elements.
 type deliveries struct{ first, last *delivery }
 
 func (l *deliveries) add(d *delivery) {
@@ -132,9 +132,8 @@ func (p *Producer) hand(d *delivery) {
 		if gone {
 			return
 		}
-		failed := p.core.SendAsync(p.ctx, d.record, func(_ *ropewalk.Record, a ropewalk.Ack, err error) {
-			p.settle(d, a, err)
-		})
+		failed := p.core.SendAsync(p.ctx, d.record,
+			func(_ *ropewalk.Record, ack ropewalk.Ack, err error) { p.settle(d, ack, err) })
 		if failed == nil {
 			return
 		}

@@ -1,6 +1,6 @@
-// Package kafka has the API of confluent-kafka-go, version 2, for Ropewalk: producers, consumers and
-// administrators under the same names, with the same behaviour, without cgo and without librdkafka.
-// A program written for it runs after its import line is changed:
+// Package kafka has the API of confluent-kafka-go, version 2, for Ropewalk: producers, consumers
+// and administrators under the same names, with the same behaviour, without cgo and without
+// librdkafka. A program written for it runs after its import line is changed:
 //
 //	import kafka "github.com/ropewalk/ropewalk/sdk-go/confluent"
 //
@@ -14,22 +14,25 @@
 //
 // # Delivery
 //
-// A [Producer] is idempotent unless enable.idempotence is false: what is sent again, as after a lost
-// connection, is in the log once. The default of linger.ms is not librdkafka's 5 but 0, as batches
-// form of what arrives while one is under way. Close sends what it was given, for up to 5 s, where
-// librdkafka drops it; who wants to know what became of each message calls Flush before, as always.
+// A [Producer] is idempotent unless enable.idempotence is false: what is sent again, as after a
+// lost connection, is in the log once. The default of linger.ms is not librdkafka's 5 but 0, as
+// batches form of what arrives while one is under way. Close sends what it was given, for up to 5
+// s, where librdkafka drops it; who wants to know what became of each message calls Flush before,
+// as always.
 //
-// A [Consumer] commits what it has handed out every auto.commit.interval.ms, but for the message that
-// was handed out last: the program may be at it still, so that it counts as read when the program
-// asks for more. Before partitions go to another consumer, and in Close, all of it is committed.
+// A [Consumer] commits what it has handed out every auto.commit.interval.ms, but for the message
+// that was handed out last: the program may be at it still, so that it counts as read when the
+// program asks for more. Before partitions go to another consumer, and in Close, all of it is
+// committed.
 //
 // # Gaps
 //
 // Nothing is ever reset in silence. When messages that were to be read are gone, as retention or
-// DeleteRecords took them, Poll returns an [Error] with [ErrGap], which says which; reading goes on
-// at the first message that there is, whatever auto.offset.reset says. That setting says only where a
-// partition begins of which the group has committed nothing. An offset behind the end of a partition
-// is an Error with ErrOffsetOutOfRange, and nothing is read until the program seeks or assigns again.
+// DeleteRecords took them, Poll returns an [Error] with [ErrGap], which says which; reading goes
+// on at the first message that there is, whatever auto.offset.reset says. That setting says only
+// where a partition begins of which the group has committed nothing. An offset behind the end of
+// a partition is an Error with ErrOffsetOutOfRange, and nothing is read until the program seeks
+// or assigns again.
 //
 // # Rebalances
 //

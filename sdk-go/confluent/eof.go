@@ -8,22 +8,31 @@ import (
 )
 
 const (
-	// idleAfter is how long nothing comes before partitions are asked whether they are at their end.
+	// idleAfter is how long nothing comes before partitions are asked whether they are at their
+	// end, and busyAfter how often that is while messages come.
 	idleAfter = 20 * time.Millisecond
+	busyAfter = 250 * time.Millisecond
 	// askLimit bounds that question.
 	askLimit = 5 * time.Second
 )
 
-// untilIdle shortens a wait, for a consumer that is to tell of the ends of partitions. idle reports
-// whether it was that which ended it.
-func (c *Consumer) untilIdle(
-	ctx context.Context,
-) (short context.Context, idle func() bool, ended context.CancelFunc) {
-	if !c.s.consumer.eof || !c.mayBeAtEnd() {
-		return ctx, func() bool { return false }, func() {}
+// endsAreDue reports whether it is time to ask whether partitions are at their end.
+func (c *Consumer) endsAreDue() bool {
+	if !c.s.consumer.eof {
+		return false
 	}
-	short, ended = context.WithTimeout(ctx, idleAfter)
-	return short, func() bool { return ctx.Err() == nil && short.Err() != nil }, ended
+	c.mu.Lock()
+	heard, looked := time.Since(c.heard), time.Since(c.looked)
+	c.mu.Unlock()
+	return (looked >= busyAfter || heard >= idleAfter && looked >= idleAfter) && c.mayBeAtEnd()
+}
+
+// untilIdle shortens a wait, for a consumer that is to tell of the ends of partitions.
+func (c *Consumer) untilIdle(ctx context.Context) (context.Context, context.CancelFunc) {
+	if !c.s.consumer.eof || !c.mayBeAtEnd() {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, idleAfter)
 }
 
 // mayBeAtEnd reports whether there is a partition whose end was not told where it is now.
@@ -41,6 +50,7 @@ func (c *Consumer) mayBeAtEnd() bool {
 // lookForEnds asks for the ends of partitions, and tells of those that are reached.
 func (c *Consumer) lookForEnds() {
 	c.mu.Lock()
+	c.looked = time.Now()
 	var queries []ropewalk.OffsetQuery
 	for _, p := range c.parts {
 		if p.assigned && !p.paused && p.next >= 0 && p.end != p.next {

@@ -149,8 +149,8 @@ var errorTexts = map[ErrorCode]string{
 	ErrDelegationTokenNotFound:     "Broker: Delegation Token is not found on server",
 	ErrDelegationTokenOwnerMismatch: "Broker: " +
 		"Specified Principal is not valid Owner/Renewer",
-	ErrDelegationTokenRequestNotAllowed: "Broker: Delegation Token requests are not allowed on this " +
-		"connection",
+	ErrDelegationTokenRequestNotAllowed: "Broker: Delegation Token requests are not " +
+		"allowed on this connection",
 	ErrDelegationTokenAuthorizationFailed: "Broker: Delegation Token authorization failed",
 	ErrDelegationTokenExpired:             "Broker: Delegation Token is expired",
 	ErrInvalidPrincipalType:               "Broker: Supplied principalType is not supported",

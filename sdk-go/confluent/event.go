@@ -31,8 +31,8 @@ func (e RevokedPartitions) String() string {
 	return fmt.Sprintf("RevokedPartitions: %v", e.Partitions)
 }
 
-// A PartitionEOF tells that the consumer has read everything of a partition; Offset is the next one.
-// It comes with enable.partition.eof, and again each time that the end is reached anew.
+// A PartitionEOF tells that the consumer has read everything of a partition; Offset is the next
+// one. It comes with enable.partition.eof, and again each time that the end is reached anew.
 type PartitionEOF TopicPartition
 
 // String names the partition and the offset.
@@ -58,8 +58,8 @@ type Stats struct{ statsJSON string }
 // String returns the statistics.
 func (e Stats) String() string { return e.statsJSON }
 
-// OAuthBearerTokenRefresh would ask for a token. It never comes: it is here for programs that switch
-// over the types of events.
+// OAuthBearerTokenRefresh would ask for a token. It never comes: it is here for programs that
+// switch over the types of events.
 type OAuthBearerTokenRefresh struct {
 	// Config is sasl.oauthbearer.config, which is refused.
 	Config string

@@ -26,8 +26,8 @@ type Handle interface {
 	connection() *handle
 }
 
-// An OAuthBearerToken would be a token for SASL, which there is none of: the type is here for programs
-// that name it.
+// An OAuthBearerToken would be a token for SASL, which there is none of: the type is here for
+// programs that name it.
 type OAuthBearerToken struct {
 	// TokenValue is the token itself.
 	TokenValue string
@@ -61,6 +61,7 @@ type handle struct {
 	s    *settings
 	log  *slog.Logger
 	logs chan LogEvent
+	sink *logSink
 	// ownLogs: the channel is closed with the client.
 	ownLogs bool
 
@@ -73,7 +74,9 @@ type handle struct {
 	// ready is closed once client is there.
 	ready  chan struct{}
 	client *ropewalk.Client
-	// onError takes why there is no client yet.
+	// failing: there is none yet, as no broker could be reached.
+	failing atomic.Bool
+	// onError takes why that is.
 	onError func(error)
 }
 
@@ -102,7 +105,8 @@ func open(conf *ConfigMap, of role, onError func(error)) (*handle, error) {
 			h.logs, h.ownLogs = make(chan LogEvent, mostLogs), true
 		}
 	}
-	h.log = newLogger(h.name, s, h.logs)
+	h.sink = &logSink{to: h.logs}
+	h.log = newLogger(h.name, s, h.sink)
 	for _, note := range notes {
 		h.log.Warn(note)
 	}
@@ -183,6 +187,7 @@ func (h *handle) connect(options []ropewalk.ClientOption) {
 		if h.ctx.Err() != nil {
 			return
 		}
+		h.failing.Store(true)
 		h.log.Warn("no broker can be reached", "attempt", attempt, "error", err)
 		if h.onError != nil {
 			h.onError(err)
@@ -259,7 +264,7 @@ func (h *handle) shut() error {
 		err = h.client.Close()
 	}
 	if h.ownLogs {
-		close(h.logs)
+		h.sink.close()
 	}
 	return err
 }

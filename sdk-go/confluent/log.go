@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -43,20 +44,47 @@ func (e LogEvent) String() string {
 type logHandler struct {
 	name  string
 	least slog.Level
-	// to is the channel that takes lines. One that is full loses them: a log must not hold up what it
-	// tells of.
-	to chan LogEvent
+	// sink takes lines, if it has a channel.
+	sink *logSink
 	// next takes them where there is no channel.
 	next  slog.Handler
 	attrs []slog.Attr
 }
 
-func newLogger(name string, s *settings, to chan LogEvent) *slog.Logger {
+// A logSink is the channel that takes lines. One that is full loses them: a log must not hold up
+// what it tells of.
+type logSink struct {
+	to chan LogEvent
+
+	mu     sync.Mutex
+	closed bool
+}
+
+func (s *logSink) put(event LogEvent) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
+	select {
+	case s.to <- event:
+	default:
+	}
+}
+
+func (s *logSink) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	close(s.to)
+}
+
+func newLogger(name string, s *settings, sink *logSink) *slog.Logger {
 	level := s.logLevel
 	if s.debug {
 		level = logDebug
 	}
-	h := &logHandler{name: name, to: to, next: slog.Default().Handler()}
+	h := &logHandler{name: name, sink: sink, next: slog.Default().Handler()}
 	switch {
 	case level >= logDebug:
 		h.least = slog.LevelDebug
@@ -72,12 +100,12 @@ func newLogger(name string, s *settings, to chan LogEvent) *slog.Logger {
 
 // Enabled reports whether lines of a level are taken.
 func (h *logHandler) Enabled(ctx context.Context, level slog.Level) bool {
-	return level >= h.least && (h.to != nil || h.next.Enabled(ctx, level))
+	return level >= h.least && (h.sink.to != nil || h.next.Enabled(ctx, level))
 }
 
 // Handle takes a line.
 func (h *logHandler) Handle(ctx context.Context, r slog.Record) error {
-	if h.to == nil {
+	if h.sink.to == nil {
 		return h.next.Handle(ctx, r)
 	}
 	var line strings.Builder
@@ -90,14 +118,10 @@ func (h *logHandler) Handle(ctx context.Context, r slog.Record) error {
 		write(a)
 	}
 	r.Attrs(write)
-	event := LogEvent{
+	h.sink.put(LogEvent{
 		Name: h.name, Tag: "ROPEWALK", Message: line.String(),
 		Level: syslogLevel(r.Level), Timestamp: r.Time,
-	}
-	select {
-	case h.to <- event:
-	default:
-	}
+	})
 	return nil
 }
 

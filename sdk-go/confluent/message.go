@@ -62,8 +62,8 @@ func (h Header) String() string {
 // A Message is a record: one to be produced, one that was read, or the report of a delivery.
 type Message struct {
 	// TopicPartition is where the message goes or comes from. To be produced it needs a Topic and
-	// a Partition, which may be PartitionAny. In a report, Partition and Offset say where it is, and
-	// Error why it is not there.
+	// a Partition, which may be PartitionAny. In a report, Partition and Offset say where it is,
+	// and Error why it is not there.
 	TopicPartition TopicPartition
 	// Value is the payload; nil means that there is none.
 	Value []byte
@@ -121,8 +121,8 @@ func messageOf(r *ropewalk.Record) *Message {
 	return m
 }
 
-// recordOf is a message as it is handed to the core. It shares nothing with the message: the program
-// may use its bytes again as soon as Produce has returned.
+// recordOf is a message as it is handed to the core. It shares nothing with the message: the
+// program may use its bytes again as soon as Produce has returned.
 func recordOf(m *Message) *ropewalk.Record {
 	r := &ropewalk.Record{
 		Topic: *m.TopicPartition.Topic, Partition: m.TopicPartition.Partition,

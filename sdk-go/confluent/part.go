@@ -17,7 +17,8 @@ type part struct {
 	fresh, flowing bool
 	// given is the offset that it was assigned with.
 	given Offset
-	// next is the next offset that is handed out, once that is known (from 0); handed: a message was.
+	// next is the next offset that is handed out, once that is known (from 0); handed: a message
+	// was.
 	next   int64
 	handed bool
 	// stored is what is to be committed, committed what was, if they are there; before is what was

@@ -15,8 +15,8 @@ import (
 // PartitionAny leaves the partition of a message to the partitioner.
 const PartitionAny int32 = -1
 
-// A TopicPartition names a partition, and what is to be or was done with it: an offset, what is kept
-// beside a committed one, and what went wrong.
+// A TopicPartition names a partition, and what is to be or was done with it: an offset, what is
+// kept beside a committed one, and what went wrong.
 type TopicPartition struct {
 	// Topic is the topic's name. A pointer, as in librdkafka's binding.
 	Topic *string
@@ -28,8 +28,8 @@ type TopicPartition struct {
 	Metadata *string
 	// Error is what went wrong with this partition; an [Error].
 	Error error
-	// LeaderEpoch is the epoch of the leader that has appended the message; nil where it is not known.
-	// Calls do not look at it.
+	// LeaderEpoch is the epoch of the leader that has appended the message; nil where it is not
+	// known. Calls do not look at it.
 	LeaderEpoch *int32
 }
 

@@ -12,8 +12,8 @@ import (
 type hashPartitioner struct {
 	// hash places a key; nil: keys do not matter.
 	hash func(key []byte, partitions int32) int32
-	// spread has messages without a key placed at random, and emptyToo those with an empty one; else
-	// they are placed by the hash of nothing.
+	// spread has messages without a key placed at random, and emptyToo those with an empty one;
+	// else they are placed by the hash of nothing.
 	spread, emptyToo bool
 	sticky           time.Duration
 

@@ -31,9 +31,9 @@ const (
 // A Producer sends messages and reports what became of each. It is safe for use by many goroutines,
 // and works best when they share one.
 //
-// Produce never blocks. Each message that it takes is reported exactly once, as a new *[Message] with
-// the Opaque of the first: on the channel that Produce was given, or else on Events. The reports of a
-// partition come in the order of its messages.
+// Produce never blocks. Each message that it takes is reported exactly once, as a new *[Message]
+// with the Opaque of the first: on the channel that Produce was given, or else on Events. The
+// reports of a partition come in the order of its messages.
 //
 // Reports wait in the producer until their channel takes them, one after the other: a channel that
 // nobody reads holds up all that come behind. Messages count as queued until then, so that Produce
@@ -49,8 +49,8 @@ type Producer struct {
 	// refused is why there is no producer of the core, once started is closed.
 	refused error
 
-	// intake is closed when ProduceChannel has been read to its end, delivered when no report will be
-	// handed out any more; runners hand messages to the core.
+	// intake is closed when ProduceChannel has been read to its end, delivered when no report
+	// will be handed out any more; runners hand messages to the core.
 	intake, delivered chan struct{}
 	runners           sync.WaitGroup
 	// gone is closed when nobody waits for reports any more.
@@ -77,9 +77,9 @@ type Producer struct {
 }
 
 // NewProducer makes a producer of the settings. It does not wait for a broker: while none can be
-// reached, an [Error] with ErrTransport is on Events from time to time, and messages wait. It fails
-// with ErrInvalidArg for a setting that is not known, or has no meaning here; the settings are those
-// of the package's documentation.
+// reached, an [Error] with ErrTransport is on Events from time to time, and messages wait. It
+// fails with ErrInvalidArg for a setting that is not known, or has no meaning here; the settings
+// are those of the package's documentation.
 func NewProducer(conf *ConfigMap) (*Producer, error) {
 	p := &Producer{
 		started: make(chan struct{}), gone: make(chan struct{}), boxes: map[string]*outbox{},
@@ -187,14 +187,14 @@ func (p *Producer) Produce(msg *Message, deliveryChan chan Event) error {
 // Events returns the channel of reports and errors. It is closed by Close.
 func (p *Producer) Events() chan Event { return p.events }
 
-// ProduceChannel returns a channel that takes messages, whose reports go to Events; it waits for room
-// instead of failing. Close closes it: nobody may write to it then.
+// ProduceChannel returns a channel that takes messages, whose reports go to Events; it waits for
+// room instead of failing. Close closes it: nobody may write to it then.
 //
 // Deprecated: call Produce.
 func (p *Producer) ProduceChannel() chan *Message { return p.produceChannel }
 
-// Len is how many messages are not reported yet, with the events that were not read and the messages
-// in ProduceChannel.
+// Len is how many messages are not reported yet, with the events that were not read and the
+// messages in ProduceChannel.
 func (p *Producer) Len() int {
 	p.mu.Lock()
 	n := p.count
@@ -202,8 +202,9 @@ func (p *Producer) Len() int {
 	return n + len(p.events) + len(p.produceChannel)
 }
 
-// Flush waits until every message is reported and every event read, without lingering, or for so many
-// milliseconds. It returns how many are left, as Len does: who does not read Events never gets to 0.
+// Flush waits until every message is reported and every event read, without lingering, or for so
+// many milliseconds. It returns how many are left, as Len does: who does not read Events never
+// gets to 0.
 func (p *Producer) Flush(timeoutMs int) int {
 	ctx, cancel := context.WithTimeout(p.ctx, time.Duration(max(timeoutMs, 0))*time.Millisecond)
 	defer cancel()
@@ -234,9 +235,9 @@ func (p *Producer) flushCore(ctx context.Context) {
 	}
 }
 
-// Purge gives up messages, which are reported with ErrPurgeQueue or ErrPurgeInflight. The flags are
-// PurgeQueue, PurgeInFlight and PurgeNonBlocking, or several of them; others fail with ErrInvalidArg.
-// A message that is given up in flight may be in the log all the same.
+// Purge gives up messages, which are reported with ErrPurgeQueue or ErrPurgeInflight. The flags
+// are PurgeQueue, PurgeInFlight and PurgeNonBlocking, or several of them; others fail with
+// ErrInvalidArg. A message that is given up in flight may be in the log all the same.
 func (p *Producer) Purge(flags int) error {
 	if err := p.check(); err != nil {
 		return err
@@ -301,9 +302,9 @@ func (p *Producer) tell(e Event) {
 	}
 }
 
-// Close ends the producer, and closes Events and ProduceChannel. It sends what it was given, for 5 s
-// at most, and reports what Events has room for; who wants to see every report calls Flush before.
-// librdkafka's drops what Flush has not seen out. Closing again does nothing.
+// Close ends the producer, and closes Events and ProduceChannel. It sends what it was given, for
+// 5 s at most, and reports what Events has room for; who wants to see every report calls Flush
+// before. librdkafka's drops what Flush has not seen out. Closing again does nothing.
 func (p *Producer) Close() {
 	if !p.closed.CompareAndSwap(false, true) {
 		return
@@ -338,7 +339,7 @@ func (p *Producer) seeOut() {
 	ctx, cancel := context.WithTimeout(p.ctx, farewell)
 	defer cancel()
 	stuck := time.Now()
-	for last := -1; ctx.Err() == nil && p.connected(); {
+	for last := -1; ctx.Err() == nil && (p.connected() || !p.failing.Load()); {
 		p.mu.Lock()
 		left, unsettled := p.count, p.open.first != nil
 		p.mu.Unlock()

@@ -97,9 +97,7 @@ func TestQueueFull(t *testing.T) {
 			t.Errorf("a message that was given up has %v", report.TopicPartition.Error)
 		}
 	}
-	if err := p.Produce(message("full", "now"), nil); err != nil {
-		t.Error(err)
-	}
+	until(t, "room", func() bool { return p.Produce(message("full", "now"), nil) == nil })
 	hasCode(t, p.Purge(64), kafka.ErrInvalidArg)
 }
 
@@ -280,7 +278,8 @@ func TestTransactionsAreNotThere(t *testing.T) {
 func readAll(t testing.TB, address, topic string, n int) []string {
 	t.Helper()
 	c := newConsumer(t, address, "readers")
-	if err := c.Assign([]kafka.TopicPartition{{Topic: &topic, Offset: kafka.OffsetBeginning}}); err != nil {
+	at := []kafka.TopicPartition{{Topic: &topic, Offset: kafka.OffsetBeginning}}
+	if err := c.Assign(at); err != nil {
 		t.Fatal(err)
 	}
 	var values []string
@@ -291,4 +290,21 @@ func readAll(t testing.TB, address, topic string, n int) []string {
 		t.Errorf("there is more: %q", m.Value)
 	}
 	return values
+}
+
+// Logs go to a channel, which Close closes.
+func TestLogs(t *testing.T) {
+	server := newServer(t)
+	server.Stop()
+	p := newProducer(t, server.Address(), "go.logs.channel.enable", true, "log_level", 6,
+		"linger.ms", 5, "group.id", "not a producer's")
+	if line := <-p.Logs(); line.Level != 4 || line.Name != p.String() {
+		t.Errorf("the log has %v", line)
+	}
+	p.Close()
+	for range p.Logs() {
+	}
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
 }

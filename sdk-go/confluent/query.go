@@ -8,9 +8,9 @@ import (
 	ropewalk "github.com/ropewalk/ropewalk/sdk-go"
 )
 
-// GetMetadata describes the cluster: its brokers, and one topic, all topics, or with neither those
-// that were used. It waits for so many milliseconds at most; below 0: socket.timeout.ms. A topic that
-// does not exist is there with an Error, and is not created.
+// GetMetadata describes the cluster: its brokers, and one topic, all topics, or with neither
+// those that were used. It waits for so many milliseconds at most; below 0: socket.timeout.ms. A
+// topic that does not exist is there with an Error, and is not created.
 func (p *Producer) GetMetadata(topic *string, allTopics bool, timeoutMs int) (*Metadata, error) {
 	return p.handle.getMetadata(topic, allTopics, timeoutMs, func() []string {
 		p.mu.Lock()
@@ -93,9 +93,9 @@ func (c *Consumer) GetWatermarkOffsets(topic string, partition int32) (low, high
 	return b.low, b.high, nil
 }
 
-// OffsetsForTimes looks for the first message of each partition that is of a time or later: Offset is
-// the time, in milliseconds since 1970, and becomes the message's offset, or OffsetEnd where there is
-// none. What went wrong with a partition is its Error.
+// OffsetsForTimes looks for the first message of each partition that is of a time or later:
+// Offset is the time, in milliseconds since 1970, and becomes the message's offset, or OffsetEnd
+// where there is none. What went wrong with a partition is its Error.
 func (h *handle) OffsetsForTimes(times []TopicPartition, timeoutMs int) ([]TopicPartition, error) {
 	if err := h.check(); err != nil {
 		return nil, err
@@ -127,8 +127,8 @@ func (h *handle) OffsetsForTimes(times []TopicPartition, timeoutMs int) ([]Topic
 	return list, nil
 }
 
-// eachOffset resolves queries, all with one call, or where that fails for what one of them names, each
-// with its own.
+// eachOffset resolves queries, all with one call, or where that fails for what one of them names,
+// each with its own.
 func eachOffset(ctx context.Context, admin *ropewalk.Admin, n int,
 	query func(i int) ropewalk.OffsetQuery, result func(int, ropewalk.PartitionOffset, error),
 ) error {

@@ -2,8 +2,8 @@ package kafka
 
 import ropewalk "github.com/ropewalk/ropewalk/sdk-go"
 
-// Seek goes on elsewhere in a partition that is assigned; the timeout is not looked at. What was read
-// ahead is not handed out any more. What is stored stays until more is handed out.
+// Seek goes on elsewhere in a partition that is assigned; the timeout is not looked at. What was
+// read ahead is not handed out any more. What is stored stays until more is handed out.
 //
 // Deprecated: call SeekPartitions.
 func (c *Consumer) Seek(partition TopicPartition, ignoredTimeoutMs int) error {
@@ -14,8 +14,8 @@ func (c *Consumer) Seek(partition TopicPartition, ignoredTimeoutMs int) error {
 	return err
 }
 
-// SeekPartitions goes on elsewhere in partitions that are assigned: at an offset, or a logical one. A
-// partition that is not assigned has ErrState as its Error.
+// SeekPartitions goes on elsewhere in partitions that are assigned: at an offset, or a logical
+// one. A partition that is not assigned has ErrState as its Error.
 func (c *Consumer) SeekPartitions(partitions []TopicPartition) ([]TopicPartition, error) {
 	if err := c.usable(); err != nil {
 		return nil, err
@@ -127,8 +127,8 @@ func (c *Consumer) setPaused(partitions []TopicPartition, paused bool) error {
 	return nil
 }
 
-// Position returns where the consumer is in partitions: the offset behind the message that was handed
-// out last; OffsetInvalid where none was.
+// Position returns where the consumer is in partitions: the offset behind the message that was
+// handed out last; OffsetInvalid where none was.
 func (c *Consumer) Position(partitions []TopicPartition) ([]TopicPartition, error) {
 	if err := c.usable(); err != nil {
 		return nil, err

@@ -172,7 +172,8 @@ func (s *settings) validateProducer() error {
 	}
 	switch {
 	case p.idempotent && p.durability != ropewalk.DurabilityQuorum:
-		return errorf(ErrInvalidArg, "`acks` must be set to `all` when `enable.idempotence` is true")
+		return errorf(ErrInvalidArg,
+			"`acks` must be set to `all` when `enable.idempotence` is true")
 	case p.idempotent && p.retries == 0:
 		return errorf(ErrInvalidArg,
 			"`retries` must be set to at least 1 when `enable.idempotence` is true")
@@ -284,8 +285,8 @@ func fieldsOf(text string) (messageFields, error) {
 	return f, nil
 }
 
-// addressesOf reads a list of brokers: HOST, HOST:PORT or PROTOCOL://HOST:PORT, with commas between.
-// The port of a broker that has none is 9092.
+// addressesOf reads a list of brokers: HOST, HOST:PORT or PROTOCOL://HOST:PORT, with commas
+// between. The port of a broker that has none is 9092.
 func addressesOf(text string) ([]string, error) {
 	var list []string
 	for part := range strings.SplitSeq(text, ",") {

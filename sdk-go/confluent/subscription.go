@@ -25,11 +25,11 @@ func (c *Consumer) Subscribe(topic string, rebalanceCb RebalanceCb) error {
 	return c.SubscribeTopics([]string{topic}, rebalanceCb)
 }
 
-// SubscribeTopics joins the group for topics, in the place of what was subscribed or assigned before:
-// what was subscribed is left first, with its callback told. It does not wait for the group. A topic
-// that begins with ^ is a regular expression (RE2 syntax), which is to be found in a topic's name;
-// also topics that are created later are read. Of a topic that does not exist, Poll tells an [Error]
-// with ErrUnknownTopicOrPart; it is read once it exists.
+// SubscribeTopics joins the group for topics, in the place of what was subscribed or assigned
+// before: what was subscribed is left first, with its callback told. It does not wait for the
+// group. A topic that begins with ^ is a regular expression (RE2 syntax), which is to be found in
+// a topic's name; also topics that are created later are read. Of a topic that does not exist,
+// Poll tells an [Error] with ErrUnknownTopicOrPart; it is read once it exists.
 func (c *Consumer) SubscribeTopics(topics []string, rebalanceCb RebalanceCb) error {
 	if err := c.usable(); err != nil {
 		return err
@@ -90,8 +90,8 @@ func (s *consumerSettings) topicOptions(topics []string) ([]ropewalk.GroupOption
 		}
 	}
 	if len(patterns) > maxPatterns {
-		return nil, errorf(ErrInvalidArg, "these are too many topics, or too long ones, for a member: "+
-			"take fewer expressions, or set allow.auto.create.topics")
+		return nil, errorf(ErrInvalidArg, "these are too many topics, or too long ones, for a "+
+			"member: take fewer expressions, or set allow.auto.create.topics")
 	}
 	return groupOptions(nil, patterns), nil
 }
@@ -171,10 +171,7 @@ func (m *membership) begin() {
 		for attempt := 1; ; attempt++ {
 			member, err := m.join()
 			if err == nil {
-				c.mu.Lock()
-				m.member = member
-				c.mu.Unlock()
-				m.joined <- struct{}{}
+				m.take(member)
 				return
 			}
 			if m.ctx.Err() != nil {
@@ -188,6 +185,24 @@ func (m *membership) begin() {
 			}
 		}
 	})
+}
+
+// take takes the member, unless the subscription has ended meanwhile.
+func (m *membership) take(member *ropewalk.GroupConsumer) {
+	m.c.mu.Lock()
+	ended := m.ctx.Err() != nil
+	if !ended {
+		m.member = member
+	}
+	m.c.mu.Unlock()
+	if ended {
+		_ = member.Close() // it has nothing yet
+		return
+	}
+	select {
+	case m.joined <- struct{}{}:
+	default:
+	}
 }
 
 func (m *membership) join() (*ropewalk.GroupConsumer, error) {
@@ -232,10 +247,9 @@ func (c *Consumer) memberOptions() []ropewalk.GroupOption {
 // next waits for a record; without one and without an error the context has ended.
 func (m *membership) next(ctx context.Context) (*ropewalk.Record, error) {
 	member := m.present()
-	if member == nil {
+	for ; member == nil; member = m.present() {
 		select {
 		case <-m.joined:
-			member = m.present()
 		case <-ctx.Done():
 			return nil, nil
 		}
@@ -304,14 +318,18 @@ func (c *Consumer) endSubscription() {
 	if m == nil {
 		return
 	}
-	if member := m.present(); member != nil {
+	if m.present() != nil {
 		c.giveUpAll()
-		m.cancel()
+	}
+	c.mu.Lock()
+	m.cancel() // under the lock, so that none is taken that is not seen here
+	member := m.member
+	c.mu.Unlock()
+	if member != nil {
 		if err := member.Close(); err != nil {
 			c.log.Warn("the group was not left in order", "error", err)
 		}
 	}
-	m.cancel()
 	c.mu.Lock()
 	c.member, c.topics, c.callback = nil, nil, nil
 	clear(c.parts)

@@ -41,13 +41,13 @@ var missing = map[string]string{
 	"DescribeUserScram*":                       "there is no SASL",
 	"Scram*":                                   "there is no SASL",
 	"UserScram*":                               "there is no SASL",
-	"AdminClient.ElectLeaders":                 "leaders are moved with the core's TransferLeadership",
-	"ElectLeaders*":                            "leaders are moved with the core's TransferLeadership",
-	"ElectionType*":                            "leaders are moved with the core's TransferLeadership",
-	"NewElectLeadersRequest":                   "leaders are moved with the core's TransferLeadership",
+	"AdminClient.ElectLeaders":                 "the core has TransferLeadership",
+	"ElectLeaders*":                            "the core has TransferLeadership",
+	"ElectionType*":                            "the core has TransferLeadership",
+	"NewElectLeadersRequest":                   "the core has TransferLeadership",
 	"MockCluster*":                             "brokers for tests are in package ropewalktest",
 	"NewMockCluster":                           "brokers for tests are in package ropewalktest",
-	"WriteErrorCodes":                          "it generates librdkafka's binding, and is not for programs",
+	"WriteErrorCodes":                          "it is not for programs",
 }
 
 // What programs for confluent-kafka-go can name is here, with the same types.
@@ -102,8 +102,8 @@ func excuse(name string) (string, bool) {
 	return "", false
 }
 
-// surface are the exported names of a package, with their types: of constants, variables, functions,
-// types, fields and methods.
+// surface are the exported names of a package, with their types: of constants, variables,
+// functions, types, fields and methods.
 func surface(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(dir, "*.go"))

@@ -2,8 +2,8 @@ package kafka
 
 import "context"
 
-// There are no transactions: transactional.id is refused, and these methods are here so that programs
-// which call them where it is set compile.
+// There are no transactions: transactional.id is refused, and these methods are here so that
+// programs which call them where it is set compile.
 
 func noTransactions() error {
 	e := unsupported("transactions")
