@@ -69,6 +69,8 @@ const (
 	ReasonCanceled Reason = "CLIENT_CANCELED"
 	// ReasonGap: records that were to be read are gone. The error wraps a *Gap.
 	ReasonGap Reason = "CLIENT_GAP"
+	// ReasonPurged: the record was given up before it was sent, by [Producer.Purge].
+	ReasonPurged Reason = "CLIENT_PURGED"
 	// ReasonTopicReplaced: a topic that was being read was deleted and created again.
 	ReasonTopicReplaced Reason = "CLIENT_TOPIC_REPLACED"
 	// ReasonUndecodable: the value of a record is not of the type that it was to be decoded as.
@@ -155,7 +157,7 @@ func (e *Error) Appended() Outcome { return e.outcome }
 // look at Appended too: only with OutcomeNo is a retry free of duplicates.
 func (e *Error) Retriable() bool {
 	switch e.Reason {
-	case ReasonClosed, ReasonCanceled, ReasonTopicReplaced, ReasonTooManyKeys:
+	case ReasonClosed, ReasonCanceled, ReasonPurged, ReasonTopicReplaced, ReasonTooManyKeys:
 		return false
 	case ReasonGap:
 		return true
