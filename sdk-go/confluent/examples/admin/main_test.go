@@ -4,8 +4,12 @@ import (
 	"strings"
 	"testing"
 
+	"go.uber.org/goleak"
+
 	"github.com/ropewalk/ropewalk/sdk-go/ropewalktest"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestAdmin(t *testing.T) {
 	broker := ropewalktest.Start(t)

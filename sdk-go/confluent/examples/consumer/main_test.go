@@ -7,9 +7,13 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	ropewalk "github.com/ropewalk/ropewalk/sdk-go"
 	"github.com/ropewalk/ropewalk/sdk-go/ropewalktest"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // stopping ends the program once it has said so many lines.
 type stopping struct {

@@ -4,8 +4,12 @@ import (
 	"slices"
 	"testing"
 
+	"go.uber.org/goleak"
+
 	"github.com/ropewalk/ropewalk/sdk-go/sarama/compat/surface"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestCompareTellsWhatDiffers(t *testing.T) {
 	want := surface.Names{
