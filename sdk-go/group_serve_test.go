@@ -120,7 +120,6 @@ func TestGroupServesOrReads(t *testing.T) {
 	server, member, stream := scripted(t, heard.options()...)
 	serve(t, member)
 	stream.Send(assign(5, nil, map[int32]int64{0: 3}))
-	heard.expect(t, "assigned")
 	heard.expect(t, "assigned", 0)
 	ctx := testContext(t)
 	for name, err := range map[string]error{
@@ -167,8 +166,8 @@ func TestGroupServesBesideAnother(t *testing.T) {
 	heard := make(told, 16)
 	first := join(t, client, heard.options(options...)...)
 	serve(t, first)
-	got := heard.expect(t, "assigned")
-	if got = heard.expect(t, "assigned", 0, 1); got[0].HighWatermark != 10 {
+	got := heard.expect(t, "assigned", 0, 1)
+	if got[0].HighWatermark != 10 {
 		t.Errorf("it is told %+v", got)
 	}
 	for _, p := range got {

@@ -4,28 +4,50 @@ import (
 	"encoding/binary"
 	"errors"
 	"reflect"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/ropewalk/ropewalk/sdk-go/sarama"
 )
 
+// setting is a change of a field, by its path.
+type setting struct {
+	path  string
+	value int64
+}
+
 // FuzzConfig changes fields at random. Validate must not panic, and what it takes must make a
-// producer and a consumer.
+// producer, a consumer and a member of a group.
 func FuzzConfig(f *testing.F) {
 	addrs := []string{newServer(f).Address()}
-	for i, seed := range [][]int64{
-		{}, {0, -1}, {33, 1<<63 - 1}, {34, 1}, {36, 2, 35, 7}, {38, 1, 34, -1, 3, 1}, {39, 65},
-		{53, 1 << 40, 54, -5}, {60, 1 << 50}, {70, 0, 71, 5}, {85, 1 << 20, 86, 1}, {90, 7, 91, 8},
+	const most = 1<<63 - 1
+	for _, seed := range [][]setting{
+		{},
+		{{"ClientID", 0x202020}, {"Version", 0}, {"MetricRegistry", 0}},
+		{{"Producer.Timeout", most}, {"Producer.Flush.Frequency", most}},
+		{{"Producer.Flush.Bytes", most}, {"Producer.Flush.Messages", most}},
+		{{"Producer.Flush.Messages", 5}, {"Producer.Flush.MaxMessages", 5}},
+		{{"Producer.Retry.Max", most}, {"Producer.Retry.Backoff", most}},
+		{{"Producer.Retry.Max", 0}, {"Producer.Retry.MaxBufferBytes", -1}},
+		{{"Producer.Compression", 4}, {"Producer.CompressionLevel", 22}},
+		{{"Producer.Idempotent", 1}, {"Producer.RequiredAcks", -1}, {"Net.MaxOpenRequests", 1}},
+		{{"Producer.MaxMessageBytes", maxMessageBytes}, {"Producer.RequiredAcks", 0}},
+		{{"Consumer.Fetch.Max", 1}, {"Consumer.Fetch.Default", maxMessageBytes}},
+		{{"Consumer.Retry.Backoff", most}, {"Consumer.Retry.Max", most}},
+		{{"Consumer.Group.Session.Timeout", int64(time.Hour)},
+			{"Consumer.Group.Heartbeat.Interval", int64(time.Millisecond)}},
+		{{"Consumer.Group.Rebalance.Timeout", int64(time.Hour)}, {"Consumer.Offsets.Initial", -2}},
+		{{"Consumer.Group.Rebalance.GroupStrategies", 0}},
+		{{"Consumer.Group.InstanceId", 0x6161616161616161}, {"Consumer.Group.Member.UserData", 1}},
+		{{"Consumer.Offsets.AutoCommit.Interval", most}, {"Consumer.IsolationLevel", 1}},
+		{{"ChannelBufferSize", 0}, {"Producer.Interceptors", 3}},
 	} {
-		var data []byte
-		for j := 0; j+1 < len(seed); j += 2 {
-			data = binary.LittleEndian.AppendUint64(append(data, byte(seed[j])), uint64(seed[j+1]))
-		}
-		f.Add(data, i%2 == 0)
+		f.Add(encodeSettings(f, seed))
 	}
-	f.Fuzz(func(t *testing.T, data []byte, small bool) {
+	f.Fuzz(func(t *testing.T, data []byte) {
 		config := sarama.NewConfig()
-		mutate(t, config, data, small)
+		mutate(t, config, data)
 		var refused sarama.ConfigurationError
 		if err := config.Validate(); err != nil {
 			if !errors.As(err, &refused) {
@@ -35,28 +57,45 @@ func FuzzConfig(f *testing.F) {
 		}
 		// How to reach the server, and how much memory channels may use, is not what this is about.
 		usual := sarama.NewConfig()
-		config.Net, config.Metadata, usual.Net.MaxOpenRequests = usual.Net, usual.Metadata, 1
+		config.Net, config.Metadata = usual.Net, usual.Metadata
 		config.Net.MaxOpenRequests = 1
 		config.ChannelBufferSize = min(config.ChannelBufferSize, 100)
 		config.Producer.Return.Successes, config.Producer.Return.Errors = true, true
 		makesProducer(t, addrs, config)
 		makesConsumer(t, addrs, config)
+		makesMember(t, addrs, config)
 	})
 }
 
-// mutate sets fields: each change is a byte for the field and eight for its value.
-func mutate(t *testing.T, config *sarama.Config, data []byte, small bool) {
-	var paths []string
-	fields := map[string]reflect.Value{}
+const maxMessageBytes = 3_670_016
+
+// fieldsOf are the paths of all fields, in order, and the fields of a config.
+func fieldsOf(config *sarama.Config) (paths []string, fields map[string]reflect.Value) {
+	fields = map[string]reflect.Value{}
 	eachField(config, func(path string, field reflect.Value) {
 		paths, fields[path] = append(paths, path), field
 	})
+	return paths, fields
+}
+
+func encodeSettings(t testing.TB, settings []setting) (data []byte) {
+	paths, _ := fieldsOf(sarama.NewConfig())
+	for _, s := range settings {
+		i := slices.Index(paths, s.path)
+		if i < 0 {
+			t.Fatalf("there is no %s", s.path)
+		}
+		data = binary.LittleEndian.AppendUint64(append(data, byte(i)), uint64(s.value))
+	}
+	return data
+}
+
+// mutate sets fields: each change is a byte for the field and eight for its value.
+func mutate(t *testing.T, config *sarama.Config, data []byte) {
+	paths, fields := fieldsOf(config)
 	for ; len(data) >= 9; data = data[9:] {
 		path := paths[int(data[0])%len(paths)]
 		field, value := fields[path], int64(binary.LittleEndian.Uint64(data[1:9]))
-		if small {
-			value %= 64
-		}
 		switch field.Kind() {
 		case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
 			field.SetInt(value)
@@ -99,4 +138,21 @@ func makesConsumer(t *testing.T, addrs []string, config *sarama.Config) {
 	}
 	closing(t, partition)
 	closing(t, consumer)
+}
+
+// makesMember joins a group, which the server in memory does not know: the core took the options.
+func makesMember(t *testing.T, addrs []string, config *sarama.Config) {
+	t.Helper()
+	group, err := sarama.NewConsumerGroup(addrs, "g", config)
+	if errors.As(err, new(sarama.ConfigurationError)) {
+		return // what only groups need
+	}
+	if err != nil {
+		t.Fatalf("no group: %v", err)
+	}
+	err = group.Consume(t.Context(), []string{"t"}, nil)
+	if err != sarama.ErrUnsupportedVersion {
+		t.Errorf("no member: %v", err)
+	}
+	closing(t, group)
 }

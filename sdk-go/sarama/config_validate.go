@@ -16,8 +16,7 @@ const (
 	MAX_GROUP_INSTANCE_ID_LENGTH = 249
 	// maxClientIDBytes is the same for ClientID.
 	maxClientIDBytes = 249
-	// minHeartbeat and maxHeartbeat bound what a broker takes.
-	minHeartbeat = 100 * time.Millisecond
+	// maxHeartbeat is the most that a broker takes.
 	maxHeartbeat = 5 * time.Minute
 	// maxGrace is the most that a group waits for a member.
 	maxGrace = time.Hour
@@ -239,8 +238,8 @@ func (c *Config) validateNames() error {
 		{len(id) > MAX_GROUP_INSTANCE_ID_LENGTH, fmt.Sprintf(
 			"Group instance id cannot be longer than %d characters: %s",
 			MAX_GROUP_INSTANCE_ID_LENGTH, id)},
-		{id != "" && !GROUP_INSTANCE_ID_REGEXP.MatchString(id), fmt.Sprintf("Group instance id %s is illegal, "+
-			"it contains a character other than letters, digits, '.', '_' and '-'", id)},
+		{id != "" && !GROUP_INSTANCE_ID_REGEXP.MatchString(id), fmt.Sprintf(
+			"Group instance id %s is illegal, it contains a character other than letters, digits, '.', '_' and '-'", id)},
 		{c.ChannelBufferSize < 0, "ChannelBufferSize must be >= 0"},
 		{!c.Version.IsAtLeast(V1_0_0_0) && !oldClientID.MatchString(c.ClientID), fmt.Sprintf(
 			"ClientID value %q is not valid for Kafka versions before 1.0.0", c.ClientID)},

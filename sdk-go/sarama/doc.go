@@ -11,8 +11,8 @@
 //   - With Producer.Retry.Max above 0, a batch is also sent again when its first try may have been
 //     appended, as in sarama: without Producer.Idempotent a record whose answer was lost can be in
 //     the log twice. With 0 nothing is sent twice.
-//   - A partition has one batch under way at a time, whatever Net.MaxOpenRequests says. It must be 1
-//     with Producer.Idempotent, as in sarama.
+//   - A partition has one batch under way at a time, whatever Net.MaxOpenRequests says. It must be
+//     1 with Producer.Idempotent, as in sarama.
 //   - RequiredAcks NoResponse still gives a true partition and offset: it waits for the broker's
 //     memory, not for its disk.
 //   - A message that is sent to an AsyncProducer after its end is dropped, with a line to Logger;

@@ -34,7 +34,7 @@
 //	Metadata.Retry.BackoffFunc                 acts
 //	Metadata.RefreshFrequency                  acts: how long what is known holds
 //	Metadata.Full                              acts: what Client.Topics names
-//	Metadata.Timeout                           acts: while a client is made
+//	Metadata.Timeout                           acts: for making a client, and what a Client asks
 //	Metadata.AllowAutoTopicCreation            acts
 //	Metadata.SingleFlight                      harmless: who asks at one time shares the answer
 //	Producer.MaxMessageBytes                   acts: at most 3,670,016
@@ -68,7 +68,7 @@
 //	Consumer.Group.Rebalance.Timeout           acts: how long to finish with what moves; at most 1 h
 //	Consumer.Group.Rebalance.Retry.Max         acts: how often joining is tried again
 //	Consumer.Group.Rebalance.Retry.Backoff     acts
-//	Consumer.Group.Member.UserData             acts
+//	Consumer.Group.Member.UserData             acts: 174 bytes with the default ClientID
 //	Consumer.Group.InstanceId                  acts
 //	Consumer.Group.ResetInvalidOffsets         acts
 //	Consumer.Retry.Backoff                     acts
@@ -98,8 +98,8 @@
 //
 // # Errors
 //
-// Errors of brokers and of the core, by their reasons, are these here. Each can be compared with ==,
-// and has Kafka's number where it is a [KError].
+// Errors of brokers and of the core, by their reasons, are these here. Each can be compared with
+// ==, and has Kafka's number where it is a [KError].
 //
 //	TOPIC_NOT_FOUND             ErrUnknownTopicOrPartition
 //	PARTITION_NOT_FOUND         ErrUnknownTopicOrPartition

@@ -61,7 +61,8 @@ func TestWrap(t *testing.T) {
 			t.Errorf("%v is not found", found)
 		}
 	}
-	if alone := sarama.Wrap(sarama.ErrDeleteRecords); alone.Error() != sarama.ErrDeleteRecords.Error() ||
+	alone := sarama.Wrap(sarama.ErrDeleteRecords)
+	if alone.Error() != sarama.ErrDeleteRecords.Error() ||
 		!errors.Is(alone, sarama.ErrDeleteRecords) {
 		t.Errorf("got %q", alone)
 	}
@@ -80,10 +81,10 @@ func TestMultiErrorFormat(t *testing.T) {
 
 func TestErrorTexts(t *testing.T) {
 	for err, want := range map[error]string{
-		sarama.ConfigurationError("x"):                              "kafka: invalid configuration (x)",
-		sarama.PacketEncodingError{Info: "x"}:                       "kafka: error encoding packet: x",
-		sarama.PacketDecodingError{Info: "x"}:                       "kafka: error decoding packet: x",
-		sarama.ConsumerError{Topic: "t", Partition: 3, Err: io.EOF}: "kafka: error while consuming t/3: EOF",
+		sarama.ConfigurationError("x"):                "kafka: invalid configuration (x)",
+		sarama.PacketEncodingError{Info: "x"}:         "kafka: error encoding packet: x",
+		sarama.PacketDecodingError{Info: "x"}:         "kafka: error decoding packet: x",
+		sarama.ConsumerError{Topic: "t", Err: io.EOF}: "kafka: error while consuming t/0: EOF",
 	} {
 		if err.Error() != want {
 			t.Errorf("got %q, want %q", err, want)

@@ -1,6 +1,7 @@
 package sarama
 
 import (
+	"math"
 	"time"
 
 	ropewalk "github.com/ropewalk/ropewalk/sdk-go"
@@ -21,7 +22,7 @@ func producerOptions(config *Config) []ropewalk.ProducerOption {
 	options := []ropewalk.ProducerOption{
 		ropewalk.WithDurability(durability(config.Producer.RequiredAcks)),
 		ropewalk.WithPartitioner(ropewalk.ManualPartitioner),
-		ropewalk.WithAnswerTimeout(config.Producer.Timeout),
+		ropewalk.WithAnswerTimeout(min(config.Producer.Timeout, maxDelivery)),
 		ropewalk.WithDeliveryTimeout(deliveryTimeout(config)),
 		ropewalk.WithMaxRetries(retry.Max),
 		ropewalk.WithRetryBackoff(func(attempt int) time.Duration {
@@ -31,7 +32,7 @@ func producerOptions(config *Config) []ropewalk.ProducerOption {
 			return retry.Backoff
 		}),
 		// Twice, so that batches are sent while the next ones fill.
-		ropewalk.WithBufferBytes(max(bufferBytes, 2*flush.Bytes)),
+		ropewalk.WithBufferBytes(max(bufferBytes, 2*min(flush.Bytes, math.MaxInt/2))),
 		ropewalk.WithBatching(ropewalk.Batching{
 			Linger:     min(flush.Frequency, maxDelivery),
 			Bytes:      flush.Bytes,
@@ -62,16 +63,13 @@ func durability(acks RequiredAcks) ropewalk.Durability {
 
 // deliveryTimeout bounds a message as a whole. sarama has no such bound: it follows from the tries.
 func deliveryTimeout(config *Config) time.Duration {
-	retry, timeout := config.Producer.Retry, config.Producer.Timeout
+	retry, timeout := config.Producer.Retry, min(config.Producer.Timeout, maxDelivery)
 	total := maxDelivery
-	if tries := time.Duration(retry.Max) + 1; retry.BackoffFunc == nil && tries < 1000 {
-		each := min(timeout, maxDelivery) + min(retry.Backoff, maxDelivery)
-		total = min(tries*each+deliverySlack, maxDelivery)
+	if retry.BackoffFunc == nil && retry.Max < 1000 {
+		each := timeout + min(retry.Backoff, maxDelivery)
+		total = min(time.Duration(retry.Max+1)*each+deliverySlack, maxDelivery)
 	}
 	// What waits to be flushed has not been tried yet.
 	linger := min(config.Producer.Flush.Frequency, maxDelivery)
-	if timeout > maxDelivery {
-		return timeout + linger
-	}
 	return max(total, timeout) + linger
 }
