@@ -300,3 +300,52 @@ func TestGroupSharesAClient(t *testing.T) {
 		t.Errorf("over a client that is closed: %v", err)
 	}
 }
+
+// noPlan is a strategy that fails, or panics.
+type noPlan struct {
+	heaviest
+	err error
+}
+
+func (s *noPlan) Plan(
+	map[string]sarama.ConsumerGroupMemberMetadata, map[string][]int32,
+) (sarama.BalanceStrategyPlan, error) {
+	if s.err == nil {
+		panic("no plan")
+	}
+	return nil, s.err
+}
+
+// A strategy of the program's own that fails is told of, and the broker shares instead.
+func TestGroupStrategyFails(t *testing.T) {
+	wrong := errors.New("wrong")
+	for name, strategy := range map[string]*noPlan{"error": {err: wrong}, "panic": {}} {
+		t.Run(name, func(t *testing.T) {
+			addrs, _ := topicOf(t, 1)
+			config := groupConfig()
+			config.Consumer.Group.Rebalance.GroupStrategies = []sarama.BalanceStrategy{strategy}
+			group := newGroup(t, addrs, config)
+			var claims atomic.Int64
+			stop := consuming(t, group, handler{
+				claim: func(s sarama.ConsumerGroupSession, c sarama.ConsumerGroupClaim) error {
+					claims.Add(1)
+					return marking(func(*sarama.ConsumerMessage) {})(s, c)
+				},
+			})
+			if err := <-group.Errors(); strategy.err != nil && !errors.Is(err, wrong) || err == nil {
+				t.Errorf("told: %v", err)
+			}
+			within(t, "the broker shares", func() bool { return claims.Load() > 0 })
+			stop()
+		})
+	}
+}
+
+// A group with a nil config has the defaults. One that was never in Consume can be closed.
+func TestGroupOfDefaults(t *testing.T) {
+	group := newGroup(t, []string{newServer(t).Address()}, nil)
+	group.PauseAll()
+	group.ResumeAll()
+	group.Pause(map[string][]int32{"t": {0}})
+	closing(t, group)
+}
