@@ -7,6 +7,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/pem"
 	"math/big"
 	"net"
 	"testing"
@@ -41,6 +42,11 @@ func NewAuthority(t testing.TB) *Authority {
 	a.cert = cert
 	a.Pool.AddCert(cert)
 	return a
+}
+
+// PEM is the authority's certificate, as files have it.
+func (a *Authority) PEM() []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw})
 }
 
 // Server is the configuration of a server that shows a certificate for a host: a name, or an IP
