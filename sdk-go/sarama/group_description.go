@@ -44,16 +44,6 @@ type GroupMemberDescription struct {
 	MemberAssignment []byte
 }
 
-// ConsumerGroupMemberAssignment is what a member of a group has.
-type ConsumerGroupMemberAssignment struct {
-	// Version is that of Kafka's message.
-	Version int16
-	// Topics are the partitions by topic.
-	Topics map[string][]int32
-	// UserData is what the strategy adds to the plan.
-	UserData []byte
-}
-
 // GetMemberAssignment returns what the member has. It fails with ErrInsufficientData when
 // MemberAssignment does not hold together.
 func (gmd *GroupMemberDescription) GetMemberAssignment() (*ConsumerGroupMemberAssignment, error) {
