@@ -32,14 +32,11 @@ var refusals = map[string]func(*sarama.Config){
 		c.Net.Proxy.Enable = true
 	},
 	"Admin.Timeout must be > 0":           func(c *sarama.Config) { c.Admin.Timeout = 0 },
-	"Admin.Retry.Max must be >= 0":        func(c *sarama.Config) { c.Admin.Retry.Max = -1 },
-	"Admin.Retry.Backoff must be >= 0":    func(c *sarama.Config) { c.Admin.Retry.Backoff = -1 },
 	"Metadata.Retry.Max must be >= 0":     func(c *sarama.Config) { c.Metadata.Retry.Max = -1 },
 	"Metadata.Retry.Backoff must be >= 0": func(c *sarama.Config) { c.Metadata.Retry.Backoff = -1 },
 	"Metadata.RefreshFrequency must be >= 0": func(c *sarama.Config) {
 		c.Metadata.RefreshFrequency = -1
 	},
-	"Metadata.Timeout must be >= 0":        func(c *sarama.Config) { c.Metadata.Timeout = -1 },
 	"Producer.MaxMessageBytes must be > 0": func(c *sarama.Config) { c.Producer.MaxMessageBytes = 0 },
 	"Producer.MaxMessageBytes must be <= 3670016, the most a record may have": func(c *sarama.Config) {
 		c.Producer.MaxMessageBytes = 4 << 20
