@@ -97,8 +97,8 @@ func (b *batch) info() BatchInfo {
 		info.Bytes += record.size
 	}
 	info.WireBytes = info.Bytes
-	if packed := b.encoded.GetCompressed(); packed != nil {
-		info.WireBytes, info.Compression = len(packed), Compression(b.encoded.GetCompression())
+	if b.packed > 0 {
+		info.WireBytes, info.Compression = b.packed, b.by
 	}
 	return info
 }
@@ -116,12 +116,13 @@ func (h *hooks) batchRetried(b *batch, delay time.Duration, err error) {
 	}
 }
 
-func (h *hooks) batchAnswered(b *batch, ack Ack, err error) {
+func (h *hooks) batchAnswered(p *Producer, b *batch, ack Ack, err error) {
 	if len(h.answered) == 0 {
 		return
 	}
 	event := BatchAnswered{
-		BatchInfo: b.info(), Ack: ack, Duration: time.Since(b.records[0].since), Err: err,
+		BatchInfo: b.info(), Ack: ack, Err: err,
+		Duration: time.Since(p.began) - b.records[0].since,
 	}
 	if !b.started.IsZero() {
 		event.RoundTrip = time.Since(b.started)
