@@ -66,8 +66,8 @@ func serve(t *testing.T, member *ropewalk.GroupConsumer) {
 	})
 }
 
-// A member that is sent assignments alone gives back when the program says so, commits what it says,
-// and keeps what it has when its stream breaks.
+// A member that is sent assignments alone gives back when the program says so, commits what it
+// says, and keeps what it has when its stream breaks.
 func TestGroupServes(t *testing.T) {
 	heard := make(told, 16)
 	server, member, stream := scripted(t, heard.options()...)
@@ -100,7 +100,8 @@ func TestGroupServes(t *testing.T) {
 	if last := commits[len(commits)-1]; !givesBack(last, 0) || len(last.GetOffsets()) != 0 {
 		t.Errorf("it gives back: %v", last)
 	}
-	if err := member.CommitOffset(testContext(t), done.ToCommit()); !errors.Is(err, ropewalk.ReasonMemberFenced) {
+	err := member.CommitOffset(testContext(t), done.ToCommit())
+	if !errors.Is(err, ropewalk.ReasonMemberFenced) {
 		t.Errorf("a commit of what was given back: %v", err)
 	}
 	stream.End(testserver.Status(codes.Unavailable, "BROKER_DRAINING").Err())

@@ -96,8 +96,7 @@ type ClusterAdmin interface {
 	// DescribeCluster returns the brokers, and the id of the one that leads the metadata, -1 while
 	// none does.
 	DescribeCluster() (brokers []*Broker, controllerID int32, err error)
-	// DescribeLogDirs returns ErrUnsupportedVersion: ListTopics and DescribeTopics tell of sizes no
-	// more than Kafka's do, and [ropewalk.Admin.GetTopic] does.
+	// DescribeLogDirs returns ErrUnsupportedVersion: [ropewalk.Admin.GetTopic] tells of sizes.
 	DescribeLogDirs(brokers []int32) (map[int32][]DescribeLogDirsResponseDirMetadata, error)
 	// DescribeUserScramCredentials returns ErrUnsupportedVersion.
 	DescribeUserScramCredentials(users []string) ([]*DescribeUserScramCredentialsResult, error)
@@ -125,8 +124,8 @@ type ClusterAdmin interface {
 	Close() error
 }
 
-// TransactionClusterAdmin is a ClusterAdmin with what tells of transactions. What this package makes
-// is one; there are no transactions, so that what it adds returns ErrUnsupportedVersion.
+// TransactionClusterAdmin is a ClusterAdmin with what tells of transactions. What this package
+// makes is one; there are no transactions, so that what it adds returns ErrUnsupportedVersion.
 type TransactionClusterAdmin interface {
 	ClusterAdmin
 

@@ -56,18 +56,22 @@ func TestCreateTopicRefuses(t *testing.T) {
 	admin := newAdmin(t, ropewalktest.Start(t).Address)
 	create(t, admin, "taken", 1, 1)
 	broker := newest(t, admin)
+	plain := sarama.TopicDetail{NumPartitions: 1, ReplicationFactor: 1}
+	tooMany, both := plain, plain
+	tooMany.ReplicationFactor = 3
+	both.ReplicaAssignment = map[int32][]int32{0: {broker}}
 	for name, refused := range map[string]struct {
 		detail sarama.TopicDetail
 		want   sarama.KError
 	}{
-		"taken":    {sarama.TopicDetail{NumPartitions: 1, ReplicationFactor: 1}, sarama.ErrTopicAlreadyExists},
-		"not/good": {sarama.TopicDetail{NumPartitions: 1, ReplicationFactor: 1}, sarama.ErrInvalidTopic},
+		"taken":    {plain, sarama.ErrTopicAlreadyExists},
+		"not/good": {plain, sarama.ErrInvalidTopic},
 		"empty":    {sarama.TopicDetail{ReplicationFactor: 1}, sarama.ErrInvalidPartitions},
 		"huge": {sarama.TopicDetail{NumPartitions: 10_001, ReplicationFactor: 1},
 			sarama.ErrInvalidPartitions},
 		"bare":   {sarama.TopicDetail{NumPartitions: 1}, sarama.ErrInvalidReplicationFactor},
-		"many":   {sarama.TopicDetail{NumPartitions: 1, ReplicationFactor: 3}, sarama.ErrInvalidReplicationFactor},
-		"both":   {sarama.TopicDetail{NumPartitions: 1, ReplicaAssignment: map[int32][]int32{0: {broker}}}, sarama.ErrInvalidRequest},
+		"many":   {tooMany, sarama.ErrInvalidReplicationFactor},
+		"both":   {both, sarama.ErrInvalidRequest},
 		"gap":    {placed(map[int32][]int32{1: {broker}}), sarama.ErrInvalidReplicaAssignment},
 		"nobody": {placed(map[int32][]int32{0: {99}}), sarama.ErrInvalidReplicaAssignment},
 		"odd":    {withConfig("flush.ms", "1"), sarama.ErrInvalidConfig},
@@ -131,7 +135,8 @@ func TestValidateOnly(t *testing.T) {
 	if err := admin.CreatePartitions("t", 3, nil, true); err != nil {
 		t.Error(err)
 	}
-	if err := admin.AlterConfig(sarama.TopicResource, "t", entries("retention.ms", "1"), true); err != nil {
+	err := admin.AlterConfig(sarama.TopicResource, "t", entries("retention.ms", "1"), true)
+	if err != nil {
 		t.Error(err)
 	}
 	topics, err := admin.ListTopics()
@@ -170,7 +175,10 @@ func TestTopicSettingsByKafkasNames(t *testing.T) {
 		t.Errorf("settings %v, want %v", got, want)
 	}
 	results, err := admin.DescribeConfigs([]*sarama.ConfigResource{
-		{Type: sarama.TopicResource, Name: "t", ConfigNames: []string{"min.insync.replicas", "retention.ms"}},
+		{
+			Type: sarama.TopicResource, Name: "t",
+			ConfigNames: []string{"min.insync.replicas", "retention.ms"},
+		},
 		{Type: sarama.TopicResource, Name: "nowhere"},
 		{Type: sarama.BrokerResource, Name: "1"},
 	}, sarama.DescribeConfigsOptions{IncludeSynonyms: true, IncludeDocumentation: true})
@@ -302,7 +310,8 @@ func TestReassignAndElect(t *testing.T) {
 	if !errors.Is(err, sarama.ErrReassignPartitions) {
 		t.Errorf("to brokers that there are not: %v", err)
 	}
-	if err := admin.AlterPartitionReassignments("t", [][]int32{nil}); !errors.Is(err, sarama.ErrUnsupportedVersion) {
+	err = admin.AlterPartitionReassignments("t", [][]int32{nil})
+	if !errors.Is(err, sarama.ErrUnsupportedVersion) {
 		t.Errorf("a move that is called off: %v", err)
 	}
 }

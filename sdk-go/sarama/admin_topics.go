@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 
+	"golang.org/x/sync/errgroup"
+
 	ropewalk "github.com/ropewalk/ropewalk/sdk-go"
 )
 
@@ -138,9 +140,11 @@ func (a *clusterAdmin) isFree(topic string) error {
 	return topicError(err)
 }
 
+// described is a topic, or why it is not known.
 type described struct {
 	*ropewalk.Topic
 	partitions []ropewalk.PartitionInfo
+	err        error
 }
 
 func (a *clusterAdmin) getTopic(name string) (found described, err error) {
@@ -164,18 +168,38 @@ func (a *clusterAdmin) ListTopics() (map[string]TopicDetail, error) {
 	if err != nil {
 		return nil, err
 	}
+	names := make([]string, len(topics))
+	for i, topic := range topics {
+		names[i] = topic.Name
+	}
 	details := make(map[string]TopicDetail, len(topics))
-	for _, topic := range topics {
-		found, err := a.getTopic(topic.Name)
-		if errors.Is(err, ropewalk.ReasonTopicNotFound) {
-			continue // it was deleted since
+	for _, found := range a.getTopics(names) {
+		switch {
+		case found.err == nil:
+			details[found.Name] = found.detail()
+		case !errors.Is(found.err, ropewalk.ReasonTopicNotFound): // else it was deleted since
+			return nil, mapAdminError(found.err)
 		}
-		if err != nil {
-			return nil, mapAdminError(err)
-		}
-		details[topic.Name] = found.detail()
 	}
 	return details, nil
+}
+
+// atOnce is how many topics are asked for at one time.
+const atOnce = 16
+
+// getTopics asks for topics, in the order of their names.
+func (a *clusterAdmin) getTopics(names []string) []described {
+	all := make([]described, len(names))
+	var group errgroup.Group
+	group.SetLimit(atOnce)
+	for i, name := range names {
+		group.Go(func() error {
+			all[i], all[i].err = a.getTopic(name)
+			return nil
+		})
+	}
+	_ = group.Wait() // each has its own error
+	return all
 }
 
 func (d described) detail() TopicDetail {
@@ -211,17 +235,16 @@ func (a *clusterAdmin) DescribeTopics(topics []string) ([]*TopicMetadata, error)
 		return nil, err
 	}
 	metadata := make([]*TopicMetadata, 0, len(topics))
-	for _, name := range topics {
-		found, err := a.getTopic(name)
-		if err != nil {
-			number, _, ok := numbered(err)
-			if !ok {
-				return nil, mapError(err)
-			}
-			metadata = append(metadata, &TopicMetadata{Name: name, Err: number})
+	for i, found := range a.getTopics(topics) {
+		if found.err == nil {
+			metadata = append(metadata, a.metadata(found))
 			continue
 		}
-		metadata = append(metadata, a.metadata(found))
+		number, _, ok := numbered(found.err)
+		if !ok {
+			return nil, mapError(found.err)
+		}
+		metadata = append(metadata, &TopicMetadata{Name: topics[i], Err: number})
 	}
 	return metadata, nil
 }

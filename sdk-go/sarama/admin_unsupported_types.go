@@ -2,8 +2,8 @@ package sarama
 
 import "time"
 
-// The types of this file stand for methods of [ClusterAdmin] and [TransactionClusterAdmin] that name
-// them, which return ErrUnsupportedVersion.
+// The types of this file stand for methods of [ClusterAdmin] and [TransactionClusterAdmin] that
+// name them, which return ErrUnsupportedVersion.
 
 // DescribeLogDirsResponseDirMetadata is a log directory of a broker.
 type DescribeLogDirsResponseDirMetadata struct {
@@ -201,6 +201,18 @@ type ProducerState struct {
 	// CurrentTxnStartOffset is where its transaction starts, -1 for none.
 	CurrentTxnStartOffset int64
 }
+
+// States of transactions.
+const (
+	TransactionStateEmpty             = "Empty"
+	TransactionStateOngoing           = "Ongoing"
+	TransactionStatePrepareCommit     = "PrepareCommit"
+	TransactionStatePrepareAbort      = "PrepareAbort"
+	TransactionStateCompleteCommit    = "CompleteCommit"
+	TransactionStateCompleteAbort     = "CompleteAbort"
+	TransactionStateDead              = "Dead"
+	TransactionStatePrepareEpochFence = "PrepareEpochFence"
+)
 
 // TransactionState describes a transaction.
 type TransactionState struct {

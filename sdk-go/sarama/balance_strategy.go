@@ -32,17 +32,19 @@ func (p BalanceStrategyPlan) Add(memberID, topic string, partitions ...int32) {
 
 // BalanceStrategy shares partitions among the members of a group.
 //
-// The broker has those of this package, and shares by itself: their Plan is not called, but works. A
-// strategy of the program's own plans within one of the members, which the group asks for it; when that
-// takes longer than 5 s, or the plan leaves out a partition or names one twice, the broker shares as the
-// sticky strategy does. Of several strategies, the first of each member counts as its wish, and what
-// most members wish for holds.
+// The broker has those of this package, and shares by itself: their Plan is not called, but works.
+// A strategy of the program's own plans within one of the members, which the group asks for it;
+// when that takes longer than 5 s, or the plan leaves out a partition or names one twice, the
+// broker shares as the sticky strategy does. Of several strategies, the first of each member counts
+// as its wish, and what most members wish for holds.
 type BalanceStrategy interface {
 	// Name is what members that know the strategy call it: at most 249 bytes.
 	Name() string
 
 	// Plan shares partitions, given as topic and partitions, among members, given by their ids.
-	Plan(members map[string]ConsumerGroupMemberMetadata, topics map[string][]int32) (BalanceStrategyPlan, error)
+	Plan(
+		members map[string]ConsumerGroupMemberMetadata, topics map[string][]int32,
+	) (BalanceStrategyPlan, error)
 
 	// AssignmentData is what a member is told beside its partitions, and what it tells strategies
 	// then instead of Consumer.Group.Member.UserData, unless it is nil. It must depend on nothing but
@@ -50,8 +52,8 @@ type BalanceStrategy interface {
 	AssignmentData(memberID string, topics map[string][]int32, generationID int32) ([]byte, error)
 }
 
-// SubscriptionUserDataBalanceStrategy is a strategy that makes what it is told of a member instead of
-// Consumer.Group.Member.UserData.
+// SubscriptionUserDataBalanceStrategy is a strategy that makes what it is told of a member instead
+// of Consumer.Group.Member.UserData.
 type SubscriptionUserDataBalanceStrategy interface {
 	BalanceStrategy
 

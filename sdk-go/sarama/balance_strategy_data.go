@@ -6,9 +6,9 @@ import (
 	"slices"
 )
 
-// encodeShare writes what a member has as Kafka's sticky assignor does: the number of topics; of each
-// its name, the number of partitions, and the partitions; then the generation. Numbers are big endian,
-// of 4 bytes, and the length of a name of 2.
+// encodeShare writes what a member has as Kafka's sticky assignor does: the number of topics; of
+// each its name, the number of partitions, and the partitions; then the generation. Numbers are big
+// endian, of 4 bytes, and the length of a name of 2.
 func encodeShare(share formerShare) []byte {
 	topics := map[string][]int32{}
 	for _, p := range share.places {
@@ -26,8 +26,8 @@ func encodeShare(share formerShare) []byte {
 	return binary.BigEndian.AppendUint32(data, uint32(share.generation))
 }
 
-// decodeShare reads it. Nothing at all is of a member that had nothing; without a generation it is of
-// the form before, which had none.
+// decodeShare reads it. Nothing at all is of a member that had nothing; without a generation it is
+// of the form before, which had none.
 func decodeShare(data []byte) (formerShare, error) {
 	share := formerShare{generation: noGeneration}
 	if len(data) == 0 {

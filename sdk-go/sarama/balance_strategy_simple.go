@@ -25,9 +25,9 @@ var (
 	BalanceStrategySticky = NewBalanceStrategySticky()
 )
 
-// NewBalanceStrategyRange has each member get a range of neighbouring partitions of each topic that it
-// reads. Where they do not come out even, the first members get one more: the first by id where Plan
-// is called, by when they joined where the broker shares.
+// NewBalanceStrategyRange has each member get a range of neighbouring partitions of each topic that
+// it reads. Where they do not come out even, the first members get one more: the first by id where
+// Plan is called, by when they joined where the broker shares.
 func NewBalanceStrategyRange() BalanceStrategy { return rangeStrategy{} }
 
 type rangeStrategy struct{ noAssignmentData }
@@ -66,8 +66,8 @@ type roundRobinStrategy struct{ noAssignmentData }
 // Name returns RoundRobinBalanceStrategyName.
 func (roundRobinStrategy) Name() string { return RoundRobinBalanceStrategyName }
 
-// Plan shares partitions round and round: those of topic and number as text, in its order, among members
-// by id. A member that does not read a topic is passed over.
+// Plan shares partitions round and round: those of topic and number as text, in its order, among
+// members by id. A member that does not read a topic is passed over.
 func (roundRobinStrategy) Plan(
 	members map[string]ConsumerGroupMemberMetadata, topics map[string][]int32,
 ) (BalanceStrategyPlan, error) {

@@ -16,8 +16,8 @@ type stickyStrategy struct{}
 // Name returns StickyBalanceStrategyName.
 func (stickyStrategy) Name() string { return StickyBalanceStrategyName }
 
-// Plan shares partitions evenly, and with few moves. What members have so far is in their user data, as
-// AssignmentData makes it.
+// Plan shares partitions evenly, and with few moves. What members have so far is in their user
+// data, as AssignmentData makes it.
 func (stickyStrategy) Plan(
 	members map[string]ConsumerGroupMemberMetadata, topics map[string][]int32,
 ) (BalanceStrategyPlan, error) {
@@ -32,16 +32,17 @@ func (stickyStrategy) Plan(
 	return planSticky(members, topics, has), nil
 }
 
-// AssignmentData is what a member has, for the next plan: the form is that of Kafka's sticky assignor.
+// AssignmentData is what a member has, for the next plan: the form is that of Kafka's sticky
+// assignor.
 func (stickyStrategy) AssignmentData(
 	_ string, topics map[string][]int32, generationID int32,
 ) ([]byte, error) {
 	return encodeShare(formerShare{places: placesOf(topics), generation: generationID}), nil
 }
 
-// NewBalanceStrategyCooperativeSticky is the sticky strategy for sessions that live on when partitions
-// move: Consume goes on, claims of partitions that go to others end, and those that stay are not
-// touched.
+// NewBalanceStrategyCooperativeSticky is the sticky strategy for sessions that live on when
+// partitions move: Consume goes on, claims of partitions that go to others end, and those that stay
+// are not touched.
 func NewBalanceStrategyCooperativeSticky() BalanceStrategy { return cooperativeStrategy{} }
 
 type cooperativeStrategy struct{ noAssignmentData }
@@ -54,8 +55,9 @@ func (cooperativeStrategy) SupportedProtocols() []RebalanceProtocol {
 	return []RebalanceProtocol{RebalanceProtocolCooperative, RebalanceProtocolEager}
 }
 
-// Plan shares partitions as the sticky strategy does. What members have so far is in OwnedPartitions.
-// What is to move is left out: its owner has to give it up before the next plan gives it away.
+// Plan shares partitions as the sticky strategy does. What members have so far is in
+// OwnedPartitions. What is to move is left out: its owner has to give it up before the next plan
+// gives it away.
 func (cooperativeStrategy) Plan(
 	members map[string]ConsumerGroupMemberMetadata, topics map[string][]int32,
 ) (BalanceStrategyPlan, error) {
@@ -98,8 +100,8 @@ type stickyPlan struct {
 	load    map[string]int
 }
 
-// planSticky has members keep what they had, gives away what nobody has to whoever has the least, and
-// moves on from those that have too much.
+// planSticky has members keep what they had, gives away what nobody has to whoever has the least,
+// and moves on from those that have too much.
 func planSticky(
 	members map[string]ConsumerGroupMemberMetadata, topics map[string][]int32,
 	has map[string]formerShare,
@@ -145,8 +147,8 @@ func planSticky(
 	return plan
 }
 
-// keep gives members what they had, where they still read it. What several say they had is of the one
-// that says so of the newest generation.
+// keep gives members what they had, where they still read it. What several say they had is of the
+// one that says so of the newest generation.
 func (s *stickyPlan) keep(ids []string, has map[string]formerShare) {
 	since := map[place]int32{}
 	for _, id := range ids {

@@ -10,13 +10,14 @@ import (
 	"github.com/ropewalk/ropewalk/sdk-go/sarama"
 )
 
+type members = map[string]sarama.ConsumerGroupMemberMetadata
+
 func reading(topics ...string) sarama.ConsumerGroupMemberMetadata {
 	return sarama.ConsumerGroupMemberMetadata{Topics: topics}
 }
 
 func plan(
-	t testing.TB, s sarama.BalanceStrategy,
-	members map[string]sarama.ConsumerGroupMemberMetadata, topics map[string][]int32,
+	t testing.TB, s sarama.BalanceStrategy, members members, topics map[string][]int32,
 ) sarama.BalanceStrategyPlan {
 	t.Helper()
 	plan, err := s.Plan(members, topics)
@@ -31,13 +32,13 @@ func TestRangeAndRoundRobinPlans(t *testing.T) {
 	twelve := []int32{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}
 	for name, test := range map[string]struct {
 		strategy sarama.BalanceStrategy
-		members  map[string]sarama.ConsumerGroupMemberMetadata
+		members  members
 		topics   map[string][]int32
 		want     sarama.BalanceStrategyPlan
 	}{
 		"range, even": {
 			sarama.NewBalanceStrategyRange(),
-			map[string]sarama.ConsumerGroupMemberMetadata{"M1": reading("T1", "T2"), "M2": reading("T1", "T2")},
+			members{"M1": reading("T1", "T2"), "M2": reading("T1", "T2")},
 			map[string][]int32{"T1": {0, 1, 2, 3}, "T2": {0, 1, 2, 3}},
 			sarama.BalanceStrategyPlan{
 				"M1": {"T1": {0, 1}, "T2": {0, 1}}, "M2": {"T1": {2, 3}, "T2": {2, 3}},
@@ -45,7 +46,7 @@ func TestRangeAndRoundRobinPlans(t *testing.T) {
 		},
 		"range, uneven": {
 			sarama.BalanceStrategyRange,
-			map[string]sarama.ConsumerGroupMemberMetadata{
+			members{
 				"M1": reading("T1"), "M2": reading("T1", "T2", "T1"), "M3": reading("T1"),
 			},
 			map[string][]int32{"T1": {0, 1, 2, 3, 4}, "T2": {0, 1}, "T3": {0}},
@@ -55,13 +56,13 @@ func TestRangeAndRoundRobinPlans(t *testing.T) {
 		},
 		"range, more members than partitions": {
 			sarama.BalanceStrategyRange,
-			map[string]sarama.ConsumerGroupMemberMetadata{"b": reading("T"), "a": reading("T")},
+			members{"b": reading("T"), "a": reading("T")},
 			map[string][]int32{"T": {0}},
 			sarama.BalanceStrategyPlan{"a": {"T": {0}}},
 		},
 		"round robin": {
 			sarama.NewBalanceStrategyRoundRobin(),
-			map[string]sarama.ConsumerGroupMemberMetadata{"m0": reading("t0", "t1"), "m1": reading("t0", "t1")},
+			members{"m0": reading("t0", "t1"), "m1": reading("t0", "t1")},
 			map[string][]int32{"t0": {0, 1, 2}, "t1": {0, 1, 2}},
 			sarama.BalanceStrategyPlan{
 				"m0": {"t0": {0, 2}, "t1": {1}}, "m1": {"t0": {1}, "t1": {0, 2}},
@@ -69,7 +70,7 @@ func TestRangeAndRoundRobinPlans(t *testing.T) {
 		},
 		"round robin, in the order of text": {
 			sarama.BalanceStrategyRoundRobin,
-			map[string]sarama.ConsumerGroupMemberMetadata{"m0": reading("t"), "m1": reading("t"), "m2": reading("u")},
+			members{"m0": reading("t"), "m1": reading("t"), "m2": reading("u")},
 			map[string][]int32{"t": twelve, "u": {0}, "v": {0}},
 			sarama.BalanceStrategyPlan{
 				"m0": {"t": {0, 10, 2, 4, 6, 8}}, "m1": {"t": {1, 11, 3, 5, 7, 9}}, "m2": {"u": {0}},
@@ -126,7 +127,7 @@ func moves(t testing.TB, before, after sarama.BalanceStrategyPlan, partitions in
 func TestStickyPlans(t *testing.T) {
 	sticky := sarama.NewBalanceStrategySticky()
 	topics := map[string][]int32{"t": {0, 1, 2, 3, 4, 5}, "u": {0, 1, 2}}
-	members := map[string]sarama.ConsumerGroupMemberMetadata{}
+	told := members{}
 	var former sarama.BalanceStrategyPlan
 	for generation, step := range []struct {
 		ids   []string
@@ -135,9 +136,9 @@ func TestStickyPlans(t *testing.T) {
 		{[]string{"a"}, 0}, {[]string{"a", "b"}, 4}, {[]string{"a", "b", "c"}, 3},
 		{[]string{"b", "c"}, 3}, {[]string{"b", "c"}, 0},
 	} {
-		now := map[string]sarama.ConsumerGroupMemberMetadata{}
+		now := members{}
 		for _, id := range step.ids {
-			member := members[id]
+			member := told[id]
 			member.Topics = []string{"t", "u"}
 			now[id] = member
 		}
@@ -150,21 +151,23 @@ func TestStickyPlans(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			members[id] = sarama.ConsumerGroupMemberMetadata{UserData: data}
+			told[id] = sarama.ConsumerGroupMemberMetadata{UserData: data}
 		}
 		former = next
 	}
 	// What two say they have is of the one that says so of the newer generation.
 	older, _ := sticky.AssignmentData("a", map[string][]int32{"t": {0}}, 1)
 	newer, _ := sticky.AssignmentData("b", map[string][]int32{"t": {0}}, 2)
-	next := plan(t, sticky, map[string]sarama.ConsumerGroupMemberMetadata{
+	next := plan(t, sticky, members{
 		"a": {Topics: []string{"t"}, UserData: older}, "b": {Topics: []string{"t"}, UserData: newer},
 	}, map[string][]int32{"t": {0}})
 	if !slices.Equal(next["b"]["t"], []int32{0}) {
 		t.Errorf("%v", next)
 	}
-	for _, broken := range []string{"x", "\x00\x00\x00\x01\x00\x09t", "\xff\xff\xff\xff\x00\x00\x00\x00"} {
-		_, err := sticky.Plan(map[string]sarama.ConsumerGroupMemberMetadata{
+	for _, broken := range []string{
+		"x", "\x00\x00\x00\x01\x00\x09t", "\xff\xff\xff\xff\x00\x00\x00\x00",
+	} {
+		_, err := sticky.Plan(members{
 			"a": {Topics: []string{"t"}, UserData: []byte(broken)},
 		}, topics)
 		if err == nil {
@@ -175,8 +178,10 @@ func TestStickyPlans(t *testing.T) {
 
 // What a sticky strategy tells members is in the form of Kafka's, bytes and all.
 func TestStickyAssignmentData(t *testing.T) {
-	got, err := sarama.BalanceStrategySticky.AssignmentData("m", map[string][]int32{"t03": {0, 256}}, 100)
-	want := "\x00\x00\x00\x01\x00\x03t03\x00\x00\x00\x02\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x00\x64"
+	has := map[string][]int32{"t03": {0, 256}}
+	got, err := sarama.BalanceStrategySticky.AssignmentData("m", has, 100)
+	want := "\x00\x00\x00\x01" + "\x00\x03t03" + "\x00\x00\x00\x02" +
+		"\x00\x00\x00\x00" + "\x00\x00\x01\x00" + "\x00\x00\x00\x64"
 	if err != nil || string(got) != want {
 		t.Errorf("%q, %v", got, err)
 	}
@@ -186,18 +191,18 @@ func TestStickyAssignmentData(t *testing.T) {
 func TestCooperativePlans(t *testing.T) {
 	s := sarama.NewBalanceStrategyCooperativeSticky()
 	topics := map[string][]int32{"t": {0, 1, 2, 3}}
-	members := map[string]sarama.ConsumerGroupMemberMetadata{
+	both := members{
 		"a": {Topics: []string{"t"}, OwnedPartitions: []*sarama.OwnedPartition{
 			{Topic: "t", Partitions: []int32{0, 1, 2, 3}},
 		}},
 		"b": reading("t"),
 	}
-	first := plan(t, s, members, topics)
+	first := plan(t, s, both, topics)
 	if len(first["a"]["t"]) != 2 || len(first["b"]["t"]) != 0 {
 		t.Errorf("at first: %v", first)
 	}
-	members["a"].OwnedPartitions[0].Partitions = first["a"]["t"]
-	if n := moves(t, first, plan(t, s, members, topics), 4); n != 0 {
+	both["a"].OwnedPartitions[0].Partitions = first["a"]["t"]
+	if n := moves(t, first, plan(t, s, both, topics), 4); n != 0 {
 		t.Errorf("%d moves", n)
 	}
 	protocols := s.(sarama.RebalanceProtocolBalanceStrategy).SupportedProtocols()

@@ -120,8 +120,8 @@ func NewClient(addrs []string, conf *Config) (Client, error) {
 }
 
 // coreOf returns the core client behind c, for what is made from a Client. A Client of this package
-// is shared; any other, such as a program's wrapper, is connected anew to the brokers that it names,
-// with its settings. The caller calls release once, when it needs the core no more.
+// is shared; any other, such as a program's wrapper, is connected anew to the brokers that it
+// names, with its settings. The caller calls release once, when it needs the core no more.
 func coreOf(c Client) (core *ropewalk.Client, release func() error, err error) {
 	if c.Closed() {
 		return nil, nil, ErrClosedClient

@@ -28,7 +28,8 @@ func newClient(t testing.TB, addrs []string, config *sarama.Config) sarama.Clien
 func TestClientTellsOfTopics(t *testing.T) {
 	eachBroker(t, func(t *testing.T, addrs []string) {
 		client := newClient(t, addrs, testConfig())
-		if partitions, err := client.Partitions("t"); err != nil || !slices.Equal(partitions, []int32{0}) {
+		partitions, err := client.Partitions("t")
+		if err != nil || !slices.Equal(partitions, []int32{0}) {
 			t.Errorf("partitions %v, %v", partitions, err)
 		}
 		if topics, err := client.Topics(); err != nil || !slices.Contains(topics, "t") {
@@ -38,7 +39,8 @@ func TestClientTellsOfTopics(t *testing.T) {
 		if err != nil || leader.ID() < 1 || leader.Addr() == "" || epoch < 0 {
 			t.Errorf("led by %v at %d, %v", leader, epoch, err)
 		}
-		if replicas, err := client.Replicas("t", 0); err != nil || !slices.Equal(replicas, []int32{leader.ID()}) {
+		replicas, err := client.Replicas("t", 0)
+		if err != nil || !slices.Equal(replicas, []int32{leader.ID()}) {
 			t.Errorf("replicas %v, %v", replicas, err)
 		}
 		if client.PartitionNotReadable("t", 0) || !client.PartitionNotReadable("t", 4) {

@@ -57,7 +57,8 @@ type consumer struct {
 	end func() error
 
 	gaps, gapMessages func(n int64)
-	// countsGaps: what ends a partition consumer is counted. A consumer group counts what it leaves out.
+	// countsGaps: what ends a partition consumer is counted. A consumer group counts what it leaves
+	// out.
 	countsGaps bool
 
 	mu       sync.Mutex
@@ -79,8 +80,8 @@ func NewConsumer(addrs []string, config *Config) (Consumer, error) {
 	return c, nil
 }
 
-// NewConsumerFromClient makes a consumer that shares a client. The client stays open when the consumer
-// is closed.
+// NewConsumerFromClient makes a consumer that shares a client. The client stays open when the
+// consumer is closed.
 func NewConsumerFromClient(client Client) (Consumer, error) {
 	c, err := newConsumer(client, false)
 	if err != nil {
@@ -105,8 +106,8 @@ func newConsumer(client Client, own bool) (*consumer, error) {
 	}, nil
 }
 
-// useClient takes the core client behind a client. The end gives it back, and closes the client where it
-// is the taker's own.
+// useClient takes the core client behind a client. The end gives it back, and closes the client
+// where it is the taker's own.
 func useClient(client Client, own bool) (*ropewalk.Client, func() error, error) {
 	core, release, err := coreOf(client)
 	if !own {

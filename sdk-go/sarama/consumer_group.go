@@ -10,8 +10,8 @@ import (
 	ropewalk "github.com/ropewalk/ropewalk/sdk-go"
 )
 
-// sessionPause is what lies at least between two sessions, so that a handler which returns at once does
-// not keep the brokers busy with nothing.
+// sessionPause is what lies at least between two sessions, so that a handler which returns at once
+// does not keep the brokers busy with nothing.
 const sessionPause = 50 * time.Millisecond
 
 // Errors of consumer groups.
@@ -41,11 +41,11 @@ var (
 // ConsumerGroup is a member of a consumer group: the members share the partitions of their topics.
 // It must be closed.
 //
-// The member joins with the first Consume, and stays one until Close: a session that ends and another
-// that begins move nothing. It leaves when it is not in Consume for Consumer.Group.Session.Timeout, and
-// joins anew when Consume is called with other topics. When partitions move, the session ends, of those
-// that stay too, which the next session goes on with where they are committed; with
-// NewBalanceStrategyCooperativeSticky it does not end.
+// The member joins with the first Consume, and stays one until Close: a session that ends and
+// another that begins move nothing. It leaves when it is not in Consume for
+// Consumer.Group.Session.Timeout, and joins anew when Consume is called with other topics. When
+// partitions move, the session ends, of those that stay too, which the next session goes on with
+// where they are committed; with NewBalanceStrategyCooperativeSticky it does not end.
 type ConsumerGroup interface {
 	// Consume takes part in the group and runs a session: it claims partitions, calls the handler's
 	// Setup, runs ConsumeClaim in a goroutine for each claim, and, when the session is to end, waits
@@ -100,8 +100,8 @@ type consumerGroup struct {
 	errors chan error
 }
 
-// NewConsumerGroup connects to the brokers and makes a member of a group. A nil config stands for the
-// defaults.
+// NewConsumerGroup connects to the brokers and makes a member of a group. A nil config stands for
+// the defaults.
 func NewConsumerGroup(addrs []string, groupID string, config *Config) (ConsumerGroup, error) {
 	client, err := NewClient(addrs, config)
 	if err != nil {
@@ -110,8 +110,8 @@ func NewConsumerGroup(addrs []string, groupID string, config *Config) (ConsumerG
 	return newConsumerGroup(groupID, client, true)
 }
 
-// NewConsumerGroupFromClient makes a member of a group that shares a client. The client stays open when
-// the member is closed.
+// NewConsumerGroupFromClient makes a member of a group that shares a client. The client stays open
+// when the member is closed.
 func NewConsumerGroupFromClient(groupID string, client Client) (ConsumerGroup, error) {
 	if client == nil {
 		return nil, ConfigurationError("client must not be nil")
@@ -185,7 +185,7 @@ func (c *consumerGroup) Consume(
 // notConsumed is the error of a Consume without a session.
 func (c *consumerGroup) notConsumed(ctx context.Context, err error) error {
 	switch {
-	case c.life.Err() != nil:
+	case c.life.Err() != nil, errors.Is(err, ropewalk.ReasonClosed):
 		return ErrClosedConsumerGroup
 	case ctx.Err() != nil:
 		return ctx.Err()
@@ -275,8 +275,8 @@ func (c *consumerGroup) Close() error {
 	return err
 }
 
-// report passes an error to the program, or to the log if it does not want them. With a topic it is that
-// of a partition.
+// report passes an error to the program, or to the log if it does not want them. With a topic it is
+// that of a partition.
 func (c *consumerGroup) report(err error, topic string, partition int32) {
 	var of *ConsumerError
 	if topic != "" && !errors.As(err, &of) {

@@ -43,7 +43,8 @@ func (s *groupSession) consume(c *claimed) {
 }
 
 // open reads a claim from where the group is. When that is not there any more, it goes on at
-// Offsets.Initial, if the config says so: what is left out by that is logged, counted and reported.
+// Offsets.Initial, if the config says so: what is left out by that is logged and counted, and the
+// new place is committed, so that whoever has the partition next does not leave out more.
 func (s *groupSession) open(c *claimed) (*partitionConsumer, error) {
 	consumer, config := s.group.consumer, &s.group.config.Consumer
 	topic, partition := c.place.Topic, c.place.Partition

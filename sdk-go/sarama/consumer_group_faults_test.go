@@ -51,8 +51,8 @@ func inMemory(t testing.TB) (*testserver.Server, []string) {
 	return server, addrs
 }
 
-// A session gives back what is to move only once its handler is done with it and that is committed. What
-// stays is claimed again, where it is committed.
+// A session gives back what is to move only once its handler is done with it and that is committed.
+// What stays is claimed again, where it is committed.
 func TestGroupGivesBackWhatIsCommitted(t *testing.T) {
 	server, addrs := inMemory(t)
 	config := groupConfig()
@@ -92,8 +92,8 @@ func TestGroupGivesBackWhatIsCommitted(t *testing.T) {
 	stop()
 }
 
-// A partition that is taken while it is handled ends the session. What was marked of it is not committed,
-// which is told; the rest is.
+// A partition that is taken while it is handled ends the session. What was marked of it is not
+// committed, which is told; the rest is.
 func TestGroupLosesAPartition(t *testing.T) {
 	server, addrs := inMemory(t)
 	config := groupConfig()
@@ -111,14 +111,15 @@ func TestGroupLosesAPartition(t *testing.T) {
 		t.Errorf("told: %v", err)
 	}
 	within(t, "the rest is committed", func() bool { return len(server.MemberCommits()) == 1 })
-	if offsets := server.MemberCommits()[0].GetOffsets(); len(offsets) != 1 || offsets[0].GetPartition() != 1 {
+	offsets := server.MemberCommits()[0].GetOffsets()
+	if len(offsets) != 1 || offsets[0].GetPartition() != 1 {
 		t.Errorf("committed: %v", offsets)
 	}
 	stop()
 }
 
-// A stream that breaks ends no session when the member has what it had; a member that the group does not
-// know any more joins anew.
+// A stream that breaks ends no session when the member has what it had; a member that the group
+// does not know any more joins anew.
 func TestGroupReconnects(t *testing.T) {
 	server, addrs := inMemory(t)
 	var got read
@@ -155,7 +156,8 @@ func TestGroupReconnects(t *testing.T) {
 	stop()
 }
 
-// Joining is tried again as the config says, and a group that cannot be joined is an error of Consume.
+// Joining is tried again as the config says, and a group that cannot be joined is an error of
+// Consume.
 func TestGroupJoinIsTriedAgain(t *testing.T) {
 	server, addrs := inMemory(t)
 	config := groupConfig()

@@ -22,8 +22,9 @@ const (
 	leastHeartbeat = 100 * time.Millisecond
 )
 
-// groupMember is the membership in a group. It outlives sessions: what it has is claimed by one after the
-// other, and what is to move is given back by the one that runs, or at once when none does.
+// groupMember is the membership in a group. It outlives sessions: what it has is claimed by one
+// after the other, and what is to move is given back by the one that runs, or at once when none
+// does.
 type groupMember struct {
 	group  *consumerGroup
 	topics []string
@@ -266,8 +267,8 @@ func (m *groupMember) take() (map[ropewalk.TopicPartition]*ownedPartition, <-cha
 	return owned, m.changed
 }
 
-// compare says what has changed of what a session claims: what is to be given up, and what is new. The
-// channel is closed at the next change.
+// compare says what has changed of what a session claims: what is to be given up, and what is new.
+// The channel is closed at the next change.
 func (m *groupMember) compare(claims map[ropewalk.TopicPartition]*claimed) (
 	gone []*claimed, fresh map[ropewalk.TopicPartition]*ownedPartition,
 	changed <-chan struct{}, ended error,
@@ -306,9 +307,11 @@ func (m *groupMember) endSession() {
 }
 
 // commit keeps offsets of what a session claims, and notes where the group is now.
-func (m *groupMember) commit(offsets []ropewalk.CommittedOffset, of []*claimed) []error {
+func (m *groupMember) commit(
+	ctx context.Context, offsets []ropewalk.CommittedOffset, of []*claimed,
+) []error {
 	errs := commitEach(offsets, func(offsets []ropewalk.CommittedOffset) error {
-		return m.core.CommitOffset(context.Background(), offsets...)
+		return m.core.CommitOffset(ctx, offsets...)
 	})
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -102,7 +102,8 @@ func (h *heaviest) OnAssignment(a *sarama.ConsumerGroupMemberAssignment, generat
 	h.told = a.Topics
 }
 
-// A strategy of the program's own plans, with the user data of all members, and hears what came of it.
+// A strategy of the program's own plans, with the user data of all members, and hears what came of
+// it.
 func TestGroupStrategyOfTheProgram(t *testing.T) {
 	addrs, client := topicOf(t, 3)
 	fill(t, addrs, 3, 1)
@@ -173,11 +174,12 @@ func TestGroupStaticMember(t *testing.T) {
 	start := func() {
 		group := newGroup(t, addrs, config)
 		defer closing(t, group)
-		session(t, group, []string{"t"}, func(s sarama.ConsumerGroupSession, _ sarama.ConsumerGroupClaim) {
-			if len(s.Claims()["t"]) != 2 {
-				t.Errorf("it claims %v", s.Claims())
-			}
-		})
+		session(t, group, []string{"t"},
+			func(s sarama.ConsumerGroupSession, _ sarama.ConsumerGroupClaim) {
+				if len(s.Claims()["t"]) != 2 {
+					t.Errorf("it claims %v", s.Claims())
+				}
+			})
 	}
 	start()
 	members := describe(t, client).Members
@@ -190,8 +192,8 @@ func TestGroupStaticMember(t *testing.T) {
 	}
 }
 
-// A member stays one between calls of Consume, joins anew for other topics, and leaves when Consume is
-// not called.
+// A member stays one between calls of Consume, joins anew for other topics, and leaves when Consume
+// is not called.
 func TestGroupMembershipOutlivesSessions(t *testing.T) {
 	addrs, client := topicOf(t, 1)
 	if _, err := client.Admin().CreateTopic(context.Background(), "u", 1); err != nil {
@@ -256,7 +258,8 @@ func TestGroupCooperates(t *testing.T) {
 	within(t, "two share", func() bool {
 		return len(first.Claims()["t"]) == 2 && claims.Load() == partitions+2
 	})
-	if setups.Load() != 2 || cleanups.Load() != 0 || ended.Load() != 2 || first.Context().Err() != nil {
+	if setups.Load() != 2 || cleanups.Load() != 0 || ended.Load() != 2 ||
+		first.Context().Err() != nil {
 		t.Errorf("%d sessions, %d ended, %d claims ended, the first: %v",
 			setups.Load(), cleanups.Load(), ended.Load(), first.Context().Err())
 	}
@@ -292,7 +295,57 @@ func TestGroupSharesAClient(t *testing.T) {
 		t.Error("the client is closed")
 	}
 	closing(t, client)
-	if _, err := sarama.NewConsumerGroupFromClient("g", client); !errors.Is(err, sarama.ErrClosedClient) {
+	_, err = sarama.NewConsumerGroupFromClient("g", client)
+	if !errors.Is(err, sarama.ErrClosedClient) {
 		t.Errorf("over a client that is closed: %v", err)
 	}
+}
+
+// noPlan is a strategy that fails, or panics.
+type noPlan struct {
+	heaviest
+	err error
+}
+
+func (s *noPlan) Plan(
+	map[string]sarama.ConsumerGroupMemberMetadata, map[string][]int32,
+) (sarama.BalanceStrategyPlan, error) {
+	if s.err == nil {
+		panic("no plan")
+	}
+	return nil, s.err
+}
+
+// A strategy of the program's own that fails is told of, and the broker shares instead.
+func TestGroupStrategyFails(t *testing.T) {
+	wrong := errors.New("wrong")
+	for name, strategy := range map[string]*noPlan{"error": {err: wrong}, "panic": {}} {
+		t.Run(name, func(t *testing.T) {
+			addrs, _ := topicOf(t, 1)
+			config := groupConfig()
+			config.Consumer.Group.Rebalance.GroupStrategies = []sarama.BalanceStrategy{strategy}
+			group := newGroup(t, addrs, config)
+			var claims atomic.Int64
+			stop := consuming(t, group, handler{
+				claim: func(s sarama.ConsumerGroupSession, c sarama.ConsumerGroupClaim) error {
+					claims.Add(1)
+					return marking(func(*sarama.ConsumerMessage) {})(s, c)
+				},
+			})
+			if err := <-group.Errors(); strategy.err != nil && !errors.Is(err, wrong) || err == nil {
+				t.Errorf("told: %v", err)
+			}
+			within(t, "the broker shares", func() bool { return claims.Load() > 0 })
+			stop()
+		})
+	}
+}
+
+// A group with a nil config has the defaults. One that was never in Consume can be closed.
+func TestGroupOfDefaults(t *testing.T) {
+	group := newGroup(t, []string{newServer(t).Address()}, nil)
+	group.PauseAll()
+	group.ResumeAll()
+	group.Pause(map[string][]int32{"t": {0}})
+	closing(t, group)
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/ropewalk/ropewalk/sdk-go/sarama"
 )
 
-// MarkOffset goes only forward and ResetOffset only back; Commit keeps both, with automatic commits off
-// too, when nothing else is kept.
+// MarkOffset goes only forward and ResetOffset only back; Commit keeps both, with automatic commits
+// off too, when nothing else is kept.
 func TestGroupMarksAndResets(t *testing.T) {
 	addrs, client := topicOf(t, 1)
 	fill(t, addrs, 1, 10)
@@ -74,12 +74,14 @@ func TestGroupCommitsByItself(t *testing.T) {
 	fill(t, addrs, 1, 3)
 	var got read
 	stop := consuming(t, newGroup(t, addrs, groupConfig()), handler{claim: marking(got.note)})
-	within(t, "it is committed", func() bool { return got.count() == 3 && committed(t, client, 0) == 3 })
+	within(t, "it is committed", func() bool {
+		return got.count() == 3 && committed(t, client, 0) == 3
+	})
 	stop()
 }
 
-// A group that has committed nothing begins at the newest message by default, and what comes after it is
-// not left out, also when no session runs yet.
+// A group that has committed nothing begins at the newest message by default, and what comes after
+// it is not left out, also when no session runs yet.
 func TestGroupBeginsAtTheNewest(t *testing.T) {
 	addrs, _ := topicOf(t, 1)
 	fill(t, addrs, 1, 3)
@@ -110,8 +112,8 @@ func TestGroupBeginsAtTheNewest(t *testing.T) {
 	stop()
 }
 
-// What the group committed is gone: the config says whether it goes on elsewhere. What is left out is
-// counted, and the new place is committed.
+// What the group committed is gone: the config says whether it goes on elsewhere. What is left out
+// is counted, and the new place is committed.
 func TestGroupResetsInvalidOffsets(t *testing.T) {
 	for name, test := range map[string]struct {
 		initial int64
@@ -166,8 +168,8 @@ func TestGroupResetsInvalidOffsets(t *testing.T) {
 	}
 }
 
-// Messages that are deleted while a claim waits for them end the session, and the next one goes on as the
-// config says.
+// Messages that are deleted while a claim waits for them end the session, and the next one goes on
+// as the config says.
 func TestGroupMeetsAGap(t *testing.T) {
 	addrs, client := topicOf(t, 1)
 	const messages = 60 // of 256 KiB: far more than what is sent ahead

@@ -115,7 +115,8 @@ func (s *groupSession) add(owned map[ropewalk.TopicPartition]*ownedPartition) []
 	return fresh
 }
 
-// start runs ConsumeClaim of each. The session ends when one returns, unless its partition is to go.
+// start runs ConsumeClaim of each. The session ends when one returns, unless its partition is to
+// go.
 func (s *groupSession) start(claims []*claimed) {
 	for _, c := range claims {
 		s.running.Go(func() {
@@ -203,18 +204,21 @@ func (s *groupSession) commitOften(ended <-chan struct{}) {
 	}
 }
 
-// commitLast commits claims that are over, if that is done by itself.
+// commitLast commits claims that are over, if that is done by itself. All tries together take no
+// longer than one call may.
 func (s *groupSession) commitLast(claims []*claimed) {
 	offsets := &s.group.config.Consumer.Offsets
+	ctx, cancel := context.WithTimeout(context.Background(), s.group.config.Net.ReadTimeout)
+	defer cancel()
 	for attempt := 0; offsets.AutoCommit.Enable && attempt <= offsets.Retry.Max; attempt++ {
-		if s.commit(claims) == 0 {
+		if s.commit(ctx, claims) == 0 || ctx.Err() != nil {
 			return
 		}
 	}
 }
 
 // commit commits what is marked of claims. It returns how many can be tried again.
-func (s *groupSession) commit(claims []*claimed) int {
+func (s *groupSession) commit(ctx context.Context, claims []*claimed) int {
 	s.committing.Lock()
 	defer s.committing.Unlock()
 	if s.over {
@@ -235,7 +239,7 @@ func (s *groupSession) commit(claims []*claimed) int {
 		offsets, of = append(offsets, o), append(of, c)
 	}
 	left := 0
-	for i, err := range s.member.commit(offsets, of) {
+	for i, err := range s.member.commit(ctx, offsets, of) {
 		switch {
 		case err == nil:
 			of[i].marks.committed(offsets[i])
@@ -255,7 +259,7 @@ func (s *groupSession) Commit() {
 	s.mu.Lock()
 	all := slices.Collect(maps.Values(s.claims))
 	s.mu.Unlock()
-	s.commit(all)
+	s.commit(context.Background(), all)
 }
 
 func (s *groupSession) Claims() map[string][]int32 {

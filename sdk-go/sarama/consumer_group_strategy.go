@@ -12,8 +12,8 @@ import (
 // maxMemberName bounds what a member calls itself, as the broker does.
 const maxMemberName = 249
 
-// userDataMark stands in what a member calls itself between its client id, which has no space, and its
-// user data: the broker hands that on to those who plan, and has no other place for it.
+// userDataMark stands in what a member calls itself between its client id, which has no space, and
+// its user data: the broker hands that on to those who plan, and has no other place for it.
 const userDataMark = " user-data="
 
 // memberName is what a member calls itself.

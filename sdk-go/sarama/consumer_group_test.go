@@ -199,8 +199,8 @@ func (r *read) count() int {
 	return len(r.times)
 }
 
-// A session is Setup, a ConsumeClaim for each claim, Cleanup and a last commit, in this order; the next
-// one goes on there.
+// A session is Setup, a ConsumeClaim for each claim, Cleanup and a last commit, in this order; the
+// next one goes on there.
 func TestGroupSession(t *testing.T) {
 	addrs, client := topicOf(t, 2)
 	fill(t, addrs, 2, 3)

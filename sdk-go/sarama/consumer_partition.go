@@ -30,10 +30,10 @@ type ConsumerMessage struct {
 
 // PartitionConsumer delivers the messages of one partition. It must be closed.
 //
-// It ends by itself when messages were deleted before they were read, with ErrOffsetOutOfRange, so that
-// the program chooses where to go on; and when Consumer.Retry.Max is set and reached, with
-// ErrConsumerRetriesExhausted. Else it reconnects. A reader that is slow holds up no other partition,
-// however slow: it is sent no more than it reads.
+// It ends by itself when messages were deleted before they were read, with ErrOffsetOutOfRange, so
+// that the program chooses where to go on; and when Consumer.Retry.Max is set and reached, with
+// ErrConsumerRetriesExhausted. Else it reconnects. A reader that is slow holds up no other
+// partition, however slow: it is sent no more than it reads.
 type PartitionConsumer interface {
 	// AsyncClose begins to close; Messages and Errors are closed when it is done, and must be
 	// read until then.

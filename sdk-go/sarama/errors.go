@@ -61,6 +61,9 @@ var (
 	ErrTxnOffsetCommit = errors.New("transaction manager: failed to send offsets to transaction")
 	// ErrTransactionNotReady: the transaction is not in a state that allows it. Not returned here.
 	ErrTransactionNotReady = errors.New("transaction manager: transaction is not ready")
+	// ErrProducerRetryBufferOverflow does not come up: what is sent again waits within a bound.
+	ErrProducerRetryBufferOverflow = errors.New(
+		"retry buffer full: message discarded to prevent buffer overflow")
 	// ErrNonTransactedProducer: the producer has no transactions.
 	ErrNonTransactedProducer = errors.New(
 		"transaction manager: you need to add TransactionalID to producer")

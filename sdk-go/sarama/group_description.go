@@ -50,18 +50,20 @@ func (gmd *GroupMemberDescription) GetMemberAssignment() (*ConsumerGroupMemberAs
 	if len(gmd.MemberAssignment) == 0 {
 		return nil, nil
 	}
-	r := wireReader{rest: gmd.MemberAssignment}
-	assignment := &ConsumerGroupMemberAssignment{Version: r.int16(), Topics: map[string][]int32{}}
-	for range r.count() {
+	r := shareReader{rest: gmd.MemberAssignment}
+	assignment := &ConsumerGroupMemberAssignment{
+		Version: int16(binary.BigEndian.Uint16(r.take(2))), Topics: map[string][]int32{},
+	}
+	for range r.count(6) {
 		topic := r.text()
 		partitions := make([]int32, 0)
-		for range r.count() {
-			partitions = append(partitions, r.int32())
+		for range r.count(4) {
+			partitions = append(partitions, r.number())
 		}
 		assignment.Topics[topic] = partitions
 	}
-	assignment.UserData = r.bytes()
-	if r.failed {
+	assignment.UserData = r.data()
+	if r.short {
 		return nil, ErrInsufficientData
 	}
 	return assignment, nil
@@ -73,13 +75,15 @@ func (gmd *GroupMemberDescription) GetMemberMetadata() (*ConsumerGroupMemberMeta
 	if len(gmd.MemberMetadata) == 0 {
 		return nil, nil
 	}
-	r := wireReader{rest: gmd.MemberMetadata}
-	metadata := &ConsumerGroupMemberMetadata{Version: r.int16()}
-	for range r.count() {
+	r := shareReader{rest: gmd.MemberMetadata}
+	metadata := &ConsumerGroupMemberMetadata{
+		Version: int16(binary.BigEndian.Uint16(r.take(2))),
+	}
+	for range r.count(2) {
 		metadata.Topics = append(metadata.Topics, r.text())
 	}
-	metadata.UserData = r.bytes()
-	if r.failed {
+	metadata.UserData = r.data()
+	if r.short {
 		return nil, ErrInsufficientData
 	}
 	return metadata, nil
@@ -116,51 +120,15 @@ func appendText(wire []byte, text string) []byte {
 	return append(binary.BigEndian.AppendUint16(wire, uint16(len(text))), text...)
 }
 
-// wireReader reads that form. Once something is missing it gives zeros, and has failed.
-type wireReader struct {
-	rest   []byte
-	failed bool
+func (r *shareReader) text() string {
+	return string(r.take(int(binary.BigEndian.Uint16(r.take(2)))))
 }
 
-func (r *wireReader) take(n int) []byte {
-	if r.failed || n < 0 || n > len(r.rest) {
-		r.failed = true
-		return nil
-	}
-	taken := r.rest[:n]
-	r.rest = r.rest[n:]
-	return taken
-}
-
-func (r *wireReader) int16() int16 {
-	if b := r.take(2); b != nil {
-		return int16(binary.BigEndian.Uint16(b))
-	}
-	return 0
-}
-
-func (r *wireReader) int32() int32 {
-	if b := r.take(4); b != nil {
-		return int32(binary.BigEndian.Uint32(b))
-	}
-	return 0
-}
-
-// count is the number of elements of a list, each of which has at least two bytes.
-func (r *wireReader) count() int {
-	n := int(r.int32())
-	if n < 0 || n > len(r.rest)/2 {
-		r.failed = r.failed || n != -1
-		return 0
-	}
-	return n
-}
-
-func (r *wireReader) text() string { return string(r.take(int(r.int16()))) }
-
-func (r *wireReader) bytes() []byte {
-	n := int(r.int32())
-	if n == -1 {
+// data reads bytes that may be absent.
+func (r *shareReader) data() []byte {
+	n := int(r.number())
+	if n < 0 {
+		r.short = r.short || n != -1
 		return nil
 	}
 	return r.take(n)

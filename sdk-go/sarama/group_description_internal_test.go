@@ -9,8 +9,8 @@ import (
 // What is told of a member is in the form that Kafka's tools read.
 func TestMembersInKafkasForm(t *testing.T) {
 	wire := encodeAssignment(map[string][]int32{"a": {0, 2}})
-	want := []byte("\x00\x00\x00\x00\x00\x01\x00\x01a\x00\x00\x00\x02\x00\x00\x00\x00\x00\x00\x00\x02" +
-		"\xff\xff\xff\xff")
+	want := []byte("\x00\x00\x00\x00\x00\x01\x00\x01a" +
+		"\x00\x00\x00\x02\x00\x00\x00\x00\x00\x00\x00\x02\xff\xff\xff\xff")
 	if string(wire) != string(want) {
 		t.Errorf("encoded as %q, want %q", wire, want)
 	}
@@ -32,7 +32,8 @@ func TestMembersInKafkasForm(t *testing.T) {
 			t.Errorf("cut after %d: %v", n, err)
 		}
 	}
-	if assignment, err := new(GroupMemberDescription).GetMemberAssignment(); assignment != nil || err != nil {
+	assignment, err = new(GroupMemberDescription).GetMemberAssignment()
+	if assignment != nil || err != nil {
 		t.Errorf("of nothing: %v, %v", assignment, err)
 	}
 }
@@ -45,7 +46,8 @@ func TestOffsetsOfGroupsByVersion(t *testing.T) {
 		if len(response.Groups) != groups || response.GetBlock("t", 0) != block {
 			t.Errorf("version %d: %+v", version, response)
 		}
-		if response.GetBlock("t", 1) != nil || (response.GetGroupBlock("g", "t", 0) != nil) != (groups == 1) {
+		ofGroup := response.GetGroupBlock("g", "t", 0)
+		if response.GetBlock("t", 1) != nil || (ofGroup != nil) != (groups == 1) {
 			t.Errorf("version %d tells of what it has not", version)
 		}
 		if isOwn := response.GroupError() == ErrUnknown; isOwn != (groups == 0) {

@@ -43,7 +43,8 @@ type offsetManager struct {
 	parts  map[ropewalk.TopicPartition]*partitionOffsetManager
 }
 
-// NewOffsetManagerFromClient makes an offset manager of a group. The client stays open when it is closed.
+// NewOffsetManagerFromClient makes an offset manager of a group. The client stays open when it is
+// closed.
 func NewOffsetManagerFromClient(group string, client Client) (OffsetManager, error) {
 	core, release, err := coreOf(client)
 	if err != nil {
@@ -107,12 +108,12 @@ func (om *offsetManager) ManagePartition(
 func (om *offsetManager) Commit() {
 	om.committing.Lock()
 	defer om.committing.Unlock()
-	om.flush()
+	om.flush(context.Background())
 	om.releaseDone(false)
 }
 
 // flush commits what is marked.
-func (om *offsetManager) flush() {
+func (om *offsetManager) flush(ctx context.Context) {
 	var offsets []ropewalk.CommittedOffset
 	var of []*partitionOffsetManager
 	om.mu.Lock()
@@ -126,7 +127,7 @@ func (om *offsetManager) flush() {
 	}
 	om.mu.Unlock()
 	errs := commitEach(offsets, func(offsets []ropewalk.CommittedOffset) error {
-		return om.core.Admin().CommitOffset(context.Background(), om.group, offsets...)
+		return om.core.Admin().CommitOffset(ctx, om.group, offsets...)
 	})
 	for i, err := range errs {
 		if err != nil {
@@ -137,8 +138,8 @@ func (om *offsetManager) flush() {
 	}
 }
 
-// releaseDone ends the partition offset managers that are closed and have nothing to commit, or all of
-// them. It returns how many are left.
+// releaseDone ends the partition offset managers that are closed and have nothing to commit, or all
+// of them. It returns how many are left.
 func (om *offsetManager) releaseDone(all bool) int {
 	om.mu.Lock()
 	defer om.mu.Unlock()
@@ -165,9 +166,11 @@ func (om *offsetManager) Close() error {
 		om.committing.Lock()
 		defer om.committing.Unlock()
 		offsets := &om.config.Consumer.Offsets
+		ctx, cancel := context.WithTimeout(context.Background(), om.config.Net.ReadTimeout)
+		defer cancel()
 		for attempt := 0; offsets.AutoCommit.Enable && attempt <= offsets.Retry.Max; attempt++ {
-			om.flush()
-			if om.releaseDone(false) == 0 {
+			om.flush(ctx)
+			if om.releaseDone(false) == 0 || ctx.Err() != nil {
 				break
 			}
 		}

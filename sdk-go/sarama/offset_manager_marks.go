@@ -7,7 +7,8 @@ import (
 	ropewalk "github.com/ropewalk/ropewalk/sdk-go"
 )
 
-// maxCommitCalls bounds the calls that are made to find which of many partitions cannot be committed.
+// maxCommitCalls bounds the calls that are made to find which of many partitions cannot be
+// committed.
 const maxCommitCalls = 64
 
 // marks are what a program has marked of a partition, to be committed.
@@ -65,8 +66,8 @@ func (m *marks) committed(o ropewalk.CommittedOffset) {
 	}
 }
 
-// commitEach commits offsets together. Where one of them has all of them refused, it commits the others
-// without it. It returns the error of each, nil for one that is committed.
+// commitEach commits offsets together. Where one of them has all of them refused, it commits the
+// others without it. It returns the error of each, nil for one that is committed.
 func commitEach(
 	offsets []ropewalk.CommittedOffset, commit func([]ropewalk.CommittedOffset) error,
 ) []error {

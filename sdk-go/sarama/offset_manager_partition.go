@@ -78,8 +78,8 @@ func (p *partitionOffsetManager) Close() error {
 	return nil
 }
 
-// report passes an error to the program, or to the log if it does not want them. The commit that it came
-// with keeps the channel open.
+// report passes an error to the program, or to the log if it does not want them. The commit that it
+// came with keeps the channel open.
 func (p *partitionOffsetManager) report(err error) {
 	e := &ConsumerError{Topic: p.place.Topic, Partition: p.place.Partition, Err: err}
 	if !p.parent.config.Consumer.Return.Errors {

@@ -27,7 +27,9 @@ func newOffsets(t testing.TB, client sarama.Client) sarama.OffsetManager {
 	return manager
 }
 
-func manage(t testing.TB, manager sarama.OffsetManager, partition int32) sarama.PartitionOffsetManager {
+func manage(
+	t testing.TB, manager sarama.OffsetManager, partition int32,
+) sarama.PartitionOffsetManager {
 	t.Helper()
 	partitionManager, err := manager.ManagePartition("t", partition)
 	if err != nil {
@@ -93,7 +95,8 @@ func TestOffsetManager(t *testing.T) {
 	})
 }
 
-// What is marked is committed from time to time, by Close of its manager, and at once when it is closed.
+// What is marked is committed from time to time, by Close of its manager, and at once when it is
+// closed.
 func TestOffsetManagerCommitsByItself(t *testing.T) {
 	addrs, core := topicOf(t, 2)
 	fill(t, addrs, 2, 10)

@@ -79,7 +79,7 @@ var topicConfigs = []topicConfig{
 		read: func(s *ropewalk.TopicSettings) string {
 			return strconv.FormatInt(s.RetentionBytes, 10)
 		},
-		parse: bytes(ropewalk.RetentionBytes),
+		parse: number(ropewalk.RetentionBytes),
 	},
 	{
 		name: "retention.ms", kind: LongConfigType, standard: "604800000", sample: "-1",
@@ -93,7 +93,7 @@ var topicConfigs = []topicConfig{
 		read: func(s *ropewalk.TopicSettings) string {
 			return strconv.FormatInt(s.SegmentBytes, 10)
 		},
-		parse: bytes(ropewalk.SegmentBytes),
+		parse: number(ropewalk.SegmentBytes),
 	},
 	{
 		name: "segment.ms", kind: LongConfigType, standard: "604800000", sample: "1",
@@ -192,7 +192,7 @@ func duration(
 	}
 }
 
-func bytes(
+func number(
 	setting func(int64) ropewalk.TopicSetting,
 ) func(string) (ropewalk.TopicSetting, bool) {
 	return func(value string) (ropewalk.TopicSetting, bool) {

@@ -6,6 +6,6 @@
 //     broker with this repository's package: each ends with the output that it is to have;
 //   - compare defaults, verdicts of Validate, partitioners, plans and numbers of errors.
 //
-// A program's output is what real sarama does with Kafka: with $COMPAT_KAFKA, the address of a Kafka
-// broker without topics, they run there too.
+// A program's output is what real sarama does with Kafka: with $COMPAT_KAFKA, the address of a
+// Kafka broker without topics, they run there too.
 package compat

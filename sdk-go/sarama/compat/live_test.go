@@ -200,7 +200,8 @@ func TestErrorsHaveTheSameNumbersAndATextEach(t *testing.T) {
 	for number := int16(-1); number < 200; number++ {
 		their, our := ibm.KError(number).Error(), sarama.KError(number).Error()
 		known := !strings.HasPrefix(their, "Unknown error, how did this happen?")
-		if known && (!strings.HasPrefix(our, "kafka server: ") || strings.HasSuffix(our, fmt.Sprint(number))) {
+		bare := !strings.HasPrefix(our, "kafka server: ") || strings.HasSuffix(our, fmt.Sprint(number))
+		if known && bare {
 			t.Errorf("%d is %q, and here only %q", number, their, our)
 		}
 	}

@@ -164,7 +164,7 @@ func TestTheSameVerdict(t *testing.T) {
 	}
 }
 
-// A registry of the library that sarama counts into is one for the package here, and is counted into.
+// A registry of the library that sarama counts with is one for the package here.
 func TestRegistriesOfGoMetricsAreTaken(t *testing.T) {
 	registry := metrics.NewPrefixedRegistry("app.")
 	config := sarama.NewConfig()

@@ -39,7 +39,8 @@ func Load(paths ...string) (map[string]Names, error) {
 
 // compiled returns the files with the export data of packages and of all that they import.
 func compiled(paths []string) (map[string]string, error) {
-	args := append([]string{"list", "-export", "-deps", "-f", "{{.ImportPath}}\t{{.Export}}"}, paths...)
+	const form = "{{.ImportPath}}\t{{.Export}}"
+	args := append([]string{"list", "-export", "-deps", "-f", form}, paths...)
 	command := exec.Command("go", args...)
 	var complaint bytes.Buffer
 	command.Stderr = &complaint

@@ -1,5 +1,5 @@
-// A partitioner of its own: messages of an important customer go to the last partition, those of the
-// others by their key to the rest.
+// A partitioner of its own: messages of an important customer go to the last partition, those of
+// the others by their key to the rest.
 package main
 
 import (
