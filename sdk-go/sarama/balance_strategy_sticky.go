@@ -121,19 +121,7 @@ func planSticky(
 			s.give(p, s.least(p))
 		}
 	}
-	for moved := true; moved; {
-		moved = false
-		for _, p := range places {
-			owner := s.owner[p]
-			if owner == "" {
-				continue
-			}
-			if to := s.least(p); s.load[owner] > s.load[to]+1 {
-				s.load[owner]--
-				s.give(p, to)
-				moved = true
-			}
-		}
+	for s.move(places) {
 	}
 	plan := BalanceStrategyPlan{}
 	for _, id := range ids {
@@ -164,6 +152,24 @@ func (s *stickyPlan) keep(ids []string, has map[string]formerShare) {
 			s.give(p, id)
 		}
 	}
+}
+
+// move moves one partition from whoever has most too much; it reports false when all is even.
+func (s *stickyPlan) move(places []place) bool {
+	var from place
+	most := 1
+	for _, p := range places {
+		if owner := s.owner[p]; owner != "" {
+			if more := s.load[owner] - s.load[s.least(p)]; more > most {
+				from, most = p, more
+			}
+		}
+	}
+	if most > 1 {
+		s.load[s.owner[from]]--
+		s.give(from, s.least(from))
+	}
+	return most > 1
 }
 
 func (s *stickyPlan) give(p place, id string) {

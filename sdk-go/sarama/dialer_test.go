@@ -119,10 +119,10 @@ func TestProxyHangs(t *testing.T) {
 		t.Error("a connection was made")
 	}
 	close(dialer.let)
-	eventually(t, "the late connection is closed", dialer.closed.Load)
+	holdsSoon(t, "the late connection is closed", dialer.closed.Load)
 }
 
-func eventually(t *testing.T, what string, holds func() bool) {
+func holdsSoon(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); !holds(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
