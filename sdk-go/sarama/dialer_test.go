@@ -119,16 +119,7 @@ func TestProxyHangs(t *testing.T) {
 		t.Error("a connection was made")
 	}
 	close(dialer.let)
-	holdsSoon(t, "the late connection is closed", dialer.closed.Load)
-}
-
-func holdsSoon(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !holds(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain: %s", what)
-		}
-	}
+	eventually(t, "the late connection is closed", dialer.closed.Load)
 }
 
 func TestLocalAddr(t *testing.T) {
