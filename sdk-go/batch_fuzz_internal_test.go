@@ -228,7 +228,7 @@ func FuzzDecompression(f *testing.F) {
 			if err != nil {
 				f.Fatal(err)
 			}
-			packed, err := c.pack(make([]byte, size))
+			packed, err := c.pack(nil, make([]byte, size))
 			if err != nil {
 				f.Fatal(fmt.Errorf("%s: %w", codec, err))
 			}

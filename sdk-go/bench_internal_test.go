@@ -12,6 +12,7 @@ func BenchmarkSendAsyncAlone1KB(b *testing.B) {
 	record := &Record{Topic: "t", Value: make([]byte, 1000)}
 	b.SetBytes(int64(len(record.Value)))
 	b.ReportAllocs()
+	used := CPUTime()
 	for b.Loop() {
 		if err := producer.SendAsync(b.Context(), record, nil); err != nil {
 			b.Fatal(err)
@@ -20,4 +21,5 @@ func BenchmarkSendAsyncAlone1KB(b *testing.B) {
 	if err := producer.Close(); err != nil {
 		b.Fatal(err)
 	}
+	b.ReportMetric(float64(CPUTime()-used)/float64(b.N), "cpu-ns/op")
 }

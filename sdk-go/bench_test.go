@@ -37,6 +37,7 @@ func BenchmarkSendAsync1KB(b *testing.B) {
 			var failed atomic.Int64
 			b.SetBytes(int64(len(record.Value)))
 			b.ReportAllocs()
+			used := ropewalk.CPUTime()
 			for b.Loop() {
 				err := producer.SendAsync(b.Context(), record,
 					func(_ *ropewalk.Record, _ ropewalk.Ack, err error) {
@@ -51,6 +52,7 @@ func BenchmarkSendAsync1KB(b *testing.B) {
 			if err := producer.Close(); err != nil {
 				b.Fatal(err)
 			}
+			b.ReportMetric(float64(ropewalk.CPUTime()-used)/float64(b.N), "cpu-ns/op")
 			if failed.Load() > 0 {
 				b.Errorf("%d records failed", failed.Load())
 			}
@@ -69,6 +71,7 @@ func BenchmarkSend1KB(b *testing.B) {
 			var senders sync.WaitGroup
 			b.SetBytes(1000)
 			b.ReportAllocs()
+			used := ropewalk.CPUTime()
 			b.ResetTimer()
 			for range goroutines {
 				senders.Go(func() {
@@ -83,6 +86,7 @@ func BenchmarkSend1KB(b *testing.B) {
 			}
 			senders.Wait()
 			b.StopTimer()
+			b.ReportMetric(float64(ropewalk.CPUTime()-used)/float64(b.N), "cpu-ns/op")
 			if err := producer.Close(); err != nil {
 				b.Error(err)
 			}

@@ -13,7 +13,7 @@ func pack(t testing.TB, codec Compression, level int, plain []byte) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	packed, err := c.pack(plain)
+	packed, err := c.pack(nil, plain)
 	if err != nil {
 		t.Fatal(err)
 	}

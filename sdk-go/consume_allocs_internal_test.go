@@ -54,7 +54,7 @@ func compressed(t testing.TB, codec Compression, b *pb.RecordBatch) *pb.RecordBa
 	if err != nil {
 		t.Fatal(err)
 	}
-	packed, err := c.pack(marshal(t, b.GetRecords()))
+	packed, err := c.pack(nil, marshal(t, b.GetRecords()))
 	if err != nil {
 		t.Fatal(err)
 	}

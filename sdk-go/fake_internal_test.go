@@ -10,6 +10,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/connectivity"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
@@ -91,7 +92,6 @@ type fakeProduceStream struct {
 	conn    *fakeConn
 	ctx     context.Context
 	answers chan fakeAnswer
-	buffer  []byte
 }
 
 type fakeAnswer struct {
@@ -105,12 +105,15 @@ func (s *fakeProduceStream) CloseSend() error {
 }
 
 func (s *fakeProduceStream) SendMsg(m any) error {
-	in := m.(*pb.ProduceStreamRequest)
-	request := proto.CloneOf(in.GetRequest())
 	f := s.conn
 	if f.quick {
-		return s.sendQuick(in)
+		return s.sendQuick(m)
 	}
+	in := &pb.ProduceStreamRequest{}
+	if err := decodeMessage(m, in); err != nil {
+		return err
+	}
+	request := in.GetRequest()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	now := time.Now()
@@ -133,19 +136,43 @@ func (s *fakeProduceStream) SendMsg(m any) error {
 	return nil
 }
 
-// sendQuick does what gRPC does with a message, and no more.
-func (s *fakeProduceStream) sendQuick(in *pb.ProduceStreamRequest) error {
-	buf, err := proto.MarshalOptions{}.MarshalAppend(s.buffer[:0], in)
+// decodeMessage does to a message what gRPC and a broker do.
+func decodeMessage(sent any, in proto.Message) error {
+	data, err := produceCodec{protoCodec}.Marshal(sent)
 	if err != nil {
 		return err
 	}
-	s.buffer = buf
-	request := in.GetRequest()
+	defer data.Free()
+	return proto.Unmarshal(data.Materialize(), in)
+}
+
+// sendQuick does what gRPC does with a message, and looks at no record. All partitions but the
+// first are of no interest to it.
+func (s *fakeProduceStream) sendQuick(m any) error {
+	data, err := produceCodec{protoCodec}.Marshal(m)
+	if err != nil {
+		return err
+	}
+	defer data.Free()
+	records, _ := countRecords(data[1].ReadOnlyData())
+	head := data[0].ReadOnlyData()
+	first, _ := nextField(&head)
+	correlation := first.number
+	_, _, tagged := protowire.ConsumeTag(head)
+	_, sized := protowire.ConsumeVarint(head[tagged:])
+	const recordCount = 6<<3 | varintField // of what is compressed
+	for head = head[tagged+sized:]; len(head) > 0; {
+		f, ok := nextField(&head)
+		if !ok {
+			break // the records, which are elsewhere
+		}
+		if f.tag == recordCount {
+			records = int(f.number)
+		}
+	}
 	s.answers <- fakeAnswer{ProduceStreamResponse: &pb.ProduceStreamResponse{
-		Correlation: in.GetCorrelation(),
-		Response: &pb.ProduceResponse{Appends: []*pb.PartitionAppend{{
-			Partition: request.GetPartition(), RecordCount: int32(len(request.GetRecords().GetRecords())),
-		}}},
+		Correlation: correlation,
+		Response:    &pb.ProduceResponse{Appends: []*pb.PartitionAppend{{RecordCount: int32(records)}}},
 	}}
 	return nil
 }

@@ -97,8 +97,8 @@ func (b *batch) info() BatchInfo {
 		info.Bytes += record.size
 	}
 	info.WireBytes = info.Bytes
-	if packed := b.encoded.GetCompressed(); packed != nil {
-		info.WireBytes, info.Compression = len(packed), Compression(b.encoded.GetCompression())
+	if b.encoded != nil {
+		info.WireBytes, info.Compression = b.encoded.data.Len(), b.encoded.compression
 	}
 	return info
 }
@@ -116,13 +116,12 @@ func (h *hooks) batchRetried(b *batch, delay time.Duration, err error) {
 	}
 }
 
-func (h *hooks) batchAnswered(b *batch, ack Ack, err error) {
+func (h *hooks) batchAnswered(p *Producer, b *batch, ack Ack, err error) {
 	if len(h.answered) == 0 {
 		return
 	}
-	event := BatchAnswered{
-		BatchInfo: b.info(), Ack: ack, Duration: time.Since(b.records[0].since), Err: err,
-	}
+	oldest := b.deadline.Add(-p.config.deliveryTimeout)
+	event := BatchAnswered{BatchInfo: b.info(), Ack: ack, Duration: time.Since(oldest), Err: err}
 	if !b.started.IsZero() {
 		event.RoundTrip = time.Since(b.started)
 	}

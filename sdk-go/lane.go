@@ -50,7 +50,7 @@ type batch struct {
 	// broker is whom the current try went to.
 	broker uint64
 	// encoded has the records in the form that goes over the wire, once a try has made it.
-	encoded *pb.ProduceRequest
+	encoded *encodedBatch
 }
 
 // encode brings a batch's records into the form that goes over the wire, once: what was compressed is
@@ -63,9 +63,15 @@ func (p *Producer) encode(b *batch) *Error {
 	if err != nil {
 		return err
 	}
-	b.encoded = &pb.ProduceRequest{}
-	compressor.compress(encodeRecords(b.records), b.encoded)
+	b.encoded = compressor.encode(b.records)
 	return nil
+}
+
+// settle gives the records of a batch their outcome: it is not sent again.
+func (p *Producer) settle(b *batch, result func(i int) (Ack, error)) {
+	b.encoded.free()
+	b.encoded = nil
+	p.finish(b.records, result)
 }
 
 // makeReady has the sender look at a lane; the caller holds the lock.
@@ -122,8 +128,8 @@ func (p *Producer) take(l *lane) (*batch, []*pending) {
 		return b, nil
 	}
 	var withdrawn []*pending
-	var records []*pending
 	bytes, n, most := 0, 0, p.config.batching.MaxRecords
+	records := l.queue[:0] // those that are withdrawn are closed up
 	for _, s := range l.queue[:len(l.queue)-l.held] {
 		if len(records) > 0 && (bytes+s.size > p.config.batchBytes || len(records) == most) {
 			break
@@ -136,18 +142,29 @@ func (p *Producer) take(l *lane) (*batch, []*pending) {
 		records = append(records, s)
 		bytes += s.size
 	}
-	if l.queue = l.queue[n:]; len(l.queue) == 0 {
-		l.queue = nil // let go of the array, and with it of the records before
-	}
+	clear(l.queue[len(records):n])
+	l.queue = l.queue[n:]
 	if len(records) == 0 {
 		return nil, withdrawn
 	}
 	return &batch{
 		lane:     l,
-		records:  records,
-		deadline: records[0].since.Add(p.config.deliveryTimeout),
+		records:  records[:len(records):len(records)],
+		deadline: p.began.Add(records[0].since + p.config.deliveryTimeout),
 	}, withdrawn
 }
+
+// push queues a record. What batches have taken stays in the array before the queue until it is full:
+// they use it.
+func (l *lane) push(s *pending) {
+	if n := len(l.queue); n == cap(l.queue) {
+		l.queue = append(make([]*pending, 0, max(2*n, queueAtFirst)), l.queue...)
+	}
+	l.queue = append(l.queue, s)
+}
+
+// queueAtFirst is the room of a queue in the beginning.
+const queueAtFirst = 32
 
 // dispatch sends a batch, or settles it where that cannot be done.
 func (p *Producer) dispatch(b *batch) {
@@ -209,12 +226,12 @@ func (p *Producer) failed(b *batch, e *Error) {
 		c.outcome = OutcomeMaybe
 		e = &c
 	}
-	p.client.hooks.batchAnswered(b, Ack{}, e)
+	p.client.hooks.batchAnswered(p, b, Ack{}, e)
 	p.mu.Lock()
 	p.restart(b)
 	p.next(b.lane)
 	p.mu.Unlock()
-	p.finish(b.records, func(int) (Ack, error) { return Ack{}, e })
+	p.settle(b, func(int) (Ack, error) { return Ack{}, e })
 }
 
 // heed learns from a refusal who leads the partition.
@@ -261,6 +278,7 @@ func (p *Producer) split(b *batch) {
 		}
 	}
 	first.encoded, second.encoded = nil, nil
+	b.encoded.free()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	b.lane.retry = append([]*batch{&first, &second}, b.lane.retry...)

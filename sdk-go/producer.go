@@ -55,13 +55,15 @@ type Producer struct {
 	tasks  sync.WaitGroup
 	wake   chan struct{}
 	quit   chan struct{}
+	began  time.Time
 
 	mu      sync.Mutex
 	closing bool
 	topics  map[string]*producerTopic
 	ready   []*lane
 	// streams has them by broker; anyBroker is the one through whichever answers.
-	streams     map[uint64]*produceStream
+	streams map[uint64]*produceStream
+	// correlation numbers the batches on all streams; only the sender has it.
 	correlation uint64
 	// identity is what the broker gave last, if the producer is idempotent and it has; fenced says that
 	// another producer has taken the name.
@@ -70,27 +72,35 @@ type Producer struct {
 	// free holds the ids that were given for single appends and that none has at the moment.
 	free        []*identity
 	outstanding int
-	held        held
+	// slab is what records that come next are kept in: one allocation is for many.
+	slab []pending
+	held held
 	// idle is there while somebody waits for outstanding to be 0, and closed then.
 	idle chan struct{}
 }
 
-// producerTopic is a topic with its partitioner; lanes has one entry for each partition in use, and
-// compression is what the topic said last.
+// producerTopic is a topic with its partitioner; lanes has one entry for each partition in use.
 type producerTopic struct {
-	compression Compression
 	partitioner Partitioner
 	lanes       map[int32]*lane
+	// info is what was known of the topic last, and it holds until then, unless the client has got to
+	// know another thing of its topics since it had seen so many of them.
+	info *topicInfo
+	seen uint64
+	then time.Duration
 }
 
-// pending is a record that has no answer yet.
+// pending is a record that has no answer yet; since counts from when its producer began.
 type pending struct {
 	record *Record
-	size   int
-	since  time.Time
-	state  atomic.Int32
 	done   func(*Record, Ack, error)
+	since  time.Duration
+	size   int
+	state  atomic.Int32
 }
+
+// pendingsInSlab is small enough that one record that waits for long does not keep much.
+const pendingsInSlab = 64
 
 // The states of a pending record: a caller that gives up takes back what no batch has taken.
 const (
@@ -121,6 +131,7 @@ func (c *Client) NewProducer(options ...ProducerOption) (*Producer, error) {
 		quit:        make(chan struct{}),
 		topics:      map[string]*producerTopic{},
 		streams:     map[uint64]*produceStream{},
+		began:       time.Now(),
 	}
 	if !c.adopt(p) {
 		return nil, closedError("new producer", "client")
@@ -210,19 +221,46 @@ func (p *Producer) enqueue(
 	if ctx.Err() != nil {
 		return nil, contextError("produce", ctx, OutcomeNo)
 	}
-	info, err := p.topicFor(ctx, r)
+	size := r.encodedSize()
+	given := pending{record: r, done: done, since: time.Since(p.began), size: fieldSize(size)}
+	if s, err := p.placeAtOnce(&given, size); s != nil || err != nil {
+		return s, err
+	}
+	seen := p.client.topics.changes.Load()
+	info, err := p.topicFor(ctx, r, size)
 	if err != nil {
 		return nil, err
 	}
-	s := &pending{record: r, size: fieldSize(r.encodedSize()), since: time.Now(), done: done}
-	if err := p.reserve(ctx, p.weight(s)); err != nil {
+	weight := p.weight(given.size)
+	if err := p.reserve(ctx, weight); err != nil {
 		return nil, err
 	}
-	if err := p.place(s, info); err != nil {
-		p.memory.Release(p.weight(s))
-		return nil, err
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	topic := p.topicLocked(r.Topic)
+	topic.info, topic.seen = info, seen
+	topic.then = info.fetched.Add(p.client.config.metadataAge).Sub(p.began)
+	s, err := p.place(topic, &given)
+	if err != nil {
+		p.memory.Release(weight)
 	}
-	return s, nil
+	return s, err
+}
+
+// placeAtOnce places a record of a size where nothing has to be waited for; otherwise it returns nil.
+func (p *Producer) placeAtOnce(s *pending, size int) (*pending, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	topic := p.topics[s.record.Topic]
+	if topic == nil || topic.seen != p.client.topics.changes.Load() || topic.then <= s.since ||
+		topic.info.tooSmallFor(size) || !p.memory.TryAcquire(p.weight(s.size)) {
+		return nil, nil
+	}
+	placed, err := p.place(topic, s)
+	if err != nil {
+		p.memory.Release(p.weight(s.size))
+	}
+	return placed, err
 }
 
 // reserve waits for memory; what is in it does not wait for more meanwhile.
@@ -237,81 +275,89 @@ func (p *Producer) reserve(ctx context.Context, weight int64) error {
 	return nil
 }
 
-// weight is what a record counts in memory; one that is larger than all of it waits to be alone.
-func (p *Producer) weight(s *pending) int64 {
-	return int64(min(s.size+recordOverhead, p.config.bufferBytes))
+// weight is what a record of a size counts in memory; one that is larger than all of it waits to be
+// alone.
+func (p *Producer) weight(size int) int64 {
+	return int64(min(size+recordOverhead, p.config.bufferBytes))
 }
 
 // topicFor returns what is known of a record's topic, and refuses a record that is larger than the
 // topic takes: within a batch it would have the others refused with it.
-func (p *Producer) topicFor(ctx context.Context, r *Record) (*topicInfo, error) {
+func (p *Producer) topicFor(ctx context.Context, r *Record, size int) (*topicInfo, error) {
 	info, err := p.client.topics.get(ctx, "produce", r.Topic)
 	if err != nil {
 		return nil, err
 	}
-	size := r.encodedSize()
-	tooLarge := func() bool { return info.maxRecordBytes > 0 && size > info.maxRecordBytes }
-	if tooLarge() && time.Since(info.fetched) > recheckAfter {
+	if info.tooSmallFor(size) && time.Since(info.fetched) > recheckAfter {
 		p.client.topics.forget(r.Topic)
 		if info, err = p.client.topics.get(ctx, "produce", r.Topic); err != nil {
 			return nil, err
 		}
 	}
-	if limit := info.maxRecordBytes; tooLarge() {
-		return nil, tooLargeError(size, limit)
-	}
-	if size > maxBatchBytes {
-		return nil, tooLargeError(size, maxBatchBytes)
+	if info.tooSmallFor(size) {
+		limit := maxBatchBytes
+		if info.maxRecordBytes > 0 {
+			limit = min(limit, info.maxRecordBytes)
+		}
+		return nil, newError("produce", ReasonRecordTooLarge, codes.InvalidArgument, OutcomeNo,
+			"the record has %d bytes, more than the %d that are allowed", size, limit)
 	}
 	return info, nil
 }
 
-func tooLargeError(size, limit int) *Error {
-	return newError("produce", ReasonRecordTooLarge, codes.InvalidArgument, OutcomeNo,
-		"the record has %d bytes, more than the %d that are allowed", size, limit)
+// tooSmallFor reports whether a topic takes no record of a size.
+func (t *topicInfo) tooSmallFor(size int) bool {
+	return t.maxRecordBytes > 0 && size > t.maxRecordBytes || size > maxBatchBytes
 }
 
-// place puts a record on the lane of its partition.
-func (p *Producer) place(s *pending, info *topicInfo) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+// topicLocked is what the producer has for a topic; the caller holds the lock.
+func (p *Producer) topicLocked(name string) *producerTopic {
+	topic := p.topics[name]
+	if topic == nil {
+		topic = &producerTopic{partitioner: p.config.partitioner(name), lanes: map[int32]*lane{}}
+		p.topics[name] = topic
+	}
+	return topic
+}
+
+// place puts a record on the lane of its partition. The caller holds the lock, and what it gives is
+// not used further.
+func (p *Producer) place(topic *producerTopic, given *pending) (*pending, error) {
 	if p.closing {
-		return closedError("produce", "producer")
+		return nil, closedError("produce", "producer")
 	}
 	if p.fenced != nil {
-		return p.fenced
+		return nil, p.fenced
 	}
-	topic := p.topics[s.record.Topic]
-	if topic == nil {
-		topic = &producerTopic{
-			partitioner: p.config.partitioner(s.record.Topic),
-			lanes:       map[int32]*lane{},
-		}
-		p.topics[s.record.Topic] = topic
-	}
-	topic.compression = info.compression
-	partition := topic.partitioner.Partition(s.record, info.partitions)
+	r, info := given.record, topic.info
+	partition := topic.partitioner.Partition(r, info.partitions)
 	if partition < 0 {
-		return invalidError("produce", "partition %d is negative", partition)
+		return nil, invalidError("produce", "partition %d is negative", partition)
 	}
 	if partition >= info.partitions && time.Since(info.fetched) < recheckAfter {
-		return newError("produce", ReasonPartitionNotFound, codes.NotFound, OutcomeNo,
-			"topic %s has no partition %d, it has %d", s.record.Topic, partition, info.partitions)
+		return nil, newError("produce", ReasonPartitionNotFound, codes.NotFound, OutcomeNo,
+			"topic %s has no partition %d, it has %d", r.Topic, partition, info.partitions)
 	}
 	// Beyond what is known, and known for a while: the broker decides, its answer refreshes us.
 	l := topic.lanes[partition]
 	if l == nil {
-		l = &lane{topic: s.record.Topic, partition: partition}
+		l = &lane{topic: r.Topic, partition: partition}
 		topic.lanes[partition] = l
 	}
-	l.queue = append(l.queue, s)
+	if len(p.slab) == 0 {
+		p.slab = make([]pending, pendingsInSlab)
+	}
+	s := &p.slab[0]
+	p.slab = p.slab[1:]
+	s.record, s.done, s.since, s.size = r, given.done, given.since, given.size
+	l.push(s)
 	p.outstanding++
 	if p.config.batching.waits() {
 		p.hold(l, s)
 	} else if l.state == laneIdle {
 		p.makeReady(l)
 	}
-	return nil
+	return s, nil
 }
 
 // Flush sends what waits for others, and waits until every record that was handed over has its
@@ -389,12 +435,14 @@ func (p *Producer) run() {
 func (p *Producer) finish(records []*pending, result func(i int) (Ack, error)) {
 	weight := int64(0)
 	for i, s := range records {
-		weight += p.weight(s)
+		weight += p.weight(s.size)
 		if s.done != nil && s.state.Load() != stateWithdrawn {
 			ack, err := result(i)
 			s.done(s.record, ack, err)
 		}
+		s.record, s.done = nil, nil // others in the slab may wait for longer
 	}
+	clear(records)
 	p.memory.Release(weight)
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/types/known/emptypb"
@@ -26,6 +27,8 @@ type topicInfo struct {
 // however many wait for it.
 type topicCache struct {
 	client *Client
+	// changes counts what became of known, for those who remember what they got from it.
+	changes atomic.Uint64
 
 	mu      sync.RWMutex
 	known   map[string]*topicInfo
@@ -97,6 +100,7 @@ func (t *topicCache) lookUp(name string) *lookup {
 		delete(t.lookups, name)
 		if l.info, l.err = info, err; err == nil {
 			t.known[name] = info
+			t.changes.Add(1)
 		}
 		close(l.done)
 	})
@@ -285,6 +289,7 @@ func (t *topicCache) relearn(name string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.known[name] = infoOf(answer)
+	t.changes.Add(1)
 }
 
 func (t *topicCache) relearned(name string) {
@@ -333,6 +338,7 @@ func (t *topicCache) forget(name string) {
 	delete(t.known, name)
 	delete(t.leaders, name)
 	delete(t.led, name)
+	t.changes.Add(1)
 }
 
 // Partitions returns the number of partitions of a topic. A topic that does not exist is created
