@@ -64,7 +64,7 @@ var changed = map[string]any{
 	"Producer.Interceptors":                    []sarama.ProducerInterceptor{onSend(nil)},
 	"Consumer.Interceptors":                    []sarama.ConsumerInterceptor{onConsume(nil)},
 	"Consumer.Group.Rebalance.Strategy":        sarama.NewBalanceStrategyRange(),
-	"Consumer.Group.Rebalance.GroupStrategies": []sarama.BalanceStrategy{moves{}},
+	"Consumer.Group.Rebalance.GroupStrategies": []sarama.BalanceStrategy{speaks{}},
 	"Consumer.Group.Member.UserData":           []byte("x"),
 	"Consumer.Offsets.Initial":                 sarama.OffsetOldest,
 	"Version":                                  sarama.MaxVersion,

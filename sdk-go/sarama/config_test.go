@@ -32,14 +32,11 @@ var refusals = map[string]func(*sarama.Config){
 		c.Net.Proxy.Enable = true
 	},
 	"Admin.Timeout must be > 0":           func(c *sarama.Config) { c.Admin.Timeout = 0 },
-	"Admin.Retry.Max must be >= 0":        func(c *sarama.Config) { c.Admin.Retry.Max = -1 },
-	"Admin.Retry.Backoff must be >= 0":    func(c *sarama.Config) { c.Admin.Retry.Backoff = -1 },
 	"Metadata.Retry.Max must be >= 0":     func(c *sarama.Config) { c.Metadata.Retry.Max = -1 },
 	"Metadata.Retry.Backoff must be >= 0": func(c *sarama.Config) { c.Metadata.Retry.Backoff = -1 },
 	"Metadata.RefreshFrequency must be >= 0": func(c *sarama.Config) {
 		c.Metadata.RefreshFrequency = -1
 	},
-	"Metadata.Timeout must be >= 0":        func(c *sarama.Config) { c.Metadata.Timeout = -1 },
 	"Producer.MaxMessageBytes must be > 0": func(c *sarama.Config) { c.Producer.MaxMessageBytes = 0 },
 	"Producer.MaxMessageBytes must be <= 3670016, the most a record may have": func(c *sarama.Config) {
 		c.Producer.MaxMessageBytes = 4 << 20
@@ -158,14 +155,14 @@ var refusals = map[string]func(*sarama.Config){
 	},
 	"Consumer.Group.Rebalance.GroupStrategies have no rebalance protocol that all of them know": func(c *sarama.Config) {
 		c.Consumer.Group.Rebalance.GroupStrategies = []sarama.BalanceStrategy{
-			sarama.NewBalanceStrategyRange(), moves{sarama.RebalanceProtocolCooperative},
+			sarama.NewBalanceStrategyRange(), speaks{sarama.RebalanceProtocolCooperative},
 		}
 	},
-	`balance strategy "moves" has the rebalance protocol unknown(7), which does not exist`: func(c *sarama.Config) {
-		c.Consumer.Group.Rebalance.GroupStrategies = []sarama.BalanceStrategy{moves{7}}
+	`balance strategy "speaks" has the rebalance protocol unknown(7), which does not exist`: func(c *sarama.Config) {
+		c.Consumer.Group.Rebalance.GroupStrategies = []sarama.BalanceStrategy{speaks{7}}
 	},
 	"cooperative balance strategies require Version >= 2.4": func(c *sarama.Config) {
-		c.Consumer.Group.Rebalance.Strategy = moves{sarama.RebalanceProtocolCooperative}
+		c.Consumer.Group.Rebalance.Strategy = speaks{sarama.RebalanceProtocolCooperative}
 		c.Version = sarama.V2_3_1_0
 	},
 	"Consumer.Group.InstanceId need Version >= 2.3": func(c *sarama.Config) {
@@ -186,22 +183,22 @@ var refusals = map[string]func(*sarama.Config){
 	},
 }
 
-// moves is a strategy that knows a protocol.
-type moves struct{ protocol sarama.RebalanceProtocol }
+// speaks is a strategy that knows a protocol.
+type speaks struct{ protocol sarama.RebalanceProtocol }
 
-func (moves) Name() string { return "moves" }
+func (speaks) Name() string { return "speaks" }
 
-func (m moves) SupportedProtocols() []sarama.RebalanceProtocol {
-	return []sarama.RebalanceProtocol{m.protocol}
+func (s speaks) SupportedProtocols() []sarama.RebalanceProtocol {
+	return []sarama.RebalanceProtocol{s.protocol}
 }
 
-func (moves) Plan(
+func (speaks) Plan(
 	map[string]sarama.ConsumerGroupMemberMetadata, map[string][]int32,
 ) (sarama.BalanceStrategyPlan, error) {
 	return nil, nil
 }
 
-func (moves) AssignmentData(string, map[string][]int32, int32) ([]byte, error) { return nil, nil }
+func (speaks) AssignmentData(string, map[string][]int32, int32) ([]byte, error) { return nil, nil }
 
 func TestValidateRefuses(t *testing.T) {
 	for want, change := range refusals {
@@ -269,7 +266,7 @@ func TestValidateWarns(t *testing.T) {
 		"Flush.Bytes":        func(c *sarama.Config) { c.Producer.Flush.Bytes = 1 },
 		"CommitInterval":     func(c *sarama.Config) { c.Consumer.Offsets.CommitInterval = 1 },
 		"Retention":          func(c *sarama.Config) { c.Consumer.Offsets.Retention = 1 },
-		"Rebalance.Strategy": func(c *sarama.Config) { c.Consumer.Group.Rebalance.Strategy = moves{} },
+		"Rebalance.Strategy": func(c *sarama.Config) { c.Consumer.Group.Rebalance.Strategy = speaks{} },
 	} {
 		config := sarama.NewConfig()
 		change(config)

@@ -100,12 +100,9 @@ func (c *Config) validateNet() error {
 func (c *Config) validateMetadata() error {
 	return firstOf([]check{
 		{c.Admin.Timeout <= 0, "Admin.Timeout must be > 0"},
-		{c.Admin.Retry.Max < 0, "Admin.Retry.Max must be >= 0"},
-		{c.Admin.Retry.Backoff < 0, "Admin.Retry.Backoff must be >= 0"},
 		{c.Metadata.Retry.Max < 0, "Metadata.Retry.Max must be >= 0"},
 		{c.Metadata.Retry.Backoff < 0, "Metadata.Retry.Backoff must be >= 0"},
 		{c.Metadata.RefreshFrequency < 0, "Metadata.RefreshFrequency must be >= 0"},
-		{c.Metadata.Timeout < 0, "Metadata.Timeout must be >= 0"},
 	})
 }
 

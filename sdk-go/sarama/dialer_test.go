@@ -122,15 +122,6 @@ func TestProxyHangs(t *testing.T) {
 	eventually(t, "the late connection is closed", dialer.closed.Load)
 }
 
-func eventually(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !holds(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain: %s", what)
-		}
-	}
-}
-
 func TestLocalAddr(t *testing.T) {
 	server, config := newServer(t), testConfig()
 	config.Net.LocalAddr = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}

@@ -1,13 +1,13 @@
 package sarama
 
 import (
-	"bytes"
 	"log"
+	"strings"
 	"testing"
 )
 
 func TestDebugLoggerFollowsLogger(t *testing.T) {
-	var out bytes.Buffer
+	var out strings.Builder
 	before := Logger
 	t.Cleanup(func() { Logger = before })
 	Logger = log.New(&out, "", 0)

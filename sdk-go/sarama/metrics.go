@@ -10,11 +10,19 @@ import (
 // MetricRegistry holds what is counted, by name. Its methods are those of the Registry of
 // github.com/rcrowley/go-metrics, whose values are MetricRegistries.
 //
+// These are counted, under sarama's names where it has them:
+//
+//	record-send-rate                messages that producers were given
+//	record-send-rate-for-topic-T    the same of a topic, whose dots are underlines here
+//	consumer-gaps                   gaps: messages that were deleted before they were read
+//	consumer-gap-messages           how many messages these were
+//	consumer-group-join-total-G     how often a member of a group has tried to join
+//	consumer-group-join-failed-G    how often it has failed
+//
 // This package counts into what GetOrRegister gives for a name: anything that has the method Inc,
-// Mark or Update of an int64, which are those of go-metrics' counters, meters and histograms. It
-// offers a [*MetricCounter] for a name that has nothing yet. A registry of go-metrics does not keep
-// that: a program that has such a registry registers its counters and meters before it makes
-// clients.
+// Mark or Update of an int64, as go-metrics' counters, meters and histograms do. It offers a
+// [*MetricCounter] for a name that has nothing yet. A registry of go-metrics does not keep that: a
+// program that has such a registry registers its counters and meters in it before it makes clients.
 type MetricRegistry interface {
 	// Each calls a function for each metric.
 	Each(func(string, any))

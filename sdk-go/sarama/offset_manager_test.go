@@ -8,16 +8,6 @@ import (
 	"github.com/ropewalk/ropewalk/sdk-go/sarama"
 )
 
-func newClient(t testing.TB, addrs []string, config *sarama.Config) sarama.Client {
-	t.Helper()
-	client, err := sarama.NewClient(addrs, config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { closing(t, client) })
-	return client
-}
-
 func newOffsets(t testing.TB, client sarama.Client) sarama.OffsetManager {
 	t.Helper()
 	manager, err := sarama.NewOffsetManagerFromClient("g", client)
