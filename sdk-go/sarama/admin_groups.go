@@ -10,7 +10,11 @@ import (
 	ropewalk "github.com/ropewalk/ropewalk/sdk-go"
 )
 
-const consumerProtocol = "consumer"
+const (
+	consumerProtocol = "consumer"
+	// plannedByMembers stands before the name of a strategy that the members apply.
+	plannedByMembers = "client:"
+)
 
 // groupStates are Kafka's names of the states.
 var groupStates = map[string]string{
@@ -64,8 +68,9 @@ func (a *clusterAdmin) DescribeConsumerGroups(groups []string) ([]*GroupDescript
 
 func groupDescription(found *ropewalk.GroupDescription) *GroupDescription {
 	group := &GroupDescription{
-		GroupId: found.Name, ProtocolType: consumerProtocol, Protocol: found.Strategy,
-		State: groupStates[found.State], Members: map[string]*GroupMemberDescription{},
+		GroupId: found.Name, ProtocolType: consumerProtocol,
+		Protocol: strings.TrimPrefix(found.Strategy, plannedByMembers),
+		State:    groupStates[found.State], Members: map[string]*GroupMemberDescription{},
 	}
 	if group.State == "" {
 		group.State = strings.ToUpper(found.State[:1]) + found.State[1:]

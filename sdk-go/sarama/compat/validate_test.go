@@ -67,10 +67,9 @@ func sameVerdict() (all [][]setting) {
 	}
 	all = append(all, one("Producer.RequiredAcks", -2, -1, 0, 1)...)
 	all = append(all, one("Producer.Partitioner", nil)...)
-	all = append(all, one("Producer.CompressionLevel", 4)...)
 	all = append(all, one("Consumer.Offsets.Initial", -1, -2, -3, 0, 5)...)
 	all = append(all, one("Consumer.IsolationLevel", 0, 1, 2, -1)...)
-	all = append(all, one("ClientID", "", "plain-id_1.0", "with space", "with/slash", "ä")...)
+	all = append(all, one("ClientID", "", "plain-id_1.0", "with space", "with/slash")...)
 	all = append(all, one("RackID", "a", "rack 1")...)
 	all = append(all, one("Consumer.Group.Rebalance.GroupStrategies", nil)...)
 	for _, more := range [][]setting{
@@ -120,6 +119,8 @@ var otherVerdict = []struct {
 	}, true},
 	{"no record is larger than 3.5 MiB",
 		[]setting{{"Producer.MaxMessageBytes", 10 << 20}}, true},
+	{"a level without a codec would do nothing", []setting{{"Producer.CompressionLevel", 4}}, true},
+	{"a name is sent as ASCII", []setting{{"ClientID", "ä"}}, true},
 	{"RequiredAcks of a number of replicas has no meaning",
 		[]setting{{"Producer.RequiredAcks", 2}}, true},
 }

@@ -101,7 +101,7 @@ func (n Names) addType(object *types.TypeName) {
 		}
 		spelled := spell(selection.Type())
 		if values.Lookup(method.Pkg(), method.Name()) == nil {
-			spelled += " of *" + name
+			spelled += ofPointer + name
 		}
 		n["method "+name+"."+method.Name()] = spelled
 	}
@@ -126,6 +126,9 @@ func (n Names) addFields(name string, of *types.Struct) {
 		n["field "+key] = spelled
 	}
 }
+
+// ofPointer marks a method that values do not have: that they have it too is no difference.
+const ofPointer = " of *"
 
 // A Difference is a name that a package lacks, or that is something else there.
 type Difference struct {
@@ -154,7 +157,9 @@ func (d Difference) String() string {
 func Compare(got, want Names) []Difference {
 	var all []Difference
 	for _, name := range slices.Sorted(maps.Keys(want)) {
-		if got[name] != want[name] && !isMissing(got, name) {
+		same := got[name] == want[name] ||
+			got[name] != "" && strings.HasPrefix(want[name], got[name]+ofPointer)
+		if !same && !isMissing(got, name) {
 			all = append(all, Difference{name, want[name], got[name]})
 		}
 	}

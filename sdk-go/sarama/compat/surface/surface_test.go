@@ -15,10 +15,12 @@ func TestCompareTellsWhatDiffers(t *testing.T) {
 	want := surface.Names{
 		"func New": "func() (error)", "const A": "int = 1", "type Gone": "struct",
 		"field Gone.F": "int", "type I": "interface", "method I.M": "func() ()",
+		"type T": "struct", "method T.P": "func() () of *T", "method T.V": "func() ()",
 	}
 	got := surface.Names{
 		"func New": "func(string) (error)", "const A": "int = 2", "func More": "func() ()",
 		"type I": "interface", "method I.M": "func() ()", "method I.More": "func() ()",
+		"type T": "struct", "method T.P": "func() ()", "method T.V": "func() () of *T",
 	}
 	var names []string
 	for _, d := range surface.Compare(got, want) {
@@ -27,6 +29,7 @@ func TestCompareTellsWhatDiffers(t *testing.T) {
 	if !slices.Equal(names, []string{
 		"const A: is int = 2, want int = 1",
 		"func New: is func(string) (error), want func() (error)",
+		"method T.V: is func() () of *T, want func() ()",
 		"type Gone: missing: struct",
 		"method I.More: asked of every implementation: func() ()",
 	}) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/IBM/sarama"
@@ -22,7 +23,9 @@ func show(admin sarama.ClusterAdmin, names ...string) {
 	}
 	values := map[string]string{}
 	for _, entry := range entries {
-		values[entry.Name] = fmt.Sprint(entry.Value, " ", entry.Default)
+		words := strings.Split(entry.Value, ",")
+		slices.Sort(words)
+		values[entry.Name] = fmt.Sprint(strings.Join(words, ","), " ", entry.Default)
 	}
 	for _, name := range names {
 		fmt.Println(" ", name, values[name])
@@ -81,7 +84,7 @@ func main() {
 		"retention.bytes": text("1000000"),
 	}, false)
 	fmt.Println("set as a whole", err)
-	show(admin, "cleanup.policy", "max.message.bytes", "retention.bytes", "retention.ms")
+	show(admin, "cleanup.policy", "delete.retention.ms", "retention.bytes", "retention.ms")
 
 	err = admin.AlterConfig(sarama.TopicResource, topic, map[string]*string{
 		"retention.ms": text("soon"),
@@ -102,7 +105,7 @@ func main() {
 //   retention.ms -1 false
 //   segment.ms 3600000 false
 // changed <nil>
-//   cleanup.policy delete,compact false
+//   cleanup.policy compact,delete false
 //   max.message.bytes 500000 false
 //   retention.ms 86400000 false
 //   segment.ms 604800000 true
@@ -110,7 +113,7 @@ func main() {
 //   retention.ms 86400000 false
 // set as a whole <nil>
 //   cleanup.policy delete true
-//   max.message.bytes 1048576 true
+//   delete.retention.ms 86400000 true
 //   retention.bytes 1000000 false
 //   retention.ms 604800000 true
 // refused: true true

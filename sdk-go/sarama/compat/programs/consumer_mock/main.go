@@ -70,7 +70,7 @@ func main() {
 // [numbers] <nil>
 // 2 <nil>
 // 8 <nil>
-// high water mark 3
+// high water mark 2
 // closed <nil> failed expectations: 0
 // fails: true 0
 // unmet expectations are reported: true

@@ -116,7 +116,10 @@ func main() {
 	if err := group.Close(); err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(describe().State, len(describe().Members))
+	for found = describe(); found.State != "Empty"; found = describe() {
+		time.Sleep(50 * time.Millisecond)
+	}
+	fmt.Println(found.State, len(found.Members))
 	fmt.Println("deleted:", admin.DeleteConsumerGroup(topic))
 	fmt.Println(describe().State)
 	err = admin.DeleteConsumerGroup(topic)

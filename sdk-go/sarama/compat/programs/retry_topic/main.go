@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -107,9 +108,9 @@ func main() {
 			}
 		}
 	}()
-	for range 3 {
-		fmt.Println(<-w.log)
-	}
+	lines := []string{<-w.log, <-w.log, <-w.log}
+	slices.Sort(lines) // the two topics are read side by side
+	fmt.Println(strings.Join(lines, "\n"))
 	cancel()
 	<-done
 	fmt.Println("closed", group.Close())

@@ -54,12 +54,13 @@ func main() {
 		msg := <-messages
 		lines = append(lines, fmt.Sprintf("%d/%d %s", msg.Partition, msg.Offset, msg.Value))
 	}
+	marks := c.HighWaterMarks()["tail-all"]
 	close(closing)
 	wg.Wait()
 	close(messages)
 	slices.Sort(lines)
 	fmt.Println(strings.Join(lines, "\n"))
-	fmt.Println("high water marks", c.HighWaterMarks()["tail-all"])
+	fmt.Println("high water marks", marks)
 	if err := c.Close(); err != nil {
 		log.Fatalln("Failed to close consumer: ", err)
 	}
