@@ -133,10 +133,10 @@ func (p *Producer) append(
 		return Ack{}, e.with("append")
 	}
 	request.Sequence = number
-	told := p.client.hooks.append(TopicPartition{topic, partition}, len(records), size)
-	defer func() { told.answered(ack, failure) }()
 	batch := &encodedBatch{data: encodeRecords(list), compression: CompressionNone}
 	defer batch.free()
+	told := p.client.hooks.append(TopicPartition{topic, partition}, len(records), size)
+	defer func() { told.answered(ack, failure) }()
 	maybe := false
 	answer, err := call(ctx, p.client, "append", number != nil,
 		func(ctx context.Context) (*pb.ProduceResponse, error) {

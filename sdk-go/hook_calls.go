@@ -97,8 +97,8 @@ func (b *batch) info() BatchInfo {
 		info.Bytes += record.size
 	}
 	info.WireBytes = info.Bytes
-	if b.packed > 0 {
-		info.WireBytes, info.Compression = b.packed, b.by
+	if b.encoded != nil {
+		info.WireBytes, info.Compression = b.encoded.data.Len(), b.encoded.compression
 	}
 	return info
 }
@@ -120,10 +120,8 @@ func (h *hooks) batchAnswered(p *Producer, b *batch, ack Ack, err error) {
 	if len(h.answered) == 0 {
 		return
 	}
-	event := BatchAnswered{
-		BatchInfo: b.info(), Ack: ack, Err: err,
-		Duration: time.Since(p.began) - b.records[0].since,
-	}
+	oldest := b.deadline.Add(-p.config.deliveryTimeout)
+	event := BatchAnswered{BatchInfo: b.info(), Ack: ack, Duration: time.Since(oldest), Err: err}
 	if !b.started.IsZero() {
 		event.RoundTrip = time.Since(b.started)
 	}

@@ -51,9 +51,6 @@ type batch struct {
 	broker uint64
 	// encoded has the records in the form that goes over the wire, once a try has made it.
 	encoded *encodedBatch
-	// packed is the size of its compressed form, 0 if it is not compressed, and by is the codec.
-	packed int
-	by     Compression
 }
 
 // encode brings a batch's records into the form that goes over the wire, once: what was compressed is
@@ -67,10 +64,6 @@ func (p *Producer) encode(b *batch) *Error {
 		return err
 	}
 	b.encoded = compressor.encode(b.records)
-	b.packed = 0
-	if b.by = b.encoded.compression; b.by != CompressionNone {
-		b.packed = b.encoded.data.Len()
-	}
 	return nil
 }
 

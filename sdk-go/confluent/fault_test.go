@@ -27,6 +27,7 @@ func accept(t testing.TB, server *testserver.Server) *testserver.Member {
 // Partitions that were taken are told of as lost, and nothing of them is committed.
 func TestAssignmentLost(t *testing.T) {
 	server := newServer(t)
+	produce(t, server.Address(), "t", "v") // or it would be told that there is no such topic
 	var told seen
 	lost := ""
 	c := newConsumer(t, server.Address(), "g", "partition.assignment.strategy", "cooperative-sticky",
