@@ -7,6 +7,7 @@ partitions; every answer of Ropewalk is on disk, Kafka's are not. Each turn has 
 import json
 import shutil
 import statistics
+from contextlib import contextmanager
 from pathlib import Path
 
 import kafka
@@ -99,25 +100,17 @@ def load(run, program, address, mode, partitions):
     return json.loads(text.splitlines()[-1])
 
 
-class serving:
-    """A broker that is gone, with what it has written, when the block ends."""
-
-    def __init__(self, run, broker):
-        self.place = run.place / "ropewalk"
-        listen, admin = free_ports(2)
-        self.port = listen
-        self.servers = run.servers([[broker, "serve", "--data-dir", self.place, "--listen",
-                                     f"127.0.0.1:{listen}", "--admin-listen",
-                                     f"127.0.0.1:{admin}"]], "ropewalk")
-
-    def __enter__(self):
-        self.servers.__enter__()
-        self.servers.wait_for(lambda: is_listening(self.port))
-        return f"127.0.0.1:{self.port}"
-
-    def __exit__(self, *reason):
-        self.servers.__exit__(*reason)
-        shutil.rmtree(self.place, ignore_errors=True)
+@contextmanager
+def serving(run, broker):
+    """A broker, which is gone with what it has written when the block ends."""
+    place = run.place / "ropewalk"
+    port, admin = free_ports(2)
+    command = [broker, "serve", "--data-dir", place, "--listen", f"127.0.0.1:{port}",
+               "--admin-listen", f"127.0.0.1:{admin}"]
+    with run.servers([command], "ropewalk") as servers:
+        servers.wait_for(lambda: is_listening(port))
+        yield f"127.0.0.1:{port}"
+    shutil.rmtree(place)
 
 
 def rust(run, bench):
