@@ -10,7 +10,7 @@ import (
 	"github.com/ropewalk/ropewalk/sdk-go/sarama"
 )
 
-func dialled(t testing.TB, addrs []string, config *sarama.Config) sarama.Client {
+func newClient(t testing.TB, addrs []string, config *sarama.Config) sarama.Client {
 	t.Helper()
 	client, err := sarama.NewClient(addrs, config)
 	if err != nil {
@@ -27,7 +27,7 @@ func dialled(t testing.TB, addrs []string, config *sarama.Config) sarama.Client 
 // A program that knows nothing of a topic finds out with a Client.
 func TestClientTellsOfTopics(t *testing.T) {
 	eachBroker(t, func(t *testing.T, addrs []string) {
-		client := dialled(t, addrs, testConfig())
+		client := newClient(t, addrs, testConfig())
 		partitions, err := client.Partitions("t")
 		if err != nil || !slices.Equal(partitions, []int32{0}) {
 			t.Errorf("partitions %v, %v", partitions, err)
@@ -73,7 +73,7 @@ func TestClientCreatesNoTopicUnasked(t *testing.T) {
 	config := testConfig()
 	config.Metadata.AllowAutoTopicCreation = false
 	config.Metadata.Full = false
-	client := dialled(t, []string{ropewalktest.Start(t).Address}, config)
+	client := newClient(t, []string{ropewalktest.Start(t).Address}, config)
 	if _, err := client.Partitions("t"); err != sarama.ErrUnknownTopicOrPartition {
 		t.Errorf("partitions of no topic: %v", err)
 	}
@@ -95,7 +95,7 @@ func TestClientOutlivesItsBroker(t *testing.T) {
 	broker := ropewalktest.Start(t)
 	config := testConfig()
 	config.Metadata.Timeout = 2 * time.Second
-	client := dialled(t, []string{broker.Address}, config)
+	client := newClient(t, []string{broker.Address}, config)
 	leader, err := client.Leader("t", 0)
 	if err != nil {
 		t.Fatal(err)
@@ -160,7 +160,7 @@ func TestBrokersConnectByThemselves(t *testing.T) {
 
 // A client that is closed says so, whatever it is asked for.
 func TestClosedClient(t *testing.T) {
-	client := dialled(t, []string{newServer(t).Address()}, testConfig())
+	client := newClient(t, []string{newServer(t).Address()}, testConfig())
 	if client.Closed() {
 		t.Error("closed from the start")
 	}

@@ -30,6 +30,11 @@
 //     consumer-gaps, and consumer-gap-messages for how many messages that were.
 //   - Each partition that is read takes a call of a connection, of which a broker allows 1,000 by
 //     default.
+//   - A Client tells what is at most a second old. Every broker takes every request: requests of
+//     Kafka's protocol, which sarama's Broker sends, are not there; nor is what answers them in tests.
+//   - A ClusterAdmin knows a topic's settings by Kafka's names, see [TopicDetail]. What Ropewalk has no
+//     counterpart for returns ErrUnsupportedVersion: access control lists, quotas, SCRAM users, log
+//     directories, features, transactions, settings of brokers, unclean elections.
 //   - A version of Kafka changes no behaviour. It only has Validate refuse what sarama refuses.
 //
 // The package has no transport, batching or retries of its own: it is a thin layer over package

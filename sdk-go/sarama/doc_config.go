@@ -6,7 +6,7 @@
 //
 //	Admin.Retry.Max                            acts
 //	Admin.Retry.Backoff                        acts
-//	Admin.Timeout                              acts: bounds a call with what is sent again
+//	Admin.Timeout                              acts: bounds one try of a call
 //	Net.MaxOpenRequests                        harmless: batches of a partition take turns
 //	Net.DialTimeout                            acts: bounds the first connection, over all addresses
 //	Net.ReadTimeout                            acts: bounds other requests than batches
