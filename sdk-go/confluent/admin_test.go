@@ -162,11 +162,12 @@ func TestGroups(t *testing.T) {
 	if err := c.Close(); err != nil {
 		t.Fatal(err)
 	}
-	list, err := a.ListConsumerGroups(ctx, kafka.SetAdminMatchConsumerGroupStates(
-		[]kafka.ConsumerGroupState{kafka.ConsumerGroupStateEmpty}))
-	if err != nil || len(list.Valid) != 1 || list.Valid[0].GroupID != "g" {
-		t.Errorf("the groups are %+v, %v", list, err)
-	}
+	// The broker sees that the member has gone a moment later.
+	until(t, "the group to be listed as empty", func() bool {
+		list, err := a.ListConsumerGroups(ctx, kafka.SetAdminMatchConsumerGroupStates(
+			[]kafka.ConsumerGroupState{kafka.ConsumerGroupStateEmpty}))
+		return err == nil && len(list.Valid) == 1 && list.Valid[0].GroupID == "g"
+	})
 	altered, err := a.AlterConsumerGroupOffsets(ctx, []kafka.ConsumerGroupTopicPartitions{
 		{Group: "g", Partitions: []kafka.TopicPartition{{Topic: &topic, Offset: 2}}}})
 	if err != nil || altered.ConsumerGroupsTopicPartitions[0].Partitions[0].Error != nil {

@@ -38,10 +38,10 @@
 //
 // Brokers assign partitions, and move only those that have to. With cooperative-sticky, or
 // group.protocol=consumer, that is what a callback sees. With range and roundrobin it sees what
-// librdkafka's eager protocol would show it: all partitions are revoked, then all are assigned, and
-// those for which no offset is chosen go on where the group has committed. A consumer without a
-// callback is spared that. With go.application.rebalance.enable and no callback, Poll returns the
-// events when what they tell has been done; with go.events.channel.enable too, the program itself
-// calls Assign, or partitions that it has got are not read. A consumer that is slow is not put out of the group (ErrMaxPollExceeded
-// does not occur): see max.poll.interval.ms.
+// librdkafka's eager protocol would show it: all partitions are revoked, then all are assigned,
+// and those for which no offset is chosen go on where the group has committed. A consumer without
+// a callback is spared that. With go.application.rebalance.enable and no callback, Poll returns
+// the events when what they tell has been done; with go.events.channel.enable too, the program
+// itself calls Assign, or partitions that it has got are not read. A consumer that is slow is not
+// put out of the group (ErrMaxPollExceeded does not occur): see max.poll.interval.ms.
 package kafka

@@ -2,7 +2,6 @@ package sarama_test
 
 import (
 	"crypto/tls"
-	"errors"
 	"log"
 	"net"
 	"slices"

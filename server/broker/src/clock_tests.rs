@@ -74,28 +74,38 @@ async fn members_go_when_their_time_is_over_however_the_wall_clock_jumps() {
     let only = partition(&broker, "t").await;
     let mut stays = join(&broker).await;
     let generation = timeout(PATIENCE, stays.next()).await.unwrap().unwrap().generation;
+    let member = stays.member();
     let first = stays.has(only.topic_id, only.id);
     assert!(first.is_some());
-    for hours in [1, -2] {
-        let mut goes = join(&broker).await;
-        let gone = goes.member();
-        goes.cut_off();
-        drop(goes);
-        until(&broker, |group| is_lost(group, gone)).await;
-        let lost = Instant::now();
-        clock.ahead.fetch_add(hours * HOUR, Ordering::Relaxed);
-        until(&broker, |group| group.standing(gone).is_none()).await;
-        let waited = lost.elapsed();
-        assert!(waited > GRACE / 2, "it was waited for {waited:?} after a jump of {hours} h");
+    let jumps = async {
+        for hours in [1, -2] {
+            let mut goes = join(&broker).await;
+            let gone = goes.member();
+            goes.cut_off();
+            drop(goes);
+            until(&broker, |group| is_lost(group, gone)).await;
+            let lost = Instant::now();
+            clock.ahead.fetch_add(hours * HOUR, Ordering::Relaxed);
+            until(&broker, |group| group.standing(gone).is_none()).await;
+            let waited = lost.elapsed();
+            assert!(waited > GRACE / 2, "it was waited for {waited:?} after a jump of {hours} h");
 
-        // Whoever is there is there, and commits.
-        let group = timeout(PATIENCE, broker.group_now("g")).await.unwrap().unwrap().group.unwrap();
-        assert_eq!(group.member_count(), 1);
-        assert!(!is_lost(&group, stays.member()));
-        assert_eq!(group.holding(only.topic_id, only.id), first);
-        let committer = Committer { member: stays.member(), generation };
-        let offsets = vec![(only.topic_id, only.id, Offset(0), String::new())];
-        broker.commit_of_member("g", committer, offsets, Vec::new()).await.unwrap();
+            // Whoever is there is there, and commits.
+            until(&broker, |group| !is_lost(group, member)).await;
+            let seen = timeout(PATIENCE, broker.group_now("g")).await.unwrap().unwrap();
+            let group = seen.group.unwrap();
+            assert_eq!(group.member_count(), 1);
+            assert_eq!(group.holding(only.topic_id, only.id), first);
+            let committer = Committer { member, generation };
+            let offsets = vec![(only.topic_id, only.id, Offset(0), String::new())];
+            broker.commit_of_member("g", committer, offsets, Vec::new()).await.unwrap();
+        }
+    };
+    // Somebody serves its stream all the while: a coordinator that takes up its groups only now has
+    // every member come back.
+    tokio::select! {
+        () = jumps => {}
+        () = async { while stays.next().await.is_ok() {} } => panic!("it is a member no more"),
     }
     drop((stays, only, broker));
     tasks.stop().await.unwrap();

@@ -28,9 +28,10 @@ const PRODUCERS: u32 = 4;
 const PARTITIONS: i32 = 2;
 /// How long filling the disk may take.
 const FILL_WITHIN: Duration = Duration::from_secs(60);
-/// How long commits may go on beside a disk without a byte: 5,000 to 33,000 were seen to fit into
-/// what the files have, each with a sync of its own.
-const REFUSED_WITHIN: Duration = Duration::from_secs(240);
+/// A small journal: a topic that goes makes room for all that it holds.
+const JOURNAL: (&str, &str) = ("storage.journal_size", "16MiB");
+/// How long commits may go on beside a disk without a byte, each with a sync of its own.
+const REFUSED_WITHIN: Duration = Duration::from_secs(120);
 /// How long produce may be refused after there is room again.
 const WORKS_WITHIN: Duration = Duration::from_secs(10);
 /// What somebody else leaves of the disk: as much as one checkpoint may take, too little for one,
@@ -45,6 +46,11 @@ const CHECKPOINTED: Duration = Duration::from_secs(7);
 const ENDS_WITHIN: Duration = Duration::from_secs(20);
 /// A topic that is small and stays.
 const SIDE: &str = "side";
+/// A topic without records. What is committed of it makes a commit large: some thousand fill the
+/// journal.
+const BALLAST: &str = "ballast";
+const BALLAST_PARTITIONS: i32 = 4;
+const BALLAST_BYTES: usize = 3_000;
 
 struct Disk {
     broker: Broker,
@@ -59,7 +65,7 @@ pub(crate) async fn run(options: Options) -> Result<String, ChaosError> {
     let directory = temporary()?;
     let image = Image::make(directory.path().join("image"), IMAGE_BYTES)?;
     let mount = image.mount(&directory.path().join("disk"))?;
-    let broker = builder(&mount.point().join("data")).start().await?;
+    let broker = builder(&mount.point().join("data")).settings(&[JOURNAL]).start().await?;
     let judged = is_judged(&options, &mount.point().join("data"));
     let recorder = Recorder::default();
     let mut disk = Disk { broker, recorder, values: 0, directory: mount.point().to_owned() };
@@ -78,12 +84,13 @@ pub(crate) async fn run(options: Options) -> Result<String, ChaosError> {
 
 impl Disk {
     async fn cycles(&mut self, options: Options) -> Result<String, ChaosError> {
-        self.create(SIDE).await?;
+        self.create(SIDE, PARTITIONS).await?;
+        self.create(BALLAST, BALLAST_PARTITIONS).await?;
         let stubs = Stubs::connect(self.broker.address()).await?;
         let side = Place::new(SIDE, 0);
         self.append(&stubs, &side, 1, 100).await.map_err(ChaosError::refused("a first append"))?;
         let mut topic = "fill-0".to_owned();
-        self.create(&topic).await?;
+        self.create(&topic, PARTITIONS).await?;
         for cycle in options.rounds(CYCLES) {
             let took = self.fill(cycle, &topic).await?;
             self.goes_on(&stubs, cycle).await?;
@@ -99,7 +106,7 @@ impl Disk {
             self.works_again(&stubs, &side, cycle).await?;
             let again = freed.elapsed();
             if cycle % 2 == 1 {
-                self.create(&topic).await?;
+                self.create(&topic, PARTITIONS).await?;
             }
             println!("cycle {cycle}: full after {took:.1?}, works {again:.1?} after {how} went");
         }
@@ -154,7 +161,7 @@ impl Disk {
     async fn ends_when_told(&mut self, side: &Place) -> Result<(), ChaosError> {
         let stubs = Stubs::connect(self.broker.address()).await?;
         let topic = "last";
-        self.create(topic).await?;
+        self.create(topic, PARTITIONS).await?;
         self.fill(CYCLES + 1, topic).await?;
         let foreign = self.directory.join("foreign");
         fill_up(&foreign, 0)?;
@@ -199,13 +206,14 @@ impl Disk {
         }
     }
 
-    /// Commits until there is no more room for that either; gives how often.
+    /// Commits until there is no more room for that either, for large ones first; gives how often.
     async fn commit_until_refused(&mut self, stubs: &Stubs) -> Result<u32, ChaosError> {
         let until = Instant::now() + REFUSED_WITHIN;
-        let mut count = 0;
+        let (mut count, mut ballast) = (0, BALLAST_PARTITIONS);
         while Instant::now() < until {
-            match self.commit(stubs, i64::from(count % 2)).await {
+            match self.commit_with(stubs, i64::from(count % 2), ballast).await {
                 Ok(()) => count += 1,
+                Err(status) if is_full(&status) && ballast > 0 => ballast = 0,
                 Err(status) if is_full(&status) => {
                     self.lives()?;
                     return Ok(count);
@@ -216,13 +224,13 @@ impl Disk {
         Err(ChaosError::broken(format!("{count} commits were taken without any room")))
     }
 
-    async fn create(&self, topic: &str) -> Result<(), ChaosError> {
+    async fn create(&self, topic: &str, partition_count: i32) -> Result<(), ChaosError> {
         let stubs = Stubs::connect(self.broker.address()).await?;
         let name: Arc<str> = topic.into();
         let settings = v1::TopicSettings { segment_bytes: Some(8 << 20), ..Default::default() };
         let request = v1::CreateTopicRequest {
             name: topic.to_owned(),
-            partition_count: PARTITIONS,
+            partition_count,
             settings: Some(settings),
             replication_factor: 1,
         };
@@ -275,6 +283,11 @@ impl Disk {
     }
 
     async fn commit(&self, stubs: &Stubs, offset: i64) -> Result<(), Status> {
+        self.commit_with(stubs, offset, 0).await
+    }
+
+    /// Commits an offset, and beside it what makes the commit large.
+    async fn commit_with(&self, stubs: &Stubs, offset: i64, ballast: i32) -> Result<(), Status> {
         let (group, place): (Arc<str>, _) = (COMMIT_GROUP.into(), Place::new(SIDE, 0));
         let committed = v1::CommittedOffset {
             topic: SIDE.to_owned(),
@@ -282,9 +295,15 @@ impl Disk {
             offset,
             ..Default::default()
         };
+        let ballast = (0..ballast).map(|partition| v1::CommittedOffset {
+            topic: BALLAST.to_owned(),
+            partition,
+            metadata: "m".repeat(BALLAST_BYTES),
+            ..Default::default()
+        });
         let request = v1::CommitOffsetRequest {
             group: group.to_string(),
-            offsets: vec![committed],
+            offsets: std::iter::once(committed).chain(ballast).collect(),
             ..Default::default()
         };
         let id = self.recorder.invoke(2, Call::Commit { group, place, offset, by: None });

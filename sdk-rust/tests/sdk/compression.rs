@@ -1,14 +1,8 @@
 //! Batches that are compressed on their way to the broker.
 
-#![allow(missing_docs, unreachable_pub, dead_code)]
-// The helpers are tests too. The fake broker stamps what it appends, as a broker does.
-#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
-
-mod fake;
-
 use std::time::Duration;
 
-use fake::{Fake, Step};
+use crate::fake::{Fake, Step};
 use ropewalk::{Compression, Producer, Record};
 use ropewalk_proto::v1;
 use ropewalk_proto::v1::TopicCompression;

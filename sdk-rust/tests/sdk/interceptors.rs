@@ -1,14 +1,9 @@
 //! Interceptors: in their order, for each record once, and never in the way of one.
 
-#![allow(missing_docs, unreachable_pub, dead_code)]
-#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
-
-mod fake;
-
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use fake::{Fake, Step};
+use crate::fake::{Fake, Step};
 use futures::FutureExt;
 use ropewalk::{
     ConsumedRecord, Error, OnOutcome, Outgoing, Producer, ReceiveInterceptor, Record,

@@ -1,16 +1,10 @@
 //! The client against a broker in memory: what it sends, what it tries again, what it tells the
 //! caller.
 
-#![allow(missing_docs, unreachable_pub, dead_code)]
-// The helpers are tests too. The fake broker stamps what it appends, as a broker does.
-#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
-
-mod fake;
-
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use fake::{Fake, Log, Reading, Step};
+use crate::fake::{Fake, Log, Reading, Step};
 use futures::StreamExt;
 use ropewalk::{
     Client, ErrorKind, Event, NewTopic, OffsetQuery, Position, Producer, Record, Retention,

@@ -1,14 +1,9 @@
 //! Idempotent producers against brokers in memory: what is sent again is there once and in order,
 //! and what cannot be sent again is told.
 
-#![allow(missing_docs, unreachable_pub, dead_code)]
-#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
-
-mod fake;
-
 use std::time::Duration;
 
-use fake::{Fake, Step};
+use crate::fake::{Fake, Step};
 use futures::future::join_all;
 use ropewalk::{Durability, Error, ErrorKind, Producer, Record};
 use tokio::time::timeout;

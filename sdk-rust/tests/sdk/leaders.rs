@@ -1,14 +1,9 @@
 //! The client against several brokers in memory: to whom it goes, and what it does when that broker
 //! does not lead, cannot be reached, or breaks off.
 
-#![allow(missing_docs, unreachable_pub, dead_code)]
-#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
-
-mod fake;
-
 use std::time::Duration;
 
-use fake::{Fake, Step};
+use crate::fake::{Fake, Step};
 use futures::future::join_all;
 use ropewalk::{Client, ErrorKind, NewTopic, Producer, Record, Stop};
 use tokio::net::{TcpListener, TcpStream};

@@ -1,16 +1,11 @@
 //! A member of a consumer group against a broker in memory that says, event by event, what becomes
 //! of its partitions.
 
-#![allow(missing_docs, unreachable_pub, dead_code)]
-#![allow(clippy::unwrap_used, clippy::disallowed_methods)]
-
-mod fake;
-
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use fake::{Fake, MemberStream};
+use crate::fake::{self, Fake, MemberStream};
 use ropewalk::{
     ConsumedRecord, GroupConsumer, GroupConsumerBuilder, GroupEvent, GroupPlan, Position,
     ReceiveInterceptor,
