@@ -3,6 +3,7 @@ package ropewalk_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -54,9 +55,9 @@ func assign(generation int64, ended []int32, assigned map[int32]int64, revoked .
 			{Partitions: &pb.TopicPartitions{Topic: "t", Partitions: revoked}},
 		},
 	}
-	for partition, offset := range assigned {
+	for _, partition := range slices.Sorted(maps.Keys(assigned)) {
 		a.Assigned = append(a.Assigned,
-			&pb.PartitionPosition{Topic: "t", Partition: partition, Offset: offset})
+			&pb.PartitionPosition{Topic: "t", Partition: partition, Offset: assigned[partition]})
 	}
 	return a
 }
