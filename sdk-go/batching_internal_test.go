@@ -59,7 +59,7 @@ func runBatching(t *testing.T, random *rand.Rand) *batchingRun {
 		MaxRecords: pick(random, 0, 0, 1, 3, 20),
 	}
 	producer, err := client.NewProducer(WithBatching(batching), WithPartitioner(ManualPartitioner),
-		WithBatchBytes(pick(random, 200, 1000, 1<<20)))
+		WithBatchBytes(pick(random, 200, 1000, 1<<20)), WithMaxInFlight(pick(random, 0, 1, 2)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,19 +162,16 @@ func (run *batchingRun) check(t *testing.T) {
 			t.Errorf("record %d has %d answers", i, s.answers)
 		}
 	}
-	free := map[int32]time.Time{}
+	before := map[int32][]fakeRequest{}
 	for _, batch := range run.batches {
 		queue, partition := queues[batch.GetPartition()], batch.GetPartition()
 		records := batch.GetRecords().GetRecords()
-		due := released[queue[0]]
-		if free[partition].After(due) {
-			due = free[partition]
-		}
+		due := run.due(queue, released, before[partition])
 		if !batch.at.Equal(due) {
 			t.Fatalf("%+v: record %d is sent %v late", run.config.batching, queue[0], batch.at.Sub(due))
 		}
 		run.checkBatch(t, batch.at, records, queue, released)
-		free[partition] = batch.answered
+		before[partition] = append(before[partition], batch)
 		queues[partition] = queue[len(records):]
 	}
 	for partition, queue := range queues {
@@ -182,6 +179,40 @@ func (run *batchingRun) check(t *testing.T) {
 			t.Errorf("partition %d: %d records were not sent", partition, len(queue))
 		}
 	}
+}
+
+// due is when the next batch of a partition is sent: when none is under way, or it is full and
+// there is room beside the others.
+func (run *batchingRun) due(
+	queue []int, released []time.Time, before []fakeRequest,
+) time.Time {
+	later := func(a, b time.Time) time.Time {
+		if a.After(b) {
+			return a
+		}
+		return b
+	}
+	landed := func(behind int) time.Time { // the batch that is so many before this one
+		if len(before) < behind {
+			return time.Time{}
+		}
+		return before[len(before)-behind].answered
+	}
+	due := later(released[queue[0]], landed(1))
+	if run.config.flights() == 1 {
+		return due
+	}
+	bytes, most := 0, run.config.batching.MaxRecords
+	for i, record := range queue {
+		if bytes += run.sent[record].size; bytes >= run.config.batchBytes || i+1 == most {
+			full := later(released[record], landed(run.config.flights()))
+			if full.Before(due) {
+				return later(full, before[len(before)-1].at)
+			}
+			break
+		}
+	}
+	return due
 }
 
 // checkBatch checks that a batch has the records that are next, of which it was time, and that it
