@@ -297,12 +297,8 @@ func (p *Producer) failed(b *batch, e *Error) {
 	case again && p.mayRetry(b, e, delay):
 		p.client.log.Debug("ropewalk: batch is sent again", "topic", b.lane.topic,
 			"partition", b.lane.partition, "records", len(b.records), "attempt", b.attempts, "error", e)
-<<<<<<< HEAD
 		p.client.hooks.batchRetried(b, delay, e)
-		time.AfterFunc(delay, func() { p.again(b) })
-=======
 		p.again(b, e, delay)
->>>>>>> go7-p
 		return
 	}
 	if e.code == codes.NotFound {
@@ -340,6 +336,7 @@ func (p *Producer) giveUp(lost []*batch) {
 		e.outcome = OutcomeMaybe
 		e.Message = "a batch before it was given up, and whether this one was appended cannot be " +
 			"known: " + e.Message
+		p.client.hooks.batchAnswered(p, b, Ack{}, &e)
 		p.settle(b, func(int) (Ack, error) { return Ack{}, &e })
 	}
 }
