@@ -39,6 +39,13 @@ type fakeRequest struct {
 	*pb.ProduceRequest
 }
 
+// batches are those that came, in order.
+func (f *fakeConn) batches() []fakeRequest {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.requests
+}
+
 func newFakeClient(t testing.TB, conn *fakeConn) *Client {
 	t.Helper()
 	conn.next = map[int32]int64{}
