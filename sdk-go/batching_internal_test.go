@@ -31,7 +31,7 @@ type sentRecord struct {
 
 // What is sent, and when, is told by the rules of Batching alone, for any settings.
 func TestBatchingProperty(t *testing.T) {
-	for seed := range uint64(300) {
+	for seed := range uint64(100) {
 		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				run := runBatching(t, rand.New(rand.NewPCG(seed, 7)))
