@@ -48,8 +48,9 @@ func runBatching(t *testing.T, random *rand.Rand) *batchingRun {
 	// No two things happen at one time, so that there is one right outcome: records are sent 1 ns
 	// after a full microsecond, their linger ends 501 ns after one, and answers come where they
 	// collide with neither, most likely.
+	latencies := rand.New(rand.NewPCG(random.Uint64(), 13)) // the producer's sender draws from it
 	conn := &fakeConn{latency: func() time.Duration {
-		return time.Duration(random.IntN(3_000_000)) + 2
+		return time.Duration(latencies.IntN(3_000_000)) + 2
 	}}
 	client := newFakeClient(t, conn)
 	batching := Batching{
@@ -103,7 +104,7 @@ func runBatching(t *testing.T, random *rand.Rand) *batchingRun {
 	if err != nil {
 		t.Fatal(err)
 	}
-	run.batches = conn.requests
+	run.batches = conn.batches()
 	return run
 }
 
@@ -276,7 +277,7 @@ func TestBatchingDoesNotWaitForMemory(t *testing.T) {
 		producer, conn := newFakeProducer(t, WithBufferBytes(2_000), WithBatching(Batching{Records: 100}))
 		sendAtOnce(t, producer, 50)
 		synctest.Wait()
-		if len(conn.requests) == 0 {
+		if len(conn.batches()) == 0 {
 			t.Error("nothing was sent")
 		}
 		if err := producer.Close(); err != nil {
@@ -292,13 +293,13 @@ func TestBatchingWaitsForMoreButNotForEver(t *testing.T) {
 		sendAtOnce(t, producer, 3)
 		time.Sleep(59 * time.Second)
 		synctest.Wait()
-		if len(conn.requests) != 0 {
+		if len(conn.batches()) != 0 {
 			t.Error("it was sent early")
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if len(conn.requests) != 1 || len(conn.requests[0].GetRecords().GetRecords()) != 3 {
-			t.Errorf("after half of the delivery timeout there are %d batches", len(conn.requests))
+		if len(conn.batches()) != 1 || len(conn.batches()[0].GetRecords().GetRecords()) != 3 {
+			t.Errorf("after half of the delivery timeout there are %d batches", len(conn.batches()))
 		}
 	})
 }
@@ -311,7 +312,7 @@ func TestBatchingAndFlush(t *testing.T) {
 			WithBatching(Batching{Linger: time.Second}))
 		conn.latency = func() time.Duration { return time.Minute }
 		send := func(partition int32) (waited func() time.Duration) {
-			began, batches := time.Now(), len(conn.requests)
+			began, batches := time.Now(), len(conn.batches())
 			record := &Record{Topic: "t", Partition: partition}
 			if err := producer.SendAsync(t.Context(), record, nil); err != nil {
 				t.Fatal(err)
@@ -319,10 +320,10 @@ func TestBatchingAndFlush(t *testing.T) {
 			return func() time.Duration {
 				time.Sleep(2 * time.Second)
 				synctest.Wait()
-				if len(conn.requests) != batches+1 {
-					t.Fatalf("%d batches after %d", len(conn.requests), batches)
+				if len(conn.batches()) != batches+1 {
+					t.Fatalf("%d batches after %d", len(conn.batches()), batches)
 				}
-				return conn.requests[batches].at.Sub(began)
+				return conn.batches()[batches].at.Sub(began)
 			}
 		}
 		first := send(0)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -52,6 +53,13 @@ func newFakeClient(t testing.TB, conn *fakeConn) *Client {
 		}
 	})
 	return c
+}
+
+// batches are those that came so far.
+func (f *fakeConn) batches() []fakeRequest {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.requests)
 }
 
 func (f *fakeConn) Connect()                     {}
