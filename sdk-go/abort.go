@@ -1,15 +1,6 @@
 package ropewalk
 
-import (
-	"context"
-	"time"
-
-	"google.golang.org/grpc/codes"
-)
-
-// abortTimeout bounds the wait for what was given up: a batch that waits to be sent again ends when
-// its pause does.
-const abortTimeout = 10 * time.Second
+import "google.golang.org/grpc/codes"
 
 // Purge gives up the records that wait to be sent: they fail with [ReasonPurged], and are surely
 // not appended. What is under way, or waits to be sent again, goes on. It returns how many there
@@ -24,7 +15,7 @@ func (p *Producer) Purge() int {
 				s.state.CompareAndSwap(stateQueued, stateTaken)
 			}
 			purged = append(purged, l.queue...)
-			l.queue = nil
+			l.queue, l.bytes = nil, 0
 		}
 	}
 	p.mu.Unlock()
@@ -36,10 +27,17 @@ func (p *Producer) Purge() int {
 // Abort is Close for who cannot wait: what has no answer yet fails at once, and is appended
 // perhaps.
 func (p *Producer) Abort() error {
+	p.mu.Lock()
+	p.refusing = true
+	p.mu.Unlock()
 	p.Purge()
 	p.cancel(closedError("produce", "producer"))
-	ctx, cancel := context.WithTimeout(context.Background(), abortTimeout)
-	defer cancel()
-	_ = p.Flush(ctx) // Close ends it in any case
+	p.mu.Lock()
+	for _, topic := range p.topics {
+		for _, l := range topic.lanes {
+			p.list(l) // what waits to be sent again fails now
+		}
+	}
+	p.mu.Unlock()
 	return p.Close()
 }

@@ -99,7 +99,7 @@ func (p *Producer) maySend(l *lane) bool {
 	most, n := p.config.batching.MaxRecords, len(l.flying)
 	waiting := len(l.queue) - l.held
 	switch {
-	case l.resting > 0 || l.numbers.ended:
+	case l.numbers.ended || l.resting > 0 && p.ctx.Err() == nil: // what is aborted does not rest
 		return false
 	case n == 0:
 		return len(l.retry) > 0 || waiting > 0
@@ -110,7 +110,7 @@ func (p *Producer) maySend(l *lane) bool {
 	case l.taken+1-l.flying[0].order >= uint64(p.config.flights()):
 		return false // the partition knows no more batches again than these
 	}
-	return l.bytes >= p.config.batchBytes || most > 0 && waiting >= most
+	return waiting > 0 && (l.bytes >= p.config.batchBytes || most > 0 && waiting >= most)
 }
 
 // landed takes a batch from those that are under way; the caller holds the lock.
@@ -300,6 +300,10 @@ func (p *Producer) failed(b *batch, e *Error) {
 		p.client.hooks.batchRetried(b, delay, e)
 		p.again(b, e, delay)
 		return
+	case p.waitsForOlder(b):
+		b.attempts--
+		p.again(b, e, 0)
+		return
 	}
 	if e.code == codes.NotFound {
 		p.client.topics.forget(b.lane.topic)
@@ -317,6 +321,15 @@ func (p *Producer) failed(b *batch, e *Error) {
 	p.mu.Unlock()
 	p.settle(b, func(int) (Ack, error) { return Ack{}, e })
 	p.giveUp(lost)
+}
+
+// waitsForOlder reports whether a numbered batch that is refused is not the first of its lane that
+// is not settled: when it is given up the numbers begin anew, and then nobody could say of those
+// before it that may have been appended whether they were. It is tried again behind them.
+func (p *Producer) waitsForOlder(b *batch) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return b.number != nil && p.fenced == nil && time.Now().Before(b.deadline) && !b.lane.isOldest(b)
 }
 
 // moveOn goes on with a lane after something of it has landed. It returns batches to give up. The
@@ -391,7 +404,9 @@ func (p *Producer) again(b *batch, e *Error, pause time.Duration) {
 // alone.
 func (p *Producer) split(b *batch) {
 	half := len(b.records) / 2
-	first, second := *b, *b
+	p.mu.Lock()
+	first, second := *b, *b // the stream may still note that it is written
+	p.mu.Unlock()
 	first.records, second.records = b.records[:half:half], b.records[half:]
 	first.attempts, second.attempts = b.attempts-1, b.attempts-1
 	if b.number != nil {

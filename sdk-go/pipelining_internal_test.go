@@ -2,6 +2,7 @@ package ropewalk
 
 import (
 	"encoding/binary"
+	"errors"
 	"math/rand/v2"
 	"strconv"
 	"testing"
@@ -118,29 +119,39 @@ func (b *faultyBroker) append(r *pb.ProduceRequest) (int64, *status.Status) {
 // Whatever fails, no record is lost, comes twice or out of order; what is refused for what is in it
 // fails alone.
 func TestPipeliningProperty(t *testing.T) {
+	doubtful := 0
 	for seed := range uint64(300) {
 		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				runPipelining(t, rand.New(rand.NewPCG(seed, 11)))
+				doubtful += runPipelining(t, rand.New(rand.NewPCG(seed, 11)))
 			})
 		})
 	}
+	// 15 were seen, and 500 where each poison takes with it what is in doubt before and behind it.
+	if doubtful > 40 {
+		t.Errorf("%d records failed for poison that was in doubt itself", doubtful)
+	}
 }
 
-func runPipelining(t *testing.T, random *rand.Rand) {
+// runPipelining returns how many records failed because poison before them may have been appended, by
+// an earlier try, for all that is known: then nobody knows of them either.
+func runPipelining(t *testing.T, random *rand.Rand) (doubtful int) {
 	ofAnswers := another(random)
 	broker := &faultyBroker{
 		t: t, random: ofAnswers, faults: pick(random, 0, 20, 100, 300), parts: map[int32]*faultyPartition{},
 	}
-	poisoned := pick(random, 0, 0, 3, 20)
-	if poisoned > 0 {
+	poisoned, bytes := pick(random, 0, 0, 3, 20), pick(random, 1, 50, 400)
+	if bytes == 1 {
+		poisoned *= 5
+	}
+	if poisoned > 0 && bytes > 1 {
 		broker.faults = 0 // what is in doubt is not halved to find the one that is poison
 	}
 	conn := &fakeConn{take: broker.take, latency: func() time.Duration {
 		return time.Duration(ofAnswers.IntN(3_000_000))
 	}}
 	producer, err := newFakeClient(t, conn).NewProducer(WithPartitioner(ManualPartitioner),
-		WithBatchBytes(pick(random, 1, 50, 400)), WithMaxInFlight(pick(random, 0, 0, 2, 1)))
+		WithBatchBytes(bytes), WithMaxInFlight(pick(random, 0, 0, 2, 1)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,7 +170,13 @@ func runPipelining(t *testing.T, random *rand.Rand) {
 		err := producer.SendAsync(t.Context(), record, func(r *Record, ack Ack, err error) {
 			outcomes[i], offsets[i] = err, ack.Offset
 			answers[i]++
-			if isPoison := binary.BigEndian.Uint32(r.Value)&poison != 0; isPoison != (err != nil) {
+			var e *Error
+			isPoison := binary.BigEndian.Uint32(r.Value)&poison != 0
+			switch {
+			case isPoison == (err != nil):
+			case poisoned > 0 && errors.As(err, &e) && e.Appended() == OutcomeMaybe:
+				doubtful++
+			default:
 				t.Errorf("record %d, poison %t: %v", i, isPoison, err)
 			}
 		})
@@ -178,11 +195,20 @@ func runPipelining(t *testing.T, random *rand.Rand) {
 		if answers[i] != 1 {
 			t.Fatalf("record %d has %d answers", i, answers[i])
 		}
+		partition := int32(i) % partitions
+		var log []uint32
+		if p := broker.parts[partition]; p != nil {
+			log = p.log
+		}
 		if outcomes[i] != nil {
+			if at := due[partition]; at < len(log) && log[at] == uint32(i) {
+				due[partition]++ // it is there all the same, if its error does not rule that out
+				if e := (*Error)(nil); !errors.As(outcomes[i], &e) || e.Appended() == OutcomeNo {
+					t.Fatalf("record %d is there: %v", i, outcomes[i])
+				}
+			}
 			continue
 		}
-		partition := int32(i) % partitions
-		log := broker.parts[partition].log
 		if at := due[partition]; at >= len(log) || log[at] != uint32(i) || offsets[i] != int64(at) {
 			t.Fatalf("record %d is said to be at offset %d of partition %d, not at %d", i, offsets[i],
 				partition, at)
@@ -195,4 +221,111 @@ func runPipelining(t *testing.T, random *rand.Rand) {
 			t.Fatalf("partition %d has %d records, not %d", partition, len(p.log), at)
 		}
 	}
+	return doubtful
+}
+
+// A record that is refused for what is in it takes nothing with it: neither one before it of which it
+// is not known yet whether it was appended, nor one behind it.
+func TestPoisonBehindABatchInDoubt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		broker := &faultyBroker{t: t, random: rand.New(rand.NewPCG(0, 0)), parts: map[int32]*faultyPartition{}}
+		doubted := false
+		conn := &fakeConn{latency: func() time.Duration { return time.Millisecond }}
+		conn.take = func(r *pb.ProduceRequest) *pb.ProduceStreamResponse {
+			answer := broker.take(r)
+			if r.GetSequence().GetFirstSequence() == 0 && !doubted {
+				doubted = true
+				return &pb.ProduceStreamResponse{
+					Status: testserver.Status(codes.Unavailable, "NO_QUORUM").Proto(),
+				}
+			}
+			return answer
+		}
+		producer, err := newFakeClient(t, conn).NewProducer(WithBatchBytes(1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		outcomes := make([]error, 3)
+		for i, value := range []uint32{0, poison, 2} {
+			record := &Record{Topic: "t", Value: binary.BigEndian.AppendUint32(nil, value)}
+			done := func(_ *Record, _ Ack, err error) { outcomes[i] = err }
+			if err := producer.SendAsync(t.Context(), record, done); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := producer.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if outcomes[0] != nil || outcomes[1] == nil || outcomes[2] != nil {
+			t.Errorf("outcomes %v", outcomes)
+		}
+	})
+}
+
+// A batch that waits to be sent again fails as soon as the producer is aborted, also one that Close
+// waits for, and so does what is handed over meanwhile.
+func TestAbortWhileABatchWaitsToBeSentAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		down := func(*pb.ProduceRequest) *pb.ProduceStreamResponse {
+			refusal := testserver.Status(codes.Unavailable, "NO_LEADER")
+			return &pb.ProduceStreamResponse{Status: refusal.Proto()}
+		}
+		conn := &fakeConn{take: down, latency: func() time.Duration { return time.Millisecond }}
+		producer, err := newFakeClient(t, conn).NewProducer(
+			WithRetryBackoff(func(int) time.Duration { return time.Minute }))
+		if err != nil {
+			t.Fatal(err)
+		}
+		outcomes := make(chan error, 1)
+		done := func(_ *Record, _ Ack, err error) { outcomes <- err }
+		if err := producer.SendAsync(t.Context(), &Record{Topic: "t"}, done); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second) // it rests
+		closed := make(chan error, 1)
+		go func() { closed <- producer.Close() }()
+		synctest.Wait()
+		began := time.Now()
+		if err := producer.Abort(); err != nil {
+			t.Error(err)
+		}
+		if err := <-outcomes; !errors.Is(err, ReasonNoLeader) && !errors.Is(err, ReasonClosed) {
+			t.Errorf("the record: %v", err)
+		}
+		if err := <-closed; err != nil || time.Since(began) > closeTimeout {
+			t.Errorf("Close: %v, after %v", err, time.Since(began))
+		}
+		if err := producer.SendAsync(t.Context(), &Record{Topic: "t"}, nil); !errors.Is(err, ReasonClosed) {
+			t.Errorf("sent afterwards: %v", err)
+		}
+	})
+}
+
+// What is purged is not waited for any more: a lane without records is not looked at again and again.
+func TestPurgeLeavesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn := &fakeConn{latency: func() time.Duration { return time.Second }}
+		producer, err := newFakeClient(t, conn).NewProducer(WithPartitioner(ManualPartitioner),
+			WithBatchBytes(100))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 50 {
+			record := &Record{Topic: "t", Value: make([]byte, 60)}
+			if err := producer.SendAsync(t.Context(), record, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		if producer.Purge() == 0 {
+			t.Fatal("nothing waited")
+		}
+		l := producer.topics["t"].lanes[0]
+		if l.bytes != 0 || producer.maySend(l) {
+			t.Errorf("%d bytes are left, of a lane that may send: %t", l.bytes, producer.maySend(l))
+		}
+		if err := producer.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 }

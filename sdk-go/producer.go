@@ -59,8 +59,10 @@ type Producer struct {
 
 	mu      sync.Mutex
 	closing bool
-	topics  map[string]*producerTopic
-	ready   []*lane
+	// refusing: it is aborted, and Close comes soon.
+	refusing bool
+	topics   map[string]*producerTopic
+	ready    []*lane
 	// streams has them by broker; anyBroker is the one through whichever answers.
 	streams map[uint64]*produceStream
 	// correlation numbers the batches on all streams; only the sender has it.
@@ -324,7 +326,7 @@ func (p *Producer) topicLocked(name string) *producerTopic {
 // place puts a record on the lane of its partition. The caller holds the lock, and what it gives is
 // not used further.
 func (p *Producer) place(topic *producerTopic, given *pending) (*pending, error) {
-	if p.closing {
+	if p.closing || p.refusing {
 		return nil, closedError("produce", "producer")
 	}
 	if p.fenced != nil {
@@ -385,8 +387,8 @@ func (p *Producer) Flush(ctx context.Context) error {
 }
 
 // Close takes no more records, waits until those it has are answered, which takes no longer than
-// the delivery timeout, and ends the stream. To wait less, Flush with a context before. Closing
-// again does nothing.
+// the delivery timeout and the answer timeout together, and ends the stream. Who cannot wait calls
+// [Producer.Abort], also meanwhile. Closing again does nothing.
 func (p *Producer) Close() error {
 	p.mu.Lock()
 	again := p.closing
@@ -396,7 +398,8 @@ func (p *Producer) Close() error {
 		p.tasks.Wait()
 		return nil
 	}
-	err := p.Flush(p.ctx)
+	// Once the context is canceled, all that is left fails by itself: each record has its outcome.
+	_ = p.Flush(context.Background())
 	close(p.quit)
 	// The broker ends the stream when it sees ours end; one that hangs must not hold up Close.
 	hung := time.AfterFunc(closeTimeout, func() { p.cancel(closedError("produce", "producer")) })
@@ -409,7 +412,7 @@ func (p *Producer) Close() error {
 	}
 	p.mu.Unlock()
 	p.client.disown(p)
-	return err
+	return nil
 }
 
 // run is the one goroutine that sends.

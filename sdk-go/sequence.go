@@ -30,6 +30,9 @@ type numbering struct {
 	next     uint32
 	// ended: they begin anew once nothing is under way.
 	ended bool
+	// nothingFrom is the order of a batch that was given up and surely was not appended; 0: none.
+	// Then none behind it was either, under these numbers, whatever became of its answer.
+	nothingFrom uint64
 }
 
 // number gives a batch its number, unless it has one. It may have to ask the broker for an id
@@ -97,6 +100,9 @@ func (p *Producer) endNumbers(b *batch) {
 	if b.number != nil && n.identity != nil &&
 		b.number.GetProducerId() == n.identity.id && b.number.GetEpoch() == n.identity.epoch {
 		n.ended = true
+		if !b.maybe && (n.nothingFrom == 0 || b.order < n.nothingFrom) {
+			n.nothingFrom = b.order
+		}
 	}
 }
 
@@ -104,7 +110,7 @@ func (p *Producer) endNumbers(b *batch) {
 // again gets others, but for what may have been appended under the ones it has: that is returned.
 // The caller holds the lock.
 func (p *Producer) renumber(l *lane) (lost []*batch) {
-	own := *l.numbers.identity
+	own, nothingFrom := *l.numbers.identity, l.numbers.nothingFrom
 	l.numbers = numbering{}
 	switch {
 	case own.epoch+1 != 0 && (p.config.name == "" || (own.epoch+1)%epochsOfAHolder != 0):
@@ -115,11 +121,11 @@ func (p *Producer) renumber(l *lane) (lost []*batch) {
 	}
 	var kept []*batch
 	for _, waiting := range l.retry {
-		if waiting.maybe {
+		if waiting.maybe && (nothingFrom == 0 || waiting.order < nothingFrom) {
 			lost = append(lost, waiting)
 			continue
 		}
-		waiting.number = nil
+		waiting.number, waiting.maybe = nil, false
 		kept = append(kept, waiting)
 	}
 	l.retry = kept
