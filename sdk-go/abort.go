@@ -3,8 +3,9 @@ package ropewalk
 import "google.golang.org/grpc/codes"
 
 // Purge gives up the records that wait to be sent: they fail with [ReasonPurged], and are surely
-// not appended. What is under way, or waits to be sent again, goes on. It returns how many there
-// were.
+// not appended. What is under way, or waits to be sent again, goes on. It returns how many there were,
+// those that their senders had given up too. It calls what SendAsync was given to call, in the caller's
+// goroutine.
 func (p *Producer) Purge() int {
 	p.mu.Lock()
 	p.letGo() // so that nothing is counted that is not there any more

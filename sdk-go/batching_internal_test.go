@@ -6,6 +6,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -376,4 +377,46 @@ func TestBatchingIsChecked(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A flush waits for what was handed over before it, however busy others are.
+func TestFlushDoesNotWaitForWhatComesLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		producer, conn := newFakeProducer(t, WithBatching(Batching{Linger: time.Second}))
+		conn.latency = func() time.Duration { return 10 * time.Millisecond }
+		stop, stopped := make(chan struct{}), make(chan struct{})
+		var sent, answered atomic.Int32
+		go func() {
+			defer close(stopped)
+			for {
+				select {
+				case <-stop:
+					return
+				case <-time.After(time.Millisecond):
+					sent.Add(1)
+					done := func(*Record, Ack, error) { answered.Add(1) }
+					if err := producer.SendAsync(t.Context(), &Record{Topic: "t"}, done); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+		}()
+		for range 3 {
+			time.Sleep(100*time.Millisecond + 500*time.Microsecond)
+			began, before := time.Now(), sent.Load()
+			if err := producer.Flush(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if took := time.Since(began); answered.Load() < before || took > 25*time.Millisecond {
+				t.Errorf("%d of %d were answered after %v", answered.Load(), before, took)
+			}
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		if err := producer.Flush(ctx); !errors.Is(err, ReasonCanceled) {
+			t.Errorf("a flush that is given up: %v", err)
+		}
+		close(stop)
+		<-stopped
+	})
 }

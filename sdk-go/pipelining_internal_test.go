@@ -329,3 +329,35 @@ func TestPurgeLeavesNothing(t *testing.T) {
 		}
 	})
 }
+
+// A partitioner that panics costs the record, and no memory.
+func TestPartitionerThatPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		panics := func(string) Partitioner {
+			return PartitionerFunc(func(r *Record, _ int32) int32 {
+				if r.Key != nil {
+					panic("of the program")
+				}
+				return 0
+			})
+		}
+		conn := &fakeConn{latency: func() time.Duration { return time.Millisecond }}
+		producer, err := newFakeClient(t, conn).NewProducer(WithPartitioner(panics), WithBufferBytes(1000))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 10 {
+			func() {
+				defer func() {
+					if recover() == nil {
+						t.Error("the panic is the caller's")
+					}
+				}()
+				_ = producer.SendAsync(t.Context(), &Record{Topic: "t", Key: []byte("k")}, nil)
+			}()
+		}
+		if _, err := producer.Send(t.Context(), &Record{Topic: "t"}); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -2,6 +2,7 @@ package ropewalk
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -77,8 +78,9 @@ type Producer struct {
 	// slab is what records that come next are kept in: one allocation is for many.
 	slab []pending
 	held held
-	// idle is there while somebody waits for outstanding to be 0, and closed then.
-	idle chan struct{}
+	// flushes wait for what was handed over before them; begun counts them.
+	flushes []*flush
+	begun   uint64
 }
 
 // producerTopic is a topic with its partitioner; lanes has one entry for each partition in use.
@@ -98,7 +100,9 @@ type pending struct {
 	done   func(*Record, Ack, error)
 	since  time.Duration
 	size   int
-	state  atomic.Int32
+	// begun is how many flushes had begun when it was handed over.
+	begun uint64
+	state atomic.Int32
 }
 
 // pendingsInSlab is small enough that one record that waits for long does not keep much.
@@ -242,11 +246,20 @@ func (p *Producer) enqueue(
 	topic := p.topicLocked(r.Topic)
 	topic.info, topic.seen = info, seen
 	topic.then = info.fetched.Add(p.client.config.metadataAge).Sub(p.began)
-	s, err := p.place(topic, &given)
-	if err != nil {
-		p.memory.Release(weight)
-	}
-	return s, err
+	return p.placeReserved(topic, &given, weight)
+}
+
+// placeReserved places a record that has its memory, which is given back if it is not placed: also when
+// the partitioner panics. The caller holds the lock.
+func (p *Producer) placeReserved(
+	topic *producerTopic, given *pending, weight int64,
+) (placed *pending, err error) {
+	defer func() {
+		if placed == nil {
+			p.memory.Release(weight)
+		}
+	}()
+	return p.place(topic, given)
 }
 
 // placeAtOnce places a record of a size where nothing has to be waited for; otherwise it returns
@@ -259,11 +272,7 @@ func (p *Producer) placeAtOnce(s *pending, size int) (*pending, error) {
 		topic.info.tooSmallFor(size) || !p.memory.TryAcquire(p.weight(s.size)) {
 		return nil, nil
 	}
-	placed, err := p.place(topic, s)
-	if err != nil {
-		p.memory.Release(p.weight(s.size))
-	}
-	return placed, err
+	return p.placeReserved(topic, s, p.weight(s.size))
 }
 
 // reserve waits for memory; what is in it does not wait for more meanwhile.
@@ -353,6 +362,7 @@ func (p *Producer) place(topic *producerTopic, given *pending) (*pending, error)
 	s := &p.slab[0]
 	p.slab = p.slab[1:]
 	s.record, s.done, s.since, s.size = r, given.done, given.since, given.size
+	s.begun = p.begun
 	l.push(s)
 	p.outstanding++
 	if p.config.batching.waits() {
@@ -364,8 +374,15 @@ func (p *Producer) place(topic *producerTopic, given *pending) (*pending, error)
 	return s, nil
 }
 
-// Flush sends what waits for others, and waits until every record that was handed over has its
-// answer.
+// A flush waits for so many records, of those that were handed over before it began.
+type flush struct {
+	number uint64
+	left   int
+	done   chan struct{}
+}
+
+// Flush sends what waits for others, and waits until every record that was handed over before has its
+// answer. What others hand over meanwhile does not wait for others, and is not waited for.
 func (p *Producer) Flush(ctx context.Context) error {
 	defer p.hurry()()
 	p.mu.Lock()
@@ -373,15 +390,17 @@ func (p *Producer) Flush(ctx context.Context) error {
 		p.mu.Unlock()
 		return nil
 	}
-	if p.idle == nil {
-		p.idle = make(chan struct{})
-	}
-	idle := p.idle
+	p.begun++
+	f := &flush{number: p.begun, left: p.outstanding, done: make(chan struct{})}
+	p.flushes = append(p.flushes, f)
 	p.mu.Unlock()
 	select {
-	case <-idle:
+	case <-f.done:
 		return nil
 	case <-ctx.Done():
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.flushes = slices.DeleteFunc(p.flushes, func(other *flush) bool { return other == f })
 		return contextError("flush", ctx, OutcomeMaybe)
 	}
 }
@@ -447,13 +466,20 @@ func (p *Producer) finish(records []*pending, result func(i int) (Ack, error)) {
 		}
 		s.record, s.done = nil, nil // others in the slab may wait for longer
 	}
-	clear(records)
 	p.memory.Release(weight)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.outstanding -= len(records)
-	if p.outstanding == 0 && p.idle != nil {
-		close(p.idle)
-		p.idle = nil
-	}
+	p.flushes = slices.DeleteFunc(p.flushes, func(f *flush) bool {
+		for _, s := range records {
+			if s.begun < f.number {
+				f.left--
+			}
+		}
+		if f.left == 0 {
+			close(f.done)
+		}
+		return f.left == 0
+	})
+	clear(records)
 }
