@@ -65,6 +65,7 @@ type held struct {
 // caller holds the lock.
 func (p *Producer) hold(l *lane, s *pending) {
 	b, h := &p.config.batching, &p.held
+	l.heldBytes += s.size
 	if l.held++; l.held == 1 {
 		h.lanes = append(h.lanes, l)
 	}
@@ -84,9 +85,9 @@ func (p *Producer) hold(l *lane, s *pending) {
 // letGo sends all that waits. The caller holds the lock.
 func (p *Producer) letGo() {
 	for _, l := range p.held.lanes {
-		if l.held = 0; l.state == laneIdle {
-			p.makeReady(l)
-		}
+		l.bytes += l.heldBytes
+		l.held, l.heldBytes = 0, 0
+		p.list(l)
 	}
 	clear(p.held.lanes) // a topic may be gone before so many lanes wait again
 	p.held.lanes, p.held.bytes, p.held.records = p.held.lanes[:0], 0, 0

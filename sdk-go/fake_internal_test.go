@@ -24,6 +24,8 @@ type fakeConn struct {
 	latency func() time.Duration
 	// quick answers at once and remembers nothing: for benchmarks.
 	quick bool
+	// take answers a batch instead; without an answer the stream breaks.
+	take func(*pb.ProduceRequest) *pb.ProduceStreamResponse
 
 	mu       sync.Mutex
 	requests []fakeRequest
@@ -35,6 +37,13 @@ type fakeConn struct {
 type fakeRequest struct {
 	at, answered time.Time
 	*pb.ProduceRequest
+}
+
+// batches are those that came, in order.
+func (f *fakeConn) batches() []fakeRequest {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.requests
 }
 
 func newFakeClient(t testing.TB, conn *fakeConn) *Client {
@@ -92,6 +101,8 @@ type fakeProduceStream struct {
 	conn    *fakeConn
 	ctx     context.Context
 	answers chan fakeAnswer
+	// broken: nothing comes any more.
+	broken bool
 }
 
 type fakeAnswer struct {
@@ -100,7 +111,12 @@ type fakeAnswer struct {
 }
 
 func (s *fakeProduceStream) CloseSend() error {
-	close(s.answers)
+	s.conn.mu.Lock()
+	defer s.conn.mu.Unlock()
+	if !s.broken {
+		s.broken = true
+		close(s.answers)
+	}
 	return nil
 }
 
@@ -123,6 +139,9 @@ func (s *fakeProduceStream) SendMsg(m any) error {
 	}
 	f.last = answered
 	f.requests = append(f.requests, fakeRequest{now, answered, request})
+	if f.take != nil {
+		return s.answer(answered, in, f.take(request))
+	}
 	count := int64(len(request.GetRecords().GetRecords()))
 	base := f.next[request.GetPartition()]
 	f.next[request.GetPartition()] += count
@@ -174,6 +193,22 @@ func (s *fakeProduceStream) sendQuick(m any) error {
 		Correlation: correlation,
 		Response:    &pb.ProduceResponse{Appends: []*pb.PartitionAppend{{RecordCount: int32(records)}}},
 	}}
+	return nil
+}
+
+func (s *fakeProduceStream) answer(
+	at time.Time, in *pb.ProduceStreamRequest, answer *pb.ProduceStreamResponse,
+) error {
+	if s.broken {
+		return io.EOF
+	}
+	if answer == nil {
+		s.broken = true
+		close(s.answers)
+		return nil
+	}
+	answer.Correlation = in.GetCorrelation()
+	s.answers <- fakeAnswer{at, answer}
 	return nil
 }
 

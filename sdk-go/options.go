@@ -159,12 +159,16 @@ type producerConfig struct {
 	level        int
 	interceptors []SendInterceptor
 	batching     Batching
+	// inFlight is 0 where it was not given.
+	inFlight int
 }
 
 const (
 	// maxBatchBytes keeps a request with its frame below the 4 MiB that any message may have.
 	maxBatchBytes = 4<<20 - 64<<10
 	unlimited     = math.MaxInt
+	// maxInFlight is how many of a producer's batches a partition knows again.
+	maxInFlight = 5
 )
 
 func defaultProducerConfig() producerConfig {
@@ -213,6 +217,11 @@ func (c *producerConfig) validate() error {
 		return invalidError(op, "the backoff is nil")
 	case slices.Contains(c.interceptors, nil):
 		return invalidError(op, "an interceptor is nil")
+	case c.inFlight < 0 || c.inFlight > maxInFlight:
+		return invalidError(op, "batches in flight must be 1 to %d, not %d", maxInFlight, c.inFlight)
+	case c.inFlight > 1 && !c.numbered():
+		return invalidError(op, "several batches in flight need an idempotent producer, and the "+
+			"durability of a quorum: a retry could change the order of the records")
 	}
 	return c.batching.validate(c)
 }
@@ -260,6 +269,25 @@ func WithMaxRetries(n int) ProducerOption {
 // all that is sent after it would wait for it in vain.
 func (c *producerConfig) numbered() bool {
 	return c.idempotent && c.durability == DurabilityQuorum
+}
+
+// flights is how many batches of a partition may be under way. Without numbers the broker would append
+// one although the one before it is to be sent again.
+func (c *producerConfig) flights() int {
+	switch {
+	case !c.numbered():
+		return 1
+	case c.inFlight == 0:
+		return maxInFlight
+	}
+	return c.inFlight
+}
+
+// WithMaxInFlight bounds the batches of one partition that are under way, 1 to 5. Beside another one
+// only a full batch is sent ([WithBatchBytes]). More than 1 needs an idempotent producer. Default, and
+// with 0: 5; 1 for a producer that is not idempotent.
+func WithMaxInFlight(n int) ProducerOption {
+	return func(c *producerConfig) { c.inFlight = n }
 }
 
 // WithoutIdempotence makes a producer whose batches the broker does not know again when they come

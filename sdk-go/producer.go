@@ -37,12 +37,12 @@ type Ack struct {
 // writes to. It is safe for use by many goroutines, and
 // works best when they share one: what arrives while a batch is under way forms the next batch.
 //
-// Each partition has one batch under way at a time. That keeps its records in the order in which
-// they were handed over, also over retries; batches of different partitions share the stream,
-// pipelined.
+// Batches are pipelined: those of different partitions, and full ones of one partition, up to
+// [WithMaxInFlight]. The records of a partition are appended in the order in which they were handed
+// over, also over retries.
 //
-// It is idempotent unless it is made otherwise: what may have been appended is sent again, as after a
-// broken connection or a change of the leader, and is in the log once all the same.
+// It is idempotent unless it is made otherwise: what may have been appended is sent again, as after
+// a broken connection or a change of the leader, and is in the log once all the same.
 type Producer struct {
 	client *Client
 	config producerConfig
@@ -65,8 +65,8 @@ type Producer struct {
 	streams map[uint64]*produceStream
 	// correlation numbers the batches on all streams; only the sender has it.
 	correlation uint64
-	// identity is what the broker gave last, if the producer is idempotent and it has; fenced says that
-	// another producer has taken the name.
+	// identity is what the broker gave last, if the producer is idempotent and it has; fenced says
+	// that another producer has taken the name.
 	identity *identity
 	fenced   *Error
 	// free holds the ids that were given for single appends and that none has at the moment.
@@ -247,7 +247,8 @@ func (p *Producer) enqueue(
 	return s, err
 }
 
-// placeAtOnce places a record of a size where nothing has to be waited for; otherwise it returns nil.
+// placeAtOnce places a record of a size where nothing has to be waited for; otherwise it returns
+// nil.
 func (p *Producer) placeAtOnce(s *pending, size int) (*pending, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -354,8 +355,9 @@ func (p *Producer) place(topic *producerTopic, given *pending) (*pending, error)
 	p.outstanding++
 	if p.config.batching.waits() {
 		p.hold(l, s)
-	} else if l.state == laneIdle {
-		p.makeReady(l)
+	} else {
+		l.bytes += s.size
+		p.list(l)
 	}
 	return s, nil
 }

@@ -121,7 +121,7 @@ func (s *produceStream) send(b *batch) {
 		return
 	}
 	p.mu.Lock()
-	b.started, b.written, b.broker = time.Now(), false, s.broker
+	b.started, b.written, b.broker, b.stream = time.Now(), false, s.broker, s
 	s.used = b.started
 	s.inflight[correlation] = b
 	p.mu.Unlock()
@@ -260,12 +260,15 @@ func (s *produceStream) answered(answer *pb.ProduceStreamResponse) {
 	p.client.topics.appended(b.lane.topic, b.lane.partition, at.GetLeaderEpoch())
 	p.client.hooks.batchAnswered(p, b, ack, nil)
 	p.mu.Lock()
-	p.next(b.lane)
+	b.lane.landed(b)
+	b.lane.alone = false
+	lost := p.moveOn(b.lane)
 	p.mu.Unlock()
 	p.settle(b, func(i int) (Ack, error) {
 		ack.Offset = at.GetBaseOffset() + int64(i)
 		return ack, nil
 	})
+	p.giveUp(lost)
 }
 
 // watch ends a stream whose oldest batch has waited for too long: broker or network hang, and

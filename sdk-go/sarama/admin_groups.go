@@ -80,9 +80,11 @@ func groupDescription(found *ropewalk.GroupDescription) *GroupDescription {
 		for _, at := range m.Assigned {
 			topics[at.Topic] = append(topics[at.Topic], at.Partition)
 		}
+		clientID, userData := splitMemberName(m.ClientID)
 		member := &GroupMemberDescription{
-			MemberId: m.ID, ClientId: m.ClientID, ClientHost: m.Host,
-			MemberMetadata: encodeMetadata(m.Subscriptions), MemberAssignment: encodeAssignment(topics),
+			MemberId: m.ID, ClientId: clientID, ClientHost: m.Host,
+			MemberMetadata:   encodeMetadata(m.Subscriptions, userData),
+			MemberAssignment: encodeAssignment(topics),
 		}
 		if m.Instance != "" {
 			member.GroupInstanceId = &m.Instance

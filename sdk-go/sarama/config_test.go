@@ -216,7 +216,7 @@ func TestValidateRefuses(t *testing.T) {
 func TestValidateLevels(t *testing.T) {
 	for codec, levels := range map[sarama.CompressionCodec][]int{
 		sarama.CompressionNone: {}, sarama.CompressionSnappy: {}, sarama.CompressionLZ4: {},
-		sarama.CompressionGZIP: {-1, 1, 9}, sarama.CompressionZSTD: {1, 19, 22},
+		sarama.CompressionGZIP: {-1, 1, 9}, sarama.CompressionZSTD: {1, 9, 10, 19, 22},
 	} {
 		allowed := append(levels, sarama.CompressionLevelDefault)
 		for _, level := range []int{-1001, -1000, -999, -2, -1, 0, 1, 9, 10, 19, 22, 23} {

@@ -134,5 +134,7 @@
 //	INTERNAL                    ErrUnknown
 //	CLIENT_DISCONNECTED         ErrNetworkException
 //	CLIENT_CLOSED               ErrClosedClient
+//	CLIENT_PURGED               ErrShuttingDown
+//	CLIENT_UNDECODABLE          ErrInvalidMessage
 //	CLIENT_UNREACHABLE          ErrOutOfBrokers, which errors.Is finds; the cause is beside it
 package sarama

@@ -43,6 +43,8 @@ var reasonErrors = map[ropewalk.Reason]error{
 	ropewalk.ReasonInternal:                ErrUnknown,
 	ropewalk.ReasonDisconnected:            ErrNetworkException,
 	ropewalk.ReasonClosed:                  ErrClosedClient,
+	ropewalk.ReasonPurged:                  ErrShuttingDown,
+	ropewalk.ReasonUndecodable:             ErrInvalidMessage,
 }
 
 // codeErrors maps what brokers say without a reason that the core knows.

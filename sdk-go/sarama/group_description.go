@@ -104,13 +104,16 @@ func encodeAssignment(topics map[string][]int32) []byte {
 }
 
 // encodeMetadata does that for what a member reads.
-func encodeMetadata(topics []string) []byte {
+func encodeMetadata(topics []string, userData []byte) []byte {
 	wire := binary.BigEndian.AppendUint16(nil, 0)
 	wire = binary.BigEndian.AppendUint32(wire, uint32(len(topics)))
 	for _, topic := range topics {
 		wire = appendText(wire, topic)
 	}
-	return binary.BigEndian.AppendUint32(wire, absent)
+	if userData == nil {
+		return binary.BigEndian.AppendUint32(wire, absent)
+	}
+	return append(binary.BigEndian.AppendUint32(wire, uint32(len(userData))), userData...)
 }
 
 // absent is the length of bytes that are not there: -1.

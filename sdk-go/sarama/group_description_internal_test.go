@@ -16,14 +16,15 @@ func TestMembersInKafkasForm(t *testing.T) {
 	}
 	member := &GroupMemberDescription{
 		MemberAssignment: encodeAssignment(map[string][]int32{"a": {0, 2}, "b": {}}),
-		MemberMetadata:   encodeMetadata([]string{"b", "a"}),
+		MemberMetadata:   encodeMetadata([]string{"b", "a"}, []byte("mine")),
 	}
 	assignment, err := member.GetMemberAssignment()
 	if err != nil || !reflect.DeepEqual(assignment.Topics, map[string][]int32{"a": {0, 2}, "b": {}}) {
 		t.Errorf("assignment %+v, %v", assignment, err)
 	}
 	metadata, err := member.GetMemberMetadata()
-	if err != nil || !reflect.DeepEqual(metadata.Topics, []string{"b", "a"}) {
+	if err != nil || !reflect.DeepEqual(metadata.Topics, []string{"b", "a"}) ||
+		string(metadata.UserData) != "mine" {
 		t.Errorf("metadata %+v, %v", metadata, err)
 	}
 	for n := 1; n < len(member.MemberAssignment); n++ {

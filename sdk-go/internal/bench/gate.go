@@ -14,6 +14,7 @@ type gate struct {
 	left          atomic.Int64
 	closedAt      atomic.Int64 // in nanoseconds after it opened; 0: in time
 	counted       atomic.Int64
+	taken         atomic.Int64 // records, those that do not count among them
 }
 
 func newGate(warmUp, span time.Duration, bytes int64) *gate {
@@ -32,6 +33,7 @@ func (g *gate) take(now time.Time, bytes int) bool {
 		g.closedAt.CompareAndSwap(0, max(int64(now.Sub(g.opens)), 1))
 		return false
 	}
+	g.taken.Add(1)
 	return true
 }
 

@@ -55,7 +55,7 @@ func main() {
 		log.Fatal(err)
 	}
 	fmt.Println("created")
-	show(admin, "cleanup.policy", "compression.type", "delete.retention.ms", "max.message.bytes",
+	show(admin, "cleanup.policy", "delete.retention.ms", "max.message.bytes",
 		"message.timestamp.type", "retention.ms", "segment.ms")
 
 	err = admin.IncrementalAlterConfig(sarama.TopicResource, topic,
@@ -98,7 +98,6 @@ func main() {
 // Output:
 // created
 //   cleanup.policy delete true
-//   compression.type producer true
 //   delete.retention.ms 1000 false
 //   max.message.bytes 500000 false
 //   message.timestamp.type LogAppendTime false

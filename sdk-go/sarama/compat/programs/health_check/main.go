@@ -27,6 +27,8 @@ func main() {
 	fmt.Println("open:", connected, err)
 	fmt.Println("closed:", broker.Close(), broker.Close() == sarama.ErrNotConnected)
 
+	config = sarama.NewConfig()
+	config.Metadata.Retry.Max = 20
 	client, err := sarama.NewClient(addrs, config)
 	if err != nil {
 		log.Fatal(err)
@@ -47,6 +49,7 @@ func main() {
 	_, err = client.Controller()
 	fmt.Println("after the end:", err == sarama.ErrClosedClient, len(client.Brokers()))
 
+	config.Metadata.Retry.Max = 0
 	_, err = sarama.NewClient([]string{"127.0.0.1:1"}, config)
 	fmt.Println("nobody there:", err != nil && strings.HasPrefix(err.Error(), sarama.ErrOutOfBrokers.Error()))
 	_, err = sarama.NewClient(nil, config)

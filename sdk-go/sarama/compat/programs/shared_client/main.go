@@ -55,7 +55,8 @@ func main() {
 	next, metadata = position.NextOffset()
 	fmt.Printf("goes back to %d %q, lag %d\n", next, metadata, lag(client, next))
 
-	for _, c := range []interface{ Close() error }{reader, consumer, position, offsets, producer} {
+	position.AsyncClose()
+	for _, c := range []interface{ Close() error }{reader, consumer, offsets, producer} {
 		if err := c.Close(); err != nil {
 			log.Fatal(err)
 		}

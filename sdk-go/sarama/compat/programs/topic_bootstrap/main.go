@@ -78,6 +78,9 @@ func main() {
 	}
 
 	topics, err := admin.ListTopics()
+	for err == nil && (topics[names[0]].NumPartitions == 0 || topics[names[1]].NumPartitions == 0) {
+		topics, err = admin.ListTopics() // brokers may learn of them a moment later
+	}
 	if err != nil {
 		log.Fatal(err)
 	}
