@@ -314,12 +314,12 @@ func (p *Producer) failed(b *batch, e *Error) {
 		e = &c
 	}
 	p.client.hooks.batchAnswered(p, b, Ack{}, e)
+	p.settle(b, func(int) (Ack, error) { return Ack{}, e })
 	p.mu.Lock()
 	b.lane.landed(b)
 	p.endNumbers(b)
 	lost := p.moveOn(b.lane)
 	p.mu.Unlock()
-	p.settle(b, func(int) (Ack, error) { return Ack{}, e })
 	p.giveUp(lost)
 }
 

@@ -259,15 +259,16 @@ func (s *produceStream) answered(answer *pb.ProduceStreamResponse) {
 	ack := ackFrom(at)
 	p.client.topics.appended(b.lane.topic, b.lane.partition, at.GetLeaderEpoch())
 	p.client.hooks.batchAnswered(p, b, ack, nil)
+	// Before another batch goes, perhaps by another stream: outcomes come in order.
+	p.settle(b, func(i int) (Ack, error) {
+		ack.Offset = at.GetBaseOffset() + int64(i)
+		return ack, nil
+	})
 	p.mu.Lock()
 	b.lane.landed(b)
 	b.lane.alone = false
 	lost := p.moveOn(b.lane)
 	p.mu.Unlock()
-	p.settle(b, func(i int) (Ack, error) {
-		ack.Offset = at.GetBaseOffset() + int64(i)
-		return ack, nil
-	})
 	p.giveUp(lost)
 }
 

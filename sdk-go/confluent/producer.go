@@ -148,6 +148,7 @@ func (s *settings) producerOptions() []ropewalk.ProducerOption {
 		ropewalk.WithDeliveryTimeout(timeout),
 		ropewalk.WithAnswerTimeout(answer),
 		ropewalk.WithRetryBackoff(doubling(s.retryFirst, s.retryLatest)),
+		ropewalk.WithMaxInFlight(1), // so that reports come in order, too
 		ropewalk.WithPartitioner(func(string) ropewalk.Partitioner {
 			return newPartitioner(c.partitioner, sticky)
 		}),

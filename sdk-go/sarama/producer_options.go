@@ -26,6 +26,7 @@ func producerOptions(config *Config) []ropewalk.ProducerOption {
 		ropewalk.WithAnswerTimeout(min(config.Producer.Timeout, maxDelivery)),
 		ropewalk.WithDeliveryTimeout(deliveryTimeout(config)),
 		ropewalk.WithMaxRetries(retry.Max),
+		ropewalk.WithMaxInFlight(1), // so that messages come back in order, too
 		ropewalk.WithRetryBackoff(func(attempt int) time.Duration {
 			if retry.BackoffFunc != nil {
 				return retry.BackoffFunc(attempt, retry.Max)
