@@ -291,6 +291,20 @@ func (c *Client) disown(k child) {
 	delete(c.children, k)
 }
 
+// startChild is the call with which a child begins, whose own context ends when it is closed: the
+// client may close it meanwhile.
+func startChild[T any](ctx, child context.Context, c *Client, op string,
+	rpc func(context.Context) (T, error)) (T, error) {
+	starting, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(child, cancel)()
+	answer, err := call(starting, c, op, true, rpc)
+	if err != nil && child.Err() != nil && ctx.Err() == nil {
+		err = closedError(op, "client")
+	}
+	return answer, err
+}
+
 // inBackground runs a function that Close waits for; it reports false once the client is closed.
 func (c *Client) inBackground(f func()) bool {
 	c.mu.Lock()

@@ -63,23 +63,29 @@ func (c *Client) NewConsumer(ctx context.Context, options ...ConsumerOption) (*C
 		reading: make(chan struct{}, 1),
 		states:  map[TopicPartition]*partitionState{},
 	}
+	k.ctx, k.cancel = context.WithCancel(c.ctx)
+	k.tasks.Add(1) // the start, and then the reading: Close waits for either
 	if !c.adopt(k) {
+		k.cancel()
 		return nil, closedError(op, "client")
 	}
-	k.ctx, k.cancel = context.WithCancel(c.ctx)
 	r := &reader{consumer: k}
-	stream, err := call(ctx, c, op, true, func(ctx context.Context) (*subscription, error) {
+	stream, err := startChild(ctx, k.ctx, c, op, func(ctx context.Context) (*subscription, error) {
 		return r.begin(ctx, config.request())
 	})
 	if err != nil {
 		k.cancel()
+		k.tasks.Done()
 		c.disown(k)
 		return nil, err
 	}
 	if c.topics.leaderOfMost(stream.request) == anyBroker {
 		c.topics.learnOf(stream.request)
 	}
-	k.tasks.Go(func() { r.run(stream) })
+	go func() {
+		defer k.tasks.Done()
+		r.run(stream)
+	}()
 	return k, nil
 }
 

@@ -83,11 +83,12 @@ func (c *Client) JoinGroup(
 		reading: make(chan struct{}, 1),
 		wake:    make(chan struct{}, 1),
 	}
+	g.ctx, g.cancel = context.WithCancel(c.ctx)
 	if !c.adopt(g) {
+		g.cancel()
 		return nil, closedError("join group", "client")
 	}
-	g.ctx, g.cancel = context.WithCancel(c.ctx)
-	stream, err := call(ctx, c, "join group", true, g.open)
+	stream, err := startChild(ctx, g.ctx, c, "join group", g.open)
 	if err != nil {
 		g.cancel()
 		c.disown(g)
