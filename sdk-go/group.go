@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"math"
 	"sync"
 	"time"
 
@@ -44,7 +45,9 @@ type GroupConsumer struct {
 	former   *groupStream
 	opening  chan openedStream
 	failures int
-	current  []Record
+	// current is the piece at hand of opened.
+	current []Record
+	opened  openedBatch
 	// ahead is what was received and not opened yet, of aheadBytes.
 	ahead      []groupEvent
 	aheadBytes int
@@ -258,7 +261,7 @@ func (g *GroupConsumer) handOut(most int) ([]Record, error) {
 			first := &g.current[0]
 			tp := TopicPartition{first.Topic, first.Partition}
 			if !g.has.reads(tp, first.era) {
-				g.current = nil
+				g.current, g.opened = nil, openedBatch{}
 				continue
 			}
 			n := len(g.current)
@@ -270,6 +273,15 @@ func (g *GroupConsumer) handOut(most int) ([]Record, error) {
 			g.has.give(tp, records[n-1].Offset+1)
 			g.mu.Unlock()
 			return records, nil
+		}
+		if g.opened.more() {
+			// It may be long to unpack: whoever commits does not wait for it.
+			g.mu.Unlock()
+			if err := g.nextPiece(); err != nil {
+				return nil, err
+			}
+			g.mu.Lock()
+			continue
 		}
 		if len(g.ahead) == 0 {
 			break
@@ -286,7 +298,6 @@ func (g *GroupConsumer) handOut(most int) ([]Record, error) {
 			g.mu.Unlock()
 			return nil, g.tellGap(event.gap)
 		}
-		// It may be long to unpack: whoever commits does not wait for it.
 		g.mu.Unlock()
 		if err := g.unpack(event); err != nil {
 			return nil, err
@@ -297,18 +308,32 @@ func (g *GroupConsumer) handOut(most int) ([]Record, error) {
 	return nil, nil
 }
 
-// unpack makes the records of a batch those at hand. A member that cannot read one ends, and leaves.
+// unpack makes a batch the one that is handed out.
 func (g *GroupConsumer) unpack(event groupEvent) error {
-	records, damage := event.batch.open(event.from, event.era)
-	if damage != nil {
-		g.final = damage
-		g.retire()
-		g.leave()
-		return damage
+	opened, damage := event.batch.open(event.from, math.MaxInt64, event.era)
+	if damage == nil {
+		g.client.hooks.batchReceived(g.group, event.batch)
 	}
-	g.client.hooks.batchReceived(g.group, event.batch)
+	g.opened = opened
+	return g.damaged(damage)
+}
+
+// nextPiece makes the next records of it those at hand.
+func (g *GroupConsumer) nextPiece() error {
+	records, damage := g.opened.piece()
 	g.current = records
-	return nil
+	return g.damaged(damage)
+}
+
+// damaged: a member that cannot read a batch ends, and leaves.
+func (g *GroupConsumer) damaged(damage *Error) error {
+	if damage == nil {
+		return nil
+	}
+	g.final = damage
+	g.retire()
+	g.leave()
+	return damage
 }
 
 // look takes, from time to time, what has come and is due, for a program that has enough to do with what

@@ -90,7 +90,7 @@ func (g *GroupConsumer) retire() {
 		g.leave()
 		g.former, g.stream = g.stream, nil
 	}
-	g.current, g.ahead, g.aheadBytes = nil, nil, 0
+	g.current, g.opened, g.ahead, g.aheadBytes = nil, openedBatch{}, nil, 0
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.has.rewind()
