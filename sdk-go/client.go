@@ -209,6 +209,9 @@ func (c *Client) dialOptions() []grpc.DialOption {
 		grpc.WithInitialWindowSize(1 << 20),
 		grpc.WithInitialConnWindowSize(4 << 20),
 		c.hooks.dialOption(),
+		// gRPC would hand the proxy's address on in place of each of ours, and nothing of what says
+		// which name to verify there, and whether to ask first who answers.
+		grpc.WithNoProxy(),
 	}
 	if c.config.dialer != nil {
 		options = append(options, grpc.WithContextDialer(c.config.dialer))
