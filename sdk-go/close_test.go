@@ -2,6 +2,7 @@ package ropewalk_test
 
 import (
 	"errors"
+	"net"
 	"sync"
 	"testing"
 
@@ -50,5 +51,49 @@ func TestCloseBesideWhatIsBeingMade(t *testing.T) {
 				both.Wait()
 			}
 		})
+	}
+}
+
+// That a connection was being made when the client was closed says nothing against the broker.
+func TestCloseFindsNoBrokerUnreachable(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	conns := make(chan net.Conn, 100)
+	go func() {
+		defer close(conns)
+		for {
+			conn, err := silent.Accept()
+			if err != nil {
+				return
+			}
+			conns <- conn
+		}
+	}()
+	defer func() {
+		silent.Close()
+		for conn := range conns {
+			conn.Close()
+		}
+	}()
+	servers, witness := newCluster(t, 2), newWitness()
+	lead(t, servers[0], 2)
+	servers[0].Advertise(2, silent.Addr().String())
+	client := dial(t, servers[0].Address(), ropewalk.WithHooks(witness))
+	sendNumbers(t, newProducer(t, client), 0, 1) // through broker 1
+	select {
+	case conn := <-conns:
+		defer conn.Close()
+	case <-testContext(t).Done():
+		t.Fatal("nobody connects to the leader")
+	}
+	if err := client.Close(); err != nil {
+		t.Error(err)
+	}
+	for _, event := range witness.events {
+		if e, ok := event.(ropewalk.BrokerUnreachable); ok {
+			t.Errorf("told of %+v", e)
+		}
 	}
 }
