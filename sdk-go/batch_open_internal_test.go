@@ -2,9 +2,11 @@ package ropewalk
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"runtime"
 	"testing"
+	"time"
 
 	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
 )
@@ -122,5 +124,23 @@ func TestDamageEndsTheConsumerInItsPlace(t *testing.T) {
 		if _, err := k.Poll(t.Context()); !errors.Is(err, ReasonCorruptBatch) || !ended {
 			t.Errorf("%v, ended: %v", err, ended)
 		}
+	}
+}
+
+// What was read ahead behind a gap that a handler is told of waits for no other event.
+func TestMemberGoesOnBehindAGap(t *testing.T) {
+	b := manyRecords(func(int, *pb.Record) {})
+	b.BaseOffset = 7
+	g, receive := memberOf(t, b)
+	told := 0
+	g.config.onGap = func(Gap) { told++ }
+	receive()
+	g.ahead = append([]groupEvent{{
+		tp: TopicPartition{"t", 0}, gap: &Gap{TopicPartition: TopicPartition{"t", 0}, To: 7},
+	}}, g.ahead...)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if records, err := g.Poll(ctx); err != nil || len(records) != recordsPerBatch || told != 1 {
+		t.Errorf("%d records, %v, told of %d gaps", len(records), err, told)
 	}
 }

@@ -85,6 +85,7 @@ func (c *Client) JoinGroup(
 		client: c, group: group, config: config,
 		reading: make(chan struct{}, 1),
 		wake:    make(chan struct{}, 1),
+		has:     groupHoldings{readElsewhere: config.assignmentsOnly},
 	}
 	g.ctx, g.cancel = context.WithCancel(c.ctx)
 	if !c.adopt(g) {
@@ -148,8 +149,9 @@ func (g *GroupConsumer) MemberID() string {
 	return g.has.memberID
 }
 
-// Positions returns what the member has, each with the offset after what was handed out of it. What was
-// given back is not among it, also when the answer to that was lost.
+// Positions returns what the member has, each with the offset after what was handed out of it; for
+// a member with [GroupAssignmentsOnly] it is what it committed last, or where it was to begin. What
+// was given back is not among it, also when the answer to that was lost.
 func (g *GroupConsumer) Positions() []Position {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -296,7 +298,11 @@ func (g *GroupConsumer) handOut(most int) ([]Record, error) {
 			// Whoever has the partition next need not meet it again.
 			g.has.give(event.tp, event.gap.To)
 			g.mu.Unlock()
-			return nil, g.tellGap(event.gap)
+			if err := g.tellGap(event.gap); err != nil {
+				return nil, err
+			}
+			g.mu.Lock()
+			continue
 		}
 		g.mu.Unlock()
 		if err := g.unpack(event); err != nil {
