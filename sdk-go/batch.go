@@ -110,53 +110,6 @@ func (b *receivedBatch) offset(i int) int64 {
 	return b.base + int64(i)
 }
 
-// open returns the records, of an era, which are cut from one slab, as their headers are; their
-// keys and values are those of the message, or of what was decompressed. Records below from are
-// left out: a broker may cut compressed batches at no record.
-func (b *receivedBatch) open(from int64, e era) ([]Record, *Error) {
-	encoded := b.data
-	if b.isPacked {
-		var err error
-		if encoded, err = unpack(b.codec, encoded, maxDecompressedBytes); err != nil {
-			return nil, b.corrupt("it cannot be decompressed: %s: %v", b.codec, err)
-		}
-	}
-	b.plain = len(encoded)
-	count, ok := countRecords(encoded)
-	if !ok {
-		return nil, b.corrupt("its records cannot be parsed")
-	}
-	if int(b.count) != count {
-		return nil, b.corrupt("it announces %d records and holds %d", b.count, count)
-	}
-	first := 0
-	for first < count && b.offset(first) < from {
-		first++
-	}
-	if first == count {
-		return nil, nil
-	}
-	records := make([]Record, count-first)
-	var shared recordSlabs
-	for i := 0; i < count; {
-		f, _ := nextField(&encoded) // all of them were counted
-		if f.tag != setRecord {
-			continue
-		}
-		if i >= first {
-			r := &records[i-first]
-			r.Topic, r.Partition, r.Offset = b.topic, b.partition, b.offset(i)
-			r.Timestamp, r.LeaderEpoch, r.era = b.appended, b.epoch, e
-			shared.left = count - i
-			if !shared.parse(r, f.bytes, b.byAppend) {
-				return nil, b.corrupt("record %d cannot be parsed", i)
-			}
-		}
-		i++
-	}
-	return records, nil
-}
-
 // check refuses a batch whose offsets cannot be.
 func (b *receivedBatch) check() *Error {
 	count := int64(b.count)

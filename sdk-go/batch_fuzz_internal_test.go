@@ -104,7 +104,7 @@ func agree(t *testing.T, encoded []byte, b *receivedBatch, damage *Error) {
 	t.Helper()
 	var records []Record
 	if damage == nil {
-		records, damage = b.open(math.MinInt64, 0)
+		records, damage = b.openAll(math.MinInt64)
 	}
 	if damage != nil && !errors.Is(damage, ReasonCorruptBatch) {
 		t.Errorf("the error is %v", damage)

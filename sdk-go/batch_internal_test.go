@@ -2,6 +2,7 @@ package ropewalk
 
 import (
 	"bytes"
+	"math"
 	"reflect"
 	"strings"
 	"testing"
@@ -49,11 +50,25 @@ func receivedAs(t testing.TB, b *pb.RecordBatch, from int64) (*receivedBatch, []
 	if event.damage != nil {
 		t.Fatal(event.damage)
 	}
-	records, damage := event.batch.open(from, 0)
+	records, damage := event.batch.openAll(from)
 	if damage != nil {
 		t.Fatal(damage)
 	}
 	return event.batch, records
+}
+
+// openAll returns all records of a batch from an offset on.
+func (b *receivedBatch) openAll(from int64) (records []Record, _ *Error) {
+	opened, damage := b.open(from, math.MaxInt64, 0)
+	for damage == nil && opened.more() {
+		var piece []Record
+		piece, damage = opened.piece()
+		records = append(records, piece...)
+	}
+	if damage != nil {
+		return nil, damage
+	}
+	return records, nil
 }
 
 func asCodec() eventCodec { return eventCodec{protoCodec} }
@@ -183,7 +198,7 @@ func TestDamagedBatchesAreRefused(t *testing.T) {
 		var b receivedBatch
 		err := b.parse(encoded)
 		if err == nil {
-			_, err = b.open(0, 0)
+			_, err = b.openAll(0)
 		}
 		if err == nil || err.Reason != ReasonCorruptBatch ||
 			!strings.Contains(err.Message, "damaged") {
@@ -221,7 +236,7 @@ func TestUnknownFieldsArePassedOver(t *testing.T) {
 	if err := b.parse(append(unknown, marshal(t, everything())...)); err != nil {
 		t.Fatal(err)
 	}
-	if records, err := b.open(0, 0); err != nil || len(records) != 6 {
+	if records, err := b.openAll(0); err != nil || len(records) != 6 {
 		t.Errorf("%d records, %v", len(records), err)
 	}
 	event := &streamEvent{}

@@ -157,6 +157,8 @@ const (
 	headerSlab = 1024
 	// keySlab is how many bytes of their keys are.
 	keySlab = 1024
+	// maxHeaders is more than a record can have: brokers take 64 KiB of them, encoded.
+	maxHeaders = 64 << 10
 )
 
 // recordSlabs are what the records of a batch are made of beside themselves.
@@ -164,6 +166,8 @@ type recordSlabs struct {
 	// left is how many records are to come, with the present one.
 	left    int
 	headers []Header
+	// made is how many headers were given out.
+	made int
 	// before are the headers of the record before: most records have the same keys.
 	before []Header
 	keys   strings.Builder
@@ -193,7 +197,7 @@ func (s *recordSlabs) parse(r *Record, encoded []byte, byAppend bool) bool {
 			if r.Headers == nil {
 				r.Headers = s.makeHeaders(whole)
 			}
-			ok = s.addHeader(r, f.bytes)
+			ok = r.Headers != nil && s.addHeader(r, f.bytes)
 		case recordTimestamp:
 			hasStamp, ok = true, stamp.parse(f.bytes)
 		case recordTTL:
@@ -222,7 +226,7 @@ func (s *recordSlabs) parse(r *Record, encoded []byte, byAppend bool) bool {
 }
 
 // makeHeaders makes room for the headers of an encoded record, and for as many of each that is
-// left.
+// left; nil where those are more than a record can have.
 func (s *recordSlabs) makeHeaders(record []byte) []Header {
 	n := 0
 	for len(record) > 0 {
@@ -234,7 +238,10 @@ func (s *recordSlabs) makeHeaders(record []byte) []Header {
 			n++
 		}
 	}
-	if len(s.headers) < n {
+	if n > maxHeaders {
+		return nil
+	}
+	if s.made += n; len(s.headers) < n {
 		s.headers = make([]Header, max(n, min(n*s.left, headerSlab)))
 	}
 	made := s.headers[:0:n]

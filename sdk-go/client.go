@@ -209,6 +209,9 @@ func (c *Client) dialOptions() []grpc.DialOption {
 		grpc.WithInitialWindowSize(1 << 20),
 		grpc.WithInitialConnWindowSize(4 << 20),
 		c.hooks.dialOption(),
+		// gRPC would hand the proxy's address on in place of each of ours, and nothing of what says
+		// which name to verify there, and whether to ask first who answers.
+		grpc.WithNoProxy(),
 	}
 	if c.config.dialer != nil {
 		options = append(options, grpc.WithContextDialer(c.config.dialer))
@@ -289,6 +292,20 @@ func (c *Client) disown(k child) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.children, k)
+}
+
+// startChild is the call with which a child begins, whose own context ends when it is closed: the
+// client may close it meanwhile.
+func startChild[T any](ctx, child context.Context, c *Client, op string,
+	rpc func(context.Context) (T, error)) (T, error) {
+	starting, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(child, cancel)()
+	answer, err := call(starting, c, op, true, rpc)
+	if err != nil && child.Err() != nil && ctx.Err() == nil {
+		err = closedError(op, "client")
+	}
+	return answer, err
 }
 
 // inBackground runs a function that Close waits for; it reports false once the client is closed.

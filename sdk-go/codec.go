@@ -13,7 +13,7 @@ import (
 // A Codec turns values of a type into the bytes of a record's value, and back. [JSON] and [Proto]
 // are two; a program can have its own. It must be safe for use by many goroutines.
 type Codec[T any] interface {
-	// Marshal returns the bytes of a value.
+	// Marshal returns the bytes of a value. They may be empty; nil is refused.
 	Marshal(value T) ([]byte, error)
 	// Unmarshal returns the value that bytes stand for. It must not keep the bytes.
 	Unmarshal(data []byte) (T, error)
@@ -48,10 +48,14 @@ func (Proto[T]) Unmarshal(data []byte) (T, error) {
 	return message, proto.Unmarshal(data, message)
 }
 
-// Encode sets the value of a record. For what the codec cannot say, as a channel in JSON, the error
-// has [ReasonInvalidField], and the record is left as it was.
+// Encode sets the value of a record. For what the codec cannot say, as a channel in JSON, or where
+// it says nil, as [Proto] does of a nil message, the error has [ReasonInvalidField], and the record
+// is left as it was: a record without a value, which can be a tombstone, is not made by accident.
 func Encode[T any](codec Codec[T], record *Record, value T) error {
 	data, err := codec.Marshal(value)
+	if err == nil && data == nil {
+		err = errNothing
+	}
 	if err != nil {
 		e := invalidError("encode", "the value cannot be encoded: %v", err)
 		e.cause = err
@@ -60,6 +64,10 @@ func Encode[T any](codec Codec[T], record *Record, value T) error {
 	record.Value = data
 	return nil
 }
+
+// errNothing is the cause where a codec makes nothing of a value.
+var errNothing = errors.New("it is nil, or nothing to its codec: " +
+	"for a tombstone send a Record without a value")
 
 // errNoValue is the cause where there is nothing to decode.
 var errNoValue = errors.New("it has no value")

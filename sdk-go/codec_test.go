@@ -101,6 +101,16 @@ func TestWhatHasNoJSONIsRefused(t *testing.T) {
 	if !errors.Is(err, ropewalk.ReasonInvalidField) || string(record.Value) != "before" {
 		t.Errorf("%v, %s", err, record.Value)
 	}
+	// Nothing becomes a tombstone unasked, and what is empty is no nothing.
+	message := ropewalk.Proto[*timestamppb.Timestamp]{}
+	err = ropewalk.Encode(message, record, nil)
+	if !errors.Is(err, ropewalk.ReasonInvalidField) || string(record.Value) != "before" {
+		t.Errorf("%v, %s", err, record.Value)
+	}
+	empty := &ropewalk.Record{}
+	if err := ropewalk.Encode(message, empty, &timestamppb.Timestamp{}); err != nil || empty.Value == nil {
+		t.Errorf("%v, %v", err, empty.Value)
+	}
 	producer := newProducer(t, dial(t, newServer(t).Address()))
 	broken := ropewalk.NewTypedProducer(producer, "t", ropewalk.JSON[func()]{})
 	if _, err := broken.Send(testContext(t), nil, nil); !errors.Is(err, ropewalk.ReasonInvalidField) {

@@ -175,7 +175,7 @@ func (g *GroupConsumer) keepMost(
 // commitDue is when what is done is to be committed, in a member that does so by itself. At its limit in
 // flight it is sent nothing more until it commits: with nothing at hand it does so at once.
 func (g *GroupConsumer) commitDue() time.Time {
-	if g.config.inFlight != nil && len(g.current)+len(g.ahead) == 0 &&
+	if g.config.inFlight != nil && len(g.current)+len(g.ahead) == 0 && !g.opened.more() &&
 		g.mayCommitAt.Before(g.commitAt) {
 		return g.mayCommitAt
 	}

@@ -88,8 +88,15 @@ func TestGroupServes(t *testing.T) {
 	if err := member.CommitOffset(testContext(t), done.ToCommit()); err != nil {
 		t.Fatal(err)
 	}
+	// How far it is, its commits say: the positions lead back to nothing.
+	if at := member.Positions(); len(at) != 2 || at[0].Offset != 9 || at[1].Offset != 0 {
+		t.Errorf("it is at %v", at)
+	}
 	stream.Send(assign(6, nil, nil, 0))
 	back := heard.expect(t, "revoked", 0)
+	if back[0].ToCommit().Offset != 9 {
+		t.Errorf("what is revoked is at %v", back[0])
+	}
 	if len(server.MemberCommits()) != 1 || lastCommit(server, 0) != 9 {
 		t.Errorf("the program has not given back yet: %v", server.MemberCommits())
 	}

@@ -58,9 +58,10 @@ func (g *GroupConsumer) broken(ctx context.Context, err error) error {
 		g.leave()
 		g.releasing = nil
 		g.mu.Lock()
+		memberID := g.has.memberID
 		lost := g.has.end()
 		g.mu.Unlock()
-		g.client.hooks.groupChanged(g.group, "", groupChanges{lost: lost})
+		g.client.hooks.groupChanged(g.group, memberID, groupChanges{lost: lost})
 		g.tell(ctx, g.config.onLost, lost)
 	case !e.Retriable():
 		g.leave()
@@ -90,7 +91,7 @@ func (g *GroupConsumer) retire() {
 		g.leave()
 		g.former, g.stream = g.stream, nil
 	}
-	g.current, g.ahead, g.aheadBytes = nil, nil, 0
+	g.current, g.opened, g.ahead, g.aheadBytes = nil, openedBatch{}, nil, 0
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.has.rewind()

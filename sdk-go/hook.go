@@ -55,8 +55,9 @@ type HookRequestDone interface {
 // HookStreamBroken is told of streams that broke.
 type HookStreamBroken interface {
 	// OnStreamBroken is called when a stream of a producer, a consumer or a member of a group ended
-	// that was still in use, or could not be opened, before it is opened again. Nothing is lost by
-	// that alone.
+	// that was still in use, before it is opened again. Of a consumer or a member it also tells when
+	// the stream could not be opened again; of a producer the batches tell that
+	// ([HookBatchRetried]). Nothing is lost by that alone.
 	OnStreamBroken(StreamBroken)
 }
 

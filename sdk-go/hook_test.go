@@ -326,7 +326,9 @@ func TestHooksAreToldOfGroups(t *testing.T) {
 	}
 	stream.End(testserver.Status(codes.FailedPrecondition, "MEMBER_FENCED").Err())
 	go func() { _, _ = member.Next(testContext(t)) }()
-	toldOf(t, w, func(e lost) bool { return len(e.Positions) == 1 && e.Positions[0].Partition == 0 })
+	toldOf(t, w, func(e lost) bool {
+		return e.Member == "m" && len(e.Positions) == 1 && e.Positions[0].Partition == 0
+	})
 	toldOf(t, w, func(e ropewalk.StreamBroken) bool {
 		return e.Kind == ropewalk.GroupStream && e.Group == "g"
 	})

@@ -107,8 +107,9 @@ func WithTLS(config *tls.Config) ClientOption {
 
 // WithDialer sets how connections are made, as through a proxy: the function is called with the
 // HOST:PORT of a broker for each of them, from many goroutines, and gives up when the context ends.
-// TLS runs over what it returns, where it is asked for. Default, and with nil: TCP, through the
-// proxy that the environment names (HTTPS_PROXY), if any.
+// TLS runs over what it returns, where it is asked for. Default, and with nil: TCP, straight to the
+// broker. A proxy that the environment names (HTTPS_PROXY) is not used: whoever wants it has a
+// dialer that asks it.
 func WithDialer(dial func(ctx context.Context, address string) (net.Conn, error)) ClientOption {
 	return func(c *clientConfig) { c.dialer = dial }
 }

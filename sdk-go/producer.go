@@ -139,15 +139,19 @@ func (c *Client) NewProducer(options ...ProducerOption) (*Producer, error) {
 		streams:     map[uint64]*produceStream{},
 		began:       time.Now(),
 	}
-	if !c.adopt(p) {
-		return nil, closedError("new producer", "client")
-	}
 	p.held.longest = config.batching.Linger
 	if p.held.longest == 0 {
 		p.held.longest = config.deliveryTimeout / 2
 	}
 	p.ctx, p.cancel = context.WithCancelCause(c.ctx)
 	p.tasks.Go(p.run)
+	// The client may close it from here on.
+	if !c.adopt(p) {
+		close(p.quit)
+		p.tasks.Wait()
+		p.cancel(nil)
+		return nil, closedError("new producer", "client")
+	}
 	return p, nil
 }
 

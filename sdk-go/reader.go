@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"slices"
 	"sort"
 	"time"
@@ -363,33 +364,22 @@ func (r *reader) handle(event *streamEvent) error {
 	return nil
 }
 
+// batch hands on what a batch has of the records that are to come: a broker may begin before them,
+// and after a reconnect its own end lies behind ours.
 func (r *reader) batch(b *receivedBatch) error {
 	s := r.state(b.topic, b.partition)
-	if s == nil {
-		return nil
-	}
-	records, damage := b.open(s.next, 0)
-	if damage != nil {
-		return damage
-	}
-	r.consumer.client.hooks.batchReceived("", b)
-	if len(records) == 0 {
+	if s == nil || b.count == 0 || b.end() <= s.next {
 		return nil
 	}
 	r.consumer.client.topics.appended(b.topic, b.partition, b.epoch)
-	next := b.end()
-	if s.hasEnd && next > s.end {
-		// After a reconnect the broker's own end lies behind ours.
-		keep := len(records)
-		for keep > 0 && records[keep-1].Offset >= s.end {
-			keep--
-		}
-		records = records[:keep]
+	f := fetch{state: s, batch: b, from: s.next, to: math.MaxInt64}
+	if s.hasEnd {
+		f.to = s.end
 	}
-	s.next = next
-	s.highWatermark.Store(max(next, s.highWatermark.Load()))
-	if len(records) > 0 {
-		if err := r.hand(fetch{state: s, records: records}); err != nil {
+	s.next = b.end()
+	s.highWatermark.Store(max(s.next, s.highWatermark.Load()))
+	if b.offset(0) < f.to {
+		if err := r.hand(f); err != nil {
 			return err
 		}
 	}

@@ -18,8 +18,9 @@ type Header struct {
 // A Record is one entry of a partition's log, to be produced or as it was read.
 //
 // The records of a batch that was read share memory: as long as one of them, its key or its value is
-// held, all of the batch is, which is up to 4 MiB, and 16 MiB of one that was compressed. Whoever keeps
-// little of it for long keeps a copy (bytes.Clone).
+// held, all of the batch is as it was encoded, which is up to 4 MiB, and 16 MiB of one that was
+// compressed. The records themselves are made up to 16,384 at once, with their headers, which is up
+// to 6 MiB more. Whoever keeps little of it for long keeps a copy (bytes.Clone).
 type Record struct {
 	// Topic is the topic's name.
 	Topic string
