@@ -19,6 +19,7 @@ const (
 // producerOptions expresses a config in the options of the core.
 func producerOptions(config *Config) []ropewalk.ProducerOption {
 	retry, flush := config.Producer.Retry, config.Producer.Flush
+	enough := min(flush.Bytes, math.MaxInt/2)
 	options := []ropewalk.ProducerOption{
 		ropewalk.WithDurability(durability(config.Producer.RequiredAcks)),
 		ropewalk.WithPartitioner(ropewalk.ManualPartitioner),
@@ -32,10 +33,10 @@ func producerOptions(config *Config) []ropewalk.ProducerOption {
 			return retry.Backoff
 		}),
 		// Twice, so that batches are sent while the next ones fill.
-		ropewalk.WithBufferBytes(max(bufferBytes, 2*min(flush.Bytes, math.MaxInt/2))),
+		ropewalk.WithBufferBytes(max(bufferBytes, 2*enough)),
 		ropewalk.WithBatching(ropewalk.Batching{
 			Linger:     min(flush.Frequency, maxDelivery),
-			Bytes:      flush.Bytes,
+			Bytes:      enough,
 			Records:    flush.Messages,
 			MaxRecords: flush.MaxMessages,
 		}),
