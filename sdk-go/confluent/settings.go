@@ -31,18 +31,15 @@ type settings struct {
 	consumer consumerSettings
 
 	// What follows are the settings that librdkafka's binding for Go adds.
-	reports        bool
-	reportFields   string
-	eventsSize     int
-	produceSize    int
-	batchProducer  bool
-	rebalances     bool
-	eventsChannel  bool
-	logsChannel    bool
-	logsTo         chan LogEvent
-	sendBuffer     int
-	receiveBuffer  int
-	noteRoleEvents bool
+	reports       bool
+	reportFields  string
+	eventsSize    int
+	produceSize   int
+	batchProducer bool
+	rebalances    bool
+	eventsChannel bool
+	logsChannel   bool
+	logsTo        chan LogEvent
 }
 
 type socketSettings struct {

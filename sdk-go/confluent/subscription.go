@@ -297,10 +297,7 @@ func (c *Consumer) passGap(err error) {
 // forgetMember has nothing assigned any more, after the member was lost.
 func (c *Consumer) forgetMember() {
 	c.mu.Lock()
-	var lost []*part
-	for _, p := range sortedParts(c.parts) {
-		lost = append(lost, p)
-	}
+	lost := sortedParts(c.parts)
 	c.mu.Unlock()
 	c.loseAll(lost)
 	c.mu.Lock()
