@@ -188,13 +188,12 @@ func (a *clusterAdmin) AlterConsumerGroupOffsets(
 		}
 	}
 	response := &OffsetCommitResponse{}
-	err := a.commit(group, wanted)
-	for _, o := range wanted {
-		own := err
-		if isNoTopic(err) {
-			// All or none are committed together: what is not there shall not keep the others.
-			own = a.commit(group, []ropewalk.CommittedOffset{o})
-		}
+	// All or none are committed together: what cannot be shall not keep the others.
+	errs := commitEach(wanted, func(some []ropewalk.CommittedOffset) error {
+		return a.commit(group, some)
+	})
+	for i, o := range wanted {
+		own := errs[i]
 		number, _, ok := numbered(own)
 		if own != nil && !ok {
 			return nil, mapError(own)

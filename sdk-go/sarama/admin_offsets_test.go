@@ -1,6 +1,7 @@
 package sarama_test
 
 import (
+	"reflect"
 	"testing"
 
 	"github.com/ropewalk/ropewalk/sdk-go/sarama"
@@ -55,6 +56,38 @@ func TestCommittedOffsetsBesideNoTopic(t *testing.T) {
 		check(groups["g"])
 		if block := groups["none"].GetBlock("t", 0); block == nil || block.Offset != -1 {
 			t.Errorf("of no group: %+v", block)
+		}
+	})
+}
+
+// What cannot be committed is answered with its error, and all else is committed.
+func TestOffsetsAreAlteredEachByItself(t *testing.T) {
+	eachBroker(t, func(t *testing.T, addrs []string) {
+		admin := newAdmin(t, addrs...)
+		commitOf(t, addrs, admin)
+		create(t, admin, "u", 1, 1)
+		done, err := admin.AlterConsumerGroupOffsets("h",
+			map[string]map[int32]sarama.OffsetAndMetadata{
+				"t":       {0: {Offset: 1}, 1: {Offset: 99}, 7: {Offset: 0}},
+				"u":       {0: {Offset: 0}},
+				"nowhere": {0: {Offset: 0}},
+			}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := map[string]map[int32]sarama.KError{
+			"t": {0: sarama.ErrNoError, 1: sarama.ErrOffsetOutOfRange,
+				7: sarama.ErrUnknownTopicOrPartition},
+			"u":       {0: sarama.ErrNoError},
+			"nowhere": {0: sarama.ErrUnknownTopicOrPartition},
+		}
+		if !reflect.DeepEqual(done.Errors, want) {
+			t.Errorf("got %v, want %v", done.Errors, want)
+		}
+		found, err := admin.ListConsumerGroupOffsets("h", nil)
+		if err != nil || found.GetBlock("t", 0) == nil || found.GetBlock("u", 0) == nil ||
+			found.GetBlock("t", 0).Offset != 1 || len(found.Blocks["t"]) != 1 {
+			t.Errorf("committed %+v, %v", found, err)
 		}
 	})
 }
