@@ -137,4 +137,7 @@
 //	CLIENT_PURGED               ErrShuttingDown
 //	CLIENT_UNDECODABLE          ErrInvalidMessage
 //	CLIENT_UNREACHABLE          ErrOutOfBrokers, which errors.Is finds; the cause is beside it
+//
+// What has no reason comes from the transport, or from what stands before a broker: UNAVAILABLE is
+// ErrOutOfBrokers in the same way, and RESOURCE_EXHAUSTED is ErrThrottlingQuotaExceeded.
 package sarama
