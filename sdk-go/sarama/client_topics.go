@@ -133,8 +133,7 @@ func (c *client) RefreshMetadata(topics ...string) error {
 		return err
 	}
 	if len(topics) == 0 {
-		_, err := c.view.names(ctx, 0)
-		return err
+		return c.view.refreshAll(ctx)
 	}
 	for _, topic := range topics {
 		if _, err := c.view.topic(ctx, topic, 0); err != nil {

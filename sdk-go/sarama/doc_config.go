@@ -36,7 +36,7 @@
 //	Metadata.Full                              acts: what Client.Topics names
 //	Metadata.Timeout                           acts: for making a client, and what a Client asks
 //	Metadata.AllowAutoTopicCreation            acts
-//	Metadata.SingleFlight                      harmless: who asks at one time shares the answer
+//	Metadata.SingleFlight                      harmless: first questions at one time share an answer
 //	Producer.MaxMessageBytes                   acts: at most 3,670,016
 //	Producer.RequiredAcks                      acts: -1, 0 or 1
 //	Producer.Timeout                           acts: bounds the wait for an answer
