@@ -53,7 +53,7 @@ type Client interface {
 	// client follows the cluster by itself. It returns ErrUnsupportedVersion.
 	RefreshBrokers(addrs []string) error
 	// RefreshMetadata asks for topics anew, for all of them when none is named. It creates topics
-	// as Partitions does.
+	// as Partitions does. Producers that share the client go by it from then on.
 	RefreshMetadata(topics ...string) error
 	// GetOffset returns the offset of the first record whose time in milliseconds is time or later,
 	// -1 when there is none; or of OffsetOldest or OffsetNewest.

@@ -107,3 +107,40 @@ func TestRefreshMetadataOfAllTopics(t *testing.T) {
 		t.Errorf("partitions %v, %v", partitions, err)
 	}
 }
+
+// Partitions that were added elsewhere can be sent to: at once after RefreshMetadata, and else when
+// a message asks for one that is not known.
+func TestProducerFindsAddedPartitions(t *testing.T) {
+	server := newServer(t)
+	config := testConfig()
+	config.Producer.Partitioner = sarama.NewManualPartitioner
+	client := newClient(t, []string{server.Address()}, config)
+	producer, err := sarama.NewSyncProducerFromClient(client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closing(t, producer)
+	sendTo := func(partition int32) error {
+		m := text("t", "x")
+		m.Partition = partition
+		_, _, err := producer.SendMessage(m)
+		return err
+	}
+	if err := sendTo(0); err != nil {
+		t.Fatal(err)
+	}
+	grow(t, server, "t", 2)
+	for name, topics := range map[string][]string{"named": {"t"}, "all": nil} {
+		if err := client.RefreshMetadata(topics...); err != nil {
+			t.Fatal(name, err)
+		}
+	}
+	if err := sendTo(1); err != nil {
+		t.Errorf("after a refresh: %v", err)
+	}
+	if err := sendTo(2); err != sarama.ErrInvalidPartition {
+		t.Errorf("to one that there is not: %v", err)
+	}
+	grow(t, server, "t", 3)
+	eventually(t, "sent to what was added", func() bool { return sendTo(2) == nil })
+}
