@@ -80,3 +80,31 @@ func TestLayoutWithoutAnyLeader(t *testing.T) {
 		t.Errorf("got %+v, %v", layout, err)
 	}
 }
+
+// A program that knows of a change has the client ask for the topic, rather than wait until what the
+// client knows is old.
+func TestRefreshTopics(t *testing.T) {
+	server := newServer(t)
+	client, admin := dial(t, server.Address()), dial(t, server.Address()).Admin()
+	ctx := testContext(t)
+	if _, err := admin.CreateTopic(ctx, "t", 1); err != nil {
+		t.Fatal(err)
+	}
+	expect := func(want int32, refresh error) {
+		t.Helper()
+		layout, err := client.Layout(ctx, "t")
+		if err != nil || refresh != nil || layout.Partitions != want {
+			t.Errorf("%d partitions, want %d: %v, %v", layout.Partitions, want, err, refresh)
+		}
+	}
+	expect(1, nil)
+	if _, err := admin.AddPartitions(ctx, "t", 2); err != nil {
+		t.Fatal(err)
+	}
+	expect(1, client.RefreshTopics(ctx, time.Hour, "t"))
+	expect(2, client.RefreshTopics(ctx, 0, "t", "not-known"))
+	if _, err := admin.AddPartitions(ctx, "t", 3); err != nil {
+		t.Fatal(err)
+	}
+	expect(3, client.RefreshTopics(ctx, 0))
+}

@@ -3,6 +3,8 @@ package ropewalk
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -278,18 +280,7 @@ func (t *topicCache) relearn(name string) {
 	t.mu.Lock()
 	t.relearning[name] = false // what was suspected until now is what this asks for
 	t.mu.Unlock()
-	answer, err := t.describe(t.client.ctx, "get topic", name)
-	if errors.Is(err, ReasonTopicNotFound) {
-		t.forget(name)
-	}
-	if err != nil {
-		return
-	}
-	t.learnLeaders(name, answer)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.known[name] = infoOf(answer)
-	t.changes.Add(1)
+	_ = t.refresh(t.client.ctx, name) // who needs the topic asks again, and learns why
 }
 
 func (t *topicCache) relearned(name string) {
@@ -350,4 +341,46 @@ func (c *Client) Partitions(ctx context.Context, topic string) (int32, error) {
 		return 0, err
 	}
 	return info.partitions, nil
+}
+
+// RefreshTopics has topics that the client knows asked for anew, where what is known of them is
+// older than age; all that it knows when none is named. It is for those who know, or suspect, that a
+// topic was changed elsewhere: by itself the client asks when something contradicts what it knows,
+// and after the time of [WithMetadataAge]. It creates none, and forgets one that was deleted.
+func (c *Client) RefreshTopics(ctx context.Context, age time.Duration, names ...string) error {
+	t := &c.topics
+	if len(names) == 0 {
+		t.mu.RLock()
+		names = slices.Sorted(maps.Keys(t.known))
+		t.mu.RUnlock()
+	}
+	for _, name := range names {
+		t.mu.RLock()
+		info := t.known[name]
+		t.mu.RUnlock()
+		if info == nil || time.Since(info.fetched) < age {
+			continue
+		}
+		if err := t.refresh(ctx, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *topicCache) refresh(ctx context.Context, name string) error {
+	answer, err := t.describe(ctx, "refresh topics", name)
+	if errors.Is(err, ReasonTopicNotFound) {
+		t.forget(name)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	t.learnLeaders(name, answer)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.known[name] = infoOf(answer)
+	t.changes.Add(1)
+	return nil
 }

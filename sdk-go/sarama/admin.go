@@ -181,7 +181,10 @@ func NewClusterAdminFromClient(client Client) (ClusterAdmin, error) {
 	return a, nil
 }
 
-func (a *clusterAdmin) Close() error { return errors.Join(a.release(), a.client.Close()) }
+func (a *clusterAdmin) Close() error {
+	a.view.close()
+	return errors.Join(a.release(), a.client.Close())
+}
 
 func (a *clusterAdmin) Controller() (*Broker, error) { return a.client.Controller() }
 

@@ -128,13 +128,12 @@ func (a *clusterAdmin) ListConsumerGroupOffsetsBatch(
 func (a *clusterAdmin) committed(
 	group string, topicPartitions map[string][]int32,
 ) (*OffsetFetchResponseGroup, error) {
-	var offsets []ropewalk.CommittedOffset
-	err := a.try(true, func(ctx context.Context) (err error) {
-		offsets, err = a.admin.GetCommittedOffsets(ctx, group,
-			slices.Sorted(maps.Keys(topicPartitions))...)
-		return err
-	})
-	if err != nil && !isNotFound(err) {
+	offsets, err := a.committedOf(group, slices.Sorted(maps.Keys(topicPartitions))...)
+	if isNoTopic(err) {
+		// One topic that is not there shall not hide what is committed for the others.
+		offsets, err = a.committedOf(group)
+	}
+	if err != nil && !errors.Is(err, ropewalk.ReasonGroupNotFound) {
 		return nil, mapAdminError(err)
 	}
 	found := &OffsetFetchResponseGroup{
@@ -156,10 +155,20 @@ func (a *clusterAdmin) committed(
 	return found, nil
 }
 
-// isNotFound reports whether a group, topic or partition is not there: nothing was committed then.
-func isNotFound(err error) bool {
-	return errors.Is(err, ropewalk.ReasonGroupNotFound) ||
-		errors.Is(err, ropewalk.ReasonTopicNotFound) ||
+// committedOf tells what a group has committed for topics, or for all when none is named.
+func (a *clusterAdmin) committedOf(
+	group string, topics ...string,
+) (offsets []ropewalk.CommittedOffset, err error) {
+	err = a.try(true, func(ctx context.Context) (err error) {
+		offsets, err = a.admin.GetCommittedOffsets(ctx, group, topics...)
+		return err
+	})
+	return offsets, err
+}
+
+// isNoTopic reports whether a topic or partition is not there, which says nothing of others.
+func isNoTopic(err error) bool {
+	return errors.Is(err, ropewalk.ReasonTopicNotFound) ||
 		errors.Is(err, ropewalk.ReasonPartitionNotFound)
 }
 
@@ -179,13 +188,12 @@ func (a *clusterAdmin) AlterConsumerGroupOffsets(
 		}
 	}
 	response := &OffsetCommitResponse{}
-	err := a.commit(group, wanted)
-	for _, o := range wanted {
-		own := err
-		if isNotFound(err) {
-			// All or none are committed together: what is not there shall not keep the others.
-			own = a.commit(group, []ropewalk.CommittedOffset{o})
-		}
+	// All or none are committed together: what cannot be shall not keep the others.
+	errs := commitEach(wanted, func(some []ropewalk.CommittedOffset) error {
+		return a.commit(group, some)
+	})
+	for i, o := range wanted {
+		own := errs[i]
 		number, _, ok := numbered(own)
 		if own != nil && !ok {
 			return nil, mapError(own)

@@ -1,6 +1,7 @@
 package sarama
 
 import (
+	"context"
 	"crypto/tls"
 	"sync"
 
@@ -89,7 +90,7 @@ func (b *Broker) Connected() (bool, error) {
 	if view == nil || !opened {
 		return opened, err
 	}
-	ctx, cancel := metadataContext(view.conf)
+	ctx, cancel := metadataContext(context.Background(), view.conf)
 	defer cancel()
 	if _, err := view.cluster(ctx, fresh); err != nil {
 		return false, err

@@ -13,9 +13,10 @@ import (
 // Client is the way to a cluster, to be shared by producers, consumers and administrators. It is
 // safe for use by many goroutines. It must be closed, after what uses it.
 //
-// What it tells of topics and brokers is at most a second old; while no broker answers, it tells
-// what it was told before. Every broker takes every request, so that no program needs a Broker to
-// send one to.
+// What it was told of topics and brokers it tells at once. Where that is more than a second old, it
+// asks anew meanwhile, so that the next answer is newer; only what it has not been told yet is
+// waited for, and the methods that begin with Refresh. So it answers while no broker does. Every
+// broker takes every request, so that no program needs a Broker to send one to.
 type Client interface {
 	// Config returns the client's settings, which must not be changed.
 	Config() *Config
@@ -52,7 +53,7 @@ type Client interface {
 	// client follows the cluster by itself. It returns ErrUnsupportedVersion.
 	RefreshBrokers(addrs []string) error
 	// RefreshMetadata asks for topics anew, for all of them when none is named. It creates topics
-	// as Partitions does.
+	// as Partitions does. Producers that share the client go by it from then on.
 	RefreshMetadata(topics ...string) error
 	// GetOffset returns the offset of the first record whose time in milliseconds is time or later,
 	// -1 when there is none; or of OffsetOldest or OffsetNewest.
@@ -177,6 +178,7 @@ func (c *client) Close() error {
 	if users > 0 {
 		Logger.Printf("the client is closed, and with it %d that still use it\n", users)
 	}
+	c.view.close()
 	return mapError(c.core.Close())
 }
 
@@ -195,7 +197,7 @@ func (c *client) open() error {
 
 // context bounds one question for metadata.
 func (c *client) context() (context.Context, context.CancelFunc) {
-	return metadataContext(c.conf)
+	return metadataContext(context.Background(), c.conf)
 }
 
 func (c *client) Controller() (*Broker, error) { return c.controller(fresh) }

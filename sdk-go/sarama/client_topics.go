@@ -133,15 +133,17 @@ func (c *client) RefreshMetadata(topics ...string) error {
 		return err
 	}
 	if len(topics) == 0 {
-		_, err := c.view.names(ctx, 0)
-		return err
+		if err := c.view.refreshAll(ctx); err != nil {
+			return err
+		}
 	}
 	for _, topic := range topics {
 		if _, err := c.view.topic(ctx, topic, 0); err != nil {
 			return err
 		}
 	}
-	return nil
+	// What producers that share the client go by is the core's.
+	return mapError(c.core.RefreshTopics(ctx, 0, topics...))
 }
 
 func (c *client) GetOffset(topic string, partitionID int32, at int64) (int64, error) {

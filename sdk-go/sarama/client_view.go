@@ -11,16 +11,26 @@ import (
 	ropewalk "github.com/ropewalk/ropewalk/sdk-go"
 )
 
-// fresh is how old what a client tells may be.
+// fresh is how old what a client tells may be before it is asked for anew.
 const fresh = time.Second
 
+// maxRefreshing bounds the questions under way that nobody waits for.
+const maxRefreshing = 16
+
 // view is what a client was told of its cluster last. A program may ask for each message that it
-// sends, so that an answer serves for a moment; while no broker answers, it serves on.
+// sends, so that an answer serves for a moment. One that is older serves too, while it is asked for
+// anew in the background: so nobody waits for a broker that does not answer.
 type view struct {
 	core *ropewalk.Client
 	conf *Config
 
+	// ctx ends with the view, and the questions under way with it.
+	ctx   context.Context
+	stop  context.CancelFunc
+	tasks sync.WaitGroup
+
 	mu      sync.Mutex
+	flights map[string]*flight
 	known   clusterView
 	brokers map[int32]*Broker
 	topics  map[string]topicView
@@ -45,41 +55,112 @@ type namesView struct {
 	fetched time.Time
 }
 
+// A flight is a question under way, which is shared by who asks the same; err may be read once done
+// is closed.
+type flight struct {
+	done chan struct{}
+	err  error
+}
+
 func newView(core *ropewalk.Client, conf *Config) *view {
-	return &view{
-		core: core, conf: conf,
+	v := &view{
+		core: core, conf: conf, flights: map[string]*flight{},
 		brokers: map[int32]*Broker{}, topics: map[string]topicView{},
 	}
+	v.ctx, v.stop = context.WithCancel(context.Background())
+	return v
+}
+
+// close ends the questions under way.
+func (v *view) close() {
+	v.mu.Lock()
+	v.stop()
+	v.mu.Unlock()
+	v.tasks.Wait()
+}
+
+// fly asks in the background, or joins who asks the same already.
+func (v *view) fly(key string, ask func(context.Context) error) *flight {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if f := v.flights[key]; f != nil {
+		return f
+	}
+	f := &flight{done: make(chan struct{})}
+	if v.ctx.Err() != nil {
+		f.err = ErrClosedClient
+		close(f.done)
+		return f
+	}
+	v.flights[key] = f
+	v.tasks.Go(func() {
+		ctx, cancel := metadataContext(v.ctx, v.conf)
+		defer cancel()
+		err := ask(ctx)
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		if f.err = err; err != nil && v.ctx.Err() != nil {
+			f.err = ErrClosedClient
+		}
+		delete(v.flights, key)
+		close(f.done)
+	})
+	return f
+}
+
+// answer sees to it that something is known: what is old is asked for in the background, what is
+// not known at all is waited for. Age 0 asks anew, after whatever the caller has done before.
+func (v *view) answer(
+	ctx context.Context, key string, fetched time.Time, age time.Duration,
+	ask func(context.Context) error,
+) error {
+	switch {
+	case age == 0:
+		return mapError(ask(ctx))
+	case time.Since(fetched) < age:
+		return nil
+	case !fetched.IsZero():
+		v.mu.Lock()
+		busy := len(v.flights) >= maxRefreshing
+		v.mu.Unlock()
+		if !busy {
+			v.fly(key, ask)
+		}
+		return nil
+	}
+	f := v.fly(key, ask)
+	<-f.done // it is bounded as the caller is, and began no later
+	return mapError(f.err)
 }
 
 // serves reports whether what was told before stands in for an answer that did not come.
-func serves(fetched time.Time, err error) bool {
-	if fetched.IsZero() {
-		return false
-	}
+func serves(err error) bool {
 	var e *ropewalk.Error
 	return errors.Is(err, context.DeadlineExceeded) || errors.As(err, &e) && e.Retriable()
 }
 
-// cluster tells of the brokers, at most age old.
+// cluster tells of the brokers. It waits if nothing is known, and if age is 0.
 func (v *view) cluster(ctx context.Context, age time.Duration) (clusterView, error) {
-	v.mu.Lock()
-	known := v.known
-	v.mu.Unlock()
-	if age > 0 && time.Since(known.fetched) < age {
-		return known, nil
-	}
-	answer, err := v.core.Admin().GetBrokers(ctx)
-	if err != nil {
-		if age > 0 && serves(known.fetched, err) {
-			return known, nil
+	err := v.answer(ctx, "cluster", v.knownCluster().fetched, age, func(ctx context.Context) error {
+		answer, err := v.core.Admin().GetBrokers(ctx)
+		if err != nil {
+			return err
 		}
-		return clusterView{}, mapError(err)
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.learnLocked(answer)
+		return nil
+	})
+	if err != nil {
+		return clusterView{}, err
 	}
+	return v.knownCluster(), nil
+}
+
+func (v *view) knownCluster() clusterView {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.learnLocked(answer)
-	return v.known, nil
+	return v.known
 }
 
 // learnLocked keeps the Broker of each id that stays where it is: programs compare them.
@@ -129,33 +210,74 @@ func (v *view) offline(p ropewalk.PartitionInfo) []int32 {
 	return ids
 }
 
-// topic tells of a topic's partitions, at most age old. It creates the topic where that is allowed.
+// topic tells of a topic's partitions, as cluster does of brokers. It creates the topic where that
+// is allowed, unless it is one that was there.
 func (v *view) topic(
 	ctx context.Context, name string, age time.Duration,
 ) ([]ropewalk.PartitionInfo, error) {
-	v.mu.Lock()
-	known := v.topics[name]
-	v.mu.Unlock()
-	if age > 0 && time.Since(known.fetched) < age {
-		return known.partitions, nil
+	known := v.knownTopic(name)
+	key, creates := "new topic "+name, true
+	if age > 0 && !known.fetched.IsZero() {
+		// It is asked for with nobody waiting: who deletes it meanwhile shall not find it again.
+		key, creates = "topic "+name, false
 	}
+	err := v.answer(ctx, key, known.fetched, age, func(ctx context.Context) error {
+		return v.askTopic(ctx, name, creates)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if told := v.knownTopic(name); !told.fetched.IsZero() {
+		known = told
+	}
+	if known.fetched.IsZero() {
+		return nil, ErrUnknownTopicOrPartition // it was deleted at this moment
+	}
+	return known.partitions, nil
+}
+
+// refreshAll asks for the names, and for all topics that were asked for before, anew. It creates
+// none of them.
+func (v *view) refreshAll(ctx context.Context) error {
+	if _, err := v.names(ctx, 0); err != nil {
+		return err
+	}
+	v.mu.Lock()
+	asked := slices.Sorted(maps.Keys(v.topics))
+	v.mu.Unlock()
+	for _, name := range asked {
+		err := v.askTopic(ctx, name, false)
+		if err != nil && !errors.Is(err, ropewalk.ReasonTopicNotFound) {
+			return mapError(err)
+		}
+	}
+	return nil
+}
+
+func (v *view) knownTopic(name string) topicView {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.topics[name]
+}
+
+func (v *view) askTopic(ctx context.Context, name string, creates bool) error {
 	_, partitions, err := v.core.Admin().GetTopic(ctx, name)
-	if errors.Is(err, ropewalk.ReasonTopicNotFound) && v.conf.Metadata.AllowAutoTopicCreation {
+	creates = creates && v.conf.Metadata.AllowAutoTopicCreation
+	if creates && errors.Is(err, ropewalk.ReasonTopicNotFound) {
 		if _, err = v.core.Partitions(ctx, name); err == nil {
 			_, partitions, err = v.core.Admin().GetTopic(ctx, name)
 		}
 	}
 	if err != nil {
-		if age > 0 && serves(known.fetched, err) {
-			return known.partitions, nil
+		if !serves(err) {
+			v.forget(name)
 		}
-		v.forget(name)
-		return nil, mapError(err)
+		return err
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.topics[name] = topicView{partitions, time.Now()}
-	return partitions, nil
+	return nil
 }
 
 // forget drops what is known of a topic, which was changed or deleted.
@@ -166,7 +288,7 @@ func (v *view) forget(name string) {
 	v.all = namesView{}
 }
 
-// names returns the topics, at most age old.
+// names returns the topics, as cluster does brokers.
 func (v *view) names(ctx context.Context, age time.Duration) ([]string, error) {
 	v.mu.Lock()
 	known := v.all
@@ -175,15 +297,21 @@ func (v *view) names(ctx context.Context, age time.Duration) ([]string, error) {
 	if !v.conf.Metadata.Full {
 		return asked, nil
 	}
-	if age > 0 && time.Since(known.fetched) < age {
-		return slices.Clone(known.names), nil
+	if err := v.answer(ctx, "names", known.fetched, age, v.askNames); err != nil {
+		return nil, err
 	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if !v.all.fetched.IsZero() {
+		known = v.all
+	}
+	return slices.Clone(known.names), nil
+}
+
+func (v *view) askNames(ctx context.Context) error {
 	topics, err := v.core.Admin().ListTopics(ctx, "")
 	if err != nil {
-		if age > 0 && serves(known.fetched, err) {
-			return slices.Clone(known.names), nil
-		}
-		return nil, mapError(err)
+		return err
 	}
 	names := make([]string, 0, len(topics))
 	for _, topic := range topics {
@@ -192,13 +320,15 @@ func (v *view) names(ctx context.Context, age time.Duration) ([]string, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.all = namesView{names, time.Now()}
-	return slices.Clone(names), nil
+	return nil
 }
 
 // metadataContext bounds one question for metadata.
-func metadataContext(conf *Config) (context.Context, context.CancelFunc) {
+func metadataContext(
+	parent context.Context, conf *Config,
+) (context.Context, context.CancelFunc) {
 	if conf.Metadata.Timeout > 0 {
-		return context.WithTimeout(context.Background(), conf.Metadata.Timeout)
+		return context.WithTimeout(parent, conf.Metadata.Timeout)
 	}
-	return context.WithCancel(context.Background())
+	return context.WithCancel(parent)
 }

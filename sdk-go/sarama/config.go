@@ -125,8 +125,9 @@ type Config struct {
 		// Otherwise that is ErrUnknownTopicOrPartition. Default: true.
 		AllowAutoTopicCreation bool
 
-		// SingleFlight changes nothing: those who ask for one topic at one time share the answer.
-		// Default: true.
+		// SingleFlight changes nothing: those who ask a Client for one topic at one time share the
+		// answer, whatever this is. RefreshMetadata asks by itself each time, so that its answer is
+		// never older than the call. Default: true.
 		SingleFlight bool
 	}
 

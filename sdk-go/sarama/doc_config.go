@@ -36,7 +36,7 @@
 //	Metadata.Full                              acts: what Client.Topics names
 //	Metadata.Timeout                           acts: for making a client, and what a Client asks
 //	Metadata.AllowAutoTopicCreation            acts
-//	Metadata.SingleFlight                      harmless: who asks at one time shares the answer
+//	Metadata.SingleFlight                      harmless: first questions at one time share an answer
 //	Producer.MaxMessageBytes                   acts: at most 3,670,016
 //	Producer.RequiredAcks                      acts: -1, 0 or 1
 //	Producer.Timeout                           acts: bounds the wait for an answer
@@ -137,4 +137,7 @@
 //	CLIENT_PURGED               ErrShuttingDown
 //	CLIENT_UNDECODABLE          ErrInvalidMessage
 //	CLIENT_UNREACHABLE          ErrOutOfBrokers, which errors.Is finds; the cause is beside it
+//
+// What has no reason comes from the transport, or from what stands before a broker: UNAVAILABLE is
+// ErrOutOfBrokers in the same way, and RESOURCE_EXHAUSTED is ErrThrottlingQuotaExceeded.
 package sarama

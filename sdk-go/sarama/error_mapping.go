@@ -49,10 +49,11 @@ var reasonErrors = map[ropewalk.Reason]error{
 
 // codeErrors maps what brokers say without a reason that the core knows.
 var codeErrors = map[codes.Code]error{
-	codes.DeadlineExceeded: ErrRequestTimedOut,
-	codes.Unauthenticated:  ErrSASLAuthenticationFailed,
-	codes.PermissionDenied: ErrClusterAuthorizationFailed,
-	codes.Unimplemented:    ErrUnsupportedVersion,
+	codes.DeadlineExceeded:  ErrRequestTimedOut,
+	codes.Unauthenticated:   ErrSASLAuthenticationFailed,
+	codes.PermissionDenied:  ErrClusterAuthorizationFailed,
+	codes.Unimplemented:     ErrUnsupportedVersion,
+	codes.ResourceExhausted: ErrThrottlingQuotaExceeded,
 }
 
 // mapError turns an error of the core into the one that sarama would give. What is lost by that is
@@ -65,7 +66,7 @@ func mapError(err error) error {
 	if !errors.As(err, &e) {
 		return err
 	}
-	if e.Reason == ropewalk.ReasonUnreachable {
+	if isOutage(e) {
 		return Wrap(ErrOutOfBrokers, err)
 	}
 	mapped, ok := reasonErrors[e.Reason]
@@ -77,4 +78,10 @@ func mapError(err error) error {
 	}
 	Logger.Printf("%v (returned as: %v)\n", err, mapped)
 	return mapped
+}
+
+// isOutage reports whether no broker was reached. The transport, which finds that out, has no
+// reasons.
+func isOutage(e *ropewalk.Error) bool {
+	return e.Reason == ropewalk.ReasonUnreachable || e.Reason == "" && e.Code() == codes.Unavailable
 }

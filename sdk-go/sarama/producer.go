@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	ropewalk "github.com/ropewalk/ropewalk/sdk-go"
 )
@@ -131,9 +132,26 @@ func (p *producer) topic(name string) *placement {
 	return t
 }
 
-// place asks the topic's partitioner. One that wants consistency chooses from all partitions,
-// another one from those that have a leader.
+// recheckAfter is how old what is known of a topic must be before a message that contradicts it has
+// the topic asked for again.
+const recheckAfter = time.Second
+
+// place chooses a message's partition. One that there is not may have been added meanwhile.
 func (p *producer) place(m *ProducerMessage) (*placement, error) {
+	t, err := p.choose(m)
+	if err != ErrInvalidPartition {
+		return t, err
+	}
+	if err := p.client.RefreshTopics(context.Background(), recheckAfter, m.Topic); err != nil {
+		Logger.Printf("whether %s has more partitions: %v\n", m.Topic, err)
+		return nil, ErrInvalidPartition
+	}
+	return p.choose(m)
+}
+
+// choose asks the topic's partitioner. One that wants consistency chooses from all partitions,
+// another one from those that have a leader.
+func (p *producer) choose(m *ProducerMessage) (*placement, error) {
 	layout, err := p.client.Layout(context.Background(), m.Topic)
 	if err != nil {
 		return nil, err
