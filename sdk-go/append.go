@@ -98,7 +98,7 @@ func (p *Producer) Append(
 
 func (p *Producer) append(
 	ctx context.Context, topic string, partition int32, records []*Record, options []AppendOption,
-) (Ack, error) {
+) (ack Ack, failure error) {
 	p.mu.Lock()
 	closing := p.closing
 	p.mu.Unlock()
@@ -113,8 +113,8 @@ func (p *Producer) append(
 		if err := record.validate(topic); err != nil {
 			return Ack{}, err.with("append")
 		}
-		list[i] = &pending{record: record}
-		size += fieldSize(record.encodedSize())
+		list[i] = &pending{record: record, size: fieldSize(record.encodedSize())}
+		size += list[i].size
 	}
 	if size > maxBatchBytes {
 		return Ack{}, newError("append", ReasonBatchTooLarge, codes.InvalidArgument, OutcomeNo,
@@ -123,7 +123,6 @@ func (p *Producer) append(
 	request := &pb.ProduceRequest{
 		Topic:      topic,
 		Partition:  &partition,
-		Data:       &pb.ProduceRequest_Records{Records: encodeRecords(list)},
 		Durability: pb.Durability(p.config.durability),
 	}
 	for _, option := range options {
@@ -134,10 +133,15 @@ func (p *Producer) append(
 		return Ack{}, e.with("append")
 	}
 	request.Sequence = number
+	batch := &encodedBatch{data: encodeRecords(list), compression: CompressionNone}
+	defer batch.free()
+	told := p.client.hooks.append(TopicPartition{topic, partition}, len(records), size)
+	defer func() { told.answered(ack, failure) }()
 	maybe := false
 	answer, err := call(ctx, p.client, "append", number != nil,
 		func(ctx context.Context) (*pb.ProduceResponse, error) {
-			answer, err := p.client.producers.Produce(ctx, request)
+			told.sent()
+			answer, err := p.client.appendBatch(ctx, request, batch)
 			maybe = maybe || err != nil && fromRPC("append", err).outcome == OutcomeMaybe
 			return answer, err
 		})
@@ -155,6 +159,19 @@ func (p *Producer) append(
 		return Ack{}, mismatch.with("append")
 	}
 	return ackFrom(at), nil
+}
+
+// appendBatch makes one call of Produce.
+func (c *Client) appendBatch(
+	ctx context.Context, request *pb.ProduceRequest, batch *encodedBatch,
+) (*pb.ProduceResponse, error) {
+	message, e := messageOf(request, batch, 0)
+	if e != nil {
+		return nil, e
+	}
+	answer := &pb.ProduceResponse{}
+	method := pb.ProducerService_Produce_FullMethodName
+	return answer, c.conn.Invoke(ctx, method, message, answer, asProduceMessages())
 }
 
 // lease gives an append its number, if the producer is idempotent: 0 in an epoch of its own, so that

@@ -51,6 +51,8 @@ type brokers struct {
 	wait   time.Duration
 	asking bool
 	closed bool
+	// ended are connections that unlock closes.
+	ended []*grpc.ClientConn
 	// again asks for the brokers when what is known of them is old, or not whole.
 	again *time.Timer
 }
@@ -102,7 +104,7 @@ func (b *brokers) learn(answer *pb.GetClusterResponse) {
 		b.wait = relearnAfter
 	}
 	b.askAgainLocked()
-	b.mu.Unlock()
+	b.unlock()
 	b.client.addAddresses(addresses)
 }
 
@@ -122,7 +124,7 @@ func (b *brokers) askAgainLocked() {
 // note takes where a broker is, from its own hint or another's.
 func (b *brokers) note(id uint64, address string) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
+	defer b.unlock()
 	b.noteLocked(id, address)
 }
 
@@ -158,7 +160,7 @@ func (b *brokers) noteHint(trailer metadata.MD) {
 // refresh asks for the brokers in the background, unless that was done a moment ago.
 func (b *brokers) refresh() {
 	b.mu.Lock()
-	defer b.mu.Unlock()
+	defer b.unlock()
 	if b.asking || time.Since(b.refreshed) < relearnAfter {
 		return
 	}
@@ -171,7 +173,7 @@ func (b *brokers) refresh() {
 			b.learn(answer)
 		}
 		b.mu.Lock()
-		defer b.mu.Unlock()
+		defer b.unlock()
 		if b.asking = false; err != nil {
 			b.askAgainLocked()
 		}
@@ -187,11 +189,11 @@ func (b *brokers) use(id uint64) *brokerConn {
 	b.mu.Lock()
 	k := b.known[id]
 	if k == nil {
-		b.mu.Unlock()
+		b.unlock()
 		b.refresh()
 		return nil
 	}
-	defer b.mu.Unlock()
+	defer b.unlock()
 	conn := k.conn
 	if conn != nil && conn.up && conn.conn.GetState() != connectivity.Ready {
 		// It is going away, or lost: its streams still tell what became of what was sent.
@@ -212,18 +214,20 @@ func (b *brokers) use(id uint64) *brokerConn {
 // release gives back what use returned.
 func (b *brokers) release(conn *brokerConn) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
+	defer b.unlock()
 	conn.users--
 	conn.used = time.Now()
 	b.endLocked(conn)
 	if conn.users == 0 && !conn.retired && !b.closed {
-		time.AfterFunc(idleAfter, func() { b.closeIdle(conn) })
+		time.AfterFunc(idleAfter, func() {
+			b.client.inBackground(func() { b.closeIdle(conn) })
+		})
 	}
 }
 
 func (b *brokers) closeIdle(conn *brokerConn) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
+	defer b.unlock()
 	k := b.known[conn.id]
 	if k != nil && k.conn == conn && conn.users == 0 && time.Since(conn.used) >= idleAfter {
 		b.retireLocked(k)
@@ -239,21 +243,21 @@ func (b *brokers) failed(id uint64) {
 		k.awayUntil = time.Now().Add(min(awayFirst<<min(k.failures-1, 10), awayLongest))
 		b.retireLocked(k)
 	}
-	b.mu.Unlock()
+	b.unlock()
 	b.refresh()
 }
 
 // haveChoice reports whether there is more than one broker.
 func (b *brokers) haveChoice() bool {
 	b.mu.Lock()
-	defer b.mu.Unlock()
+	defer b.unlock()
 	return b.count > 1
 }
 
 // worked forgets that a broker could not be reached.
 func (b *brokers) worked(id uint64) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
+	defer b.unlock()
 	if k := b.known[id]; k != nil {
 		k.failures = 0
 	}
@@ -271,9 +275,20 @@ func (b *brokers) retireLocked(k *broker) {
 
 func (b *brokers) endLocked(conn *brokerConn) {
 	if conn.retired && conn.users == 0 && conn.conn != nil {
-		_ = conn.conn.Close() // a second close is the only thing that can fail
+		b.ended = append(b.ended, conn.conn)
 		conn.conn = nil
 		b.conns--
+	}
+}
+
+// unlock gives the lock back, and only then closes the connections that have ended: hooks are told
+// of that at once.
+func (b *brokers) unlock() {
+	ended := b.ended
+	b.ended = nil
+	b.mu.Unlock()
+	for _, conn := range ended {
+		_ = conn.Close() // a second close is the only thing that can fail
 	}
 }
 
@@ -294,14 +309,15 @@ func (b *brokers) connectLocked(id uint64, k *broker) {
 	cluster := b.cluster
 	started := b.client.inBackground(func() {
 		err := b.greet(b.client.ctx, inner, cluster)
-		if err != nil {
+		if err != nil && b.client.ctx.Err() == nil {
 			b.client.log.Info("ropewalk: a broker cannot be reached, others forward to it",
 				"broker", id, "address", k.address, "error", err)
+			b.client.hooks.brokerUnreachable(id, k.address, err)
 			b.failed(id)
 		}
 		b.mu.Lock()
 		conn.up = err == nil
-		b.mu.Unlock()
+		b.unlock()
 		b.release(conn)
 	})
 	if !started {
@@ -313,7 +329,7 @@ func (b *brokers) connectLocked(id uint64, k *broker) {
 // close closes what nobody uses, and the rest with its last user.
 func (b *brokers) close() {
 	b.mu.Lock()
-	defer b.mu.Unlock()
+	defer b.unlock()
 	b.closed = true
 	if b.again != nil {
 		b.again.Stop()

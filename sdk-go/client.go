@@ -14,6 +14,7 @@ import (
 	"google.golang.org/grpc/attributes"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
@@ -32,7 +33,7 @@ import (
 type Client struct {
 	config    clientConfig
 	addresses []string
-	conn      *grpc.ClientConn
+	conn      clientConn
 	resolver  *manual.Resolver
 	// tried are the addresses in use: those that were given, and those that were learned.
 	tried []string
@@ -44,6 +45,7 @@ type Client struct {
 
 	topics  topicCache
 	brokers brokers
+	hooks   hooks
 
 	// ctx ends with Close; background work and streams hang on it.
 	ctx    context.Context
@@ -54,6 +56,15 @@ type Client struct {
 	mu       sync.Mutex
 	closed   bool
 	children map[child]struct{}
+}
+
+// A clientConn is what a client needs of gRPC's connection.
+type clientConn interface {
+	grpc.ClientConnInterface
+	Connect()
+	GetState() connectivity.State
+	WaitForStateChange(ctx context.Context, last connectivity.State) bool
+	Close() error
 }
 
 // child is what a client closes with itself.
@@ -70,18 +81,11 @@ func Dial(ctx context.Context, addresses []string, options ...ClientOption) (*Cl
 	if err := config.validate(); err != nil {
 		return nil, err
 	}
+	config.tls = config.tls.Clone()
 	if err := checkAddresses(addresses); err != nil {
 		return nil, err
 	}
-	c := &Client{
-		config:    config,
-		addresses: append([]string(nil), addresses...),
-		log:       config.logger,
-		children:  map[child]struct{}{},
-	}
-	c.ctx, c.cancel = context.WithCancel(context.Background())
-	c.topics.init(c)
-	c.brokers.init(c)
+	c := newClient(config, slices.Clone(addresses))
 	if err := c.connect(); err != nil {
 		c.cancel()
 		return nil, err
@@ -92,6 +96,22 @@ func Dial(ctx context.Context, addresses []string, options ...ClientOption) (*Cl
 		return nil, errors.Join(err, c.Close())
 	}
 	return c, nil
+}
+
+// newClient makes a client that has no connection yet.
+func newClient(config clientConfig, addresses []string) *Client {
+	c := &Client{
+		config:    config,
+		addresses: addresses,
+		tried:     addresses,
+		log:       config.logger,
+		children:  map[child]struct{}{},
+		hooks:     newHooks(config.hooks, config.logger),
+	}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	c.topics.init(c)
+	c.brokers.init(c)
+	return c
 }
 
 func checkAddresses(addresses []string) *Error {
@@ -109,8 +129,8 @@ func checkAddresses(addresses []string) *Error {
 
 // connect makes the gRPC connection, which tries the addresses by itself, in order.
 func (c *Client) connect() error {
-	c.resolver, c.tried = manual.NewBuilderWithScheme("ropewalk"), c.addresses
-	c.resolver.InitialState(resolverState(c.addresses, len(c.addresses)))
+	c.resolver = manual.NewBuilderWithScheme("ropewalk")
+	c.resolver.InitialState(c.resolverState(c.addresses))
 	options := append(c.dialOptions(), grpc.WithResolvers(c.resolver),
 		grpc.WithChainUnaryInterceptor(c.takeHint),
 		grpc.WithTransportCredentials(c.brokers.greeter()))
@@ -118,20 +138,28 @@ func (c *Client) connect() error {
 	if err != nil {
 		return newError("dial", ReasonUnreachable, codes.Unavailable, OutcomeNo, "%v", err)
 	}
+	c.connected(conn)
+	return nil
+}
+
+// connected takes the connection.
+func (c *Client) connected(conn clientConn) {
 	c.conn = conn
 	c.producers = pb.NewProducerServiceClient(conn)
 	c.consumers = pb.NewConsumerServiceClient(conn)
 	c.admins = pb.NewAdminServiceClient(conn)
-	return nil
 }
 
 // resolverState has addresses tried in order; what answers at those behind the first ones, which were
 // given, must belong to the cluster.
-func resolverState(addresses []string, given int) resolver.State {
+func (c *Client) resolverState(addresses []string) resolver.State {
 	state := resolver.State{}
 	for i, address := range addresses {
 		found := resolver.Address{Addr: address}
-		if i >= given {
+		if c.config.tls != nil && c.config.tls.ServerName == "" {
+			found.ServerName = address // gRPC would ask all of them for the name of the first
+		}
+		if i >= len(c.addresses) {
 			found.Attributes = attributes.New(learnedAddress{}, address)
 		}
 		state.Endpoints = append(state.Endpoints, resolver.Endpoint{Addresses: []resolver.Address{found}})
@@ -151,7 +179,7 @@ func (c *Client) addAddresses(learned []string) {
 	}
 	if !slices.Equal(all, c.tried) {
 		c.tried = all
-		c.resolver.UpdateState(resolverState(all, len(c.addresses)))
+		c.resolver.UpdateState(c.resolverState(all))
 	}
 }
 
@@ -168,8 +196,8 @@ func (c *Client) takeHint(
 
 // dialOptions are those of every connection.
 func (c *Client) dialOptions() []grpc.DialOption {
-	return []grpc.DialOption{
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
+	options := []grpc.DialOption{
+		grpc.WithTransportCredentials(c.credentials()),
 		grpc.WithUserAgent(c.config.clientID),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{
 			Time:    c.config.keepAlive,
@@ -180,7 +208,23 @@ func (c *Client) dialOptions() []grpc.DialOption {
 		// Streams are long-lived and large: the first bytes shall not wait for window updates.
 		grpc.WithInitialWindowSize(1 << 20),
 		grpc.WithInitialConnWindowSize(4 << 20),
+		c.hooks.dialOption(),
+		// gRPC would hand the proxy's address on in place of each of ours, and nothing of what says
+		// which name to verify there, and whether to ask first who answers.
+		grpc.WithNoProxy(),
 	}
+	if c.config.dialer != nil {
+		options = append(options, grpc.WithContextDialer(c.config.dialer))
+	}
+	return options
+}
+
+// credentials are how connections are secured.
+func (c *Client) credentials() credentials.TransportCredentials {
+	if c.config.tls != nil {
+		return credentials.NewTLS(c.config.tls)
+	}
+	return insecure.NewCredentials()
 }
 
 // awaitBroker asks for the cluster, so that a peer that is no broker is found out at once.
@@ -248,6 +292,20 @@ func (c *Client) disown(k child) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.children, k)
+}
+
+// startChild is the call with which a child begins, whose own context ends when it is closed: the
+// client may close it meanwhile.
+func startChild[T any](ctx, child context.Context, c *Client, op string,
+	rpc func(context.Context) (T, error)) (T, error) {
+	starting, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(child, cancel)()
+	answer, err := call(starting, c, op, true, rpc)
+	if err != nil && child.Err() != nil && ctx.Err() == nil {
+		err = closedError(op, "client")
+	}
+	return answer, err
 }
 
 // inBackground runs a function that Close waits for; it reports false once the client is closed.

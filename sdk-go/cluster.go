@@ -72,6 +72,19 @@ func (a *Admin) GetCluster(ctx context.Context) (*Cluster, error) {
 	return clusterFrom(answer), nil
 }
 
+// GetBrokers is [Admin.GetCluster] without what the leaders of all partitions have to be asked for: the
+// counts of leaders and replicas, UnderReplicated and Leaderless are 0.
+func (a *Admin) GetBrokers(ctx context.Context) (*Cluster, error) {
+	answer, err := call(ctx, a.client, "get brokers", true,
+		func(ctx context.Context) (*pb.GetClusterResponse, error) {
+			return a.client.admins.GetCluster(ctx, whoAreYou())
+		})
+	if err != nil {
+		return nil, err
+	}
+	return clusterFrom(answer), nil
+}
+
 // SetDraining drains a broker, or ends that. A broker that drains hands over what it leads, and gets no
 // new replica while others can have it; it keeps its replicas and serves calls. The call does not wait
 // for it: Leaders and SystemLeaders of [Admin.GetCluster] fall to 0. For a broker that there is not,

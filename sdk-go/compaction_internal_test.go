@@ -16,8 +16,8 @@ func TestCompactedBatchKeepsOffsets(t *testing.T) {
 			Records: []*pb.Record{record("a"), record("b"), record("c")},
 		}},
 	}
-	if end := endOf(batch); end != 20 {
-		t.Errorf("it ends at %d", end)
+	if received, _ := receivedAs(t, batch, 0); received.end() != 20 {
+		t.Errorf("it ends at %d", received.end())
 	}
 	for _, c := range []struct {
 		from int64
@@ -29,7 +29,8 @@ func TestCompactedBatchKeepsOffsets(t *testing.T) {
 		{20, nil},
 	} {
 		var got []int64
-		for _, r := range decodeBatch(batch, c.from) {
+		_, records := receivedAs(t, batch, c.from)
+		for _, r := range records {
 			got = append(got, r.Offset)
 		}
 		if !slices.Equal(got, c.want) {

@@ -2,23 +2,18 @@ package ropewalk
 
 import (
 	"bytes"
-	"fmt"
 	"io"
 	"sync"
+	"time"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/s2"
 	"github.com/klauspost/compress/zstd"
 	"github.com/pierrec/lz4/v4"
-	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/grpc/mem"
 
 	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
 )
-
-// maxDecompressedBytes is what a batch has at most when it is decompressed: what brokers decompress at
-// most, too.
-const maxDecompressedBytes = 16 << 20
 
 // Compression is how batches are compressed, in the codec's standard frame format.
 type Compression int32
@@ -81,7 +76,8 @@ func accepted() []pb.Compression {
 // A compressor compresses batches one way. It is safe for use by many goroutines.
 type compressor struct {
 	codec Compression
-	pack  func(plain []byte) ([]byte, error)
+	// pack appends the compressed form to what there is.
+	pack func(to, plain []byte) ([]byte, error)
 }
 
 // newCompressor returns one for a codec; a level of 0 is the codec's default.
@@ -111,7 +107,7 @@ func newCompressor(codec Compression, level int) (*compressor, error) {
 		if err != nil {
 			return nil, err
 		}
-		c.pack = func(plain []byte) ([]byte, error) { return encoder.EncodeAll(plain, nil), nil }
+		c.pack = func(to, plain []byte) ([]byte, error) { return encoder.EncodeAll(plain, to), nil }
 	}
 	return c, nil
 }
@@ -122,7 +118,7 @@ func (p *Producer) compressorFor(topic string) (*compressor, *Error) {
 	codec := p.config.compression
 	if !p.config.chosen {
 		p.mu.Lock()
-		codec = p.topics[topic].compression
+		codec = p.topics[topic].info.compression
 		p.mu.Unlock()
 	}
 	if c := p.compressors[codec]; c != nil {
@@ -137,14 +133,14 @@ func (p *Producer) compressorFor(topic string) (*compressor, *Error) {
 }
 
 // pooled compresses with writers that are used again.
-func pooled(newWriter func() io.WriteCloser) func([]byte) ([]byte, error) {
+func pooled(newWriter func() io.WriteCloser) func(to, plain []byte) ([]byte, error) {
 	type resetter interface{ Reset(io.Writer) }
 	pool := sync.Pool{New: func() any { return newWriter() }}
-	return func(plain []byte) ([]byte, error) {
+	return func(to, plain []byte) ([]byte, error) {
 		w := pool.Get().(io.WriteCloser)
 		defer pool.Put(w)
-		var out bytes.Buffer
-		w.(resetter).Reset(&out)
+		out := bytes.NewBuffer(to)
+		w.(resetter).Reset(out)
 		if _, err := w.Write(plain); err != nil {
 			return nil, err
 		}
@@ -155,85 +151,34 @@ func pooled(newWriter func() io.WriteCloser) func([]byte) ([]byte, error) {
 	}
 }
 
-// compress gives a request its records, compressed where that makes them smaller.
-func (c *compressor) compress(set *pb.RecordSet, request *pb.ProduceRequest) {
-	request.Data = &pb.ProduceRequest_Records{Records: set}
+// encode brings records into the form that goes over the wire, compressed where that makes them
+// smaller.
+func (c *compressor) encode(records []*pending) *encodedBatch {
+	e := &encodedBatch{data: encodeRecords(records), compression: CompressionNone}
 	if c.pack == nil {
-		return
+		return e
 	}
-	plain, err := proto.Marshal(set)
-	if err != nil {
-		return // sending it says why
-	}
-	packed, err := c.pack(plain)
+	plain := e.data.ReadOnlyData()
+	to := batchBuffers.Get(len(plain))
+	packed, err := c.pack((*to)[:0], plain)
 	if err != nil || len(packed) >= len(plain) {
-		return
+		batchBuffers.Put(to)
+		return e
 	}
-	request.Data = &pb.ProduceRequest_Compressed{Compressed: packed}
-	request.Compression = pb.Compression(c.codec)
-	request.RecordCount = int32(len(set.GetRecords()))
-	request.ShortestTtl = shortestTTL(set)
+	e.data.Free()
+	*to = packed
+	e.data, e.compression = mem.NewBuffer(to, batchBuffers), c.codec
+	e.count, e.shortest = len(records), shortestTTL(records)
+	return e
 }
 
-// shortestTTL is the shortest time to live of some records, nil where none has any.
-func shortestTTL(set *pb.RecordSet) *durationpb.Duration {
-	var shortest *durationpb.Duration
-	for _, r := range set.GetRecords() {
-		if ttl := r.GetTtl(); ttl != nil && (shortest == nil || ttl.AsDuration() < shortest.AsDuration()) {
+// shortestTTL is the shortest time to live of some records, 0 where none has any.
+func shortestTTL(records []*pending) time.Duration {
+	shortest := time.Duration(0)
+	for _, s := range records {
+		if ttl := s.record.TTL; ttl != 0 && (shortest == 0 || ttl < shortest) {
 			shortest = ttl
 		}
 	}
 	return shortest
-}
-
-// decompress puts the records of a batch in the place of their compressed form.
-func decompress(b *pb.RecordBatch) error {
-	compressed, ok := b.GetData().(*pb.RecordBatch_Compressed)
-	if !ok {
-		return nil
-	}
-	plain, err := unpack(Compression(b.GetCompression()), compressed.Compressed, maxDecompressedBytes)
-	if err != nil {
-		return fmt.Errorf("%s: %w", Compression(b.GetCompression()), err)
-	}
-	set := &pb.RecordSet{}
-	if err := proto.Unmarshal(plain, set); err != nil {
-		return err
-	}
-	b.Data = &pb.RecordBatch_Records{Records: set}
-	return nil
-}
-
-var zstdDecoder = sync.OnceValues(func() (*zstd.Decoder, error) {
-	return zstd.NewReader(nil, zstd.WithDecoderMaxMemory(maxDecompressedBytes))
-})
-
-// unpack decompresses at most limit bytes, and allocates not much more, whatever the bytes claim.
-func unpack(codec Compression, packed []byte, limit int) ([]byte, error) {
-	var reader io.Reader
-	switch codec {
-	case CompressionGzip:
-		r, err := gzip.NewReader(bytes.NewReader(packed))
-		if err != nil {
-			return nil, err
-		}
-		reader = r
-	case CompressionSnappy:
-		reader = s2.NewReader(bytes.NewReader(packed), s2.ReaderMaxBlockSize(64<<10))
-	case CompressionLZ4:
-		reader = lz4.NewReader(bytes.NewReader(packed))
-	case CompressionZstd:
-		decoder, err := zstdDecoder()
-		if err != nil {
-			return nil, err
-		}
-		return decoder.DecodeAll(packed, nil)
-	default:
-		return nil, fmt.Errorf("codec %d is not known here", codec)
-	}
-	plain, err := io.ReadAll(io.LimitReader(reader, int64(limit)+1))
-	if err == nil && len(plain) > limit {
-		err = fmt.Errorf("decompressed, it is more than %d bytes", limit)
-	}
-	return plain, err
 }

@@ -7,13 +7,13 @@ import (
 
 var framed = []Compression{CompressionGzip, CompressionSnappy, CompressionLZ4, CompressionZstd}
 
-func pack(t *testing.T, codec Compression, level int, plain []byte) []byte {
+func pack(t testing.TB, codec Compression, level int, plain []byte) []byte {
 	t.Helper()
 	c, err := newCompressor(codec, level)
 	if err != nil {
 		t.Fatal(err)
 	}
-	packed, err := c.pack(plain)
+	packed, err := c.pack(nil, plain)
 	if err != nil {
 		t.Fatal(err)
 	}

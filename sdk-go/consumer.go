@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"iter"
+	"slices"
 	"sort"
 	"sync"
 
@@ -29,16 +30,23 @@ type Consumer struct {
 	// reading holds a token while somebody takes from current.
 	reading chan struct{}
 	current fetch
+	// damage is why it has ended, when that was found in what is handed out.
+	damage *Error
 
 	mu     sync.Mutex
 	states map[TopicPartition]*partitionState
 }
 
-// A fetch is a run of records of one partition, or a gap in it.
+// A fetch is a batch of one partition, from one offset up to another, or a gap in it. It waits
+// unopened, and is then opened piece by piece: what was opened can be far larger.
 type fetch struct {
-	state   *partitionState
+	state    *partitionState
+	batch    *receivedBatch
+	from, to int64
+	gap      *Gap
+
+	opened  openedBatch
 	records []Record
-	gap     *Gap
 }
 
 // NewConsumer starts to read. When it returns, the start of every partition is fixed: what is
@@ -52,6 +60,9 @@ func (c *Client) NewConsumer(ctx context.Context, options ...ConsumerOption) (*C
 	if err := config.validate(); err != nil {
 		return nil, err
 	}
+	if err := c.mustExist(ctx, op, config); err != nil {
+		return nil, err
+	}
 	k := &Consumer{
 		client:  c,
 		config:  config,
@@ -59,24 +70,47 @@ func (c *Client) NewConsumer(ctx context.Context, options ...ConsumerOption) (*C
 		reading: make(chan struct{}, 1),
 		states:  map[TopicPartition]*partitionState{},
 	}
+	k.ctx, k.cancel = context.WithCancel(c.ctx)
+	k.tasks.Add(1) // the start, and then the reading: Close waits for either
 	if !c.adopt(k) {
+		k.cancel()
 		return nil, closedError(op, "client")
 	}
-	k.ctx, k.cancel = context.WithCancel(c.ctx)
 	r := &reader{consumer: k}
-	stream, err := call(ctx, c, op, true, func(ctx context.Context) (*subscription, error) {
+	stream, err := startChild(ctx, k.ctx, c, op, func(ctx context.Context) (*subscription, error) {
 		return r.begin(ctx, config.request())
 	})
 	if err != nil {
 		k.cancel()
+		k.tasks.Done()
 		c.disown(k)
 		return nil, err
 	}
 	if c.topics.leaderOfMost(stream.request) == anyBroker {
 		c.topics.learnOf(stream.request)
 	}
-	k.tasks.Go(func() { r.run(stream) })
+	go func() {
+		defer k.tasks.Done()
+		r.run(stream)
+	}()
 	return k, nil
+}
+
+// mustExist looks up the topics of a consumer that must not create them.
+func (c *Client) mustExist(ctx context.Context, op string, config consumerConfig) error {
+	if c.config.createTopics {
+		return nil
+	}
+	names := slices.Clone(config.topics)
+	for _, p := range config.partitions {
+		names = append(names, p.Topic)
+	}
+	for _, name := range names {
+		if _, err := c.topics.get(ctx, op, name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Next returns the next record, and waits for it as long as the context allows. It returns io.EOF
@@ -111,6 +145,7 @@ func (k *Consumer) take(ctx context.Context, most int) ([]Record, error) {
 	k.current.state.delivered.Store(records[len(records)-1].Offset + 1)
 	k.release()
 	k.client.onReceive(ctx, k.config.interceptors, records)
+	k.client.hooks.recordsDelivered("", records)
 	return records, nil
 }
 
@@ -148,7 +183,16 @@ func (k *Consumer) load(ctx context.Context) error {
 
 func (k *Consumer) release() { <-k.reading }
 
+// receive takes the next piece, or the next fetch.
 func (k *Consumer) receive(ctx context.Context) error {
+	if k.damage != nil {
+		return k.damage
+	}
+	if k.current.opened.more() {
+		records, damage := k.current.opened.piece()
+		k.current.records = records
+		return k.damaged(damage)
+	}
 	select {
 	case f, ok := <-k.fetches:
 		if !ok {
@@ -156,9 +200,15 @@ func (k *Consumer) receive(ctx context.Context) error {
 		}
 		k.current = f
 		if f.gap == nil {
-			return nil
+			opened, damage := f.batch.open(f.from, f.to, 0)
+			if damage == nil {
+				k.client.hooks.batchReceived("", f.batch)
+			}
+			k.current.batch, k.current.opened = nil, opened // which lets go of it with its last piece
+			return k.damaged(damage)
 		}
 		f.state.delivered.Store(f.gap.To)
+		k.client.hooks.gapFound("", f.gap)
 		if k.config.onGap != nil {
 			k.config.onGap(*f.gap)
 			return nil
@@ -171,6 +221,16 @@ func (k *Consumer) receive(ctx context.Context) error {
 	case <-k.ctx.Done():
 		return closedError("consume", "consumer")
 	}
+}
+
+// damaged ends the consumer when it cannot read on.
+func (k *Consumer) damaged(damage *Error) error {
+	if damage == nil {
+		return nil
+	}
+	k.damage, k.current = damage, fetch{}
+	k.cancel()
+	return damage
 }
 
 // Positions returns where the consumer is, by topic and partition.

@@ -28,5 +28,18 @@
 //
 //	if errors.Is(err, ropewalk.ReasonTopicNotFound) { ... }
 //
-// Programs written for sarama find its API in the package sarama of this module.
+// # Values
+//
+// Records carry bytes. A [Codec], as [JSON], [Proto] or one of the program's own, turns values into
+// them and back: with [Encode] and [Decode], for a topic with a [TypedProducer], and in a loop with
+// [Values].
+//
+// # Seeing what it does
+//
+// [WithHooks] tells of connections, calls, batches and groups, [WithSendInterceptor] and
+// [WithReceiveInterceptor] of each record, and [WithLogger] of what the client mends by itself. The
+// module in the folder otel has spans and metrics of OpenTelemetry.
+//
+// Programs written for sarama find its API in the package sarama of this module. MIGRATION.md has
+// its calls, and those of confluent-kafka-go, beside those of this package.
 package ropewalk

@@ -69,8 +69,12 @@ const (
 	ReasonCanceled Reason = "CLIENT_CANCELED"
 	// ReasonGap: records that were to be read are gone. The error wraps a *Gap.
 	ReasonGap Reason = "CLIENT_GAP"
+	// ReasonPurged: the record was given up before it was sent, by [Producer.Purge].
+	ReasonPurged Reason = "CLIENT_PURGED"
 	// ReasonTopicReplaced: a topic that was being read was deleted and created again.
 	ReasonTopicReplaced Reason = "CLIENT_TOPIC_REPLACED"
+	// ReasonUndecodable: the value of a record is not of the type that it was to be decoded as.
+	ReasonUndecodable Reason = "CLIENT_UNDECODABLE"
 )
 
 // An Outcome says what is known about a write that failed.
@@ -137,7 +141,7 @@ func (e *Error) GRPCStatus() *status.Status {
 	return status.New(e.code, e.Message)
 }
 
-// Unwrap returns the cause: the context's error, a *Gap, or a *VersionMismatch.
+// Unwrap returns the cause: the context's error, a *Gap, a *VersionMismatch, or that of a [Codec].
 func (e *Error) Unwrap() error { return e.cause }
 
 // Is reports whether target is the error's Reason.
@@ -153,7 +157,7 @@ func (e *Error) Appended() Outcome { return e.outcome }
 // look at Appended too: only with OutcomeNo is a retry free of duplicates.
 func (e *Error) Retriable() bool {
 	switch e.Reason {
-	case ReasonClosed, ReasonCanceled, ReasonTopicReplaced, ReasonTooManyKeys:
+	case ReasonClosed, ReasonCanceled, ReasonPurged, ReasonTopicReplaced, ReasonTooManyKeys:
 		return false
 	case ReasonGap:
 		return true

@@ -254,6 +254,35 @@ func TestLeaderIsKilledUnderAProducer(t *testing.T) {
 	})
 }
 
+// Records that wait for others to be sent with ride over it as well: nothing is lost, comes twice or
+// out of order, and no sender sees an error.
+func TestLeaderIsKilledUnderAProducerThatBatches(t *testing.T) {
+	for name, batching := range map[string]ropewalk.Batching{
+		"for a time":     {Linger: 2 * time.Millisecond},
+		"for many":       {Bytes: 2_000, Records: 150},
+		"for few, or so": {Linger: 20 * time.Millisecond, Records: 30, MaxRecords: 7},
+	} {
+		t.Run(name, func(t *testing.T) {
+			outcomes, found := numbersOverAKill(t, ropewalk.WithBatching(batching))
+			for number, err := range outcomes {
+				if err != nil {
+					t.Fatalf("record %d: %v", number, err)
+				}
+			}
+			for partition, numbers := range found {
+				if want := len(outcomes) / spread; len(numbers) != want {
+					t.Errorf("partition %d has %d records, not %d", partition, len(numbers), want)
+				}
+				for i, number := range numbers {
+					if number != i*spread+partition {
+						t.Fatalf("partition %d has %d at offset %d", partition, number, i)
+					}
+				}
+			}
+		})
+	}
+}
+
 // spread is the number of partitions that the numbers are sent to, in turn.
 const spread = 3
 
@@ -300,6 +329,9 @@ func numbersOverAKill(t *testing.T, options ...ropewalk.ProducerOption) ([]error
 		if number%20 == 0 {
 			time.Sleep(time.Millisecond) // so that the kill falls among batches that are on their way
 		}
+	}
+	if err := producer.Flush(ctx); err != nil { // what waits for more
+		t.Fatal(err)
 	}
 	answered.Wait()
 	t.Logf("the record that was sent at the kill was answered %v after it",

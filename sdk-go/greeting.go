@@ -8,7 +8,6 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/credentials/insecure"
 
 	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
 )
@@ -42,7 +41,7 @@ type learnedAddress struct{}
 // learned address has been asked, over a connection of its own, which cluster it is in: calls would
 // otherwise go to a stranger.
 func (b *brokers) greeter() credentials.TransportCredentials {
-	return greeter{insecure.NewCredentials(), b}
+	return greeter{b.client.credentials(), b}
 }
 
 type greeter struct {

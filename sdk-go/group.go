@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"math"
 	"sync"
 	"time"
 
@@ -44,7 +45,9 @@ type GroupConsumer struct {
 	former   *groupStream
 	opening  chan openedStream
 	failures int
-	current  []Record
+	// current is the piece at hand of opened.
+	current []Record
+	opened  openedBatch
 	// ahead is what was received and not opened yet, of aheadBytes.
 	ahead      []groupEvent
 	aheadBytes int
@@ -82,12 +85,14 @@ func (c *Client) JoinGroup(
 		client: c, group: group, config: config,
 		reading: make(chan struct{}, 1),
 		wake:    make(chan struct{}, 1),
-	}
-	if !c.adopt(g) {
-		return nil, closedError("join group", "client")
+		has:     groupHoldings{readElsewhere: config.assignmentsOnly},
 	}
 	g.ctx, g.cancel = context.WithCancel(c.ctx)
-	stream, err := call(ctx, c, "join group", true, g.open)
+	if !c.adopt(g) {
+		g.cancel()
+		return nil, closedError("join group", "client")
+	}
+	stream, err := startChild(ctx, g.ctx, c, "join group", g.open)
 	if err != nil {
 		g.cancel()
 		c.disown(g)
@@ -113,9 +118,13 @@ func (g *GroupConsumer) Next(ctx context.Context) (*Record, error) {
 func (g *GroupConsumer) Poll(ctx context.Context) ([]Record, error) { return g.hand(ctx, 0) }
 
 func (g *GroupConsumer) hand(ctx context.Context, most int) ([]Record, error) {
+	if g.config.assignmentsOnly {
+		return nil, invalidError("consume", "the member is sent no records: run Serve")
+	}
 	records, err := g.take(ctx, most)
 	if err == nil {
 		g.client.onReceive(ctx, g.config.interceptors, records)
+		g.client.hooks.recordsDelivered(g.group, records)
 	}
 	return records, err
 }
@@ -140,8 +149,9 @@ func (g *GroupConsumer) MemberID() string {
 	return g.has.memberID
 }
 
-// Positions returns what the member has, each with the offset after what was handed out of it. What was
-// given back is not among it, also when the answer to that was lost.
+// Positions returns what the member has, each with the offset after what was handed out of it; for
+// a member with [GroupAssignmentsOnly] it is what it committed last, or where it was to begin. What
+// was given back is not among it, also when the answer to that was lost.
 func (g *GroupConsumer) Positions() []Position {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -253,7 +263,7 @@ func (g *GroupConsumer) handOut(most int) ([]Record, error) {
 			first := &g.current[0]
 			tp := TopicPartition{first.Topic, first.Partition}
 			if !g.has.reads(tp, first.era) {
-				g.current = nil
+				g.current, g.opened = nil, openedBatch{}
 				continue
 			}
 			n := len(g.current)
@@ -265,6 +275,15 @@ func (g *GroupConsumer) handOut(most int) ([]Record, error) {
 			g.has.give(tp, records[n-1].Offset+1)
 			g.mu.Unlock()
 			return records, nil
+		}
+		if g.opened.more() {
+			// It may be long to unpack: whoever commits does not wait for it.
+			g.mu.Unlock()
+			if err := g.nextPiece(); err != nil {
+				return nil, err
+			}
+			g.mu.Lock()
+			continue
 		}
 		if len(g.ahead) == 0 {
 			break
@@ -279,9 +298,12 @@ func (g *GroupConsumer) handOut(most int) ([]Record, error) {
 			// Whoever has the partition next need not meet it again.
 			g.has.give(event.tp, event.gap.To)
 			g.mu.Unlock()
-			return nil, g.tellGap(event.gap)
+			if err := g.tellGap(event.gap); err != nil {
+				return nil, err
+			}
+			g.mu.Lock()
+			continue
 		}
-		// It may be long to unpack: whoever commits does not wait for it.
 		g.mu.Unlock()
 		if err := g.unpack(event); err != nil {
 			return nil, err
@@ -292,19 +314,32 @@ func (g *GroupConsumer) handOut(most int) ([]Record, error) {
 	return nil, nil
 }
 
-// unpack makes the records of a batch those at hand. A member that cannot read one ends, and leaves.
+// unpack makes a batch the one that is handed out.
 func (g *GroupConsumer) unpack(event groupEvent) error {
-	if err := openBatch(event.batch); err != nil {
-		g.final = err
-		g.retire()
-		g.leave()
-		return err
+	opened, damage := event.batch.open(event.from, math.MaxInt64, event.era)
+	if damage == nil {
+		g.client.hooks.batchReceived(g.group, event.batch)
 	}
-	g.current = decodeBatch(event.batch, event.from)
-	for i := range g.current {
-		g.current[i].era = event.era
+	g.opened = opened
+	return g.damaged(damage)
+}
+
+// nextPiece makes the next records of it those at hand.
+func (g *GroupConsumer) nextPiece() error {
+	records, damage := g.opened.piece()
+	g.current = records
+	return g.damaged(damage)
+}
+
+// damaged: a member that cannot read a batch ends, and leaves.
+func (g *GroupConsumer) damaged(damage *Error) error {
+	if damage == nil {
+		return nil
 	}
-	return nil
+	g.final = damage
+	g.retire()
+	g.leave()
+	return damage
 }
 
 // look takes, from time to time, what has come and is due, for a program that has enough to do with what

@@ -29,6 +29,9 @@ type commitItem struct {
 // Commit keeps how far the member is: everything that was handed out counts as read. It fails with
 // [ReasonMemberFenced], and keeps nothing, when a partition is not the member's any more.
 func (g *GroupConsumer) Commit(ctx context.Context) error {
+	if g.config.assignmentsOnly {
+		return invalidError(opCommit, "the member hands out no records: use CommitOffset")
+	}
 	var offsets []CommittedOffset
 	for _, p := range g.Positions() {
 		offsets = append(offsets, p.ToCommit())
@@ -95,12 +98,14 @@ func (g *GroupConsumer) keep(ctx context.Context, items []commitItem) error {
 		request.Release = append(request.Release,
 			&pb.TopicPartitions{Topic: p.Topic, Partitions: []int32{p.Partition}})
 	}
+	began := time.Now()
 	_, err = callOfChild(ctx, g.client, opCommit, true,
 		func(ctx context.Context) (*pb.CommitOffsetResponse, error) {
 			// A try that meets no connection could not say that nothing was given back.
 			g.client.awaitConnection(ctx)
 			return g.client.consumers.CommitOffset(ctx, request)
 		})
+	g.client.hooks.commitDone(request, began, err)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if err == nil {
@@ -170,7 +175,7 @@ func (g *GroupConsumer) keepMost(
 // commitDue is when what is done is to be committed, in a member that does so by itself. At its limit in
 // flight it is sent nothing more until it commits: with nothing at hand it does so at once.
 func (g *GroupConsumer) commitDue() time.Time {
-	if g.config.inFlight != nil && len(g.current)+len(g.ahead) == 0 &&
+	if g.config.inFlight != nil && len(g.current)+len(g.ahead) == 0 && !g.opened.more() &&
 		g.mayCommitAt.Before(g.commitAt) {
 		return g.mayCommitAt
 	}

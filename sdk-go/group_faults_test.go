@@ -3,6 +3,7 @@ package ropewalk_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -20,8 +21,16 @@ func scripted(
 	t *testing.T, options ...ropewalk.GroupOption,
 ) (*testserver.Server, *ropewalk.GroupConsumer, *testserver.Member) {
 	t.Helper()
+	return scriptedFor(t, nil, options...)
+}
+
+// scriptedFor is scripted for a client with options.
+func scriptedFor(
+	t *testing.T, ofClient []ropewalk.ClientOption, options ...ropewalk.GroupOption,
+) (*testserver.Server, *ropewalk.GroupConsumer, *testserver.Member) {
+	t.Helper()
 	server := newServer(t)
-	client := dial(t, server.Address())
+	client := dial(t, server.Address(), ofClient...)
 	streams := make(chan *testserver.Member, 1)
 	go func() { streams <- accept(t, server, 4) }()
 	consumer := join(t, client, options...)
@@ -46,9 +55,9 @@ func assign(generation int64, ended []int32, assigned map[int32]int64, revoked .
 			{Partitions: &pb.TopicPartitions{Topic: "t", Partitions: revoked}},
 		},
 	}
-	for partition, offset := range assigned {
+	for _, partition := range slices.Sorted(maps.Keys(assigned)) {
 		a.Assigned = append(a.Assigned,
-			&pb.PartitionPosition{Topic: "t", Partition: partition, Offset: offset})
+			&pb.PartitionPosition{Topic: "t", Partition: partition, Offset: assigned[partition]})
 	}
 	return a
 }

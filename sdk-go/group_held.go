@@ -65,6 +65,8 @@ type groupHoldings struct {
 	// generation is the newest up to which what is held is known to be the member's.
 	generation int64
 	held       map[TopicPartition]*heldPartition
+	// readElsewhere: nothing is handed out here, and only its commits say how far the member is.
+	readElsewhere bool
 	// unfinished is what was handed out and does not count as done yet.
 	unfinished []*heldPartition
 }
@@ -216,6 +218,9 @@ func (g *groupHoldings) kept(offsets []CommittedOffset, back []Position) {
 	for _, o := range offsets {
 		if h := g.held[o.TopicPartition]; h != nil && o.era.countsIn(h.era) {
 			h.committed = o.Offset
+			if g.readElsewhere {
+				h.next, h.given, h.done = o.Offset, o.Offset, o.Offset
+			}
 		}
 	}
 	g.turn(back, heldGivingBack, heldReleased)

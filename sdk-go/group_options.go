@@ -33,6 +33,8 @@ type groupConfig struct {
 	onGap      func(Gap)
 	planner    func(PlanRequest) GroupPlan
 
+	assignmentsOnly bool
+
 	interceptors []ReceiveInterceptor
 }
 
@@ -56,6 +58,12 @@ func (c *groupConfig) validate() error {
 		return invalidError(op, "the heartbeat must be 100ms to 5m, not %v", c.heartbeat)
 	case slices.Contains(c.interceptors, nil):
 		return invalidError(op, "an interceptor is nil")
+	case c.assignmentsOnly && (c.inFlight != nil || len(c.interceptors) > 0 || c.onGap != nil):
+		return invalidError(op, "a member that is sent no records has no use for interceptors, a gap "+
+			"handler or a limit in flight: give them to the consumers that read")
+	}
+	if c.assignmentsOnly {
+		c.autoCommit = 0
 	}
 	return nil
 }
@@ -87,8 +95,8 @@ func GroupClientID(id string) GroupOption { return func(c *groupConfig) { c.clie
 func GroupStrategy(name string) GroupOption { return func(c *groupConfig) { c.strategy = name } }
 
 // GroupPlanner has partitions assigned as members plan it, by a strategy of this name. It holds when
-// most members ask for it; whichever of them the group asks, plans for all. The planner runs within Next
-// and Poll; when a plan is late (5 s) or not sound, the broker assigns.
+// most members ask for it; whichever of them the group asks, plans for all. The planner runs within
+// Next, Poll and [GroupConsumer.Serve]; when a plan is late (5 s) or not sound, the broker assigns.
 func GroupPlanner(name string, planner func(PlanRequest) GroupPlan) GroupOption {
 	return func(c *groupConfig) { c.strategy, c.planner = "client:"+name, planner }
 }
@@ -130,15 +138,15 @@ func GroupFetchBytes(n int) GroupOption { return func(c *groupConfig) { c.fetchB
 func GroupHeartbeat(d time.Duration) GroupOption { return func(c *groupConfig) { c.heartbeat = d } }
 
 // GroupAssigned tells of partitions that the member has got, and where it reads them from. The
-// handlers of a consumer run within Next and Poll, with a context that has the values of theirs and ends
-// with the consumer or after the client's request timeout, not when theirs does. They may commit, seek,
-// pause and resume, and must not call Next, Poll or Close.
+// handlers of a consumer run within Next, Poll and [GroupConsumer.Serve], with a context that has the
+// values of theirs and ends with the consumer or after the client's request timeout, not when theirs
+// does. They may commit, seek, pause and resume, and must not call Next, Poll, Serve or Close.
 func GroupAssigned(f func(context.Context, []Position)) GroupOption {
 	return func(c *groupConfig) { c.onAssigned = f }
 }
 
 // GroupRevoked is called before partitions are given back, with the next offset after what was handed
-// out of each. A member that commits by itself commits here, and then nothing comes twice.
+// out of each, or what was committed last of it with [GroupAssignmentsOnly]. A member that commits by itself commits here, and then nothing comes twice.
 func GroupRevoked(f func(context.Context, []Position)) GroupOption {
 	return func(c *groupConfig) { c.onRevoked = f }
 }

@@ -15,7 +15,7 @@ import (
 
 // groupStream is one Subscribe call. One goroutine receives, and holds one event at most.
 type groupStream struct {
-	events  chan *pb.SubscribeResponse
+	events  chan *streamEvent
 	started *pb.Started
 	err     error
 	cancel  context.CancelFunc
@@ -36,7 +36,7 @@ type openedStream struct {
 type groupEvent struct {
 	tp    TopicPartition
 	era   era
-	batch *pb.RecordBatch
+	batch *receivedBatch
 	from  int64
 	gap   *Gap
 	bytes int
@@ -58,8 +58,10 @@ func (g *GroupConsumer) broken(ctx context.Context, err error) error {
 		g.leave()
 		g.releasing = nil
 		g.mu.Lock()
+		memberID := g.has.memberID
 		lost := g.has.end()
 		g.mu.Unlock()
+		g.client.hooks.groupChanged(g.group, memberID, groupChanges{lost: lost})
 		g.tell(ctx, g.config.onLost, lost)
 	case !e.Retriable():
 		g.leave()
@@ -67,6 +69,9 @@ func (g *GroupConsumer) broken(ctx context.Context, err error) error {
 		return e
 	}
 	g.failures++
+	g.client.hooks.streamBroken(StreamBroken{
+		Kind: GroupStream, Group: g.group, Failures: g.failures, Err: e,
+	})
 	g.client.log.Warn("ropewalk: a member of a group reconnects", "failures", g.failures, "error", e)
 	return nil
 }
@@ -86,7 +91,7 @@ func (g *GroupConsumer) retire() {
 		g.leave()
 		g.former, g.stream = g.stream, nil
 	}
-	g.current, g.ahead, g.aheadBytes = nil, nil, 0
+	g.current, g.opened, g.ahead, g.aheadBytes = nil, openedBatch{}, nil, 0
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.has.rewind()
@@ -101,12 +106,21 @@ func (g *GroupConsumer) leave() {
 	}
 }
 
-// tell runs a handler. Its context is not cut short by that of the call which happens to run it: a commit
-// that is not finished could not be made up for, as the partition is gone by then.
+// tell runs a handler, if there is something to tell.
 func (g *GroupConsumer) tell(
 	ctx context.Context, f func(context.Context, []Position), positions []Position,
 ) {
-	if f == nil || len(positions) == 0 {
+	if len(positions) > 0 {
+		g.run(ctx, f, positions)
+	}
+}
+
+// run runs a handler. Its context is not cut short by that of the call which happens to run it: a commit
+// that is not finished could not be made up for, as the partition is gone by then.
+func (g *GroupConsumer) run(
+	ctx context.Context, f func(context.Context, []Position), positions []Position,
+) {
+	if f == nil {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.client.config.requestTimeout)
@@ -166,17 +180,17 @@ func (g *GroupConsumer) open(ctx context.Context) (*groupStream, error) {
 	streamCtx, cancel := context.WithCancel(g.ctx)
 	unbind := context.AfterFunc(ctx, cancel)
 	request := g.request()
-	rpc, err := g.client.consumers.Subscribe(streamCtx, request)
-	var event *pb.SubscribeResponse
+	rpc, err := g.client.consumers.Subscribe(streamCtx, request, asEvents())
+	var event *streamEvent
 	if err == nil {
-		event, err = rpc.Recv()
+		event, err = receiveEvent(rpc)
 	}
 	if !unbind() && err == nil {
 		// It came too late for whoever waited; the next try is not.
 		err = newError("join group", ReasonTimedOut, codes.DeadlineExceeded, OutcomeMaybe,
 			"the group was joined when the time for it was over")
 	}
-	if err == nil && event.GetStarted() == nil {
+	if err == nil && event.other.GetStarted() == nil {
 		err = newError("join group", ReasonInternal, codes.Internal, OutcomeNo,
 			"the first event of the stream is not its start")
 	}
@@ -185,7 +199,7 @@ func (g *GroupConsumer) open(ctx context.Context) (*groupStream, error) {
 		return nil, err
 	}
 	s := &groupStream{
-		events: make(chan *pb.SubscribeResponse), started: event.GetStarted(), cancel: cancel,
+		events: make(chan *streamEvent), started: event.other.GetStarted(), cancel: cancel,
 		asked: map[TopicPartition]int64{},
 	}
 	for _, p := range request.GetMember().GetPositions() {
@@ -194,7 +208,7 @@ func (g *GroupConsumer) open(ctx context.Context) (*groupStream, error) {
 	receives := g.spawn(func() {
 		defer close(s.events)
 		for {
-			event, err := rpc.Recv()
+			event, err := receiveEvent(rpc)
 			if err != nil {
 				s.err = err
 				return
@@ -223,6 +237,7 @@ func (g *GroupConsumer) request() *pb.SubscribeRequest {
 		HeartbeatInterval:    durationpb.New(c.heartbeat),
 		InFlightLimit:        c.inFlight,
 		AcceptedCompressions: accepted(),
+		AssignmentsOnly:      c.assignmentsOnly,
 		Member:               g.member(),
 	}
 	for _, topic := range c.topics {
@@ -239,14 +254,15 @@ func (g *GroupConsumer) request() *pb.SubscribeRequest {
 }
 
 // handle takes one event.
-func (g *GroupConsumer) handle(ctx context.Context, event *pb.SubscribeResponse) error {
-	switch e := event.GetEvent().(type) {
+func (g *GroupConsumer) handle(ctx context.Context, event *streamEvent) error {
+	if b := event.batch; b != nil {
+		tp := TopicPartition{b.topic, b.partition}
+		g.queue(tp, b.end(), groupEvent{batch: b, bytes: len(b.data)})
+		return nil
+	}
+	switch e := event.other.GetEvent().(type) {
 	case *pb.SubscribeResponse_Assignment:
 		return g.assigned(ctx, e.Assignment)
-	case *pb.SubscribeResponse_Batch:
-		b := e.Batch
-		tp := TopicPartition{b.GetTopic(), b.GetPartition()}
-		g.queue(tp, endOf(b), groupEvent{batch: b, bytes: proto.Size(b)})
 	case *pb.SubscribeResponse_Gap:
 		tp := TopicPartition{e.Gap.GetTopic(), e.Gap.GetPartition()}
 		gap := &Gap{TopicPartition: tp, From: e.Gap.GetFromOffset(), To: e.Gap.GetToOffset()}
@@ -273,6 +289,7 @@ func (g *GroupConsumer) queue(tp TopicPartition, next int64, event groupEvent) {
 }
 
 func (g *GroupConsumer) tellGap(gap *Gap) error {
+	g.client.hooks.gapFound(g.group, gap)
 	if g.config.onGap != nil {
 		g.config.onGap(*gap)
 		return nil
@@ -299,9 +316,16 @@ func (g *GroupConsumer) assigned(ctx context.Context, a *pb.Assignment) error {
 	g.mu.Lock()
 	changes := g.has.apply(a, asked)
 	g.mu.Unlock()
+	g.client.hooks.groupChanged(g.group, g.MemberID(), changes)
 	g.tell(ctx, g.config.onLost, changes.lost)
+	if g.config.assignmentsOnly && asked != nil && len(changes.fresh) == 0 {
+		g.run(ctx, g.config.onAssigned, nil)
+	}
 	g.tell(ctx, g.config.onAssigned, changes.fresh)
 	g.tell(ctx, g.config.onRevoked, changes.revoked)
+	if g.config.assignmentsOnly {
+		return nil
+	}
 	g.releasing = append(g.releasing, changes.revoked...)
 	return g.settle(ctx)
 }

@@ -2,6 +2,7 @@ package ropewalk
 
 import (
 	"context"
+	"log/slog"
 	"runtime/debug"
 	"slices"
 )
@@ -75,7 +76,7 @@ func (p *Producer) onSend(ctx context.Context, record *Record) (*Record, func(Ac
 	var outcomes []func(Ack, error)
 	for _, interceptor := range p.config.interceptors {
 		shown := sent
-		p.client.unharmed(func() {
+		unharmed(p.client.log, "an interceptor", func() {
 			if outcome := interceptor.OnSend(ctx, &shown); outcome != nil {
 				outcomes = append(outcomes, outcome)
 			}
@@ -87,7 +88,7 @@ func (p *Producer) onSend(ctx context.Context, record *Record) (*Record, func(Ac
 	}
 	return &sent, func(ack Ack, err error) {
 		for _, outcome := range outcomes {
-			p.client.unharmed(func() { outcome(ack, err) })
+			unharmed(p.client.log, "an interceptor", func() { outcome(ack, err) })
 		}
 	}
 }
@@ -99,16 +100,16 @@ func (c *Client) onReceive(ctx context.Context, to []ReceiveInterceptor, records
 	}
 	for i := range records {
 		for _, interceptor := range to {
-			c.unharmed(func() { interceptor.OnReceive(ctx, &records[i]) })
+			unharmed(c.log, "an interceptor", func() { interceptor.OnReceive(ctx, &records[i]) })
 		}
 	}
 }
 
-// unharmed calls an interceptor, which may panic.
-func (c *Client) unharmed(call func()) {
+// unharmed calls an interceptor or a hook, which may panic.
+func unharmed(log *slog.Logger, what string, call func()) {
 	defer func() {
 		if cause := recover(); cause != nil {
-			c.log.Error("ropewalk: an interceptor panicked", "panic", cause, "stack", string(debug.Stack()))
+			log.Error("ropewalk: "+what+" panicked", "panic", cause, "stack", string(debug.Stack()))
 		}
 	}()
 	call()

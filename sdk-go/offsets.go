@@ -109,11 +109,13 @@ func (c *Client) commitOffset(ctx context.Context, group string, offsets []Commi
 	}
 	request, bytes := &pb.CommitOffsetRequest{Group: group}, 0
 	commit := func() error {
+		began := time.Now()
 		// A commit says where the group is, so that repeating it does no harm: it is retried like a
 		// read.
 		_, err := call(ctx, c, opCommit, true, func(ctx context.Context) (*pb.CommitOffsetResponse, error) {
 			return c.consumers.CommitOffset(ctx, request)
 		})
+		c.hooks.commitDone(request, began, err)
 		return err
 	}
 	for _, o := range offsets {

@@ -1,8 +1,11 @@
 package ropewalk
 
 import (
+	"context"
+	"crypto/tls"
 	"log/slog"
 	"math"
+	"net"
 	"slices"
 	"time"
 
@@ -19,6 +22,12 @@ type clientConfig struct {
 	requestTimeout time.Duration
 	metadataAge    time.Duration
 	keepAlive      time.Duration
+	// createTopics has what does not exist created by its first use, where brokers do that.
+	createTopics bool
+	// tls is nil where connections are plain, dialer where they are made as gRPC makes them.
+	tls    *tls.Config
+	dialer func(ctx context.Context, address string) (net.Conn, error)
+	hooks  []Hook
 }
 
 func defaultClientConfig() clientConfig {
@@ -29,6 +38,7 @@ func defaultClientConfig() clientConfig {
 		requestTimeout: 30 * time.Second,
 		metadataAge:    5 * time.Minute,
 		keepAlive:      30 * time.Second,
+		createTopics:   true,
 	}
 }
 
@@ -45,7 +55,7 @@ func (c *clientConfig) validate() error {
 	case c.keepAlive < 10*time.Second:
 		return invalidError("dial", "the keepalive interval must be at least 10s, not %v", c.keepAlive)
 	}
-	return nil
+	return validateHooks(c.hooks)
 }
 
 // WithClientID names the program to the broker, as its user agent. Default: ropewalk-go.
@@ -75,6 +85,34 @@ func WithMetadataAge(d time.Duration) ClientOption {
 // WithKeepAlive sets after how much silence a connection in use is probed; it counts as lost when
 // no answer comes within half of that. Default: 30 s, at least 10 s.
 func WithKeepAlive(d time.Duration) ClientOption { return func(c *clientConfig) { c.keepAlive = d } }
+
+// WithoutTopicCreation has a topic that does not exist be an error, [ReasonTopicNotFound], for producers,
+// consumers and [Client.Partitions], also where brokers would create it by its first use. A group waits
+// for its topics either way, and a topic that is deleted while it is in use may come back. Default: the
+// broker decides.
+func WithoutTopicCreation() ClientOption { return func(c *clientConfig) { c.createTopics = false } }
+
+// WithTLS has all connections go over TLS: to the addresses that were given, and to those that
+// the cluster tells. Each broker must show a certificate for the host of its address, or for the
+// ServerName of the configuration where that has one. nil is as &tls.Config{}: the system's
+// authorities, no certificate of our own. [Dial] copies the configuration. Default: plain.
+func WithTLS(config *tls.Config) ClientOption {
+	return func(c *clientConfig) {
+		if config == nil {
+			config = &tls.Config{}
+		}
+		c.tls = config
+	}
+}
+
+// WithDialer sets how connections are made, as through a proxy: the function is called with the
+// HOST:PORT of a broker for each of them, from many goroutines, and gives up when the context ends.
+// TLS runs over what it returns, where it is asked for. Default, and with nil: TCP, straight to the
+// broker. A proxy that the environment names (HTTPS_PROXY) is not used: whoever wants it has a
+// dialer that asks it.
+func WithDialer(dial func(ctx context.Context, address string) (net.Conn, error)) ClientOption {
+	return func(c *clientConfig) { c.dialer = dial }
+}
 
 // Durability is what must be true of a record before its append is answered.
 type Durability int32
@@ -121,12 +159,17 @@ type producerConfig struct {
 	compression  Compression
 	level        int
 	interceptors []SendInterceptor
+	batching     Batching
+	// inFlight is 0 where it was not given.
+	inFlight int
 }
 
 const (
 	// maxBatchBytes keeps a request with its frame below the 4 MiB that any message may have.
 	maxBatchBytes = 4<<20 - 64<<10
 	unlimited     = math.MaxInt
+	// maxInFlight is how many of a producer's batches a partition knows again.
+	maxInFlight = 5
 )
 
 func defaultProducerConfig() producerConfig {
@@ -175,8 +218,13 @@ func (c *producerConfig) validate() error {
 		return invalidError(op, "the backoff is nil")
 	case slices.Contains(c.interceptors, nil):
 		return invalidError(op, "an interceptor is nil")
+	case c.inFlight < 0 || c.inFlight > maxInFlight:
+		return invalidError(op, "batches in flight must be 1 to %d, not %d", maxInFlight, c.inFlight)
+	case c.inFlight > 1 && !c.numbered():
+		return invalidError(op, "several batches in flight need an idempotent producer, and the "+
+			"durability of a quorum: a retry could change the order of the records")
 	}
-	return nil
+	return c.batching.validate(c)
 }
 
 // WithDurability sets what must be true of a record before its append is answered. Default:
@@ -191,8 +239,9 @@ func WithPartitioner(p func(topic string) Partitioner) ProducerOption {
 	return func(c *producerConfig) { c.partitioner = p }
 }
 
-// WithBatchBytes bounds a batch; a larger record travels alone. A batch never waits to be filled:
-// it takes what has arrived since the one before it was sent. Default: 256 KiB.
+// WithBatchBytes bounds a batch; a larger record travels alone. A batch does not wait to be filled,
+// but [WithBatching] says so: it takes what has arrived since the one before it was sent. Default:
+// 256 KiB.
 func WithBatchBytes(n int) ProducerOption { return func(c *producerConfig) { c.batchBytes = n } }
 
 // WithBufferBytes bounds the memory for records that have no answer yet. When it is used up,
@@ -221,6 +270,25 @@ func WithMaxRetries(n int) ProducerOption {
 // all that is sent after it would wait for it in vain.
 func (c *producerConfig) numbered() bool {
 	return c.idempotent && c.durability == DurabilityQuorum
+}
+
+// flights is how many batches of a partition may be under way. Without numbers the broker would append
+// one although the one before it is to be sent again.
+func (c *producerConfig) flights() int {
+	switch {
+	case !c.numbered():
+		return 1
+	case c.inFlight == 0:
+		return maxInFlight
+	}
+	return c.inFlight
+}
+
+// WithMaxInFlight bounds the batches of one partition that are under way, 1 to 5. Beside another one
+// only a full batch is sent ([WithBatchBytes]). More than 1 needs an idempotent producer. Default, and
+// with 0: 5; 1 for a producer that is not idempotent.
+func WithMaxInFlight(n int) ProducerOption {
+	return func(c *producerConfig) { c.inFlight = n }
 }
 
 // WithoutIdempotence makes a producer whose batches the broker does not know again when they come

@@ -6,7 +6,8 @@ import (
 )
 
 // A Partitioner picks the partition of each record of one topic. It is called by one goroutine at a
-// time, with the number of partitions, which is at least 1, and returns one of 0 to partitions-1.
+// time, with the number of partitions, which is at least 1, and returns one of 0 to partitions-1. The
+// producer waits for it: it must not block, nor call the producer.
 type Partitioner interface {
 	Partition(record *Record, partitions int32) int32
 }

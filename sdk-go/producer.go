@@ -2,6 +2,7 @@ package ropewalk
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -37,12 +38,12 @@ type Ack struct {
 // writes to. It is safe for use by many goroutines, and
 // works best when they share one: what arrives while a batch is under way forms the next batch.
 //
-// Each partition has one batch under way at a time. That keeps its records in the order in which
-// they were handed over, also over retries; batches of different partitions share the stream,
-// pipelined.
+// Batches are pipelined: those of different partitions, and full ones of one partition, up to
+// [WithMaxInFlight]. The records of a partition are appended in the order in which they were handed
+// over, also over retries.
 //
-// It is idempotent unless it is made otherwise: what may have been appended is sent again, as after a
-// broken connection or a change of the leader, and is in the log once all the same.
+// It is idempotent unless it is made otherwise: what may have been appended is sent again, as after
+// a broken connection or a change of the leader, and is in the log once all the same.
 type Producer struct {
 	client *Client
 	config producerConfig
@@ -55,41 +56,57 @@ type Producer struct {
 	tasks  sync.WaitGroup
 	wake   chan struct{}
 	quit   chan struct{}
+	began  time.Time
 
 	mu      sync.Mutex
 	closing bool
-	topics  map[string]*producerTopic
-	ready   []*lane
+	// refusing: it is aborted, and Close comes soon.
+	refusing bool
+	topics   map[string]*producerTopic
+	ready    []*lane
 	// streams has them by broker; anyBroker is the one through whichever answers.
-	streams     map[uint64]*produceStream
+	streams map[uint64]*produceStream
+	// correlation numbers the batches on all streams; only the sender has it.
 	correlation uint64
-	// identity is what the broker gave last, if the producer is idempotent and it has; fenced says that
-	// another producer has taken the name.
+	// identity is what the broker gave last, if the producer is idempotent and it has; fenced says
+	// that another producer has taken the name.
 	identity *identity
 	fenced   *Error
 	// free holds the ids that were given for single appends and that none has at the moment.
 	free        []*identity
 	outstanding int
-	// idle is there while somebody waits for outstanding to be 0, and closed then.
-	idle chan struct{}
+	// slab is what records that come next are kept in: one allocation is for many.
+	slab []pending
+	held held
+	// flushes wait for what was handed over before them; begun counts them.
+	flushes []*flush
+	begun   uint64
 }
 
-// producerTopic is a topic with its partitioner; lanes has one entry for each partition in use, and
-// compression is what the topic said last.
+// producerTopic is a topic with its partitioner; lanes has one entry for each partition in use.
 type producerTopic struct {
-	compression Compression
 	partitioner Partitioner
 	lanes       map[int32]*lane
+	// info is what was known of the topic last, and it holds until then, unless the client has got to
+	// know another thing of its topics since it had seen so many of them.
+	info *topicInfo
+	seen uint64
+	then time.Duration
 }
 
-// pending is a record that has no answer yet.
+// pending is a record that has no answer yet; since counts from when its producer began.
 type pending struct {
 	record *Record
-	size   int
-	since  time.Time
-	state  atomic.Int32
 	done   func(*Record, Ack, error)
+	since  time.Duration
+	size   int
+	// begun is how many flushes had begun when it was handed over.
+	begun uint64
+	state atomic.Int32
 }
+
+// pendingsInSlab is small enough that one record that waits for long does not keep much.
+const pendingsInSlab = 64
 
 // The states of a pending record: a caller that gives up takes back what no batch has taken.
 const (
@@ -120,12 +137,21 @@ func (c *Client) NewProducer(options ...ProducerOption) (*Producer, error) {
 		quit:        make(chan struct{}),
 		topics:      map[string]*producerTopic{},
 		streams:     map[uint64]*produceStream{},
+		began:       time.Now(),
 	}
-	if !c.adopt(p) {
-		return nil, closedError("new producer", "client")
+	p.held.longest = config.batching.Linger
+	if p.held.longest == 0 {
+		p.held.longest = config.deliveryTimeout / 2
 	}
 	p.ctx, p.cancel = context.WithCancelCause(c.ctx)
 	p.tasks.Go(p.run)
+	// The client may close it from here on.
+	if !c.adopt(p) {
+		close(p.quit)
+		p.tasks.Wait()
+		p.cancel(nil)
+		return nil, closedError("new producer", "client")
+	}
 	return p, nil
 }
 
@@ -205,119 +231,187 @@ func (p *Producer) enqueue(
 	if ctx.Err() != nil {
 		return nil, contextError("produce", ctx, OutcomeNo)
 	}
-	info, err := p.topicFor(ctx, r)
+	size := r.encodedSize()
+	given := pending{record: r, done: done, since: time.Since(p.began), size: fieldSize(size)}
+	if s, err := p.placeAtOnce(&given, size); s != nil || err != nil {
+		return s, err
+	}
+	seen := p.client.topics.changes.Load()
+	info, err := p.topicFor(ctx, r, size)
 	if err != nil {
 		return nil, err
 	}
-	s := &pending{record: r, size: fieldSize(r.encodedSize()), since: time.Now(), done: done}
-	if err := p.memory.Acquire(ctx, p.weight(s)); err != nil {
-		return nil, contextError("produce", ctx, OutcomeNo)
-	}
-	if err := p.place(s, info); err != nil {
-		p.memory.Release(p.weight(s))
+	weight := p.weight(given.size)
+	if err := p.reserve(ctx, weight); err != nil {
 		return nil, err
 	}
-	return s, nil
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	topic := p.topicLocked(r.Topic)
+	topic.info, topic.seen = info, seen
+	topic.then = info.fetched.Add(p.client.config.metadataAge).Sub(p.began)
+	return p.placeReserved(topic, &given, weight)
 }
 
-// weight is what a record counts in memory; one that is larger than all of it waits to be alone.
-func (p *Producer) weight(s *pending) int64 {
-	return int64(min(s.size+recordOverhead, p.config.bufferBytes))
+// placeReserved places a record that has its memory, which is given back if it is not placed: also when
+// the partitioner panics. The caller holds the lock.
+func (p *Producer) placeReserved(
+	topic *producerTopic, given *pending, weight int64,
+) (placed *pending, err error) {
+	defer func() {
+		if placed == nil {
+			p.memory.Release(weight)
+		}
+	}()
+	return p.place(topic, given)
+}
+
+// placeAtOnce places a record of a size where nothing has to be waited for; otherwise it returns
+// nil.
+func (p *Producer) placeAtOnce(s *pending, size int) (*pending, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	topic := p.topics[s.record.Topic]
+	if topic == nil || topic.seen != p.client.topics.changes.Load() || topic.then <= s.since ||
+		topic.info.tooSmallFor(size) || !p.memory.TryAcquire(p.weight(s.size)) {
+		return nil, nil
+	}
+	return p.placeReserved(topic, s, p.weight(s.size))
+}
+
+// reserve waits for memory; what is in it does not wait for more meanwhile.
+func (p *Producer) reserve(ctx context.Context, weight int64) error {
+	if p.memory.TryAcquire(weight) {
+		return nil
+	}
+	defer p.hurry()()
+	if p.memory.Acquire(ctx, weight) != nil {
+		return contextError("produce", ctx, OutcomeNo)
+	}
+	return nil
+}
+
+// weight is what a record of a size counts in memory; one that is larger than all of it waits to be
+// alone.
+func (p *Producer) weight(size int) int64 {
+	return int64(min(size+recordOverhead, p.config.bufferBytes))
 }
 
 // topicFor returns what is known of a record's topic, and refuses a record that is larger than the
 // topic takes: within a batch it would have the others refused with it.
-func (p *Producer) topicFor(ctx context.Context, r *Record) (*topicInfo, error) {
+func (p *Producer) topicFor(ctx context.Context, r *Record, size int) (*topicInfo, error) {
 	info, err := p.client.topics.get(ctx, "produce", r.Topic)
 	if err != nil {
 		return nil, err
 	}
-	size := r.encodedSize()
-	tooLarge := func() bool { return info.maxRecordBytes > 0 && size > info.maxRecordBytes }
-	if tooLarge() && time.Since(info.fetched) > recheckAfter {
+	if info.tooSmallFor(size) && time.Since(info.fetched) > recheckAfter {
 		p.client.topics.forget(r.Topic)
 		if info, err = p.client.topics.get(ctx, "produce", r.Topic); err != nil {
 			return nil, err
 		}
 	}
-	if limit := info.maxRecordBytes; tooLarge() {
-		return nil, tooLargeError(size, limit)
-	}
-	if size > maxBatchBytes {
-		return nil, tooLargeError(size, maxBatchBytes)
+	if info.tooSmallFor(size) {
+		limit := maxBatchBytes
+		if info.maxRecordBytes > 0 {
+			limit = min(limit, info.maxRecordBytes)
+		}
+		return nil, newError("produce", ReasonRecordTooLarge, codes.InvalidArgument, OutcomeNo,
+			"the record has %d bytes, more than the %d that are allowed", size, limit)
 	}
 	return info, nil
 }
 
-func tooLargeError(size, limit int) *Error {
-	return newError("produce", ReasonRecordTooLarge, codes.InvalidArgument, OutcomeNo,
-		"the record has %d bytes, more than the %d that are allowed", size, limit)
+// tooSmallFor reports whether a topic takes no record of a size.
+func (t *topicInfo) tooSmallFor(size int) bool {
+	return t.maxRecordBytes > 0 && size > t.maxRecordBytes || size > maxBatchBytes
 }
 
-// place puts a record on the lane of its partition.
-func (p *Producer) place(s *pending, info *topicInfo) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.closing {
-		return closedError("produce", "producer")
+// topicLocked is what the producer has for a topic; the caller holds the lock.
+func (p *Producer) topicLocked(name string) *producerTopic {
+	topic := p.topics[name]
+	if topic == nil {
+		topic = &producerTopic{partitioner: p.config.partitioner(name), lanes: map[int32]*lane{}}
+		p.topics[name] = topic
+	}
+	return topic
+}
+
+// place puts a record on the lane of its partition. The caller holds the lock, and what it gives is
+// not used further.
+func (p *Producer) place(topic *producerTopic, given *pending) (*pending, error) {
+	if p.closing || p.refusing {
+		return nil, closedError("produce", "producer")
 	}
 	if p.fenced != nil {
-		return p.fenced
+		return nil, p.fenced
 	}
-	topic := p.topics[s.record.Topic]
-	if topic == nil {
-		topic = &producerTopic{
-			partitioner: p.config.partitioner(s.record.Topic),
-			lanes:       map[int32]*lane{},
-		}
-		p.topics[s.record.Topic] = topic
-	}
-	topic.compression = info.compression
-	partition := topic.partitioner.Partition(s.record, info.partitions)
+	r, info := given.record, topic.info
+	partition := topic.partitioner.Partition(r, info.partitions)
 	if partition < 0 {
-		return invalidError("produce", "partition %d is negative", partition)
+		return nil, invalidError("produce", "partition %d is negative", partition)
 	}
 	if partition >= info.partitions && time.Since(info.fetched) < recheckAfter {
-		return newError("produce", ReasonPartitionNotFound, codes.NotFound, OutcomeNo,
-			"topic %s has no partition %d, it has %d", s.record.Topic, partition, info.partitions)
+		return nil, newError("produce", ReasonPartitionNotFound, codes.NotFound, OutcomeNo,
+			"topic %s has no partition %d, it has %d", r.Topic, partition, info.partitions)
 	}
 	// Beyond what is known, and known for a while: the broker decides, its answer refreshes us.
 	l := topic.lanes[partition]
 	if l == nil {
-		l = &lane{topic: s.record.Topic, partition: partition}
+		l = &lane{topic: r.Topic, partition: partition}
 		topic.lanes[partition] = l
 	}
-	l.queue = append(l.queue, s)
-	p.outstanding++
-	if l.state == laneIdle {
-		p.makeReady(l)
+	if len(p.slab) == 0 {
+		p.slab = make([]pending, pendingsInSlab)
 	}
-	return nil
+	s := &p.slab[0]
+	p.slab = p.slab[1:]
+	s.record, s.done, s.since, s.size = r, given.done, given.since, given.size
+	s.begun = p.begun
+	l.push(s)
+	p.outstanding++
+	if p.config.batching.waits() {
+		p.hold(l, s)
+	} else {
+		l.bytes += s.size
+		p.list(l)
+	}
+	return s, nil
 }
 
-// Flush waits until every record that was handed over has its answer.
+// A flush waits for so many records, of those that were handed over before it began.
+type flush struct {
+	number uint64
+	left   int
+	done   chan struct{}
+}
+
+// Flush sends what waits for others, and waits until every record that was handed over before has its
+// answer. What others hand over meanwhile does not wait for others, and is not waited for.
 func (p *Producer) Flush(ctx context.Context) error {
+	defer p.hurry()()
 	p.mu.Lock()
 	if p.outstanding == 0 {
 		p.mu.Unlock()
 		return nil
 	}
-	if p.idle == nil {
-		p.idle = make(chan struct{})
-	}
-	idle := p.idle
+	p.begun++
+	f := &flush{number: p.begun, left: p.outstanding, done: make(chan struct{})}
+	p.flushes = append(p.flushes, f)
 	p.mu.Unlock()
 	select {
-	case <-idle:
+	case <-f.done:
 		return nil
 	case <-ctx.Done():
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.flushes = slices.DeleteFunc(p.flushes, func(other *flush) bool { return other == f })
 		return contextError("flush", ctx, OutcomeMaybe)
 	}
 }
 
 // Close takes no more records, waits until those it has are answered, which takes no longer than
-// the delivery timeout, and ends the stream. To wait less, Flush with a context before. Closing
-// again does nothing.
+// the delivery timeout and the answer timeout together, and ends the stream. Who cannot wait calls
+// [Producer.Abort], also meanwhile. Closing again does nothing.
 func (p *Producer) Close() error {
 	p.mu.Lock()
 	again := p.closing
@@ -327,15 +421,21 @@ func (p *Producer) Close() error {
 		p.tasks.Wait()
 		return nil
 	}
-	err := p.Flush(p.ctx)
+	// Once the context is canceled, all that is left fails by itself: each record has its outcome.
+	_ = p.Flush(context.Background())
 	close(p.quit)
 	// The broker ends the stream when it sees ours end; one that hangs must not hold up Close.
 	hung := time.AfterFunc(closeTimeout, func() { p.cancel(closedError("produce", "producer")) })
 	p.tasks.Wait()
 	hung.Stop()
 	p.cancel(nil)
+	p.mu.Lock()
+	if p.held.timer != nil {
+		p.held.timer.Stop()
+	}
+	p.mu.Unlock()
 	p.client.disown(p)
-	return err
+	return nil
 }
 
 // run is the one goroutine that sends.
@@ -363,18 +463,27 @@ func (p *Producer) run() {
 func (p *Producer) finish(records []*pending, result func(i int) (Ack, error)) {
 	weight := int64(0)
 	for i, s := range records {
-		weight += p.weight(s)
+		weight += p.weight(s.size)
 		if s.done != nil && s.state.Load() != stateWithdrawn {
 			ack, err := result(i)
 			s.done(s.record, ack, err)
 		}
+		s.record, s.done = nil, nil // others in the slab may wait for longer
 	}
 	p.memory.Release(weight)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.outstanding -= len(records)
-	if p.outstanding == 0 && p.idle != nil {
-		close(p.idle)
-		p.idle = nil
-	}
+	p.flushes = slices.DeleteFunc(p.flushes, func(f *flush) bool {
+		for _, s := range records {
+			if s.begun < f.number {
+				f.left--
+			}
+		}
+		if f.left == 0 {
+			close(f.done)
+		}
+		return f.left == 0
+	})
+	clear(records)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"slices"
 	"sort"
 	"time"
@@ -59,7 +60,7 @@ func (r *reader) open(
 		err = contextError("subscribe", ctx, OutcomeNo)
 	}
 	if err == nil {
-		err = r.started(event.GetStarted())
+		err = r.started(event.other.GetStarted())
 	}
 	if err != nil {
 		s.end(k, err)
@@ -84,20 +85,20 @@ func (s *subscription) end(k *Consumer, err error) {
 	s.conn = nil
 }
 
-func (s *subscription) start(k *Consumer) (*pb.SubscribeResponse, error) {
+func (s *subscription) start(k *Consumer) (*streamEvent, error) {
 	var err error
 	consumers := k.client.consumers
 	if s.conn != nil {
 		consumers = s.conn.consumers
 	}
-	if s.rpc, err = consumers.Subscribe(s.ctx, s.request); err != nil {
+	if s.rpc, err = consumers.Subscribe(s.ctx, s.request, asEvents()); err != nil {
 		return nil, err
 	}
 	event, err := s.receive(k)
 	if err != nil {
 		return nil, err
 	}
-	if event.GetStarted() == nil {
+	if event.other.GetStarted() == nil {
 		return nil, newError("subscribe", ReasonInternal, codes.Internal, OutcomeNo,
 			"the first event of the stream is not its start")
 	}
@@ -105,14 +106,14 @@ func (s *subscription) start(k *Consumer) (*pb.SubscribeResponse, error) {
 }
 
 // receive waits for an event, but not for longer than three heartbeats.
-func (s *subscription) receive(k *Consumer) (*pb.SubscribeResponse, error) {
+func (s *subscription) receive(k *Consumer) (*streamEvent, error) {
 	silence := 3 * k.config.heartbeat
 	timer := time.AfterFunc(silence, func() {
 		s.cancel(newError("subscribe", ReasonDisconnected, codes.Unavailable, OutcomeNo,
 			"nothing heard from the broker for %v", silence))
 	})
 	defer timer.Stop()
-	event, err := s.rpc.Recv()
+	event, err := receiveEvent(s.rpc)
 	if err == nil {
 		return event, nil
 	}
@@ -191,6 +192,7 @@ func (r *reader) ended(err error, failures *int) bool {
 		return true
 	}
 	*failures++
+	k.client.hooks.streamBroken(StreamBroken{Kind: ConsumeStream, Failures: *failures, Err: e})
 	k.client.log.Warn("ropewalk: subscribe stream broke, reconnecting", "failures", *failures, "error", e)
 	if k.config.onError != nil {
 		k.config.onError(e)
@@ -339,12 +341,13 @@ func (r *reader) state(topic string, partition int32) *partitionState {
 }
 
 // handle takes one event. What a stream says of partitions that it did not start is ignored.
-func (r *reader) handle(event *pb.SubscribeResponse) error {
-	switch e := event.GetEvent().(type) {
+func (r *reader) handle(event *streamEvent) error {
+	if event.batch != nil {
+		return r.batch(event.batch)
+	}
+	switch e := event.other.GetEvent().(type) {
 	case *pb.SubscribeResponse_Started:
 		return r.started(e.Started)
-	case *pb.SubscribeResponse_Batch:
-		return r.batch(e.Batch)
 	case *pb.SubscribeResponse_Heartbeat:
 		for _, p := range e.Heartbeat.GetPositions() {
 			if s := r.state(p.GetTopic(), p.GetPartition()); s != nil {
@@ -361,48 +364,22 @@ func (r *reader) handle(event *pb.SubscribeResponse) error {
 	return nil
 }
 
-// openBatch decompresses a batch, and checks that it holds what it announces.
-func openBatch(b *pb.RecordBatch) *Error {
-	if err := decompress(b); err != nil {
-		return newError("consume", ReasonCorruptBatch, codes.DataLoss, OutcomeNo,
-			"a batch of %s/%d at offset %d cannot be decompressed: %v",
-			b.GetTopic(), b.GetPartition(), b.GetBaseOffset(), err)
-	}
-	count := len(b.GetRecords().GetRecords())
-	if int(b.GetRecordCount()) != count || len(b.GetOffsets()) != 0 && len(b.GetOffsets()) != count {
-		return newError("consume", ReasonCorruptBatch, codes.DataLoss, OutcomeNo,
-			"a batch of %s/%d at offset %d does not hold the records it announces",
-			b.GetTopic(), b.GetPartition(), b.GetBaseOffset())
-	}
-	return nil
-}
-
-func (r *reader) batch(b *pb.RecordBatch) error {
-	s := r.state(b.GetTopic(), b.GetPartition())
-	if s == nil {
+// batch hands on what a batch has of the records that are to come: a broker may begin before them,
+// and after a reconnect its own end lies behind ours.
+func (r *reader) batch(b *receivedBatch) error {
+	s := r.state(b.topic, b.partition)
+	if s == nil || b.count == 0 || b.end() <= s.next {
 		return nil
 	}
-	if err := openBatch(b); err != nil {
-		return err
+	r.consumer.client.topics.appended(b.topic, b.partition, b.epoch)
+	f := fetch{state: s, batch: b, from: s.next, to: math.MaxInt64}
+	if s.hasEnd {
+		f.to = s.end
 	}
-	records := decodeBatch(b, s.next)
-	if len(records) == 0 {
-		return nil
-	}
-	r.consumer.client.topics.appended(b.GetTopic(), b.GetPartition(), b.GetLeaderEpoch())
-	next := endOf(b)
-	if s.hasEnd && next > s.end {
-		// After a reconnect the broker's own end lies behind ours.
-		keep := len(records)
-		for keep > 0 && records[keep-1].Offset >= s.end {
-			keep--
-		}
-		records = records[:keep]
-	}
-	s.next = next
-	s.highWatermark.Store(max(next, s.highWatermark.Load()))
-	if len(records) > 0 {
-		if err := r.hand(fetch{state: s, records: records}); err != nil {
+	s.next = b.end()
+	s.highWatermark.Store(max(s.next, s.highWatermark.Load()))
+	if b.offset(0) < f.to {
+		if err := r.hand(f); err != nil {
 			return err
 		}
 	}

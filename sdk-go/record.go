@@ -1,15 +1,10 @@
 package ropewalk
 
 import (
-	"math/bits"
 	"time"
 	"unicode/utf8"
 
 	"google.golang.org/grpc/codes"
-	"google.golang.org/protobuf/types/known/durationpb"
-	"google.golang.org/protobuf/types/known/timestamppb"
-
-	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
 )
 
 // A Header is a name and a value that travel with a record.
@@ -21,6 +16,11 @@ type Header struct {
 }
 
 // A Record is one entry of a partition's log, to be produced or as it was read.
+//
+// The records of a batch that was read share memory: as long as one of them, its key or its value is
+// held, all of the batch is as it was encoded, which is up to 4 MiB, and 16 MiB of one that was
+// compressed. The records themselves are made up to 16,384 at once, with their headers, which is up
+// to 6 MiB more. Whoever keeps little of it for long keeps a copy (bytes.Clone).
 type Record struct {
 	// Topic is the topic's name.
 	Topic string
@@ -63,52 +63,11 @@ type TopicPartition struct {
 	Partition int32
 }
 
-// fieldSize is the encoded size of a length-delimited field whose number is below 16.
-func fieldSize(n int) int { return 1 + varintSize(uint64(n)) + n }
-
-func varintSize(v uint64) int { return (bits.Len64(v|1) + 6) / 7 }
-
-// encodedSize is the size of the record in its encoded form, which is what max_record_bytes bounds.
-func (r *Record) encodedSize() int {
-	n := 0
-	if r.Key != nil {
-		n += fieldSize(len(r.Key))
-	}
-	if r.Value != nil {
-		n += fieldSize(len(r.Value))
-	}
-	for i := range r.Headers {
-		h := 0
-		if k := len(r.Headers[i].Key); k > 0 {
-			h += fieldSize(k)
-		}
-		if r.Headers[i].Value != nil {
-			h += fieldSize(len(r.Headers[i].Value))
-		}
-		n += fieldSize(h)
-	}
-	if !r.Timestamp.IsZero() {
-		t := 0
-		if s := r.Timestamp.Unix(); s != 0 {
-			t += 1 + varintSize(uint64(s))
-		}
-		if ns := r.Timestamp.Nanosecond(); ns != 0 {
-			t += 1 + varintSize(uint64(ns))
-		}
-		n += fieldSize(t)
-	}
-	if r.TTL > 0 {
-		t := 0
-		if s := r.TTL / time.Second; s != 0 {
-			t += 1 + varintSize(uint64(s))
-		}
-		if ns := r.TTL % time.Second; ns != 0 {
-			t += 1 + varintSize(uint64(ns))
-		}
-		n += fieldSize(t)
-	}
-	return n
-}
+// The times that a Timestamp of protobuf can have, in seconds.
+const (
+	firstSecond = -62_135_596_800 // 0001-01-01T00:00:00Z
+	lastSecond  = 253_402_300_799 // 9999-12-31T23:59:59Z
+)
 
 // validate refuses what cannot be encoded; the broker checks the rest.
 func (r *Record) validate(topic string) *Error {
@@ -121,110 +80,11 @@ func (r *Record) validate(topic string) *Error {
 			return invalidError("produce", "the key of header %d is not valid UTF-8", i)
 		}
 	}
-	if !r.Timestamp.IsZero() {
-		if err := timestamppb.New(r.Timestamp).CheckValid(); err != nil {
-			return invalidError("produce", "timestamp: %v", err)
-		}
+	if at := r.Timestamp; !at.IsZero() && (at.Unix() < firstSecond || at.Unix() > lastSecond) {
+		return invalidError("produce", "timestamp: %v is not in the years 1 to 9999", at)
 	}
 	if r.TTL != 0 && r.TTL < time.Millisecond {
 		return invalidError("produce", "TTL: %v is less than a millisecond", r.TTL)
 	}
 	return nil
-}
-
-// encodeRecords builds the wire form of records. The messages are cut from slabs, because one
-// allocation a record is what a batch exists to avoid.
-func encodeRecords(records []*pending) *pb.RecordSet {
-	slab := make([]pb.Record, len(records))
-	list := make([]*pb.Record, len(records))
-	stamped, headers := 0, 0
-	for _, p := range records {
-		if !p.record.Timestamp.IsZero() {
-			stamped++
-		}
-		headers += len(p.record.Headers)
-	}
-	stamps := make([]timestamppb.Timestamp, stamped)
-	headerSlab := make([]pb.Header, headers)
-	headerList := make([]*pb.Header, headers)
-	for i, p := range records {
-		r, out := p.record, &slab[i]
-		out.Key, out.Value = r.Key, r.Value
-		if !r.Timestamp.IsZero() {
-			stamp := &stamps[0]
-			stamps = stamps[1:]
-			stamp.Seconds, stamp.Nanos = r.Timestamp.Unix(), int32(r.Timestamp.Nanosecond())
-			out.Timestamp = stamp
-		}
-		if r.TTL != 0 {
-			out.Ttl = durationpb.New(r.TTL)
-		}
-		if n := len(r.Headers); n > 0 {
-			out.Headers, headerList = headerList[:n:n], headerList[n:]
-			for j := range r.Headers {
-				headerSlab[j].Key, headerSlab[j].Value = r.Headers[j].Key, r.Headers[j].Value
-				out.Headers[j] = &headerSlab[j]
-			}
-			headerSlab = headerSlab[n:]
-		}
-		list[i] = out
-	}
-	return &pb.RecordSet{Records: list}
-}
-
-// offsetOf is the offset of record i of a batch.
-func offsetOf(b *pb.RecordBatch, i int) int64 {
-	if offsets := b.GetOffsets(); len(offsets) > 0 {
-		return offsets[i]
-	}
-	return b.GetBaseOffset() + int64(i)
-}
-
-// endOf is the offset after the last record of a batch.
-func endOf(b *pb.RecordBatch) int64 {
-	if offsets := b.GetOffsets(); len(offsets) > 0 {
-		return offsets[len(offsets)-1] + 1
-	}
-	return b.GetBaseOffset() + int64(b.GetRecordCount())
-}
-
-// decodeBatch turns a batch into records, cut from one slab, whose bytes are those of the message.
-// Records below from are left out: a broker may cut compressed batches at no record. Compaction
-// leaves gaps between offsets, and the batch then names that of each record.
-func decodeBatch(b *pb.RecordBatch, from int64) []Record {
-	in := b.GetRecords().GetRecords()
-	first := 0
-	for first < len(in) && offsetOf(b, first) < from {
-		first++
-	}
-	if in = in[first:]; len(in) == 0 {
-		return nil
-	}
-	appended := b.GetAppendTime().AsTime()
-	byAppend := b.GetTimestampType() == pb.TimestampType_TIMESTAMP_TYPE_APPEND
-	out := make([]Record, len(in))
-	for i, r := range in {
-		out[i] = Record{
-			Topic:       b.GetTopic(),
-			Partition:   b.GetPartition(),
-			Offset:      offsetOf(b, first+i),
-			Key:         r.GetKey(),
-			Value:       r.GetValue(),
-			Timestamp:   appended,
-			LeaderEpoch: b.GetLeaderEpoch(),
-		}
-		if r.Timestamp != nil && !byAppend {
-			out[i].Timestamp = r.Timestamp.AsTime()
-		}
-		if r.Ttl != nil {
-			out[i].TTL = r.Ttl.AsDuration()
-		}
-		if len(r.Headers) > 0 {
-			out[i].Headers = make([]Header, len(r.Headers))
-			for j, h := range r.Headers {
-				out[i].Headers[j] = Header{Key: h.GetKey(), Value: h.GetValue()}
-			}
-		}
-	}
-	return out
 }

@@ -16,22 +16,27 @@ type identity struct {
 	epoch uint32
 }
 
-// epochsOfAHolder is how many epochs of its id each holder of a name has: the one that it is given, and
-// those after it.
+// epochsOfAHolder is how many epochs of its id each holder of a name has: the one that it is given,
+// and those after it.
 const epochsOfAHolder = 1 << 16
 
-// A numbering is where the numbers of a lane's batches stand, by which the broker knows one again that
-// comes twice. The broker takes a batch only when it holds the one before it. So when one is given up,
-// or the partition has forgotten the producer, the numbers begin anew: at 0, in a new epoch, which ends
-// the one before. What was sent in that one and comes late is refused then. Guarded by the producer's
-// lock.
+// A numbering is where the numbers of a lane's batches stand, by which the broker knows one again
+// that comes twice. The broker takes a batch only when it holds the one before it. So when one is
+// given up, or the partition has forgotten the producer, the numbers begin anew: at 0, in a new
+// epoch, which ends the one before. What was sent in that one and comes late is refused then.
+// Guarded by the producer's lock.
 type numbering struct {
 	identity *identity
 	next     uint32
+	// ended: they begin anew once nothing is under way.
+	ended bool
+	// nothingFrom is the order of a batch that was given up and surely was not appended; 0: none.
+	// Then none behind it was either, under these numbers, whatever became of its answer.
+	nothingFrom uint64
 }
 
-// number gives a batch its number, unless it has one. It may have to ask the broker for an id first;
-// only the sender calls it.
+// number gives a batch its number, unless it has one. It may have to ask the broker for an id
+// first; only the sender calls it.
 func (p *Producer) number(b *batch) *Error {
 	if !p.config.numbered() || b.number != nil {
 		return nil
@@ -88,55 +93,83 @@ func (p *Producer) identify(
 	return nil, e
 }
 
-// restart begins the numbers of a lane anew, if the batch was numbered since they did last. The caller
-// holds the lock; nothing of the lane is under way.
-func (p *Producer) restart(b *batch) {
+// endNumbers has the numbers of a lane begin anew, if the batch was numbered since they did last.
+// The caller holds the lock.
+func (p *Producer) endNumbers(b *batch) {
 	n := &b.lane.numbers
-	if b.number == nil || n.identity == nil ||
-		b.number.GetProducerId() != n.identity.id || b.number.GetEpoch() != n.identity.epoch {
-		return
-	}
-	own := *n.identity
-	*n = numbering{}
-	switch {
-	case own.epoch+1 != 0 && (p.config.name == "" || (own.epoch+1)%epochsOfAHolder != 0):
-		// This epoch is our own too: to ask for one would take a name back from whoever has it since.
-		n.identity = &identity{id: own.id, epoch: own.epoch + 1}
-	case p.identity != nil && p.identity.id == own.id && p.identity.epoch <= own.epoch:
-		p.identity = nil // the broker is asked for the next ones
-	}
-	for _, waiting := range b.lane.retry {
-		waiting.number = nil
+	if b.number != nil && n.identity != nil &&
+		b.number.GetProducerId() == n.identity.id && b.number.GetEpoch() == n.identity.epoch {
+		n.ended = true
+		if !b.maybe && (n.nothingFrom == 0 || b.order < n.nothingFrom) {
+			n.nothingFrom = b.order
+		}
 	}
 }
 
-// refusedSequence takes a refusal of a batch's number. It returns whether the batch is to be sent
-// again.
-//
-// It is the only one of its lane under way, so a partition that misses one before it has forgotten the
-// producer; or the broker does not know yet that another one leads. In doubt the batch is sent again as
-// it is: under a new number, one that the partition has already would be there twice.
-func (p *Producer) refusedSequence(b *batch, e *Error) bool {
-	if b.number == nil {
-		return false
+// renumber begins the numbers of a lane anew, of which nothing is under way. What is to be sent
+// again gets others, but for what may have been appended under the ones it has: that is returned.
+// The caller holds the lock.
+func (p *Producer) renumber(l *lane) (lost []*batch) {
+	own, nothingFrom := *l.numbers.identity, l.numbers.nothingFrom
+	l.numbers = numbering{}
+	switch {
+	case own.epoch+1 != 0 && (p.config.name == "" || (own.epoch+1)%epochsOfAHolder != 0):
+		// This epoch is our own too: to ask for one would take a name back from whoever has it since.
+		l.numbers.identity = &identity{id: own.id, epoch: own.epoch + 1}
+	case p.identity != nil && p.identity.id == own.id && p.identity.epoch <= own.epoch:
+		p.identity = nil // the broker is asked for the next ones
 	}
+	var kept []*batch
+	for _, waiting := range l.retry {
+		if waiting.maybe && (nothingFrom == 0 || waiting.order < nothingFrom) {
+			lost = append(lost, waiting)
+			continue
+		}
+		waiting.number, waiting.maybe = nil, false
+		kept = append(kept, waiting)
+	}
+	l.retry = kept
+	return lost
+}
+
+// A sequenceRefusal is what is to be done about a refusal of a batch's number.
+type sequenceRefusal int
+
+const (
+	// itsOwnFault: nothing but what the error says.
+	itsOwnFault sequenceRefusal = iota
+	// sendAgain, after a pause, as one of its tries.
+	sendAgain
+	// ofAnother: the batch is not to blame. It is sent again behind those before it.
+	ofAnother
+)
+
+// refusedSequence takes a refusal of a batch's number.
+//
+// A partition that misses one before it does so because that was refused: it is sent again first,
+// or the numbers begin anew. If there is none before it, the partition has forgotten the producer,
+// or the broker does not know yet that another one leads. In doubt the batch is sent again as it
+// is: under a new number, one that the partition has already would be there twice.
+func (p *Producer) refusedSequence(b *batch, e *Error) sequenceRefusal {
+	if b.number == nil {
+		return itsOwnFault
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	switch e.Reason {
 	case ReasonProducerFenced:
-		p.mu.Lock()
 		if p.fenced == nil {
 			p.fenced = e
 		}
-		p.mu.Unlock()
-		return false
 	case ReasonSequenceGap:
-		p.client.topics.suspect(b.lane.topic)
-		if !b.maybe {
-			p.mu.Lock()
-			p.restart(b)
-			p.mu.Unlock()
-			b.number = nil
+		if !b.lane.isOldest(b) || b.lane.numbers.ended {
+			return ofAnother
 		}
-		return true
+		p.client.topics.suspect(b.lane.topic)
+		if !b.lane.mayHold() {
+			p.endNumbers(b)
+		}
+		return sendAgain
 	}
-	return false
+	return itsOwnFault
 }

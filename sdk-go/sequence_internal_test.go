@@ -1,10 +1,6 @@
 package ropewalk
 
-import (
-	"testing"
-
-	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
-)
+import "testing"
 
 // A producer with a name that has used up its epochs asks for more: what it was given first is over,
 // and what comes next belongs to another holder of the name.
@@ -14,14 +10,14 @@ func TestUsedUpEpochsAreNotBegunAgain(t *testing.T) {
 	p := &Producer{identity: &given}
 	p.config.name = "billing"
 	l := &lane{numbers: numbering{identity: &last, next: 9}}
-	p.restart(&batch{lane: l, number: &pb.ProducerSequence{ProducerId: last.id, Epoch: last.epoch}})
+	p.renumber(l)
 	if p.identity != nil || l.numbers.identity != nil {
 		t.Errorf("it goes on as %v, and the partition as %v", p.identity, l.numbers.identity)
 	}
 	// Another partition has asked meanwhile.
 	newer := identity{id: 7, epoch: 2 * epochsOfAHolder}
 	p.identity, l.numbers.identity = &newer, &last
-	p.restart(&batch{lane: l, number: &pb.ProducerSequence{ProducerId: last.id, Epoch: last.epoch}})
+	p.renumber(l)
 	if p.identity != &newer {
 		t.Error("what another partition was given is forgotten")
 	}

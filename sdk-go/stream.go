@@ -84,7 +84,7 @@ func (p *Producer) openStream(leader uint64, conn *brokerConn) (*produceStream, 
 		ctx = metadata.AppendToOutgoingContext(ctx, noForward, "1")
 		producers = conn.producers
 	}
-	rpc, err := producers.ProduceStream(ctx)
+	rpc, err := producers.ProduceStream(ctx, asProduceMessages())
 	if err != nil {
 		cancel(nil)
 		e := fromRPC("produce", err)
@@ -108,30 +108,26 @@ func (p *Producer) openStream(leader uint64, conn *brokerConn) (*produceStream, 
 // send writes a batch. Whether the transport took it decides what a broken stream means for it.
 func (s *produceStream) send(b *batch) {
 	p := s.producer
-	partition := b.lane.partition
-	request := &pb.ProduceStreamRequest{
-		Request: &pb.ProduceRequest{
-			Topic:      b.lane.topic,
-			Partition:  &partition,
-			Durability: pb.Durability(p.config.durability),
-			Sequence:   b.number,
-
-			Data:        b.encoded.Data,
-			Compression: b.encoded.Compression,
-			RecordCount: b.encoded.RecordCount,
-			ShortestTtl: b.encoded.ShortestTtl,
-		},
-	}
-	p.mu.Lock()
 	p.correlation++
 	correlation := p.correlation
-	request.Correlation = correlation
-	b.started, b.written, b.broker = time.Now(), false, s.broker
+	message, e := messageOf(&pb.ProduceRequest{
+		Topic:      b.lane.topic,
+		Partition:  &b.lane.partition,
+		Durability: pb.Durability(p.config.durability),
+		Sequence:   b.number,
+	}, b.encoded, correlation)
+	if e != nil {
+		p.failed(b, e)
+		return
+	}
+	p.mu.Lock()
+	b.started, b.written, b.broker, b.stream = time.Now(), false, s.broker, s
 	s.used = b.started
 	s.inflight[correlation] = b
 	p.mu.Unlock()
 
-	err := s.rpc.Send(request)
+	p.client.hooks.batchSent(b)
+	err := s.rpc.SendMsg(message)
 
 	p.mu.Lock()
 	mine := s.inflight[correlation] == b
@@ -209,6 +205,9 @@ func (s *produceStream) end(err error) {
 	if p.ctx.Err() == nil && len(owed) > 0 {
 		p.client.log.Warn("ropewalk: produce stream broke", "unanswered", len(owed), "error", e)
 	}
+	if p.ctx.Err() == nil && (len(owed) > 0 || !errors.Is(err, io.EOF)) {
+		p.client.hooks.streamBroken(StreamBroken{Failures: 1, Unanswered: len(owed), Err: e})
+	}
 	for _, b := range owed {
 		p.failed(b, e)
 	}
@@ -259,13 +258,18 @@ func (s *produceStream) answered(answer *pb.ProduceStreamResponse) {
 	}
 	ack := ackFrom(at)
 	p.client.topics.appended(b.lane.topic, b.lane.partition, at.GetLeaderEpoch())
-	p.mu.Lock()
-	p.next(b.lane)
-	p.mu.Unlock()
-	p.finish(b.records, func(i int) (Ack, error) {
+	p.client.hooks.batchAnswered(p, b, ack, nil)
+	// Before another batch goes, perhaps by another stream: outcomes come in order.
+	p.settle(b, func(i int) (Ack, error) {
 		ack.Offset = at.GetBaseOffset() + int64(i)
 		return ack, nil
 	})
+	p.mu.Lock()
+	b.lane.landed(b)
+	b.lane.alone = false
+	lost := p.moveOn(b.lane)
+	p.mu.Unlock()
+	p.giveUp(lost)
 }
 
 // watch ends a stream whose oldest batch has waited for too long: broker or network hang, and

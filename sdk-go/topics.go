@@ -3,7 +3,10 @@ package ropewalk
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/types/known/emptypb"
@@ -17,13 +20,17 @@ type topicInfo struct {
 	maxRecordBytes int
 	// compression is for producers that were not told how to compress.
 	compression Compression
-	fetched     time.Time
+	// timestampType is for those who want to know the time that a record was given.
+	timestampType TimestampType
+	fetched       time.Time
 }
 
 // topicCache remembers topics for all producers of a client. A topic is looked up once at a time,
 // however many wait for it.
 type topicCache struct {
 	client *Client
+	// changes counts what became of known, for those who remember what they got from it.
+	changes atomic.Uint64
 
 	mu      sync.RWMutex
 	known   map[string]*topicInfo
@@ -32,6 +39,8 @@ type topicCache struct {
 	// contradicts them meanwhile, so that they are asked for once more.
 	relearning map[string]bool
 	leaders    map[string]map[int32]leader
+	// led has what follows from leaders, for topics that were asked for.
+	led map[string]*ledPartitions
 }
 
 // A leader is who leads a partition, as far as is known.
@@ -50,6 +59,7 @@ type lookup struct {
 func (t *topicCache) init(c *Client) {
 	t.client, t.known, t.lookups = c, map[string]*topicInfo{}, map[string]*lookup{}
 	t.relearning, t.leaders = map[string]bool{}, map[string]map[int32]leader{}
+	t.led = map[string]*ledPartitions{}
 }
 
 // get returns a topic. One that is known but old is looked up again in the background: what is
@@ -92,6 +102,7 @@ func (t *topicCache) lookUp(name string) *lookup {
 		delete(t.lookups, name)
 		if l.info, l.err = info, err; err == nil {
 			t.known[name] = info
+			t.changes.Add(1)
 		}
 		close(l.done)
 	})
@@ -107,7 +118,7 @@ func (t *topicCache) lookUp(name string) *lookup {
 func (t *topicCache) fetch(op, name string) (*topicInfo, error) {
 	ctx := t.client.ctx
 	answer, err := t.describe(ctx, op, name)
-	if errors.Is(err, ReasonTopicNotFound) {
+	if errors.Is(err, ReasonTopicNotFound) && t.client.config.createTopics {
 		if err := t.create(ctx, op, name); err != nil {
 			return nil, err
 		}
@@ -125,6 +136,7 @@ func infoOf(answer *pb.GetTopicResponse) *topicInfo {
 		partitions:     max(answer.GetTopic().GetPartitionCount(), 1),
 		maxRecordBytes: int(answer.GetTopic().GetSettings().GetMaxRecordBytes()),
 		compression:    TopicCompression(answer.GetTopic().GetSettings().GetCompression()).codec(),
+		timestampType:  TimestampType(answer.GetTopic().GetSettings().GetTimestampType()),
 		fetched:        time.Now(),
 	}
 }
@@ -139,6 +151,7 @@ func (t *topicCache) learnLeaders(name string, answer *pb.GetTopicResponse) {
 		known = map[int32]leader{}
 		t.leaders[name] = known
 	}
+	delete(t.led, name)
 	for _, p := range answer.GetPartitions() {
 		// One without a replica knows a leader and no epoch.
 		was, epoch := known[p.GetPartition()].epoch, p.GetLeaderEpoch()
@@ -215,6 +228,7 @@ func (t *topicCache) moved(name string, partition int32, broker uint64, epoch in
 		return
 	}
 	known[partition] = leader{broker, max(epoch, known[partition].epoch)}
+	delete(t.led, name)
 }
 
 // appended takes the epoch of an append: a new one means that what is known of the leader is old.
@@ -266,17 +280,7 @@ func (t *topicCache) relearn(name string) {
 	t.mu.Lock()
 	t.relearning[name] = false // what was suspected until now is what this asks for
 	t.mu.Unlock()
-	answer, err := t.describe(t.client.ctx, "get topic", name)
-	if errors.Is(err, ReasonTopicNotFound) {
-		t.forget(name)
-	}
-	if err != nil {
-		return
-	}
-	t.learnLeaders(name, answer)
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.known[name] = infoOf(answer)
+	_ = t.refresh(t.client.ctx, name) // who needs the topic asks again, and learns why
 }
 
 func (t *topicCache) relearned(name string) {
@@ -324,6 +328,8 @@ func (t *topicCache) forget(name string) {
 	defer t.mu.Unlock()
 	delete(t.known, name)
 	delete(t.leaders, name)
+	delete(t.led, name)
+	t.changes.Add(1)
 }
 
 // Partitions returns the number of partitions of a topic. A topic that does not exist is created
@@ -335,4 +341,46 @@ func (c *Client) Partitions(ctx context.Context, topic string) (int32, error) {
 		return 0, err
 	}
 	return info.partitions, nil
+}
+
+// RefreshTopics has topics that the client knows asked for anew, where what is known of them is
+// older than age; all that it knows when none is named. It is for those who know, or suspect, that a
+// topic was changed elsewhere: by itself the client asks when something contradicts what it knows,
+// and after the time of [WithMetadataAge]. It creates none, and forgets one that was deleted.
+func (c *Client) RefreshTopics(ctx context.Context, age time.Duration, names ...string) error {
+	t := &c.topics
+	if len(names) == 0 {
+		t.mu.RLock()
+		names = slices.Sorted(maps.Keys(t.known))
+		t.mu.RUnlock()
+	}
+	for _, name := range names {
+		t.mu.RLock()
+		info := t.known[name]
+		t.mu.RUnlock()
+		if info == nil || time.Since(info.fetched) < age {
+			continue
+		}
+		if err := t.refresh(ctx, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *topicCache) refresh(ctx context.Context, name string) error {
+	answer, err := t.describe(ctx, "refresh topics", name)
+	if errors.Is(err, ReasonTopicNotFound) {
+		t.forget(name)
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	t.learnLeaders(name, answer)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.known[name] = infoOf(answer)
+	t.changes.Add(1)
+	return nil
 }

@@ -92,10 +92,17 @@ type program struct {
 
 func start(t *testing.T, name string, environment ...string) *program {
 	t.Helper()
+	return startWith(t, []string{name}, environment...)
+}
+
+// startWith is start with arguments after the name.
+func startWith(t *testing.T, arguments []string, environment ...string) *program {
+	t.Helper()
+	arguments = append([]string{"run", "./" + arguments[0]}, arguments[1:]...)
 	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 	t.Cleanup(cancel)
 	p := &program{
-		command: exec.CommandContext(ctx, "go", "run", "./"+name),
+		command: exec.CommandContext(ctx, "go", arguments...),
 		lines:   make(chan string, 100),
 		exited:  make(chan error, 1),
 	}
@@ -146,6 +153,12 @@ func (p *program) line(t *testing.T, limit time.Duration) string {
 		t.Fatal("the program said nothing")
 	}
 	return ""
+}
+
+// kill ends the program as a crash does.
+func (p *program) kill() error {
+	_ = p.signal(syscall.SIGKILL) // it may have exited
+	return p.wait()
 }
 
 // interrupt ends the program as Ctrl-C does.

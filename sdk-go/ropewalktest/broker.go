@@ -22,6 +22,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -192,12 +193,18 @@ func (b *Broker) log() string {
 // keep it from listening.
 const firstPort, lastPort = 10_000, 32_000
 
-// freeAddress returns an address of this machine that nobody listens on.
+// given are the addresses that a broker of this process has, or is about to listen on.
+var given sync.Map
+
+// freeAddress returns an address of this machine that nobody listens on, and never one again.
 func freeAddress(t testing.TB) string {
 	t.Helper()
 	var err error
 	for range 100 {
 		address := net.JoinHostPort("127.0.0.1", strconv.Itoa(firstPort+rand.IntN(lastPort-firstPort)))
+		if _, again := given.LoadOrStore(address, true); again {
+			continue
+		}
 		var l net.Listener
 		if l, err = net.Listen("tcp", address); err == nil {
 			_ = l.Close() // nothing was accepted

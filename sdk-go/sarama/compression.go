@@ -1,6 +1,7 @@
 package sarama
 
 import (
+	"compress/gzip"
 	"fmt"
 
 	ropewalk "github.com/ropewalk/ropewalk/sdk-go"
@@ -56,7 +57,14 @@ func (cc *CompressionCodec) UnmarshalText(text []byte) error {
 
 // isLevel is whether a codec has a level.
 func (cc CompressionCodec) isLevel(level int) bool {
-	return level == CompressionLevelDefault || level >= 1 && level <= codecs[cc].highest
+	return cc.isDefault(level) || level >= 1 && level <= codecs[cc].highest
+}
+
+// isDefault is whether a level stands for the codec's own; gzip has another name for it, of its
+// package.
+func (cc CompressionCodec) isDefault(level int) bool {
+	return level == CompressionLevelDefault ||
+		cc == CompressionGZIP && level == gzip.DefaultCompression
 }
 
 // options are those of the core. None, which is also what nobody has set, leaves it to the topic.
@@ -65,7 +73,7 @@ func (cc CompressionCodec) options(level int) []ropewalk.ProducerOption {
 		return nil
 	}
 	options := []ropewalk.ProducerOption{ropewalk.WithCompression(codecs[cc].core)}
-	if level != CompressionLevelDefault {
+	if !cc.isDefault(level) {
 		options = append(options, ropewalk.WithCompressionLevel(level))
 	}
 	return options

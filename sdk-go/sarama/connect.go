@@ -4,25 +4,30 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"strings"
 	"time"
 
 	ropewalk "github.com/ropewalk/ropewalk/sdk-go"
 )
 
+// forever is an age that nothing reaches.
+const forever = 100 * 365 * 24 * time.Hour
+
 // connect opens a client of the core, trying as often as the config says.
 func connect(addrs []string, config *Config) (*ropewalk.Client, error) {
 	if len(addrs) == 0 {
 		return nil, ErrOutOfBrokers
 	}
+	ctx, cancel := config.metadataContext()
+	defer cancel()
 	for retries := 0; ; retries++ {
-		client, err := ropewalk.Dial(context.Background(), addrs,
-			ropewalk.WithClientID(config.ClientID),
-			ropewalk.WithDialTimeout(config.Net.DialTimeout),
-			ropewalk.WithLogger(slog.New(logHandler{})),
-		)
+		client, err := dial(ctx, addrs, config)
 		if err == nil {
 			return client, nil
+		}
+		if ctx.Err() != nil {
+			return nil, Wrap(ErrOutOfBrokers, err)
 		}
 		var e *ropewalk.Error
 		if retries >= config.Metadata.Retry.Max || errors.As(err, &e) && !e.Retriable() {
@@ -33,11 +38,57 @@ func connect(addrs []string, config *Config) (*ropewalk.Client, error) {
 			pause = f(retries, config.Metadata.Retry.Max)
 		}
 		Logger.Printf("no broker yet, trying again in %v: %v\n", pause, err)
-		time.Sleep(pause)
+		select {
+		case <-ctx.Done():
+			return nil, Wrap(ErrOutOfBrokers, err)
+		case <-time.After(pause):
+		}
 	}
 }
 
-// logHandler passes what the core logs to Logger, which a program may set at any time.
+// metadataContext ends after Metadata.Timeout, if there is one.
+func (c *Config) metadataContext() (context.Context, context.CancelFunc) {
+	if c.Metadata.Timeout > 0 {
+		return context.WithTimeout(context.Background(), c.Metadata.Timeout)
+	}
+	return context.Background(), func() {}
+}
+
+func dial(ctx context.Context, addrs []string, config *Config) (*ropewalk.Client, error) {
+	if config.Net.ResolveCanonicalBootstrapServers {
+		names, err := canonical(ctx, addrs, net.DefaultResolver)
+		if err != nil {
+			return nil, Wrap(ErrOutOfBrokers, err)
+		}
+		addrs = names
+	}
+	return ropewalk.Dial(ctx, addrs, config.clientOptions()...)
+}
+
+// clientOptions are those of a client of the core.
+func (c *Config) clientOptions() []ropewalk.ClientOption {
+	age := c.Metadata.RefreshFrequency
+	if age == 0 {
+		age = forever
+	}
+	options := []ropewalk.ClientOption{
+		ropewalk.WithClientID(c.ClientID),
+		ropewalk.WithDialTimeout(c.Net.DialTimeout),
+		ropewalk.WithRequestTimeout(c.Net.ReadTimeout),
+		ropewalk.WithMetadataAge(age),
+		ropewalk.WithDialer(c.dialer()),
+		ropewalk.WithLogger(slog.New(logHandler{})),
+	}
+	if c.Net.TLS.Enable {
+		options = append(options, ropewalk.WithTLS(c.Net.TLS.Config))
+	}
+	if !c.Metadata.AllowAutoTopicCreation {
+		options = append(options, ropewalk.WithoutTopicCreation())
+	}
+	return options
+}
+
+// logHandler passes what the core logs to Logger, what helps to find faults to DebugLogger.
 type logHandler struct{ prefix string }
 
 // Enabled passes everything: a StdLogger has no levels.
@@ -51,7 +102,11 @@ func (h logHandler) Handle(_ context.Context, r slog.Record) error {
 		b.WriteString(" " + a.String())
 		return true
 	})
-	Logger.Println(b.String())
+	if r.Level < slog.LevelInfo {
+		DebugLogger.Println(b.String())
+	} else {
+		Logger.Println(b.String())
+	}
 	return nil
 }
 

@@ -2,9 +2,7 @@ package sarama
 
 import (
 	"context"
-	"errors"
 	"sync"
-	"time"
 
 	ropewalk "github.com/ropewalk/ropewalk/sdk-go"
 )
@@ -17,32 +15,33 @@ const (
 	OffsetOldest int64 = -2
 )
 
-// ConsumerMessage is a message as it was read.
-type ConsumerMessage struct {
-	Headers   []*RecordHeader
-	Timestamp time.Time
-
-	Key, Value []byte
-	Topic      string
-	Partition  int32
-	Offset     int64
-}
+// What is counted in Config.MetricRegistry when messages were deleted before they were read. For a
+// partition consumer that is what it had to end for; for a consumer group, what it left out as
+// Consumer.Group.ResetInvalidOffsets says.
+const (
+	metricGaps        = "consumer-gaps"
+	metricGapMessages = "consumer-gap-messages"
+)
 
 // Consumer reads partitions. It must be closed, after its partition consumers.
 type Consumer interface {
-	// Topics returns the names of all topics.
+	// Topics returns the names of all topics, as Client.Topics does.
 	Topics() ([]string, error)
-	// Partitions returns the partitions of a topic.
+	// Partitions returns the partitions of a topic, as Client.Partitions does.
 	Partitions(topic string) ([]int32, error)
 	// ConsumePartition reads a partition, from an offset, OffsetNewest or OffsetOldest. When it
 	// returns, that place is fixed: what is produced afterwards is delivered, also with
-	// OffsetNewest. An offset that the partition does not have is ErrOffsetOutOfRange.
+	// OffsetNewest. An offset that the partition does not have is ErrOffsetOutOfRange, a topic or
+	// partition that does not exist ErrUnknownTopicOrPartition, and a partition that this consumer
+	// reads already a ConfigurationError.
 	ConsumePartition(topic string, partition int32, offset int64) (PartitionConsumer, error)
 	// HighWaterMarks returns the high water marks of the partitions that are being read.
 	HighWaterMarks() map[string]map[int32]int64
-	// Close closes the connection. Partition consumers that are still open end.
+	// Close ends the consumer, and its connection if that is its own. Partition consumers that are
+	// still open end. Closing again does nothing.
 	Close() error
-	// Pause stops delivery of partitions that are being read; Resume goes on with it.
+	// Pause stops delivery of partitions that are being read; Resume goes on with it. A partition
+	// that is closed and read again meanwhile is still paused.
 	Pause(topicPartitions map[string][]int32)
 	Resume(topicPartitions map[string][]int32)
 	// PauseAll and ResumeAll do that for all of them.
@@ -50,77 +49,101 @@ type Consumer interface {
 	ResumeAll()
 }
 
-// PartitionConsumer delivers the messages of one partition. It must be closed.
-type PartitionConsumer interface {
-	// AsyncClose begins to close; Messages and Errors are closed when it is done, and must be
-	// read until then.
-	AsyncClose()
-	// Close closes, and returns the errors that nobody has read as a ConsumerErrors.
-	Close() error
-	// Messages is the channel of messages. It is closed at the end.
-	Messages() <-chan *ConsumerMessage
-	// Errors is the channel of errors, if Consumer.Return.Errors is set. It is closed at the end.
-	Errors() <-chan *ConsumerError
-	// HighWaterMarkOffset is the offset that the next message of the partition will get, as last
-	// heard.
-	HighWaterMarkOffset() int64
-	// Pause stops delivery after what is in the channel; Resume goes on with it.
-	Pause()
-	Resume()
-	IsPaused() bool
-}
-
 type consumer struct {
 	config *Config
-	client *ropewalk.Client
+	client Client
+	core   *ropewalk.Client
+	// end gives back the client, or closes it.
+	end func() error
+
+	gaps, gapMessages func(n int64)
+	// countsGaps: what ends a partition consumer is counted. A consumer group counts what it leaves
+	// out.
+	countsGaps bool
 
 	mu       sync.Mutex
 	closed   bool
 	children map[ropewalk.TopicPartition]*partitionConsumer
+	paused   map[ropewalk.TopicPartition]bool
 }
 
 // NewConsumer connects to the brokers and makes a consumer. A nil config stands for the defaults.
 func NewConsumer(addrs []string, config *Config) (Consumer, error) {
-	config, err := orDefault(config)
+	client, err := NewClient(addrs, config)
 	if err != nil {
 		return nil, err
 	}
-	client, err := connect(addrs, config)
+	c, err := newConsumer(client, true)
 	if err != nil {
 		return nil, err
 	}
+	return c, nil
+}
+
+// NewConsumerFromClient makes a consumer that shares a client. The client stays open when the
+// consumer is closed.
+func NewConsumerFromClient(client Client) (Consumer, error) {
+	c, err := newConsumer(client, false)
+	if err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// newConsumer makes a consumer over a client, which it closes in the end if that is its own.
+func newConsumer(client Client, own bool) (*consumer, error) {
+	core, end, err := useClient(client, own)
+	if err != nil {
+		return nil, err
+	}
+	config := client.Config()
 	return &consumer{
-		config: config, client: client, children: map[ropewalk.TopicPartition]*partitionConsumer{},
+		config: config, client: client, core: core, end: end,
+		gaps: config.count(metricGaps), gapMessages: config.count(metricGapMessages),
+		countsGaps: true,
+		children:   map[ropewalk.TopicPartition]*partitionConsumer{},
+		paused:     map[ropewalk.TopicPartition]bool{},
 	}, nil
 }
 
-func (c *consumer) Topics() ([]string, error) {
-	topics, err := c.client.Admin().ListTopics(context.Background(), "")
+// useClient takes the core client behind a client. The end gives it back, and closes the client
+// where it is the taker's own.
+func useClient(client Client, own bool) (*ropewalk.Client, func() error, error) {
+	core, release, err := coreOf(client)
+	if !own {
+		return core, release, err
+	}
 	if err != nil {
-		return nil, mapError(err)
+		_ = client.Close() // the error that counts is there
+		return nil, nil, err
 	}
-	names := make([]string, 0, len(topics))
-	for _, topic := range topics {
-		names = append(names, topic.Name)
-	}
-	return names, nil
+	return core, func() error {
+		err := release()
+		if e := client.Close(); e != nil {
+			err = e
+		}
+		return err
+	}, nil
 }
 
-func (c *consumer) Partitions(topic string) ([]int32, error) {
-	count, err := c.client.Partitions(context.Background(), topic)
-	if err != nil {
-		return nil, mapError(err)
-	}
-	partitions := make([]int32, count)
-	for i := range partitions {
-		partitions[i] = int32(i)
-	}
-	return partitions, nil
-}
+func (c *consumer) Topics() ([]string, error) { return c.client.Topics() }
+
+func (c *consumer) Partitions(topic string) ([]int32, error) { return c.client.Partitions(topic) }
 
 func (c *consumer) ConsumePartition(
 	topic string, partition int32, offset int64,
 ) (PartitionConsumer, error) {
+	child, err := c.consume(context.Background(), topic, partition, offset)
+	if err != nil {
+		return nil, err
+	}
+	return child, nil
+}
+
+// consume opens a partition. The context bounds the opening only.
+func (c *consumer) consume(
+	ctx context.Context, topic string, partition int32, offset int64,
+) (*partitionConsumer, error) {
 	start := ropewalk.StartOffset(offset)
 	switch {
 	case offset == OffsetNewest:
@@ -130,27 +153,35 @@ func (c *consumer) ConsumePartition(
 	case offset < 0:
 		return nil, ErrOffsetOutOfRange
 	}
-	child := &partitionConsumer{
-		consumer: c,
-		place:    ropewalk.TopicPartition{Topic: topic, Partition: partition},
-		messages: make(chan *ConsumerMessage, c.config.ChannelBufferSize),
-		errors:   make(chan *ConsumerError, c.config.ChannelBufferSize),
-		resumed:  make(chan struct{}),
-		ended:    make(chan struct{}),
+	if err := c.mayUse(topic); err != nil {
+		return nil, err
 	}
-	close(child.resumed)
+	child := newPartitionConsumer(c, ropewalk.TopicPartition{Topic: topic, Partition: partition})
 	if err := c.claim(child); err != nil {
 		return nil, err
 	}
-	if err := child.begin(start, offset); err != nil {
+	if err := child.begin(ctx, start, offset); err != nil {
 		c.release(child)
 		return nil, mapError(err)
 	}
 	c.mu.Lock()
 	child.open = true
+	closed := c.closed
 	c.mu.Unlock()
-	go child.run()
+	if closed {
+		// Nobody would close it any more.
+		child.AsyncClose()
+	}
+	go withRecover(child.run)
 	return child, nil
+}
+
+// mayUse looks whether topics exist, where they are not to be created by their first use.
+func (c *consumer) mayUse(topics ...string) error {
+	if c.config.Metadata.AllowAutoTopicCreation {
+		return nil
+	}
+	return c.client.RefreshMetadata(topics...)
 }
 
 // claim reserves a partition for a child: one is read once at a time.
@@ -161,7 +192,10 @@ func (c *consumer) claim(child *partitionConsumer) error {
 		return ErrClosedClient
 	}
 	if c.children[child.place] != nil {
-		return ConfigurationError("this consumer reads that partition already")
+		return ConfigurationError("That topic/partition is already being consumed")
+	}
+	if c.paused[child.place] {
+		child.Pause()
 	}
 	c.children[child.place] = child
 	return nil
@@ -171,6 +205,12 @@ func (c *consumer) release(child *partitionConsumer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.children, child.place)
+}
+
+// gap counts messages that are left out, or that end a partition consumer.
+func (c *consumer) gap(messages int64) {
+	c.gaps(1)
+	c.gapMessages(messages)
 }
 
 func (c *consumer) HighWaterMarks() map[string]map[int32]int64 {
@@ -210,10 +250,18 @@ func (c *consumer) list(named map[string][]int32) []*partitionConsumer {
 }
 
 func (c *consumer) Pause(topicPartitions map[string][]int32) {
-	if topicPartitions == nil {
-		return
+	if topicPartitions != nil {
+		c.pause(c.list(topicPartitions))
 	}
-	for _, child := range c.list(topicPartitions) {
+}
+
+func (c *consumer) PauseAll() { c.pause(c.list(nil)) }
+
+func (c *consumer) pause(children []*partitionConsumer) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, child := range children {
+		c.paused[child.place] = true
 		child.Pause()
 	}
 }
@@ -222,18 +270,22 @@ func (c *consumer) Resume(topicPartitions map[string][]int32) {
 	if topicPartitions == nil {
 		return
 	}
+	c.mu.Lock()
+	for topic, partitions := range topicPartitions {
+		for _, partition := range partitions {
+			delete(c.paused, ropewalk.TopicPartition{Topic: topic, Partition: partition})
+		}
+	}
+	c.mu.Unlock()
 	for _, child := range c.list(topicPartitions) {
 		child.Resume()
 	}
 }
 
-func (c *consumer) PauseAll() {
-	for _, child := range c.list(nil) {
-		child.Pause()
-	}
-}
-
 func (c *consumer) ResumeAll() {
+	c.mu.Lock()
+	clear(c.paused)
+	c.mu.Unlock()
 	for _, child := range c.list(nil) {
 		child.Resume()
 	}
@@ -247,182 +299,9 @@ func (c *consumer) Close() error {
 	if again {
 		return nil
 	}
-	return mapError(c.client.Close())
-}
-
-type partitionConsumer struct {
-	consumer *consumer
-	place    ropewalk.TopicPartition
-	core     *ropewalk.Consumer
-	messages chan *ConsumerMessage
-	errors   chan *ConsumerError
-	open     bool // guarded by the consumer's lock: core is there
-
-	closing   context.Context
-	startStop context.CancelFunc
-	ended     chan struct{}
-
-	mu      sync.Mutex
-	paused  bool
-	resumed chan struct{} // closed while delivery goes on
-}
-
-// begin fixes the place to read from.
-func (p *partitionConsumer) begin(start ropewalk.Start, offset int64) error {
-	config := p.consumer.config
-	pause := func(attempt int) time.Duration {
-		if f := config.Consumer.Retry.BackoffFunc; f != nil {
-			return f(attempt)
-		}
-		return config.Consumer.Retry.Backoff
+	for _, child := range c.list(nil) {
+		child.AsyncClose()
+		<-child.ended
 	}
-	var err error
-	p.core, err = p.consumer.client.NewConsumer(context.Background(),
-		ropewalk.WithPartition(p.place.Topic, p.place.Partition, start),
-		ropewalk.WithFetchBytes(int(config.Consumer.Fetch.Default)),
-		ropewalk.WithReconnectBackoff(pause),
-		// In the core's goroutine: an error that finds no room is dropped there rather than
-		// holding up the reconnect.
-		ropewalk.WithErrorHandler(func(err error) { p.report(err, false) }),
-	)
-	if err != nil {
-		return err
-	}
-	p.closing, p.startStop = context.WithCancel(context.Background())
-	at, _ := p.core.Position(p.place.Topic, p.place.Partition)
-	if offset >= 0 && offset < at.LogStart {
-		if err := p.core.Close(); err != nil {
-			return err
-		}
-		return ErrOffsetOutOfRange // as it is, so that it can be compared with ==
-	}
-	return nil
-}
-
-// run moves records to the channel until the end.
-func (p *partitionConsumer) run() {
-	defer p.finish()
-	for {
-		record, err := p.core.Next(p.closing)
-		switch {
-		case err == nil:
-			if !p.deliver(record) {
-				return
-			}
-		case p.closing.Err() != nil, errors.Is(err, ropewalk.ReasonClosed):
-			return
-		default:
-			// As in sarama, lost messages end the partition consumer, so that the program chooses
-			// where to go on.
-			p.report(err, true)
-			return
-		}
-	}
-}
-
-func (p *partitionConsumer) finish() {
-	p.startStop()
-	if err := p.core.Close(); err != nil {
-		Logger.Printf("closing the reader of %s/%d: %v\n", p.place.Topic, p.place.Partition, err)
-	}
-	p.consumer.release(p)
-	close(p.messages)
-	close(p.errors)
-	close(p.ended)
-}
-
-func (p *partitionConsumer) deliver(r *ropewalk.Record) bool {
-	p.mu.Lock()
-	resumed := p.resumed
-	p.mu.Unlock()
-	select {
-	case <-resumed:
-	case <-p.closing.Done():
-		return false
-	}
-	message := &ConsumerMessage{
-		Topic:     r.Topic,
-		Partition: r.Partition,
-		Offset:    r.Offset,
-		Key:       r.Key,
-		Value:     r.Value,
-		Timestamp: r.Timestamp,
-	}
-	for _, h := range r.Headers {
-		message.Headers = append(message.Headers, &RecordHeader{Key: []byte(h.Key), Value: h.Value})
-	}
-	select {
-	case p.messages <- message:
-		return true
-	case <-p.closing.Done():
-		return false
-	}
-}
-
-// report passes an error to the program, or to the log if it does not want them.
-func (p *partitionConsumer) report(err error, wait bool) {
-	e := &ConsumerError{Topic: p.place.Topic, Partition: p.place.Partition, Err: mapError(err)}
-	if !p.consumer.config.Consumer.Return.Errors {
-		Logger.Println(e)
-		return
-	}
-	if wait {
-		select {
-		case p.errors <- e:
-		case <-p.closing.Done():
-		}
-		return
-	}
-	select {
-	case p.errors <- e:
-	default:
-		Logger.Println("nobody reads the errors:", e)
-	}
-}
-
-func (p *partitionConsumer) AsyncClose() { p.startStop() }
-
-func (p *partitionConsumer) Close() error {
-	p.AsyncClose()
-	var errs ConsumerErrors
-	for err := range p.errors {
-		errs = append(errs, err)
-	}
-	<-p.ended
-	if len(errs) > 0 {
-		return errs
-	}
-	return nil
-}
-
-func (p *partitionConsumer) Messages() <-chan *ConsumerMessage { return p.messages }
-
-func (p *partitionConsumer) Errors() <-chan *ConsumerError { return p.errors }
-
-func (p *partitionConsumer) HighWaterMarkOffset() int64 {
-	at, _ := p.core.Position(p.place.Topic, p.place.Partition)
-	return at.HighWatermark
-}
-
-func (p *partitionConsumer) Pause() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !p.paused {
-		p.paused, p.resumed = true, make(chan struct{})
-	}
-}
-
-func (p *partitionConsumer) Resume() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.paused {
-		p.paused = false
-		close(p.resumed)
-	}
-}
-
-func (p *partitionConsumer) IsPaused() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.paused
+	return c.end()
 }

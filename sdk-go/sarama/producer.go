@@ -3,278 +3,205 @@ package sarama
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	ropewalk "github.com/ropewalk/ropewalk/sdk-go"
 )
 
-// Encoder is anything that turns into the bytes of a key or a value.
-type Encoder interface {
-	Encode() ([]byte, error)
-	Length() int
+// producer is what both producers are made of: it places and encodes messages, and has the core
+// send them.
+type producer struct {
+	noTransactions
+	config *Config
+	client *ropewalk.Client
+	core   *ropewalk.Producer
+	// release lets go of the client.
+	release func() error
+	// sent counts the messages that the core was given.
+	sent    func(n int64)
+	closed  atomic.Bool
+	closing sync.Once
+
+	mu     sync.RWMutex
+	topics map[string]*placement
+	// intercepting has interceptors called one message at a time, as programs expect.
+	intercepting sync.Mutex
 }
 
-// StringEncoder is a string as a key or a value.
-type StringEncoder string
-
-// Encode returns the bytes of the string.
-func (s StringEncoder) Encode() ([]byte, error) { return []byte(s), nil }
-
-// Length returns their number.
-func (s StringEncoder) Length() int { return len(s) }
-
-// ByteEncoder is bytes as a key or a value.
-type ByteEncoder []byte
-
-// Encode returns the bytes.
-func (b ByteEncoder) Encode() ([]byte, error) { return b, nil }
-
-// Length returns their number.
-func (b ByteEncoder) Length() int { return len(b) }
-
-// RecordHeader is a header of a message.
-type RecordHeader struct {
-	Key   []byte
-	Value []byte
-}
-
-// ProducerMessage is a message to be produced.
-type ProducerMessage struct {
-	// Topic is the topic's name.
-	Topic string
-	// Key places the message; nil for none.
-	Key Encoder
-	// Value is the payload; nil for none.
-	Value Encoder
-	// Headers travel with the message.
-	Headers []RecordHeader
-	// Metadata is the program's own; it is not sent.
-	Metadata any
-
-	// Offset is set when the message was produced.
-	Offset int64
-	// Partition is set when the message was produced. The manual partitioner reads it before.
-	Partition int32
-	// Timestamp is when the message was made. Left out, it is set to the time of the append.
-	Timestamp time.Time
-}
-
-// SyncProducer produces messages and waits for each to be answered. It is safe for use by many
-// goroutines. It must be closed.
-type SyncProducer interface {
-	// SendMessage produces a message. After an error, partition and offset are -1.
-	SendMessage(msg *ProducerMessage) (partition int32, offset int64, err error)
-	// SendMessages produces messages together. If some fail, the error is a ProducerErrors.
-	SendMessages(msgs []*ProducerMessage) error
-	// Close waits for what is under way. Closing again does nothing.
-	Close() error
-}
-
-type syncProducer struct {
-	config   *Config
-	client   *ropewalk.Client
-	producer *ropewalk.Producer
-
-	mu           sync.Mutex
-	closed       bool
-	partitioners map[string]Partitioner
-}
-
-// NewSyncProducer connects to the brokers and makes a producer. A nil config stands for the
-// defaults, which lack Producer.Return.Successes, and is refused for that.
-func NewSyncProducer(addrs []string, config *Config) (SyncProducer, error) {
-	config, err := orDefault(config)
+// newProducer makes the producer of a client; the client is let go of if that fails.
+func newProducer(
+	client *ropewalk.Client, config *Config, release func() error,
+) (*producer, error) {
+	core, err := client.NewProducer(producerOptions(config)...)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(mapError(err), release())
 	}
-	if !config.Producer.Return.Successes {
-		return nil, ConfigurationError("a SyncProducer needs Producer.Return.Successes to be true")
-	}
-	if !config.Producer.Return.Errors {
-		return nil, ConfigurationError("a SyncProducer needs Producer.Return.Errors to be true")
-	}
+	return &producer{
+		config: config, client: client, core: core, release: release,
+		sent: config.count(metricSent), topics: map[string]*placement{},
+	}, nil
+}
+
+// dialProducer makes a producer with a client of its own.
+func dialProducer(addrs []string, config *Config) (*producer, error) {
 	client, err := connect(addrs, config)
 	if err != nil {
 		return nil, err
 	}
-	producer, err := client.NewProducer(producerOptions(config)...)
-	if err != nil {
-		return nil, errors.Join(mapError(err), client.Close())
-	}
-	return &syncProducer{
-		config: config, client: client, producer: producer, partitioners: map[string]Partitioner{},
-	}, nil
+	return newProducer(client, config, func() error { return mapError(client.Close()) })
 }
 
-// producerOptions expresses a config in the options of the core.
-func producerOptions(config *Config) []ropewalk.ProducerOption {
-	durability := ropewalk.DurabilityLeader
-	switch config.Producer.RequiredAcks {
-	case NoResponse:
-		durability = ropewalk.DurabilityNone
-	case WaitForAll:
-		durability = ropewalk.DurabilityQuorum
+// shareProducer makes a producer on a client of the program's.
+func shareProducer(client Client) (*producer, error) {
+	core, release, err := coreOf(client)
+	if err != nil {
+		return nil, err
 	}
-	retry := config.Producer.Retry
-	pause := func(attempt int) time.Duration {
-		if retry.BackoffFunc != nil {
-			return retry.BackoffFunc(attempt, retry.Max)
-		}
-		return retry.Backoff
-	}
-	// sarama has no bound for a message as a whole: it follows from the tries.
-	total := maxDelivery
-	if tries := time.Duration(retry.Max) + 1; retry.BackoffFunc == nil && tries < 1000 {
-		total = min(tries*(min(config.Producer.Timeout, maxDelivery)+retry.Backoff)+deliverySlack, maxDelivery)
-	}
-	total = max(total, config.Producer.Timeout)
-	options := []ropewalk.ProducerOption{
-		ropewalk.WithDurability(durability),
-		ropewalk.WithPartitioner(ropewalk.ManualPartitioner),
-		ropewalk.WithAnswerTimeout(config.Producer.Timeout),
-		ropewalk.WithDeliveryTimeout(total),
-		ropewalk.WithMaxRetries(retry.Max),
-		ropewalk.WithRetryBackoff(pause),
-	}
-	if !config.Producer.Idempotent {
-		options = append(options, ropewalk.WithoutIdempotence())
-	}
-	options = append(options, config.Producer.Compression.options(config.Producer.CompressionLevel)...)
-	if retry.Max > 0 {
-		options = append(options, ropewalk.WithRetryMaybe())
-	}
-	return options
+	return newProducer(core, client.Config(), release)
 }
 
-const (
-	maxDelivery   = 24 * time.Hour
-	deliverySlack = 30 * time.Second
-)
-
-func (p *syncProducer) SendMessage(msg *ProducerMessage) (int32, int64, error) {
-	record, err := p.record(msg)
-	if err != nil {
-		return -1, -1, err
-	}
-	ack, err := p.producer.Send(context.Background(), record)
-	if err != nil {
-		return -1, -1, p.sendError(err)
-	}
-	answered(msg, ack)
-	return msg.Partition, msg.Offset, nil
+// finish waits until all that the core was given is answered, and ends.
+func (p *producer) finish() {
+	p.closed.Store(true)
+	p.closing.Do(func() {
+		if err := errors.Join(p.core.Close(), p.release()); err != nil {
+			Logger.Println("closing a producer:", err)
+		}
+	})
 }
 
-func (p *syncProducer) SendMessages(msgs []*ProducerMessage) error {
-	failures := make([]error, len(msgs))
-	var all sync.WaitGroup
-	for i, msg := range msgs {
-		record, err := p.record(msg)
-		if err != nil {
-			failures[i] = err
-			continue
-		}
-		all.Add(1)
-		err = p.producer.SendAsync(context.Background(), record,
-			func(_ *ropewalk.Record, ack ropewalk.Ack, err error) {
-				defer all.Done()
-				if err != nil {
-					failures[i] = p.sendError(err)
-					return
-				}
-				answered(msg, ack)
-			})
-		if err != nil {
-			failures[i] = p.sendError(err)
-			all.Done()
-		}
+// prepare turns a message into a record, with its partition.
+func (p *producer) prepare(m *ProducerMessage, record *ropewalk.Record) error {
+	if p.closed.Load() {
+		return ErrShuttingDown
 	}
-	all.Wait()
-	var errs ProducerErrors
-	for i, err := range failures {
-		if err != nil {
-			errs = append(errs, &ProducerError{Msg: msgs[i], Err: err})
-		}
+	if interceptors := p.config.Producer.Interceptors; len(interceptors) > 0 {
+		p.intercepting.Lock()
+		m.intercept(interceptors)
+		p.intercepting.Unlock()
 	}
-	if len(errs) > 0 {
-		return errs
+	if err := m.check(p.config); err != nil {
+		return err
 	}
+	t, err := p.place(m)
+	if err != nil {
+		return err
+	}
+	if err := m.encode(record); err != nil {
+		return err
+	}
+	p.sent(1)
+	t.sent(1)
 	return nil
 }
 
-func (p *syncProducer) Close() error {
-	p.mu.Lock()
-	again := p.closed
-	p.closed = true
-	p.mu.Unlock()
-	if again {
-		return nil
-	}
-	return mapError(p.client.Close())
+// placement is the partitioner of a topic, which has state and is asked once at a time.
+type placement struct {
+	mu          sync.Mutex
+	partitioner Partitioner
+	dynamic     DynamicConsistencyPartitioner // the same, if it is one
+	// stamped: the topic's records have the time of their append.
+	stamped atomic.Bool
+	// sent counts the topic's messages that the core was given.
+	sent func(n int64)
 }
 
-func answered(msg *ProducerMessage, ack ropewalk.Ack) {
-	msg.Partition, msg.Offset = ack.Partition, ack.Offset
-	if msg.Timestamp.IsZero() {
-		msg.Timestamp = ack.AppendTime
-	}
-}
+// metricSent is the name of what counts messages, of all topics and, with the topic's name, of one.
+const metricSent = "record-send-rate"
 
-func (p *syncProducer) sendError(err error) error {
-	if errors.Is(err, ropewalk.ReasonClosed) {
-		return ErrShuttingDown
+func (p *producer) topic(name string) *placement {
+	p.mu.RLock()
+	t := p.topics[name]
+	p.mu.RUnlock()
+	if t != nil {
+		return t
 	}
-	return mapError(err)
-}
-
-// record encodes a message and places it on a partition.
-func (p *syncProducer) record(msg *ProducerMessage) (*ropewalk.Record, error) {
-	record := &ropewalk.Record{Topic: msg.Topic, Timestamp: msg.Timestamp}
-	var err error
-	if msg.Key != nil {
-		if record.Key, err = msg.Key.Encode(); err != nil {
-			return nil, err
-		}
-	}
-	if msg.Value != nil {
-		if record.Value, err = msg.Value.Encode(); err != nil {
-			return nil, err
-		}
-	}
-	size := len(record.Key) + len(record.Value)
-	for _, h := range msg.Headers {
-		record.Headers = append(record.Headers, ropewalk.Header{Key: string(h.Key), Value: h.Value})
-		size += len(h.Key) + len(h.Value)
-	}
-	if size > p.config.Producer.MaxMessageBytes {
-		return nil, ErrMessageSizeTooLarge
-	}
-	partitions, err := p.client.Partitions(context.Background(), msg.Topic)
-	if err != nil {
-		return nil, p.sendError(err)
-	}
-	record.Partition, err = p.partition(msg, partitions)
-	return record, err
-}
-
-// partition asks the topic's partitioner; partitioners have state and are not safe by themselves.
-func (p *syncProducer) partition(msg *ProducerMessage, partitions int32) (int32, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed {
-		return -1, ErrShuttingDown
+	if t = p.topics[name]; t == nil {
+		metric := metricSent + "-for-topic-" + strings.ReplaceAll(name, ".", "_")
+		t = &placement{
+			partitioner: p.config.Producer.Partitioner(name), sent: p.config.count(metric),
+		}
+		t.dynamic, _ = t.partitioner.(DynamicConsistencyPartitioner)
+		p.topics[name] = t
 	}
-	partitioner := p.partitioners[msg.Topic]
-	if partitioner == nil {
-		partitioner = p.config.Producer.Partitioner(msg.Topic)
-		p.partitioners[msg.Topic] = partitioner
+	return t
+}
+
+// recheckAfter is how old what is known of a topic must be before a message that contradicts it has
+// the topic asked for again.
+const recheckAfter = time.Second
+
+// place chooses a message's partition. One that there is not may have been added meanwhile.
+func (p *producer) place(m *ProducerMessage) (*placement, error) {
+	t, err := p.choose(m)
+	if err != ErrInvalidPartition {
+		return t, err
 	}
-	partition, err := partitioner.Partition(msg, partitions)
+	if err := p.client.RefreshTopics(context.Background(), recheckAfter, m.Topic); err != nil {
+		Logger.Printf("whether %s has more partitions: %v\n", m.Topic, err)
+		return nil, ErrInvalidPartition
+	}
+	return p.choose(m)
+}
+
+// choose asks the topic's partitioner. One that wants consistency chooses from all partitions,
+// another one from those that have a leader.
+func (p *producer) choose(m *ProducerMessage) (*placement, error) {
+	layout, err := p.client.Layout(context.Background(), m.Topic)
 	if err != nil {
-		return -1, err
+		return nil, err
 	}
-	if partition < 0 || partition >= partitions {
-		return -1, ErrInvalidPartition
+	t := p.topic(m.Topic)
+	if stamped := layout.TimestampType == ropewalk.TimestampAppend; stamped != t.stamped.Load() {
+		t.stamped.Store(stamped)
 	}
-	return partition, nil
+	count := layout.Partitions
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	consistent := t.wantsConsistency(m)
+	if !consistent {
+		count = int32(len(layout.Led))
+	}
+	choice, err := t.partitioner.Partition(m, count)
+	if err != nil {
+		return nil, err
+	}
+	if choice < 0 || choice >= count {
+		return nil, ErrInvalidPartition
+	}
+	if m.Partition = choice; !consistent {
+		m.Partition = layout.Led[choice]
+	}
+	return t, nil
+}
+
+func (t *placement) wantsConsistency(m *ProducerMessage) bool {
+	if t.dynamic != nil {
+		return t.dynamic.MessageRequiresConsistency(m)
+	}
+	return t.partitioner.RequiresConsistency()
+}
+
+// answered writes back to a message where it went.
+func (p *producer) answered(m *ProducerMessage, ack ropewalk.Ack) {
+	p.mu.RLock()
+	t := p.topics[m.Topic]
+	p.mu.RUnlock()
+	m.answered(ack, t != nil && t.stamped.Load())
+}
+
+// failure is the error that sarama would give.
+func (p *producer) failure(err error) error {
+	if errors.Is(err, ropewalk.ReasonClosed) {
+		if p.closed.Load() {
+			return ErrShuttingDown
+		}
+		return ErrClosedClient
+	}
+	return mapError(err)
 }

@@ -212,7 +212,8 @@ func TestProducerErrors(t *testing.T) {
 			t.Errorf("%s: got %d, %d, %v", name, partition, offset, err)
 		}
 	}
-	expect("too large", text("t", string(make([]byte, 1001))), sarama.ErrMessageSizeTooLarge)
+	expect("too large", text("t", string(make([]byte, 1001))), sarama.ConfigurationError(
+		"Attempt to produce message larger than configured Producer.MaxMessageBytes: 1037 > 1000"))
 	tries := 0
 	server.OnProduce(func(*pb.ProduceRequest) *testserver.Fault {
 		tries++
@@ -233,7 +234,8 @@ func TestNoBroker(t *testing.T) {
 	if _, err := sarama.NewSyncProducer([]string{server.Address()}, testConfig()); !errors.Is(err, sarama.ErrOutOfBrokers) {
 		t.Errorf("got %v", err)
 	}
-	if _, err := sarama.NewConsumer(nil, nil); !errors.Is(err, sarama.ErrOutOfBrokers) {
+	var wrong sarama.ConfigurationError
+	if _, err := sarama.NewConsumer(nil, nil); !errors.As(err, &wrong) {
 		t.Errorf("no addresses: %v", err)
 	}
 	if err := server.Start(); err != nil {

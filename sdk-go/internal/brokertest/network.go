@@ -3,6 +3,7 @@
 package brokertest
 
 import (
+	"crypto/tls"
 	"io"
 	"net"
 	"sync"
@@ -16,6 +17,8 @@ type Forward struct {
 
 	t      testing.TB
 	target string
+	// tls has what it takes from clients come over TLS, and go on without.
+	tls *tls.Config
 
 	mu       sync.Mutex
 	listener net.Listener
@@ -26,7 +29,20 @@ type Forward struct {
 // NewForward forwards to an address until the test ends.
 func NewForward(t testing.TB, target string) *Forward {
 	t.Helper()
-	f := &Forward{Address: "127.0.0.1:0", t: t, target: target, conns: map[net.Conn]struct{}{}}
+	return newForward(t, target, nil)
+}
+
+// NewTLSForward is as NewForward, and ends the TLS of clients in front of a broker that has none.
+func NewTLSForward(t testing.TB, target string, config *tls.Config) *Forward {
+	t.Helper()
+	return newForward(t, target, config)
+}
+
+func newForward(t testing.TB, target string, config *tls.Config) *Forward {
+	t.Helper()
+	f := &Forward{
+		Address: "127.0.0.1:0", t: t, target: target, tls: config, conns: map[net.Conn]struct{}{},
+	}
 	f.Open()
 	t.Cleanup(func() {
 		f.Cut()
@@ -42,9 +58,13 @@ func (f *Forward) Open() {
 	if err != nil {
 		f.t.Fatal(err)
 	}
+	address := listener.Addr().String()
+	if f.tls != nil {
+		listener = tls.NewListener(listener, f.tls)
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.Address, f.listener = listener.Addr().String(), listener
+	f.Address, f.listener = address, listener
 	f.tasks.Go(func() {
 		for {
 			conn, err := listener.Accept()

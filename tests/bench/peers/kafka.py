@@ -4,6 +4,7 @@ import base64
 import os
 import re
 import shutil
+from contextlib import contextmanager
 
 from loopback import free_ports, is_listening
 
@@ -72,8 +73,10 @@ def measure(run, version):
         brokers(run, home, name, more)
 
 
-def brokers(run, home, sync, more):
-    """Runs the nodes, each a broker and a controller, and measures them."""
+@contextmanager
+def serving(run, home, sync, more):
+    """Runs the nodes, each a broker and a controller: gives them, their address, what runs a tool,
+    and what makes a topic on all of them. Their code has been run before."""
     ports = free_ports(2 * run.nodes)
     clients, controllers = ports[:run.nodes], ports[run.nodes:]
     place = home / sync
@@ -109,6 +112,13 @@ def brokers(run, home, sync, more):
         # Code that was not run before is slow: what comes first must not pay for it.
         topic("warm", 16)
         perform(tool, address, "warm", WARM_UP, BATCHES[-1])
+        yield servers, address, tool, topic
+    shutil.rmtree(place)
+
+
+def brokers(run, home, sync, more):
+    """Measures the nodes."""
+    with serving(run, home, sync, more) as (servers, address, tool, topic):
         one = run.nodes == 1
         for partitions in PARTITIONS if one else CLUSTER_PARTITIONS:
             for batch in BATCHES if one else CLUSTER_BATCHES:
@@ -118,7 +128,6 @@ def brokers(run, home, sync, more):
         if one:
             consume(run, tool, servers, sync, address, name)
         end_to_end(run, tool, servers, sync, address)
-    shutil.rmtree(place)
 
 
 def records(run, sync):
@@ -139,26 +148,36 @@ def perform(tool, address, topic, count, batch):
     return text.strip().splitlines()[-1]
 
 
-def produce(run, tool, servers, sync, address, topic, partitions, batch):
-    last = perform(tool, address, topic, records(run, sync), batch)
+def produced(last):
+    """MB/s, and the latencies in the middle and at 99 %, of what the tool says."""
     found = re.search(r"records sent, ([\d.]+) records/sec \(([\d.]+) MB/sec\).* ([\d.]+) ms 50th, "
                       r".* ([\d.]+) ms 99th", last)
     rate, _, p50, p99 = map(float, found.groups())
+    return rate * RECORD / 1e6, p50, p99
+
+
+def produce(run, tool, servers, sync, address, topic, partitions, batch):
+    rate, p50, p99 = produced(perform(tool, address, topic, records(run, sync), batch))
     run.row(**{"peer": "kafka", "sync": sync, "what": "produce",
                "case": f"produce, batch.size {batch // 1024} KiB, {partitions} partitions",
-               "MB/s": rate * RECORD / 1e6, "p50 ms": p50, "p99 ms": p99,
+               "MB/s": rate, "p50 ms": p50, "p99 ms": p99,
                "max RSS MiB": servers.most_memory()})
 
 
-def consume(run, tool, servers, sync, address, topic):
+def consumed(tool, address, topic, count):
+    """MB/s, without the time that the group takes to form: of the bytes alone."""
     text = tool(TOOLS + "ConsumerPerformance", "--bootstrap-server", address, "--topic", topic,
-                "--messages", records(run, sync), "--hide-header")
+                "--messages", count, "--hide-header")
     line = [line for line in text.splitlines() if line.count(",") >= 9][-1]
     fields = [field.strip() for field in line.split(",")]
-    # Without the time that the group takes to form: of the bytes alone.
+    return float(fields[9]) * RECORD / 1e6
+
+
+def consume(run, tool, servers, sync, address, topic):
     run.row(**{"peer": "kafka", "sync": sync, "what": "consume",
                "case": "consume from the start, 16 partitions",
-               "MB/s": float(fields[9]) * RECORD / 1e6, "max RSS MiB": servers.most_memory()})
+               "MB/s": consumed(tool, address, topic, records(run, sync)),
+               "max RSS MiB": servers.most_memory()})
 
 
 def end_to_end(run, tool, servers, sync, address):

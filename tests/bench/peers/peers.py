@@ -3,12 +3,16 @@
 
     tests/bench/peers/peers.py [--nodes 3] [--quick] [--bench target/release/ropewalk-bench]
         [--json FILE]
+    tests/bench/peers/peers.py --go --bench target/release/ropewalk-bench [--rounds 5]
 
 They come from Maven Central and the Go module proxy, by coordinates, into a directory for temporary
 files that goes at the end with all that they wrote. It needs a JDK of 17 or later, Maven and Go;
 and Python without any package. With --bench, Ropewalk is measured in the same run. With --nodes 3
 each is three processes on this machine, which keep everything three times and answer when two have
 it.
+
+With --go only the Go SDK is measured, in turns with Kafka's Java clients and the Rust SDK, and held
+against its goals; the broker is the one beside ropewalk-bench.
 """
 
 import argparse
@@ -24,6 +28,7 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
+import gosdk
 import kafka
 import nats
 
@@ -38,10 +43,15 @@ def options():
     parser.add_argument("--dir", help="where everything lies meanwhile: on the disk to be measured")
     parser.add_argument("--json", help="where the figures go as one JSON document")
     parser.add_argument("--bench", help="the binary ropewalk-bench, to be run beside the peers")
+    parser.add_argument("--go", action="store_true", help="the Go SDK, beside others")
+    parser.add_argument("--rounds", type=int, default=3, help="the turns of each, with --go")
     parser.add_argument("--kafka", default=kafka.VERSION, help="Kafka's version")
     parser.add_argument("--nats-server", default=nats.SERVER, help="the version of nats-server")
     parser.add_argument("--nats-cli", default=nats.CLI, help="the version of natscli")
-    return parser.parse_args()
+    chosen = parser.parse_args()
+    if chosen.go and (chosen.nodes != 1 or chosen.only or not chosen.bench):
+        parser.error("--go is of one node, and needs --bench and no --only")
+    return chosen
 
 
 def show(row):
@@ -184,15 +194,20 @@ def main():
     with tempfile.TemporaryDirectory(prefix="ropewalk-peers-", dir=chosen.dir) as place:
         run = Run(Path(place), chosen.quick, chosen.nodes)
         show({column: column for column in COLUMNS})
-        wanted = chosen.only or ["kafka", "nats"]
+        wanted = [] if chosen.go else chosen.only or ["kafka", "nats"]
+        ratios = None
+        if chosen.go:
+            ratios = gosdk.measure(run, chosen.kafka, chosen.bench, chosen.rounds)
         if "kafka" in wanted:
             kafka.measure(run, chosen.kafka)
         if "nats" in wanted:
             nats.measure(run, chosen.nats_server, chosen.nats_cli)
-        own = ropewalk(run, chosen.bench, run.place) if chosen.bench else None
+        own = ropewalk(run, chosen.bench, run.place) if chosen.bench and wanted else None
     if chosen.json:
         versions = {"kafka": chosen.kafka, "nats-server": chosen.nats_server}
         document = {"versions": versions, "nodes": chosen.nodes, "rows": run.rows, "ropewalk": own}
+        if ratios is not None:
+            document["go"] = ratios
         Path(chosen.json).write_text(json.dumps(document, indent=1) + "\n")
 
 

@@ -18,7 +18,8 @@ fn pages() -> Vec<PathBuf> {
     let docs = fs::read_dir(root().join("docs")).expect("docs/ is there");
     let docs = docs.map(|entry| entry.expect("docs/ can be read").path());
     let mut pages: Vec<_> = docs.filter(|path| path.extension() == Some("md".as_ref())).collect();
-    for beside in ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "sdk-go/README.md"] {
+    let here = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md"];
+    for beside in here.into_iter().chain(["sdk-go/README.md", "sdk-go/MIGRATION.md"]) {
         pages.push(root().join(beside));
     }
     pages.sort();

@@ -1,4 +1,5 @@
-//! The Rust client library, record by record, beside batches that were encoded before.
+//! The Rust client library, record by record and one at a time, beside batches that were encoded
+//! before.
 
 use bytes::Bytes;
 use ropewalk::{Client, Delivery, Record, Start, Stop};
@@ -23,6 +24,7 @@ const PIPELINE: usize = 100_000;
 enum Kind {
     Raw,
     Producer,
+    Single,
     Consumer,
 }
 
@@ -36,8 +38,11 @@ struct Case {
 pub(super) async fn run(context: &Context<'_>) -> Result<(), Failure> {
     let mut cases = Vec::new();
     for durability in [Durability::Quorum, Durability::None] {
-        for size in SIZES {
+        for size in SIZES.into_iter().filter(|size| context.options.sizes.contains(size)) {
             cases.extend([Kind::Raw, Kind::Producer].map(|kind| Case { kind, durability, size }));
+            if durability == Durability::Quorum {
+                cases.push(Case { kind: Kind::Single, durability, size });
+            }
             if durability == Durability::None {
                 cases.push(Case { kind: Kind::Consumer, durability, size });
             }
@@ -47,6 +52,7 @@ pub(super) async fn run(context: &Context<'_>) -> Result<(), Failure> {
         .rounds(&cases, async |case| match case.kind {
             Kind::Raw => raw(context, case).await,
             Kind::Producer => producer(context, case).await,
+            Kind::Single => single(context, case).await,
             Kind::Consumer => consumer(context, case).await,
         })
         .await
@@ -82,6 +88,42 @@ async fn producer(context: &Context<'_>, case: &Case) -> Result<Row, Failure> {
     let mut row = row(case, what, records, &usage);
     row.latency = latencies.percentiles();
     Ok(row)
+}
+
+/// One record at a time, each waited for.
+async fn single(context: &Context<'_>, case: &Case) -> Result<Row, Failure> {
+    let target = context.target(1).await?;
+    let gate = context.gate();
+    let sending = send_each(&target, case, &gate);
+    let ((records, latencies), usage) = tokio::try_join!(sending, target.watch(&gate))?;
+    target.end().await?;
+    let mut row = row(case, "Producer, one at a time".to_owned(), records, &usage);
+    row.partitions = Some(1);
+    row.latency = latencies.percentiles();
+    Ok(row)
+}
+
+async fn send_each(target: &Target, case: &Case, gate: &Gate) -> Result<(u64, Latencies), Failure> {
+    let client = Client::connect(target.address()).await?;
+    let producer = client.producer().build();
+    let value = Noise(1).bytes(case.size);
+    let topic: std::sync::Arc<str> = target.topic.as_str().into();
+    let mut latencies = Latencies::new();
+    let mut records = 0;
+    loop {
+        let began = Instant::now();
+        if gate.is_over(began) || !gate.take(value.len() as u64) {
+            break;
+        }
+        producer.send(Record::to(topic.clone()).value(value.clone())).await?;
+        let answered = Instant::now();
+        if gate.is_open(began) && gate.is_open(answered) {
+            records += 1;
+            latencies.record(answered - began);
+        }
+    }
+    producer.close().await?;
+    Ok((records, latencies))
 }
 
 /// Sends records until the gate closes, and counts those that were acked while it was open.

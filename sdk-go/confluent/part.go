@@ -1,0 +1,81 @@
+package kafka
+
+import (
+	"slices"
+
+	ropewalk "github.com/ropewalk/ropewalk/sdk-go"
+)
+
+// A part is a partition of a consumer: one that its group has given it, or that it has chosen. The
+// consumer's lock guards it.
+type part struct {
+	at ropewalk.TopicPartition
+	// assigned: it is read. A group may have given a partition that the program does not read.
+	assigned bool
+	paused   bool
+	// fresh: its group has just given it, and knows where it begins. flowing: the member reads it.
+	fresh, flowing bool
+	// given is the offset that it was assigned with.
+	given Offset
+	// next is the next offset that is handed out, once that is known (from 0); handed: a message
+	// was.
+	next   int64
+	handed bool
+	// stored is what is to be committed, committed what was, if they are there; before is what was
+	// stored before the message that was handed out last.
+	stored    *ropewalk.CommittedOffset
+	before    ropewalk.CommittedOffset
+	committed int64
+	// end is the offset at which its end was told last.
+	end int64
+	// reader reads it, where the program has chosen it.
+	reader *partReader
+}
+
+func newPart(at ropewalk.TopicPartition) *part {
+	return &part{at: at, given: OffsetInvalid, next: -1, committed: -1, end: -1}
+}
+
+func (p *part) store(offset ropewalk.CommittedOffset) {
+	if p.before = (ropewalk.CommittedOffset{}); p.stored != nil {
+		p.before = *p.stored
+	}
+	p.stored = &offset
+}
+
+// uncommitted is what is stored and not committed yet.
+func (p *part) uncommitted() (ropewalk.CommittedOffset, bool) {
+	if p.stored == nil || p.stored.Offset == p.committed {
+		return ropewalk.CommittedOffset{}, false
+	}
+	return *p.stored, true
+}
+
+// sortedParts are parts in the order of topics and partitions.
+func sortedParts(parts map[ropewalk.TopicPartition]*part) []*part {
+	list := make([]*part, 0, len(parts))
+	for _, p := range parts {
+		list = append(list, p)
+	}
+	slices.SortFunc(list, func(a, b *part) int {
+		switch {
+		case a.at.Topic != b.at.Topic && a.at.Topic < b.at.Topic:
+			return -1
+		case a.at.Topic != b.at.Topic:
+			return 1
+		}
+		return int(a.at.Partition - b.at.Partition)
+	})
+	return list
+}
+
+// listed are parts as the program is shown them.
+func listed(parts []*part, offset func(*part) Offset) []TopicPartition {
+	list := make([]TopicPartition, 0, len(parts))
+	for _, p := range parts {
+		list = append(list, partitionAt(p.at, offset(p)))
+	}
+	return list
+}
+
+func noOffset(*part) Offset { return OffsetInvalid }

@@ -1,0 +1,334 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	ropewalk "github.com/ropewalk/ropewalk/sdk-go"
+)
+
+const (
+	// What a broker takes: patterns of a member, and bytes of a pattern.
+	maxPatterns     = 16
+	maxPatternBytes = 1024
+	// longestDrain is the most that a member may ask for.
+	longestDrain = time.Hour
+)
+
+// Subscribe is SubscribeTopics for one topic.
+func (c *Consumer) Subscribe(topic string, rebalanceCb RebalanceCb) error {
+	return c.SubscribeTopics([]string{topic}, rebalanceCb)
+}
+
+// SubscribeTopics joins the group for topics, in the place of what was subscribed or assigned
+// before: what was subscribed is left first, with its callback told. It does not wait for the
+// group. A topic that begins with ^ is a regular expression (RE2 syntax), which is to be found in
+// a topic's name; also topics that are created later are read. Of a topic that does not exist,
+// Poll tells an [Error] with ErrUnknownTopicOrPart; it is read once it exists.
+func (c *Consumer) SubscribeTopics(topics []string, rebalanceCb RebalanceCb) error {
+	if err := c.usable(); err != nil {
+		return err
+	}
+	if err := c.notInCallback("Subscribe"); err != nil {
+		return err
+	}
+	if len(topics) == 0 {
+		return errorf(ErrInvalidArg, "no topic is named")
+	}
+	options, err := c.s.consumer.topicOptions(topics)
+	if err != nil {
+		return err
+	}
+	done := c.takeTurn()
+	defer done()
+	c.endSubscription()
+	c.endChosen()
+	m := &membership{c: c, options: options, joined: make(chan struct{}, 1)}
+	m.ctx, m.cancel = context.WithCancel(c.ctx)
+	c.mu.Lock()
+	c.member, c.topics, c.callback = m, slices.Clone(topics), rebalanceCb
+	c.mu.Unlock()
+	m.begin()
+	if !c.s.consumer.autoCreate {
+		c.tasks.Go(func() { c.tellMissing(m.ctx, topics) })
+	}
+	return nil
+}
+
+// topicOptions are what a member reads. Names are patterns too: so that they name, and create, no
+// topic that does not exist, and join once it does.
+func (s *consumerSettings) topicOptions(topics []string) ([]ropewalk.GroupOption, error) {
+	var names, patterns []string
+	for _, topic := range topics {
+		switch {
+		case topic == "":
+			return nil, errorf(ErrInvalidArg, "a topic has no name")
+		case strings.HasPrefix(topic, "^"):
+			if _, err := regexp.Compile(topic); err != nil {
+				return nil, errorf(ErrInvalidArg, "topic %q: %v", topic, err)
+			}
+			// A broker compares the whole name, librdkafka looks for the expression in it.
+			patterns = append(patterns, ".*(?:"+topic+").*")
+		default:
+			names = append(names, topic)
+		}
+	}
+	if s.autoCreate {
+		return groupOptions(names, patterns), nil
+	}
+	for _, name := range names {
+		name, last := regexp.QuoteMeta(name), len(patterns)-1
+		if last >= 0 && len(patterns[last])+1+len(name) <= maxPatternBytes {
+			patterns[last] += "|" + name
+		} else {
+			patterns = append(patterns, name)
+		}
+	}
+	if len(patterns) > maxPatterns {
+		return nil, errorf(ErrInvalidArg, "these are too many topics, or too long ones, for a "+
+			"member: take fewer expressions, or set allow.auto.create.topics")
+	}
+	return groupOptions(nil, patterns), nil
+}
+
+func groupOptions(names, patterns []string) []ropewalk.GroupOption {
+	var options []ropewalk.GroupOption
+	if len(names) > 0 {
+		options = append(options, ropewalk.GroupTopics(names...))
+	}
+	for _, pattern := range patterns {
+		options = append(options, ropewalk.GroupPattern(pattern))
+	}
+	return options
+}
+
+// tellMissing tells of the topics that do not exist.
+func (c *Consumer) tellMissing(ctx context.Context, topics []string) {
+	admin, err := c.admin(ctx)
+	if err != nil {
+		return
+	}
+	for _, topic := range topics {
+		if strings.HasPrefix(topic, "^") {
+			continue
+		}
+		_, _, err := admin.GetTopic(ctx, topic)
+		if errors.Is(err, ropewalk.ReasonTopicNotFound) {
+			c.tell(errorf(ErrUnknownTopicOrPart, "Subscribed topic not available: %s: %v",
+				topic, ErrUnknownTopicOrPart))
+		}
+	}
+}
+
+// Unsubscribe leaves the group, after the callback was told and what is stored was committed, and
+// ends what Assign has begun.
+func (c *Consumer) Unsubscribe() error {
+	if err := c.usable(); err != nil {
+		return err
+	}
+	if err := c.notInCallback("Unsubscribe"); err != nil {
+		return err
+	}
+	done := c.takeTurn()
+	defer done()
+	c.endSubscription()
+	c.endChosen()
+	return nil
+}
+
+// Subscription returns the topics of the last Subscribe.
+func (c *Consumer) Subscription() ([]string, error) {
+	if err := c.usable(); err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.topics), nil
+}
+
+// A membership is a member of the group, from Subscribe on. Its fields are those of whoever has the
+// consumer's turn, but for what the goroutine that joins sends over joined.
+type membership struct {
+	c       *Consumer
+	options []ropewalk.GroupOption
+	ctx     context.Context
+	cancel  context.CancelFunc
+	joined  chan struct{}
+
+	// member is there once joined was received; the lock of the consumer guards it.
+	member *ropewalk.GroupConsumer
+}
+
+// begin joins in the background.
+func (m *membership) begin() {
+	c := m.c
+	c.tasks.Go(func() {
+		for attempt := 1; ; attempt++ {
+			member, err := m.join()
+			if err == nil {
+				m.take(member)
+				return
+			}
+			if m.ctx.Err() != nil {
+				return
+			}
+			c.tell(asError(err))
+			select {
+			case <-time.After(doubling(c.s.reconnectFirst, c.s.reconnectLatest)(attempt)):
+			case <-m.ctx.Done():
+				return
+			}
+		}
+	})
+}
+
+// take takes the member, unless the subscription has ended meanwhile.
+func (m *membership) take(member *ropewalk.GroupConsumer) {
+	m.c.mu.Lock()
+	ended := m.ctx.Err() != nil
+	if !ended {
+		m.member = member
+	}
+	m.c.mu.Unlock()
+	if ended {
+		_ = member.Close() // it has nothing yet
+		return
+	}
+	select {
+	case m.joined <- struct{}{}:
+	default:
+	}
+}
+
+func (m *membership) join() (*ropewalk.GroupConsumer, error) {
+	client, err := m.c.core(m.ctx)
+	if err != nil {
+		return nil, err
+	}
+	options := append(slices.Clone(m.options), m.c.memberOptions()...)
+	return client.JoinGroup(m.ctx, m.c.s.consumer.group, options...)
+}
+
+// memberOptions are the core's for the settings.
+func (c *Consumer) memberOptions() []ropewalk.GroupOption {
+	s := &c.s.consumer
+	start := ropewalk.StartEarliest()
+	if s.latest {
+		start = ropewalk.StartLatest()
+	}
+	options := []ropewalk.GroupOption{
+		ropewalk.GroupStart(start),
+		ropewalk.GroupClientID(c.s.clientID),
+		ropewalk.GroupStrategy(s.strategy()),
+		ropewalk.GroupDrainTimeout(min(s.pollInterval, longestDrain)),
+		ropewalk.GroupFetchBytes(min(s.fetchBytes, s.fetchMax, mostFetched)),
+		ropewalk.GroupManualCommit(),
+		ropewalk.GroupAssigned(c.onAssigned),
+		ropewalk.GroupRevoked(c.onRevoked),
+		ropewalk.GroupLost(c.onLost),
+	}
+	if s.instance != "" {
+		options = append(options, ropewalk.GroupInstance(s.instance))
+	}
+	if s.session > 0 {
+		options = append(options, ropewalk.GroupRejoinGrace(s.session))
+	}
+	if s.heartbeat > 0 {
+		options = append(options, ropewalk.GroupHeartbeat(s.heartbeat))
+	}
+	return options
+}
+
+// next waits for a record; without one and without an error the context has ended.
+func (m *membership) next(ctx context.Context) (*ropewalk.Record, error) {
+	member := m.present()
+	for ; member == nil; member = m.present() {
+		select {
+		case <-m.joined:
+		case <-ctx.Done():
+			return nil, nil
+		}
+	}
+	record, err := member.Next(ctx)
+	switch {
+	case err == nil:
+		return record, nil
+	case ctx.Err() != nil && errors.Is(err, ropewalk.ReasonCanceled):
+		return nil, nil
+	case errors.Is(err, ropewalk.ReasonGap):
+		m.c.passGap(err)
+		return nil, err
+	case m.ctx.Err() != nil:
+		return nil, nil
+	}
+	// The member has ended: as a batch could not be read, or a topic is another one now.
+	m.c.forgetMember()
+	if e := member.Close(); e != nil {
+		m.c.log.Warn("a member was not closed in order", "error", e)
+	}
+	m.begin()
+	return nil, fmt.Errorf("the group is joined anew: %w", err)
+}
+
+func (m *membership) present() *ropewalk.GroupConsumer {
+	m.c.mu.Lock()
+	defer m.c.mu.Unlock()
+	return m.member
+}
+
+// passGap has the position be behind a gap.
+func (c *Consumer) passGap(err error) {
+	var gap *ropewalk.Gap
+	if !errors.As(err, &gap) {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if p := c.parts[gap.TopicPartition]; p != nil {
+		p.next = gap.To
+	}
+}
+
+// forgetMember has nothing assigned any more, after the member was lost.
+func (c *Consumer) forgetMember() {
+	c.mu.Lock()
+	lost := sortedParts(c.parts)
+	c.mu.Unlock()
+	c.loseAll(lost)
+	c.mu.Lock()
+	if c.member != nil {
+		c.member.member = nil
+	}
+	c.mu.Unlock()
+}
+
+// endSubscription leaves the group, if it was joined. The caller has the turn.
+func (c *Consumer) endSubscription() {
+	c.mu.Lock()
+	m := c.member
+	c.mu.Unlock()
+	if m == nil {
+		return
+	}
+	if m.present() != nil {
+		c.giveUpAll()
+	}
+	c.mu.Lock()
+	m.cancel() // under the lock, so that none is taken that is not seen here
+	member := m.member
+	c.mu.Unlock()
+	if member != nil {
+		if err := member.Close(); err != nil {
+			c.log.Warn("the group was not left in order", "error", err)
+		}
+	}
+	c.mu.Lock()
+	c.member, c.topics, c.callback = nil, nil, nil
+	clear(c.parts)
+	c.mu.Unlock()
+}

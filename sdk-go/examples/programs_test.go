@@ -1,0 +1,287 @@
+//go:build unix
+
+package examples
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	ropewalk "github.com/ropewalk/ropewalk/sdk-go"
+	"github.com/ropewalk/ropewalk/sdk-go/ropewalktest"
+)
+
+// connect is a client of the test's own, beside the program.
+func connect(t *testing.T, broker *ropewalktest.Broker) *ropewalk.Client {
+	t.Helper()
+	client, err := ropewalk.Dial(limited(t), []string{broker.Address})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close() })
+	return client
+}
+
+func limited(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// send appends the numbers from first up to but not including last, in their order, to partition 0.
+func send(t *testing.T, client *ropewalk.Client, topic string, first, last int) {
+	t.Helper()
+	producer, err := client.NewProducer(ropewalk.WithPartitioner(ropewalk.ManualPartitioner))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := first; i < last; i++ {
+		key, value := fmt.Append(nil, "k", i%2), fmt.Append(nil, i)
+		record := &ropewalk.Record{Topic: topic, Key: key, Value: value}
+		if err := producer.SendAsync(limited(t), record, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := producer.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// committed waits until a group is at an offset of partition 0.
+func committed(t *testing.T, client *ropewalk.Client, group, topic string, offset int64) {
+	t.Helper()
+	ctx := limited(t)
+	for {
+		offsets, err := client.Admin().GetCommittedOffsets(ctx, group, topic)
+		if err == nil && len(offsets) == 1 && offsets[0].Offset == offset {
+			return
+		}
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+			t.Fatalf("%s has committed %v, %v", group, offsets, err)
+		}
+	}
+}
+
+func server(broker *ropewalktest.Broker) string { return "ROPEWALK_SERVER=" + broker.Address }
+
+// rest are the lines up to the program's end.
+func (p *program) rest() []string {
+	var lines []string
+	for line := range p.lines {
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+func (p *program) succeed(t *testing.T) {
+	t.Helper()
+	if err := p.wait(); err != nil {
+		t.Fatalf("the program failed: %v", err)
+	}
+}
+
+// What visitors ask for is in the log, also the last of it.
+func TestAccessLog(t *testing.T) {
+	broker := ropewalktest.Start(t)
+	site := startWith(t, []string{"access-log", "-listen", "127.0.0.1:0"}, server(broker))
+	address, ok := strings.CutPrefix(site.line(t, patience), "listening on ")
+	if !ok {
+		t.Fatal("the program does not say where it is")
+	}
+	for path, status := range map[string]int{"/": 200, "/nowhere": 404, "/lost": 404} {
+		response, err := http.Get("http://" + address + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = response.Body.Close()
+		if response.StatusCode != status {
+			t.Errorf("%s is %d", path, response.StatusCode)
+		}
+	}
+	http.DefaultClient.CloseIdleConnections()
+	site.interrupt(t)
+	report := startWith(t, []string{"access-log", "-report"}, server(broker))
+	report.succeed(t)
+	if lines := report.rest(); strings.Join(lines, ", ") != "200 1, 404 2" {
+		t.Errorf("the report is %q", lines)
+	}
+	consumer, err := connect(t, broker).NewConsumer(limited(t), ropewalk.WithTopics("access-log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	record, err := consumer.Next(limited(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if line := string(record.Value); !strings.HasPrefix(line, "127.0.0.1 - - [") ||
+		!strings.Contains(line, "HTTP/1.1\" ") {
+		t.Errorf("a line is %q", line)
+	}
+}
+
+// Every record is in a file, once, also when the program crashes. What a crash leaves of an open
+// file is thrown away.
+func TestPipeline(t *testing.T) {
+	broker, dir := ropewalktest.Start(t), t.TempDir()
+	client := connect(t, broker)
+	send(t, client, "orders", 0, 25)
+	left := filepath.Join(dir, "open-1.part")
+	if err := os.WriteFile(left, []byte("half a li"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	arguments := []string{"pipeline", "-dir", dir, "-records", "10", "-age", "1h"}
+	first := startWith(t, arguments, server(broker))
+	line := first.line(t, patience)
+	if !strings.HasPrefix(line, "orders-0-00000000000000000000.ndjson ") {
+		t.Fatalf("the program said %q", line)
+	}
+	if err := first.kill(); err == nil {
+		t.Fatal("it has ended by itself")
+	}
+	send(t, client, "orders", 25, 31)
+	arguments[4] = "1"
+	second := startWith(t, arguments, server(broker))
+	committed(t, client, "pipeline", "orders", 31)
+	second.interrupt(t)
+
+	names, err := filepath.Glob(filepath.Join(dir, "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[int64]string{}
+	for _, name := range names {
+		if !strings.HasSuffix(name, ".ndjson") {
+			t.Errorf("%s is left", name)
+			continue
+		}
+		for _, l := range readLines(t, name) {
+			if l.Value != fmt.Sprint(l.Offset) || l.Key != fmt.Sprint("k", l.Offset%2) || l.Time.IsZero() {
+				t.Errorf("%s has %+v", name, l)
+			}
+			if other := seen[l.Offset]; other != "" {
+				t.Errorf("offset %d is in %s and in %s", l.Offset, other, name)
+			}
+			seen[l.Offset] = name
+		}
+	}
+	if len(seen) != 31 {
+		t.Errorf("%d records are in %d files", len(seen), len(names))
+	}
+}
+
+type written struct {
+	Partition  int32
+	Offset     int64
+	Time       time.Time
+	Key, Value string
+}
+
+func readLines(t *testing.T, name string) []written {
+	t.Helper()
+	file, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	var lines []written
+	for scanner := bufio.NewScanner(file); scanner.Scan(); {
+		var l written
+		if err := json.Unmarshal(scanner.Bytes(), &l); err != nil {
+			t.Fatal(err)
+		}
+		lines = append(lines, l)
+	}
+	return lines
+}
+
+// What is done is committed, and only that; whoever comes next goes on behind it.
+func TestManualCommits(t *testing.T) {
+	broker := ropewalktest.Start(t)
+	client := connect(t, broker)
+	send(t, client, "payments", 0, 20)
+	first := startWith(t, []string{"manual-commits"}, server(broker))
+	last := map[string]int{"k0": -1, "k1": -1}
+	for range 20 {
+		var value int
+		var key string
+		line := first.line(t, patience)
+		if _, err := fmt.Sscanf(line, "%d of %s is booked", &value, &key); err != nil {
+			t.Fatalf("the program said %q", line)
+		}
+		if value <= last[key] {
+			t.Errorf("%s: %d comes after %d", key, value, last[key])
+		}
+		last[key] = value
+	}
+	committed(t, client, "bookkeeping", "payments", 20)
+	first.interrupt(t)
+	send(t, client, "payments", 20, 21)
+	second := startWith(t, []string{"manual-commits"}, server(broker))
+	if line := second.line(t, patience); line != "20 of k0 is booked" {
+		t.Errorf("then it said %q", line)
+	}
+	committed(t, client, "bookkeeping", "payments", 21)
+	second.interrupt(t)
+}
+
+// A group that is behind is shown with its lag, and too much of it ends the program with an error.
+func TestLagMonitor(t *testing.T) {
+	broker := ropewalktest.Start(t)
+	client := connect(t, broker)
+	send(t, client, "orders", 0, 12)
+	err := client.Admin().CommitOffset(limited(t), "billing", ropewalk.CommittedOffset{
+		TopicPartition: ropewalk.TopicPartition{Topic: "orders"}, Offset: 5,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	look := startWith(t, []string{"lag-monitor", "-once", "-warn", "7"}, server(broker))
+	look.succeed(t)
+	lines := look.rest()
+	if len(lines) != 2 ||
+		strings.Join(strings.Fields(lines[1]), " ") != "billing empty 0 orders 0 5 12 7" {
+		t.Errorf("it said %q", lines)
+	}
+	late := startWith(t, []string{"lag-monitor", "-once", "-warn", "6"}, server(broker))
+	if err := late.wait(); err == nil || !strings.Contains(err.Error(), "billing by 7 records") {
+		t.Errorf("it ended with %v", err)
+	}
+	again := startWith(t, []string{"lag-monitor", "-every", "10ms"}, server(broker))
+	for range 4 {
+		again.line(t, patience)
+	}
+	again.interrupt(t)
+}
+
+// Topics become as they are wanted, from nothing, and from something else.
+func TestBootstrap(t *testing.T) {
+	broker := ropewalktest.Start(t)
+	client := connect(t, broker)
+	if _, err := client.Admin().CreateTopic(limited(t), "clicks", 2); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"clicks is changed, customers is created",
+		"clicks is as it is to be, customers is as it is to be",
+	} {
+		program := start(t, "bootstrap", server(broker))
+		program.succeed(t)
+		if lines := strings.Join(program.rest(), ", "); lines != want {
+			t.Errorf("it said %q", lines)
+		}
+	}
+	clicks, _, err := client.Admin().GetTopic(limited(t), "clicks")
+	if err != nil || clicks.Partitions != 6 || clicks.Settings.Retention != 24*time.Hour {
+		t.Errorf("%+v, %v", clicks, err)
+	}
+}

@@ -1,0 +1,107 @@
+package sarama
+
+import (
+	"errors"
+	"sync"
+
+	ropewalk "github.com/ropewalk/ropewalk/sdk-go"
+)
+
+// maxCommitCalls bounds the calls that are made to find which of many partitions cannot be
+// committed.
+const maxCommitCalls = 64
+
+// marks are what a program has marked of a partition, to be committed.
+type marks struct {
+	mu       sync.Mutex
+	offset   int64
+	metadata string
+	dirty    bool
+}
+
+// mark goes forward only.
+func (m *marks) mark(offset int64, metadata string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if offset > m.offset {
+		m.offset, m.metadata, m.dirty = offset, metadata, true
+	}
+}
+
+// reset goes back only; what is marked may have its metadata changed.
+func (m *marks) reset(offset int64, metadata string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if offset <= m.offset {
+		m.offset, m.metadata, m.dirty = offset, metadata, true
+	}
+}
+
+// move goes anywhere.
+func (m *marks) move(offset int64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.offset, m.metadata, m.dirty = offset, "", true
+}
+
+func (m *marks) get() (offset int64, metadata string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.offset, m.metadata
+}
+
+// toCommit is what is marked, and whether it is to be committed.
+func (m *marks) toCommit() (offset int64, metadata string, dirty bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.offset, m.metadata, m.dirty
+}
+
+// committed notes a commit. What was marked meanwhile is still to be committed.
+func (m *marks) committed(o ropewalk.CommittedOffset) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.offset == o.Offset && m.metadata == o.Metadata {
+		m.dirty = false
+	}
+}
+
+// commitEach commits offsets together. Where one of them has all of them refused, it commits the
+// others without it. It returns the error of each, nil for one that is committed.
+func commitEach(
+	offsets []ropewalk.CommittedOffset, commit func([]ropewalk.CommittedOffset) error,
+) []error {
+	errs := make([]error, len(offsets))
+	type span struct{ from, to int }
+	spans := []span{{0, len(offsets)}}
+	for calls := 1; len(spans) > 0; calls++ {
+		s := spans[len(spans)-1]
+		spans = spans[:len(spans)-1]
+		if s.from == s.to {
+			continue
+		}
+		err := commit(offsets[s.from:s.to])
+		if err != nil && s.to-s.from > 1 && calls < maxCommitCalls && isOfOne(err) {
+			half := (s.from + s.to) / 2
+			spans = append(spans, span{half, s.to}, span{s.from, half})
+			continue
+		}
+		for i := s.from; i < s.to; i++ {
+			errs[i] = err
+		}
+	}
+	return errs
+}
+
+// isOfOne reports whether a refusal says something of one partition, and nothing of the others.
+func isOfOne(err error) bool {
+	for _, reason := range []ropewalk.Reason{
+		ropewalk.ReasonMemberFenced, ropewalk.ReasonTopicNotFound, ropewalk.ReasonPartitionNotFound,
+		ropewalk.ReasonOffsetOutOfRange, ropewalk.ReasonInvalidField,
+	} {
+		if errors.Is(err, reason) {
+			return true
+		}
+	}
+	return false
+}
