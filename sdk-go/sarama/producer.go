@@ -47,6 +47,9 @@ func newProducer(
 
 // dialProducer makes a producer with a client of its own.
 func dialProducer(addrs []string, config *Config) (*producer, error) {
+	if len(addrs) == 0 {
+		return nil, ConfigurationError("at least one broker address must be given")
+	}
 	client, err := connect(addrs, config)
 	if err != nil {
 		return nil, err

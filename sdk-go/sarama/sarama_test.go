@@ -238,6 +238,12 @@ func TestNoBroker(t *testing.T) {
 	if _, err := sarama.NewConsumer(nil, nil); !errors.As(err, &wrong) {
 		t.Errorf("no addresses: %v", err)
 	}
+	if _, err := sarama.NewSyncProducer(nil, testConfig()); !errors.As(err, &wrong) {
+		t.Errorf("a sync producer without addresses: %v", err)
+	}
+	if _, err := sarama.NewAsyncProducer(nil, testConfig()); !errors.As(err, &wrong) {
+		t.Errorf("an async producer without addresses: %v", err)
+	}
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -19,7 +19,8 @@ type TopicDetail struct {
 	ReplicaAssignment map[int32][]int32
 	// ConfigEntries are settings by Kafka's names: cleanup.policy, compression.type,
 	// delete.retention.ms, max.message.bytes (of one record here), message.timestamp.type,
-	// record.ttl.ms (Kafka has none), retention.bytes, retention.ms, segment.bytes, segment.ms.
+	// record.ttl.ms (Kafka has none), retention.bytes, retention.ms (from 1000 on, or -1; less is
+	// refused), segment.bytes, segment.ms.
 	// A record always needs the majority of the replicas, and a leader always has all that was
 	// acknowledged: min.insync.replicas is taken up to the majority, and
 	// unclean.leader.election.enable when false. Any other is refused by name with
