@@ -69,6 +69,17 @@ func (a *AdminClient) IsClosed() bool { return a.over.Load() || a.handle.IsClose
 // String names the administrator.
 func (a *AdminClient) String() string { return "admin-" + a.name }
 
+// beginWith begins a call with its options.
+func beginWith[T AdminOption](ctx context.Context, a *AdminClient, options []T) (
+	context.Context, *ropewalk.Admin, context.CancelFunc, error,
+) {
+	o, err := optionsOf(options)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	return a.begin(ctx, o)
+}
+
 // begin is how each call begins: with the core's administrator, and a context that ends with the
 // client too.
 func (a *AdminClient) begin(

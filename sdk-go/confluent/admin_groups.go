@@ -197,11 +197,7 @@ func (a *AdminClient) DescribeConsumerGroups(
 	ctx context.Context, groups []string, options ...DescribeConsumerGroupsAdminOption,
 ) (DescribeConsumerGroupsResult, error) {
 	var result DescribeConsumerGroupsResult
-	o, err := optionsOf(options)
-	if err != nil {
-		return result, err
-	}
-	ctx, admin, end, err := a.begin(ctx, o)
+	ctx, admin, end, err := beginWith(ctx, a, options)
 	if err != nil {
 		return result, err
 	}
@@ -284,11 +280,7 @@ func (a *AdminClient) DeleteConsumerGroups(
 	ctx context.Context, groups []string, options ...DeleteConsumerGroupsAdminOption,
 ) (DeleteConsumerGroupsResult, error) {
 	var result DeleteConsumerGroupsResult
-	o, err := optionsOf(options)
-	if err != nil {
-		return result, err
-	}
-	ctx, admin, end, err := a.begin(ctx, o)
+	ctx, admin, end, err := beginWith(ctx, a, options)
 	if err != nil {
 		return result, err
 	}
@@ -314,11 +306,7 @@ func (a *AdminClient) ListConsumerGroupOffsets(
 	options ...ListConsumerGroupOffsetsAdminOption,
 ) (ListConsumerGroupOffsetsResult, error) {
 	var result ListConsumerGroupOffsetsResult
-	o, err := optionsOf(options)
-	if err != nil {
-		return result, err
-	}
-	ctx, admin, end, err := a.begin(ctx, o)
+	ctx, admin, end, err := beginWith(ctx, a, options)
 	if err != nil {
 		return result, err
 	}
@@ -368,11 +356,7 @@ func (a *AdminClient) AlterConsumerGroupOffsets(
 	options ...AlterConsumerGroupOffsetsAdminOption,
 ) (AlterConsumerGroupOffsetsResult, error) {
 	var result AlterConsumerGroupOffsetsResult
-	o, err := optionsOf(options)
-	if err != nil {
-		return result, err
-	}
-	ctx, admin, end, err := a.begin(ctx, o)
+	ctx, admin, end, err := beginWith(ctx, a, options)
 	if err != nil {
 		return result, err
 	}

@@ -52,11 +52,7 @@ type PartitionsSpecification struct {
 func (a *AdminClient) CreateTopics(
 	ctx context.Context, topics []TopicSpecification, options ...CreateTopicsAdminOption,
 ) ([]TopicResult, error) {
-	o, err := optionsOf(options)
-	if err != nil {
-		return nil, err
-	}
-	ctx, admin, end, err := a.begin(ctx, o)
+	ctx, admin, end, err := beginWith(ctx, a, options)
 	if err != nil {
 		return nil, err
 	}
@@ -100,11 +96,7 @@ func createTopic(ctx context.Context, admin *ropewalk.Admin, t TopicSpecificatio
 func (a *AdminClient) DeleteTopics(
 	ctx context.Context, topics []string, options ...DeleteTopicsAdminOption,
 ) ([]TopicResult, error) {
-	o, err := optionsOf(options)
-	if err != nil {
-		return nil, err
-	}
-	ctx, admin, end, err := a.begin(ctx, o)
+	ctx, admin, end, err := beginWith(ctx, a, options)
 	if err != nil {
 		return nil, err
 	}
@@ -121,11 +113,7 @@ func (a *AdminClient) CreatePartitions(
 	ctx context.Context, partitions []PartitionsSpecification,
 	options ...CreatePartitionsAdminOption,
 ) ([]TopicResult, error) {
-	o, err := optionsOf(options)
-	if err != nil {
-		return nil, err
-	}
-	ctx, admin, end, err := a.begin(ctx, o)
+	ctx, admin, end, err := beginWith(ctx, a, options)
 	if err != nil {
 		return nil, err
 	}
@@ -200,11 +188,7 @@ func (a *AdminClient) DescribeTopics(
 	ctx context.Context, topics TopicCollection, options ...DescribeTopicsAdminOption,
 ) (DescribeTopicsResult, error) {
 	var result DescribeTopicsResult
-	o, err := optionsOf(options)
-	if err != nil {
-		return result, err
-	}
-	ctx, admin, end, err := a.begin(ctx, o)
+	ctx, admin, end, err := beginWith(ctx, a, options)
 	if err != nil {
 		return result, err
 	}
