@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -63,34 +64,51 @@ func produceAsync(ctx context.Context, r *run) (int64, time.Duration, error) {
 	return r.gate.result()
 }
 
-// produceSingle sends the next record only after the answer to the last.
-func produceSingle(ctx context.Context, r *run) (int64, time.Duration, error) {
-	client, err := r.dial(ctx)
-	if err != nil {
-		return 0, 0, err
-	}
-	defer client.Close()
-	producer, err := client.NewProducer()
-	if err != nil {
-		return 0, 0, err
-	}
-	value := noise(r.size)
-	for now := time.Now(); r.gate.take(now, r.size); {
-		record := &ropewalk.Record{Topic: r.topic, Value: value}
-		if _, err := producer.Send(ctx, record); err != nil {
+// produceSync sends from so many goroutines, each of which waits for its answer before it sends again.
+func produceSync(goroutines int) func(context.Context, *run) (int64, time.Duration, error) {
+	return func(ctx context.Context, r *run) (int64, time.Duration, error) {
+		client, err := r.dial(ctx)
+		if err != nil {
 			return 0, 0, err
 		}
-		answered := time.Now()
-		if now.After(r.gate.opens) {
-			r.answers.add(answered.Sub(now))
+		defer client.Close()
+		producer, err := client.NewProducer()
+		if err != nil {
+			return 0, 0, err
 		}
-		r.gate.count(answered)
-		now = answered
+		value := noise(r.size)
+		err = r.inTurn(goroutines, func() error {
+			_, err := producer.Send(ctx, &ropewalk.Record{Topic: r.topic, Value: value})
+			return err
+		})
+		if err := errors.Join(err, producer.Close()); err != nil {
+			return 0, 0, err
+		}
+		return r.gate.result()
 	}
-	if err := producer.Close(); err != nil {
-		return 0, 0, err
+}
+
+// inTurn has so many goroutines call send, each again and again, until the gate closes.
+func (r *run) inTurn(goroutines int, send func() error) error {
+	errs := make([]error, goroutines)
+	var all sync.WaitGroup
+	for i := range errs {
+		all.Go(func() {
+			for now := time.Now(); r.gate.take(now, r.size); {
+				if errs[i] = send(); errs[i] != nil {
+					return
+				}
+				answered := time.Now()
+				if now.After(r.gate.opens) {
+					r.answers.add(answered.Sub(now))
+				}
+				r.gate.count(answered)
+				now = answered
+			}
+		})
 	}
-	return r.gate.result()
+	all.Wait()
+	return errors.Join(errs...)
 }
 
 // consumed reads a topic to its end: from the call on, with what it takes to connect.

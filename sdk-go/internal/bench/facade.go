@@ -9,9 +9,6 @@ import (
 	"github.com/ropewalk/ropewalk/sdk-go/sarama"
 )
 
-// callers are the goroutines that share a sync producer.
-const callers = 100
-
 func init() {
 	modes["sarama-sync"] = mode{"sarama's SyncProducer, from 100 goroutines", facadeSync(callers)}
 	modes["sarama-single"] = mode{"sarama's SyncProducer, from one goroutine", facadeSync(1)}
@@ -33,26 +30,11 @@ func facadeSync(goroutines int) func(context.Context, *run) (int64, time.Duratio
 			return 0, 0, err
 		}
 		value := sarama.ByteEncoder(noise(r.size))
-		errs := make([]error, goroutines)
-		var all sync.WaitGroup
-		for i := range errs {
-			all.Go(func() {
-				for now := time.Now(); r.gate.take(now, r.size); {
-					message := &sarama.ProducerMessage{Topic: r.topic, Value: value}
-					if _, _, errs[i] = producer.SendMessage(message); errs[i] != nil {
-						return
-					}
-					answered := time.Now()
-					if now.After(r.gate.opens) {
-						r.answers.add(answered.Sub(now))
-					}
-					r.gate.count(answered)
-					now = answered
-				}
-			})
-		}
-		all.Wait()
-		if err := errors.Join(append(errs, producer.Close())...); err != nil {
+		err = r.inTurn(goroutines, func() error {
+			_, _, err := producer.SendMessage(&sarama.ProducerMessage{Topic: r.topic, Value: value})
+			return err
+		})
+		if err := errors.Join(err, producer.Close()); err != nil {
 			return 0, 0, err
 		}
 		return r.gate.result()

@@ -41,10 +41,14 @@ type mode struct {
 	load  func(ctx context.Context, r *run) (records int64, took time.Duration, err error)
 }
 
+// callers are the goroutines that share a producer where each waits for its answers.
+const callers = 100
+
 // modes are all that can be measured.
 var modes = map[string]mode{
 	"core":   {"SendAsync from one goroutine", produceAsync},
-	"single": {"Send from one goroutine, each waited for", produceSingle},
+	"sync":   {"Send from 100 goroutines, each waited for", produceSync(callers)},
+	"single": {"Send from one goroutine, each waited for", produceSync(1)},
 	"poll":   {"a Consumer from the start, by Poll", consumePoll},
 	"next":   {"a Consumer from the start, by Next", consumeNext},
 	"group":  {"the only member of a group from the start, by Poll", consumeGroup},

@@ -16,7 +16,7 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
@@ -202,6 +202,10 @@ fn try_saved(target: &Target, input: &[u8]) -> Result<bool, String> {
 }
 
 fn try_one(target: &Target, input: &[u8]) -> Result<bool, String> {
+    // What is allocated is counted for the whole process: inputs that are tried at one time, as by two
+    // tests, would be charged for one another.
+    static COUNTED: Mutex<()> = Mutex::new(());
+    let _alone = COUNTED.lock().unwrap_or_else(PoisonError::into_inner);
     let region = Region::new(ALLOCATOR);
     let checked = catch_unwind(AssertUnwindSafe(|| (target.check)(input)));
     let allocated = region.change().bytes_allocated;
