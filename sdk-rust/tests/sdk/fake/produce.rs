@@ -21,6 +21,8 @@ use super::{Fake, Known, Log, State, now, status};
 #[derive(Clone, Copy, Debug)]
 pub enum Step {
     Append,
+    /// As `Append`, but the answer is held back until another request has come.
+    AppendLater,
     /// Answers with UNAVAILABLE and this reason.
     Refuse(&'static str),
     /// As `Refuse`, but the answer is held back until another request has come.
@@ -110,7 +112,9 @@ impl Fake {
             }
             let step = self.change(|state| state.step(&request));
             let answer = match step {
-                Step::Append | Step::AppendSilently | Step::AppendThenCut => self.take(request),
+                Step::Append | Step::AppendLater | Step::AppendSilently | Step::AppendThenCut => {
+                    self.take(request)
+                }
                 Step::AppendThenRefuse(reason) => {
                     self.take(request).and_then(|_| Err(status(Code::Unavailable, reason)))
                 }
@@ -127,7 +131,7 @@ impl Fake {
                 Step::Append | Step::Refuse(_) | Step::AppendThenRefuse(_) => {
                     answers.send(Ok(answer)).await.unwrap()
                 }
-                Step::RefuseLater(_) => held = Some(answer),
+                Step::AppendLater | Step::RefuseLater(_) => held = Some(answer),
                 Step::AppendSilently => {}
                 Step::AppendThenCut => {
                     answers.send(Err(Status::unknown("cut"))).await.unwrap();
@@ -207,6 +211,10 @@ impl State {
         }
         let topic = self.topics.get_mut(&request.topic).unwrap();
         let set = records_of(request.data, request.compression);
+        let is_poison = |value: &Option<_>| value.is_some() && *value == self.poison;
+        if set.records.iter().any(|record| is_poison(&record.value)) {
+            return Err(status(Code::InvalidArgument, "INVALID_FIELD"));
+        }
         let count = topic.partitions.len() as i32;
         if let (Some(sequence), Some(partition)) = (&request.sequence, request.partition) {
             let records = set.records.len() as u32;
