@@ -185,8 +185,8 @@ impl Queue {
         self.numbers.is_restarting()
     }
 
-    /// Its numbers are to begin anew, as this batch is not sent under its own any more. `is_absent`:
-    /// it surely was not appended under it.
+    /// Its numbers are to begin anew, as this batch is not sent under its own any more.
+    /// `is_absent`: it surely was not appended under it.
     pub(super) fn end_numbers(&mut self, batch: &Batch, is_absent: bool) {
         if self.numbers.end_at(batch.number) && is_absent {
             let before = self.nothing_from.unwrap_or(u64::MAX);

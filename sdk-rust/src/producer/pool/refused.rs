@@ -1,5 +1,5 @@
-//! Batches that were not appended, or may not have been: which of them are sent again, and which are
-//! given up.
+//! Batches that were not appended, or may not have been: which of them are sent again, and which
+//! are given up.
 
 use std::time::Duration;
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{StreamExt, stream};
 use prost::Message;
@@ -211,10 +212,7 @@ impl State {
         }
         let topic = self.topics.get_mut(&request.topic).unwrap();
         let set = records_of(request.data, request.compression);
-        let is_poison = |value: &Option<_>| value.is_some() && *value == self.poison;
-        if set.records.iter().any(|record| is_poison(&record.value)) {
-            return Err(status(Code::InvalidArgument, "INVALID_FIELD"));
-        }
+        check_content(&set, self.poison.as_ref())?;
         let count = topic.partitions.len() as i32;
         if let (Some(sequence), Some(partition)) = (&request.sequence, request.partition) {
             let records = set.records.len() as u32;
@@ -273,6 +271,15 @@ impl State {
         }
         Ok(v1::ProduceResponse { appends })
     }
+}
+
+/// Refuses a set with a record of this value.
+fn check_content(set: &v1::RecordSet, poison: Option<&Bytes>) -> Result<(), Status> {
+    let is_poison = |record: &v1::Record| poison.is_some() && record.value.as_ref() == poison;
+    if set.records.iter().any(is_poison) {
+        return Err(status(Code::InvalidArgument, "INVALID_FIELD"));
+    }
+    Ok(())
 }
 
 fn records_of(data: Option<Data>, compression: i32) -> v1::RecordSet {
