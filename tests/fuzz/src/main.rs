@@ -202,8 +202,8 @@ fn try_saved(target: &Target, input: &[u8]) -> Result<bool, String> {
 }
 
 fn try_one(target: &Target, input: &[u8]) -> Result<bool, String> {
-    // What is allocated is counted for the whole process: inputs that are tried at one time, as by two
-    // tests, would be charged for one another.
+    // What is allocated is counted for the whole process: inputs that are tried at one time, as by
+    // two tests, would be charged for one another.
     static COUNTED: Mutex<()> = Mutex::new(());
     let _alone = COUNTED.lock().unwrap_or_else(PoisonError::into_inner);
     let region = Region::new(ALLOCATOR);
