@@ -239,8 +239,10 @@ func (b *brokers) closeIdle(conn *brokerConn) {
 func (b *brokers) failed(id uint64) {
 	b.mu.Lock()
 	if k := b.known[id]; k != nil {
-		k.failures++
-		k.awayUntil = time.Now().Add(min(awayFirst<<min(k.failures-1, 10), awayLongest))
+		if time.Now().After(k.awayUntil) { // streams that break together are one failure
+			k.failures++
+			k.awayUntil = time.Now().Add(min(awayFirst<<min(k.failures-1, 10), awayLongest))
+		}
 		b.retireLocked(k)
 	}
 	b.unlock()

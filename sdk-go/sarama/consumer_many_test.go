@@ -1,6 +1,7 @@
 package sarama_test
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -9,30 +10,33 @@ import (
 	"github.com/ropewalk/ropewalk/sdk-go/sarama"
 )
 
-// More partitions than a broker takes calls at a time on one connection: each is read by a call of
-// its own.
-const manyPartitions = 45
+// fewCalls has a broker take 20 calls at a time on a connection, of which each partition that is read
+// is one.
+const fewCalls, manyPartitions = "--max-streams-per-connection=20", 45
 
-func fewCalls(t *testing.T) []string {
-	t.Helper()
-	return []string{ropewalktest.Start(t,
-		ropewalktest.WithFlags("--max-streams-per-connection=20")).Address}
+// A program that reads more partitions than a broker takes calls at a time on one connection has its
+// commits, its metadata and what it produces answered.
+func TestConsumersOfManyPartitions(t *testing.T) {
+	t.Run("few calls", func(t *testing.T) {
+		consumersOf(t, manyPartitions, ropewalktest.WithFlags(fewCalls))
+	})
+	t.Run("as brokers are", func(t *testing.T) { consumersOf(t, 1100) })
 }
 
-// A program that reads them all has its commits, its metadata and what it produces answered.
-func TestConsumersOfManyPartitions(t *testing.T) {
-	addrs := fewCalls(t)
-	withTopic(t, addrs[0], manyPartitions)
+func consumersOf(t *testing.T, partitions int32, options ...ropewalktest.Option) {
+	addrs := []string{ropewalktest.Start(t, options...).Address}
+	withTopic(t, addrs[0], partitions)
 	config := testConfig()
 	config.Net.ReadTimeout = 10 * time.Second
 	config.Consumer.Offsets.AutoCommit.Enable = false
+	config.Producer.Partitioner = sarama.NewManualPartitioner
 	client := newClient(t, addrs, config)
 	consumer, err := sarama.NewConsumerFromClient(client)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var all []sarama.PartitionConsumer
-	for partition := range int32(manyPartitions) {
+	for partition := range partitions {
 		all = append(all, consume(t, consumer, "t", partition, sarama.OffsetOldest))
 	}
 
@@ -40,7 +44,7 @@ func TestConsumersOfManyPartitions(t *testing.T) {
 		t.Error("metadata:", err)
 	}
 	manager := newOffsets(t, client)
-	offsets := manage(t, manager, manyPartitions-1)
+	offsets := manage(t, manager, partitions-1)
 	offsets.MarkOffset(0, "")
 	manager.Commit()
 	closing(t, manager)
@@ -51,27 +55,35 @@ func TestConsumersOfManyPartitions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := producer.SendMessage(text("u", "x")); err != nil {
+	var batch []*sarama.ProducerMessage
+	for partition := range partitions {
+		message := text("t", fmt.Sprint(partition))
+		message.Partition = partition
+		batch = append(batch, message)
+	}
+	if err := producer.SendMessages(batch); err != nil {
 		t.Error("produce:", err)
 	}
 	closing(t, producer)
-
-	fill(t, addrs, manyPartitions, 1)
 	for partition, p := range all {
-		receive(t, p, fmt.Sprint(partition, "-0"))
+		receive(t, p, fmt.Sprint(partition))
 	}
 }
 
 // So has a member of a group that has them all.
 func TestGroupOfManyPartitions(t *testing.T) {
-	addrs := fewCalls(t)
+	addrs := []string{ropewalktest.Start(t, ropewalktest.WithFlags(fewCalls)).Address}
 	client := withTopic(t, addrs[0], manyPartitions)
 	fill(t, addrs, manyPartitions, 1)
 	reads := marking(func(*sarama.ConsumerMessage) {})
 	consuming(t, newGroup(t, addrs, groupConfig()), handler{claim: reads})
 	within(t, "all is committed", func() bool {
+		group, err := client.Admin().GetGroup(context.Background(), "g")
+		if err != nil {
+			return false // it is there once its member is
+		}
 		count := 0
-		for _, offset := range describe(t, client).Offsets {
+		for _, offset := range group.Offsets {
 			if offset.Committed == 1 {
 				count++
 			}
