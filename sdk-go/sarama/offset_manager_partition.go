@@ -20,12 +20,15 @@ type PartitionOffsetManager interface {
 	Errors() <-chan *ConsumerError
 
 	// AsyncClose begins to close; Errors is closed when what is marked is committed. With
-	// Consumer.Offsets.AutoCommit that is at once, otherwise with the next Commit of the offset
-	// manager that succeeds, or with its Close.
+	// Consumer.Offsets.AutoCommit that is at once: a commit that is refused is tried again
+	// Consumer.Offsets.Retry.Max times, for no longer than Net.ReadTimeout, and then given up, with
+	// its errors on Errors. sarama tries until its offset manager is closed. Without AutoCommit it
+	// is with the next Commit of the offset manager that succeeds, or with its Close.
 	AsyncClose()
 
 	// Close is AsyncClose, waits for the end, and returns the errors that nobody has read as a
-	// ConsumerErrors.
+	// ConsumerErrors. Without AutoCommit it must not be waited for before the Commit is called, or the
+	// Close of the offset manager, that it waits for.
 	Close() error
 }
 
@@ -59,7 +62,7 @@ func (p *partitionOffsetManager) AsyncClose() {
 	p.parent.mu.Lock()
 	p.done = true
 	p.parent.mu.Unlock()
-	p.parent.releaseDone(false)
+	p.parent.releaseDone(nil)
 	select {
 	case p.parent.wake <- struct{}{}:
 	default:
