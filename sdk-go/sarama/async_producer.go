@@ -35,12 +35,12 @@ type AsyncProducer interface {
 
 	// Input is where messages are sent to. It is never closed, so that a message that comes late
 	// does no harm, where sarama panics: after AsyncClose it comes back on Errors as
-	// ErrShuttingDown, and after Errors is closed it is dropped, with a line to Logger. A nil message
-	// is ignored.
+	// ErrShuttingDown, and after Errors is closed it is dropped, with a line to Logger. A nil
+	// message is ignored.
 	//
-	// Call Input for each message, as in a select: what is sent to a channel that was got before the
-	// end, and long after it, stays in it, and nobody may be there to make room. The end waits up to
-	// 100 ms for those who have called Input and not sent yet.
+	// Call Input for each message, as in a select: what is sent to a channel that was got before
+	// the end, and long after it, stays in it, and nobody may be there to make room. The end waits
+	// up to 100 ms for those who have called Input and not sent yet.
 	Input() chan<- *ProducerMessage
 
 	// Successes is the channel of messages that were produced. It is closed at the end.
@@ -223,8 +223,8 @@ func (p *asyncProducer) refuseUntil(end <-chan struct{}) {
 	}
 }
 
-// refuseLate waits for those who have called Input and not sent yet. Nobody of them must wait for ever,
-// and no message vanish.
+// refuseLate waits for those who have called Input and not sent yet. Nobody of them must wait for
+// ever, and no message vanish.
 func (p *asyncProducer) refuseLate() {
 	limit := time.NewTimer(p.lateFor)
 	defer limit.Stop()

@@ -45,8 +45,8 @@ func logLines(t testing.TB) *lines {
 	return l
 }
 
-// Somebody has called Input, and sends when both channels are closed already: that is in the log, and
-// the producer has waited for it.
+// Somebody has called Input, and sends when both channels are closed already: that is in the log,
+// and the producer has waited for it.
 func TestTheEndWaitsForWhoHasCalledInput(t *testing.T) {
 	log := logLines(t)
 	server, err := testserver.New()

@@ -9,16 +9,16 @@ import (
 // leastWaiting is how many messages of a topic may wait at least before they hold up others.
 const leastWaiting = 256
 
-// A waitingMessage waits for what is to be known of its topic. asksFirst: it has no place in the topic
-// as it is known, which may have grown.
+// A waitingMessage waits for what is to be known of its topic. asksFirst: it has no place in the
+// topic as it is known, which may have grown.
 type waitingMessage struct {
 	message   *ProducerMessage
 	asksFirst bool
 }
 
-// waitingTopics are the topics of an async producer that have to be looked up. Their messages wait, each
-// topic's in a line of its own, in their order, and those of others do not. A line ends when nobody is in
-// it. Only the goroutine that takes messages puts any in.
+// waitingTopics are the topics of an async producer that have to be looked up. Their messages wait,
+// each topic's in a line of its own, in their order, and those of others do not. A line ends when
+// nobody is in it. Only the goroutine that takes messages puts any in.
 type waitingTopics struct {
 	producer *asyncProducer
 	room     int
@@ -98,8 +98,8 @@ func (w *waitingTopics) send(m waitingMessage) {
 	w.producer.handOver(u, w.producer.prepareAdmitted(m.message, &u.record, m.asksFirst))
 }
 
-// fail answers a message whose topic cannot be known, and those behind it, which have waited for the
-// same.
+// fail answers a message whose topic cannot be known, and those behind it, which have waited for
+// the same.
 func (w *waitingTopics) fail(m waitingMessage, err error, line <-chan waitingMessage) {
 	for left := len(line); ; left-- {
 		w.producer.results.put(result{message: m.message, err: err, weight: weightOf(nil)})

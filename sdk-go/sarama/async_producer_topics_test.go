@@ -89,8 +89,8 @@ func TestCloseWaitsForUnknownTopics(t *testing.T) {
 	}
 }
 
-// A message for a partition that was added meanwhile goes there; for one that is not there it fails, and
-// neither holds up others.
+// A message for a partition that was added meanwhile goes there; for one that is not there it
+// fails, and neither holds up others.
 func TestAddedPartitionHoldsUpNoOther(t *testing.T) {
 	addrs, client := topicOf(t, 1)
 	config := testConfig()
@@ -145,8 +145,8 @@ func catchPanics(t testing.TB) chan any {
 	return caught
 }
 
-// A partitioner or an encoder that panics fails one message, which comes back; the others go on. The
-// PanicHandler hears of it.
+// A partitioner or an encoder that panics fails one message, which comes back; the others go on.
+// The PanicHandler hears of it.
 func TestPanicFailsOneMessage(t *testing.T) {
 	for _, where := range []string{"constructor", "partitioner", "encoder", "length"} {
 		t.Run(where, func(t *testing.T) {
@@ -227,7 +227,7 @@ func TestPanicInASyncProducer(t *testing.T) {
 func TestSendWhileItEnds(t *testing.T) {
 	log := logTo(t)
 	server := newServer(t)
-	const rounds, senders = 20, 8
+	const rounds, senders, most = 10, 8, 500
 	sent, back := 0, 0
 	for range rounds {
 		producer := newAsyncProducer(t, []string{server.Address()}, testConfig())
@@ -235,15 +235,15 @@ func TestSendWhileItEnds(t *testing.T) {
 		for range senders {
 			go func() {
 				n := 0
-				for ; ; n++ {
+				for ended := false; n < most && !ended; n++ {
+					producer.Input() <- text("t", "x")
 					select {
 					case <-stop:
-						sending <- n
-						return
+						ended = true
 					default:
-						producer.Input() <- text("t", "x")
 					}
 				}
+				sending <- n
 			}()
 		}
 		producer.AsyncClose()

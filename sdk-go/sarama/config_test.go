@@ -310,8 +310,8 @@ func TestProducerSettings(t *testing.T) {
 	}
 }
 
-// What programs often set is more than a broker sends at once: it is taken, said in the log, and large
-// messages come.
+// What programs often set is more than a broker sends at once: it is taken, said in the log, and
+// large messages come.
 func TestFetchSizesAreClamped(t *testing.T) {
 	log := logTo(t)
 	addrs := []string{newServer(t).Address()}

@@ -73,7 +73,8 @@ func (c *Config) warn() {
 		{flush.Frequency == 0 && (flush.Bytes > 0 || flush.Messages > 0),
 			"Producer.Flush.Bytes or Messages without Frequency: messages wait until there are enough"},
 		{c.Consumer.Fetch.Default > maxFetchBytes, fmt.Sprintf(
-			"Consumer.Fetch.Default is more than a broker sends at once: it counts as %d", maxFetchBytes)},
+			"Consumer.Fetch.Default is more than a broker sends at once: it counts as %d",
+			maxFetchBytes)},
 		{c.Consumer.Offsets.CommitInterval != 0,
 			"Consumer.Offsets.CommitInterval does nothing: use Consumer.Offsets.AutoCommit"},
 		{c.Consumer.Offsets.Retention != 0,

@@ -57,8 +57,8 @@ type consumer struct {
 	end func() error
 
 	gaps, gapMessages func(n int64)
-	// ofGroup: it reads the claims of a consumer group, which counts the gaps that it leaves out, and
-	// whose sessions end with a topic.
+	// ofGroup: it reads the claims of a consumer group, which counts the gaps that it leaves out,
+	// and whose sessions end with a topic.
 	ofGroup bool
 
 	mu       sync.Mutex

@@ -267,7 +267,8 @@ func TestGroupLeaderIsKilled(t *testing.T) {
 		for i := range max(len(values), messages/partitions) {
 			want := fmt.Sprint(i*partitions + int(partition))
 			if i >= len(values) || values[i] != want {
-				t.Fatalf("message %s of partition %d is due after %v", want, partition, values[:min(i, len(values))])
+				t.Fatalf("message %s of partition %d is due after %v",
+					want, partition, values[:min(i, len(values))])
 			}
 		}
 	}

@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	// settledAfter is for how long nothing must have changed before a session begins: partitions come
-	// in several steps, as their owners give them up.
+	// settledAfter is for how long nothing must have changed before a session begins: partitions
+	// come in several steps, as their owners give them up.
 	settledAfter = 200 * time.Millisecond
 	// emptyAfter is that for a member that has nothing: others may be about to give it something.
 	emptyAfter = time.Second
@@ -29,8 +29,8 @@ type groupMember struct {
 	group  *consumerGroup
 	topics []string
 	core   *ropewalk.GroupConsumer
-	// id is what the group knew the member by when it settled last. It is the holder's of the token of
-	// consuming.
+	// id is what the group knew the member by when it settled last. It is the holder's of the token
+	// of consuming.
 	id     string
 	cancel context.CancelFunc
 	served chan struct{}
@@ -217,8 +217,8 @@ func (m *groupMember) release(ctx context.Context, back []ropewalk.Position) {
 	}
 }
 
-// settle waits until the member knows what it has, and nothing has changed for a while. One that the
-// group has lost has no id, until the group has taken it again.
+// settle waits until the member knows what it has, and nothing has changed for a while. One that
+// the group has lost has no id, until the group has taken it again.
 func (m *groupMember) settle(ctx context.Context) error {
 	var until time.Time
 	for {

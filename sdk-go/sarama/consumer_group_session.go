@@ -144,7 +144,8 @@ func (s *groupSession) follow(changed <-chan struct{}) {
 		var fresh map[ropewalk.TopicPartition]*ownedPartition
 		var ended error
 		gone, fresh, changed, ended = s.member.compare(s.claims)
-		// What came and went in between is nobody's claim, and would be waited for until its deadline.
+		// What came and went in between is nobody's claim: it would be waited for until its
+		// deadline.
 		s.member.give(s.claims)
 		switch {
 		case ended != nil:

@@ -32,14 +32,15 @@ type ConsumerMessage struct {
 //
 // It ends by itself when messages were deleted before they were read, with ErrOffsetOutOfRange, so
 // that the program chooses where to go on; and when Consumer.Retry.Max is set and reached, with
-// ErrConsumerRetriesExhausted. Else it reconnects: what goes wrong is logged, and told on Errors when
-// Metadata.Retry.Max more tries have failed. A reader that is slow holds up no other partition, however
-// slow: it is sent no more than it reads.
+// ErrConsumerRetriesExhausted. Else it reconnects: what goes wrong is logged, and told on Errors
+// when Metadata.Retry.Max more tries have failed. A reader that is slow holds up no other
+// partition, however slow: it is sent no more than it reads.
 //
-// When its topic is deleted it stays, and looks for the topic after each Consumer.Retry.Backoff, with
-// an ErrUnknownTopicOrPartition on Errors each time. It does not create the topic. In one that somebody
-// else creates under the name it goes on at the same offset; where there is none such it ends with
-// ErrOffsetOutOfRange. The claim of a consumer group ends with its topic, and the session with it.
+// When its topic is deleted it stays, and looks for the topic after each Consumer.Retry.Backoff,
+// with an ErrUnknownTopicOrPartition on Errors each time. It does not create the topic. In one that
+// somebody else creates under the name it goes on at the same offset; where there is none such it
+// ends with ErrOffsetOutOfRange. The claim of a consumer group ends with its topic, and the session
+// with it.
 type PartitionConsumer interface {
 	// AsyncClose begins to close; Messages and Errors are closed when it is done, and must be
 	// read until then.
@@ -138,8 +139,8 @@ func (p *partitionConsumer) reader() *ropewalk.Consumer {
 	return p.core
 }
 
-// reconnects is the pause before a try to read on. What a change of the leader takes is no error to the
-// program, as in sarama, which tries as often to find a leader.
+// reconnects is the pause before a try to read on. What a change of the leader takes is no error to
+// the program, as in sarama, which tries as often to find a leader.
 func (p *partitionConsumer) reconnects(failures int) time.Duration {
 	if failures > p.consumer.config.Metadata.Retry.Max {
 		// In the core's goroutine: an error that finds no room is dropped there rather than holding

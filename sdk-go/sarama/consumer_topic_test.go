@@ -25,8 +25,8 @@ func untilGone(t *testing.T, client *ropewalk.Client, p sarama.PartitionConsumer
 	}
 }
 
-// A topic that is deleted does not end what reads it: there are errors until there is a topic of that
-// name, which is read on at the same offset.
+// A topic that is deleted does not end what reads it: there are errors until there is a topic of
+// that name, which is read on at the same offset.
 func TestConsumerOutlivesItsTopic(t *testing.T) {
 	eachBroker(t, func(t *testing.T, addrs []string) {
 		client := withTopic(t, addrs[0], 1)

@@ -57,8 +57,8 @@ var codeErrors = map[codes.Code]error{
 	codes.ResourceExhausted: ErrThrottlingQuotaExceeded,
 }
 
-// mappedEvery is how often the log says of one cause what is lost by the mapping: each of thousands of
-// messages may have failed for it.
+// mappedEvery is how often the log says of one cause what is lost by the mapping: each of thousands
+// of messages may have failed for it.
 const mappedEvery = time.Second
 
 // mappings are the causes whose mapping was logged.

@@ -9,7 +9,8 @@ import (
 	ropewalk "github.com/ropewalk/ropewalk/sdk-go"
 )
 
-// A cause is logged once an interval, with how often it came up; another one is not held back by it.
+// A cause is logged once an interval, with how often it came up; another one is not held back by
+// it.
 func TestRecurringCauses(t *testing.T) {
 	r, now := recurring{every: time.Second}, time.Unix(1_700_000_000, 0)
 	for _, test := range []struct {

@@ -20,7 +20,8 @@ type OffsetManager interface {
 
 	// Close commits what is marked, if Consumer.Offsets.AutoCommit is enabled, and ends, with the
 	// partition offset managers that are still there. A commit that is refused is tried again
-	// Consumer.Offsets.Retry.Max times, for no longer than Net.ReadTimeout. Closing again does nothing.
+	// Consumer.Offsets.Retry.Max times, for no longer than Net.ReadTimeout. Closing again does
+	// nothing.
 	Close() error
 
 	// Commit commits what is marked, and waits for it.
@@ -80,8 +81,8 @@ func (om *offsetManager) loop() {
 	}
 }
 
-// commitDone commits for partition offset managers that are closed, which wait for it. What is still
-// refused after Offsets.Retry.Max more tries is given up, with its errors told.
+// commitDone commits for partition offset managers that are closed, which wait for it. What is
+// still refused after Offsets.Retry.Max more tries is given up, with its errors told.
 func (om *offsetManager) commitDone() {
 	om.committing.Lock()
 	defer om.committing.Unlock()
@@ -96,8 +97,8 @@ func (om *offsetManager) commitDone() {
 	om.commitLast(done)
 }
 
-// commitLast tries to commit as often as the config says, and then ends partition offset managers. All
-// tries together take no longer than one call may.
+// commitLast tries to commit as often as the config says, and then ends partition offset managers.
+// All tries together take no longer than one call may.
 func (om *offsetManager) commitLast(done []*partitionOffsetManager) {
 	offsets := &om.config.Consumer.Offsets
 	ctx, cancel := context.WithTimeout(context.Background(), om.config.Net.ReadTimeout)
@@ -190,8 +191,8 @@ func (om *offsetManager) flush(ctx context.Context, chosen func(*partitionOffset
 	}
 }
 
-// releaseDone ends the partition offset managers that are closed and have nothing to commit, and those
-// that are given up. It returns how many are left that are closed.
+// releaseDone ends the partition offset managers that are closed and have nothing to commit, and
+// those that are given up. It returns how many are left that are closed.
 func (om *offsetManager) releaseDone(givenUp []*partitionOffsetManager) (left int) {
 	om.mu.Lock()
 	defer om.mu.Unlock()

@@ -8,15 +8,15 @@ type PartitionOffsetManager interface {
 	// marked, or Consumer.Offsets.Initial when there is nothing.
 	NextOffset() (int64, string)
 
-	// MarkOffset marks the offset of the next message to read, to be committed. It goes only forward:
-	// a lower offset than the one that is marked does nothing. Metadata is kept beside it.
+	// MarkOffset marks the offset of the next message to read, to be committed. It goes only
+	// forward: a lower offset than the one that is marked does nothing. Metadata is kept beside it.
 	MarkOffset(offset int64, metadata string)
 
 	// ResetOffset is MarkOffset that goes only back: a higher offset does nothing.
 	ResetOffset(offset int64, metadata string)
 
-	// Errors is the channel of errors, if Consumer.Return.Errors is set: what finds no room in it is
-	// logged. Otherwise errors are logged. It is closed at the end.
+	// Errors is the channel of errors, if Consumer.Return.Errors is set: what finds no room in it
+	// is logged. Otherwise errors are logged. It is closed at the end.
 	Errors() <-chan *ConsumerError
 
 	// AsyncClose begins to close; Errors is closed when what is marked is committed. With
@@ -27,8 +27,8 @@ type PartitionOffsetManager interface {
 	AsyncClose()
 
 	// Close is AsyncClose, waits for the end, and returns the errors that nobody has read as a
-	// ConsumerErrors. Without AutoCommit it must not be waited for before the Commit is called, or the
-	// Close of the offset manager, that it waits for.
+	// ConsumerErrors. Without AutoCommit it must not be waited for before the Commit is called, or
+	// the Close of the offset manager, that it waits for.
 	Close() error
 }
 

@@ -195,8 +195,8 @@ func TestOffsetManagerTriesAgain(t *testing.T) {
 	closing(t, manager)
 }
 
-// Of two who want a partition at the same time one has it, and only that one asks where the group is.
-// Who cannot learn that leaves it to the next one.
+// Of two who want a partition at the same time one has it, and only that one asks where the group
+// is. Who cannot learn that leaves it to the next one.
 func TestOffsetManagerReservesAPartition(t *testing.T) {
 	server := newServer(t)
 	addrs := []string{server.Address()}

@@ -148,8 +148,9 @@ func (p *producer) fill(t *placement, m *ProducerMessage, record *ropewalk.Recor
 	return nil
 }
 
-// recovered is deferred around code of the program's, a partitioner or an encoder. With a PanicHandler
-// a panic there becomes the error of the message, so that it has an answer, and others go on.
+// recovered is deferred around code of the program's, a partitioner or an encoder. With a
+// PanicHandler a panic there becomes the error of the message, so that it has an answer, and others
+// go on.
 func recovered(err *error) {
 	handler := PanicHandler
 	if handler == nil {
@@ -214,8 +215,8 @@ func (p *producer) placeAgain(m *ProducerMessage) (*placement, error) {
 	return p.place(context.Background(), m)
 }
 
-// place asks the topic's partitioner. One that wants consistency chooses from all partitions, another
-// one from those that have a leader.
+// place asks the topic's partitioner. One that wants consistency chooses from all partitions,
+// another one from those that have a leader.
 func (p *producer) place(ctx context.Context, m *ProducerMessage) (*placement, error) {
 	layout, err := p.client.Layout(ctx, m.Topic)
 	switch {
