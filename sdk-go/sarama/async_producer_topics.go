@@ -26,13 +26,15 @@ type waitingTopics struct {
 	some  atomic.Int64
 	ended sync.WaitGroup
 
-	mu    sync.Mutex
-	lines map[string]chan waitingMessage
+	mu sync.Mutex
+	// shorter wakes whoever waits for room.
+	shorter *sync.Cond
+	lines   map[string][]waitingMessage
 }
 
 func (w *waitingTopics) init(p *asyncProducer) {
 	w.producer, w.room = p, max(p.config.ChannelBufferSize, leastWaiting)
-	w.lines = map[string]chan waitingMessage{}
+	w.shorter, w.lines = sync.NewCond(&w.mu), map[string][]waitingMessage{}
 }
 
 // join puts a message behind others of its topic that wait; it reports false when none do. It waits
@@ -43,54 +45,68 @@ func (w *waitingTopics) join(m *ProducerMessage) bool {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	line := w.lines[m.Topic]
-	if line == nil {
-		return false
+	for {
+		line, ok := w.lines[m.Topic]
+		if !ok { // also when it has ended meanwhile
+			return false
+		}
+		if len(line) < w.room {
+			w.lines[m.Topic] = append(line, waitingMessage{message: m})
+			return true
+		}
+		w.shorter.Wait()
 	}
-	line <- waitingMessage{message: m} // a line that is full needs no lock to get shorter
-	return true
 }
 
 // begin makes the line of a topic, with its first message.
 func (w *waitingTopics) begin(m waitingMessage) {
-	topic, line := m.message.Topic, make(chan waitingMessage, w.room)
-	line <- m
+	topic := m.message.Topic
 	w.mu.Lock()
-	w.lines[topic] = line
+	w.lines[topic] = []waitingMessage{m}
 	w.mu.Unlock()
 	w.some.Add(1)
-	w.ended.Go(func() { withRecover(func() { w.run(topic, line) }) })
+	w.ended.Go(func() { withRecover(func() { w.run(topic) }) })
 }
 
 // run sends what is in a line, one after the other, until it is empty.
-func (w *waitingTopics) run(topic string, line chan waitingMessage) {
+func (w *waitingTopics) run(topic string) {
 	for {
-		select {
-		case m := <-line:
-			if _, err := w.producer.client.Layout(context.Background(), topic); err != nil {
-				w.fail(m, err, line)
-			} else {
-				w.send(m)
-			}
-			continue
-		default:
-		}
-		if w.end(topic, line) {
+		m, ok := w.next(topic)
+		if !ok {
 			return
+		}
+		if _, err := w.producer.client.Layout(context.Background(), topic); err != nil {
+			w.fail(err, m)
+			w.fail(err, w.rest(topic)...)
+		} else {
+			w.send(m)
 		}
 	}
 }
 
-// end ends a line if it is empty.
-func (w *waitingTopics) end(topic string, line chan waitingMessage) bool {
+// next takes the first of a line; it reports false, and ends the line, if there is none.
+func (w *waitingTopics) next(topic string) (m waitingMessage, ok bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(line) > 0 {
-		return false
+	defer w.shorter.Signal() // nobody waits but the goroutine that takes messages
+	line := w.lines[topic]
+	if len(line) == 0 {
+		delete(w.lines, topic)
+		w.some.Add(-1)
+		return waitingMessage{}, false
 	}
-	delete(w.lines, topic)
-	w.some.Add(-1)
-	return true
+	w.lines[topic] = line[1:]
+	return line[0], true
+}
+
+// rest takes all of a line, which goes on.
+func (w *waitingTopics) rest(topic string) []waitingMessage {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	defer w.shorter.Signal()
+	line := w.lines[topic]
+	w.lines[topic] = nil
+	return line
 }
 
 func (w *waitingTopics) send(m waitingMessage) {
@@ -98,15 +114,10 @@ func (w *waitingTopics) send(m waitingMessage) {
 	w.producer.handOver(u, w.producer.prepareAdmitted(m.message, &u.record, m.asksFirst))
 }
 
-// fail answers a message whose topic cannot be known, and those behind it, which have waited for
-// the same.
-func (w *waitingTopics) fail(m waitingMessage, err error, line <-chan waitingMessage) {
-	for left := len(line); ; left-- {
+// fail answers messages whose topic cannot be known: they have all waited for the same.
+func (w *waitingTopics) fail(err error, messages ...waitingMessage) {
+	for _, m := range messages {
 		w.producer.results.put(result{message: m.message, err: err, weight: weightOf(nil)})
-		if left == 0 {
-			return
-		}
-		m = <-line
 	}
 }
 

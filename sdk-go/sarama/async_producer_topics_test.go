@@ -72,13 +72,15 @@ func TestCloseWaitsForUnknownTopics(t *testing.T) {
 			return refusal
 		})
 		producer := newAsyncProducer(t, []string{server.Address()}, testConfig())
-		for i := range 10 {
+		const count = 400 // more than may wait without holding up others
+		for i := range count {
 			send(t, producer, text("slow", fmt.Sprint(i)))
 		}
 		producer.AsyncClose()
 		close(hold)
 		all := drain(t, producer)
-		if refusal == nil && len(all.successes) != 10 || refusal != nil && len(all.errors) != 10 {
+		if refusal == nil && len(all.successes) != count ||
+			refusal != nil && len(all.errors) != count {
 			t.Errorf("%v: %d successes, %d errors", refusal, len(all.successes), len(all.errors))
 		}
 		for _, err := range all.errors {
