@@ -18,7 +18,7 @@ import (
 // So a program that is slow to read is slowed down, and loses nothing. It must be closed.
 //
 // A topic that has to be looked up first, or created, holds up no other, unless more messages of it
-// are waiting than ChannelBufferSize, and than 256.
+// are waiting than ChannelBufferSize, and than 256, or 16 MiB of such topics.
 //
 // A partitioner or an encoder that panics ends the program, unless there is a PanicHandler: that is
 // called, the message comes back with an error, and the producer goes on, where sarama's does not.
@@ -316,21 +316,21 @@ func (p *asyncProducer) send(m *ProducerMessage) {
 		ignoreNil()
 		return
 	}
-	if err := p.admit(m); err != nil {
+	if size, err := p.admit(m); err != nil {
 		p.results.put(result{message: m, err: err, weight: weightOf(nil)})
-	} else if !p.waiting.join(m) {
-		p.sendAtOnce(m)
+	} else if !p.waiting.join(m, size) {
+		p.sendAtOnce(m, size)
 	}
 	p.results.awaitRoom()
 }
 
 // sendAtOnce hands a message over, or has it wait for what is to be known of its topic.
-func (p *asyncProducer) sendAtOnce(m *ProducerMessage) {
+func (p *asyncProducer) sendAtOnce(m *ProducerMessage, size int) {
 	u := newUnderway(p, m)
 	switch err := p.prepareAtOnce(m, &u.record); err {
 	case errTopicUnknown, ErrInvalidPartition:
 		u.recycle()
-		p.waiting.begin(waitingMessage{m, err == ErrInvalidPartition})
+		p.waiting.begin(waitingMessage{m, size, err == ErrInvalidPartition})
 	default:
 		p.handOver(u, err)
 	}

@@ -13,6 +13,7 @@ const leastWaiting = 256
 // topic as it is known, which may have grown.
 type waitingMessage struct {
 	message   *ProducerMessage
+	size      int
 	asksFirst bool
 }
 
@@ -30,6 +31,7 @@ type waitingTopics struct {
 	// shorter wakes whoever waits for room.
 	shorter *sync.Cond
 	lines   map[string][]waitingMessage
+	bytes   int // of all lines
 }
 
 func (w *waitingTopics) init(p *asyncProducer) {
@@ -38,8 +40,8 @@ func (w *waitingTopics) init(p *asyncProducer) {
 }
 
 // join puts a message behind others of its topic that wait; it reports false when none do. It waits
-// while the line is full.
-func (w *waitingTopics) join(m *ProducerMessage) bool {
+// while the line is full, or all of them have too much.
+func (w *waitingTopics) join(m *ProducerMessage, size int) bool {
 	if w.some.Load() == 0 {
 		return false
 	}
@@ -50,8 +52,9 @@ func (w *waitingTopics) join(m *ProducerMessage) bool {
 		if !ok { // also when it has ended meanwhile
 			return false
 		}
-		if len(line) < w.room {
-			w.lines[m.Topic] = append(line, waitingMessage{message: m})
+		if len(line) < w.room && w.bytes+size <= maxUnread {
+			w.lines[m.Topic] = append(line, waitingMessage{message: m, size: size})
+			w.bytes += size
 			return true
 		}
 		w.shorter.Wait()
@@ -63,6 +66,7 @@ func (w *waitingTopics) begin(m waitingMessage) {
 	topic := m.message.Topic
 	w.mu.Lock()
 	w.lines[topic] = []waitingMessage{m}
+	w.bytes += m.size
 	w.mu.Unlock()
 	w.some.Add(1)
 	w.ended.Go(func() { withRecover(func() { w.run(topic) }) })
@@ -96,6 +100,7 @@ func (w *waitingTopics) next(topic string) (m waitingMessage, ok bool) {
 		return waitingMessage{}, false
 	}
 	w.lines[topic] = line[1:]
+	w.bytes -= line[0].size
 	return line[0], true
 }
 
@@ -106,6 +111,9 @@ func (w *waitingTopics) rest(topic string) []waitingMessage {
 	defer w.shorter.Signal()
 	line := w.lines[topic]
 	w.lines[topic] = nil
+	for _, m := range line {
+		w.bytes -= m.size
+	}
 	return line
 }
 

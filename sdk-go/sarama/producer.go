@@ -89,17 +89,17 @@ var past = func() context.Context {
 
 // prepare turns a message into a record, with its partition.
 func (p *producer) prepare(m *ProducerMessage, record *ropewalk.Record) error {
-	if err := p.admit(m); err != nil {
+	if _, err := p.admit(m); err != nil {
 		return err
 	}
 	return p.prepareAdmitted(m, record, false)
 }
 
-// admit has interceptors see a message, and refuses one that is too large.
-func (p *producer) admit(m *ProducerMessage) (err error) {
+// admit has interceptors see a message, and refuses one that is too large. It returns the size.
+func (p *producer) admit(m *ProducerMessage) (size int, err error) {
 	defer recovered(&err)
 	if p.closed.Load() {
-		return ErrShuttingDown
+		return 0, ErrShuttingDown
 	}
 	if interceptors := p.config.Producer.Interceptors; len(interceptors) > 0 {
 		p.intercepting.Lock()
