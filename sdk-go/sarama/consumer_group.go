@@ -124,7 +124,7 @@ func newConsumerGroup(id string, client Client, own bool) (ConsumerGroup, error)
 	if err != nil {
 		return nil, err
 	}
-	consumer.countsGaps = false
+	consumer.ofGroup = true
 	c := &consumerGroup{
 		config: client.Config(), core: consumer.core, id: id, consumer: consumer,
 		consuming: make(chan struct{}, 1),

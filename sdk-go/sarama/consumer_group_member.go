@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	// settledAfter is for how long nothing must have changed before a session begins: partitions come
-	// in several steps, as their owners give them up.
+	// settledAfter is for how long nothing must have changed before a session begins: partitions
+	// come in several steps, as their owners give them up.
 	settledAfter = 200 * time.Millisecond
 	// emptyAfter is that for a member that has nothing: others may be about to give it something.
 	emptyAfter = time.Second
@@ -29,6 +29,9 @@ type groupMember struct {
 	group  *consumerGroup
 	topics []string
 	core   *ropewalk.GroupConsumer
+	// id is what the group knew the member by when it settled last. It is the holder's of the token
+	// of consuming.
+	id     string
 	cancel context.CancelFunc
 	served chan struct{}
 
@@ -158,9 +161,6 @@ func (m *groupMember) change() {
 func (m *groupMember) assigned(_ context.Context, positions []ropewalk.Position) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.told && len(positions) == 0 {
-		return
-	}
 	m.told = true
 	for _, p := range positions {
 		m.owned[p.TopicPartition] = &ownedPartition{position: p, next: p.Offset}
@@ -217,7 +217,8 @@ func (m *groupMember) release(ctx context.Context, back []ropewalk.Position) {
 	}
 }
 
-// settle waits until the member knows what it has, and nothing has changed for a while.
+// settle waits until the member knows what it has, and nothing has changed for a while. One that
+// the group has lost has no id, until the group has taken it again.
 func (m *groupMember) settle(ctx context.Context) error {
 	var until time.Time
 	for {
@@ -232,11 +233,14 @@ func (m *groupMember) settle(ctx context.Context) error {
 		if ended != nil {
 			return ended
 		}
-		if told && until.IsZero() {
+		// After the channel was got that tells of the answer with which the id comes.
+		m.id = m.core.MemberID()
+		known := told && m.id != ""
+		if known && until.IsZero() {
 			until = time.Now().Add(settledWithin)
 		}
 		var settled <-chan time.Time
-		if told {
+		if known {
 			left = min(left, time.Until(until))
 			if left <= 0 {
 				return nil
