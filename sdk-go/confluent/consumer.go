@@ -94,7 +94,7 @@ func NewConsumer(conf *ConfigMap) (*Consumer, error) {
 	if h.s.given["go.events.channel.size"] {
 		size = h.s.eventsSize
 	}
-	c.events = make(chan Event, max(size, 0))
+	c.events = make(chan Event, size)
 	go c.fill()
 	return c, nil
 }
