@@ -14,6 +14,8 @@ func (c *Consumer) Commit() ([]TopicPartition, error) {
 	if err := c.usable(); err != nil {
 		return nil, err
 	}
+	c.committing.Lock()
+	defer c.committing.Unlock()
 	c.mu.Lock()
 	parts := sortedParts(c.parts)
 	c.mu.Unlock()
@@ -51,6 +53,8 @@ func (c *Consumer) CommitOffsets(offsets []TopicPartition) ([]TopicPartition, er
 			list = append(list, committable(tp))
 		}
 	}
+	c.committing.Lock()
+	defer c.committing.Unlock()
 	return c.commit(list)
 }
 
@@ -62,7 +66,7 @@ func committable(tp TopicPartition) ropewalk.CommittedOffset {
 	return o
 }
 
-// commit commits offsets, all or none.
+// commit commits offsets, all or none. As all that commit, its caller holds committing.
 func (c *Consumer) commit(offsets []ropewalk.CommittedOffset) ([]TopicPartition, error) {
 	if len(offsets) == 0 {
 		return nil, Error{code: ErrNoOffset}
@@ -148,15 +152,21 @@ func (c *Consumer) commitRegularly(every time.Duration) {
 		case <-c.ctx.Done():
 			return
 		}
+		c.committing.Lock()
 		c.mu.Lock()
 		parts := sortedParts(c.parts)
 		c.mu.Unlock()
 		c.commitEach(c.pendingOf(parts, true))
+		c.committing.Unlock()
 	}
 }
 
 // commitStored commits what is stored of partitions that go.
-func (c *Consumer) commitStored(going []*part) { c.commitEach(c.pendingOf(going, false)) }
+func (c *Consumer) commitStored(going []*part) {
+	c.committing.Lock()
+	defer c.committing.Unlock()
+	c.commitEach(c.pendingOf(going, false))
+}
 
 // commitEach commits what can be committed, and tells what became of it. Where one partition is not
 // the member's any more, the others are committed by themselves.

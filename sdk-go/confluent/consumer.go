@@ -39,6 +39,11 @@ type Consumer struct {
 	reader  chan struct{}
 	closing chan struct{}
 
+	// committing is held from when it is looked what is to be committed until the answer is there:
+	// or one that is tried again while a coordinator is elected could come after one that is newer,
+	// and take the group back. It is locked before mu.
+	committing sync.Mutex
+
 	// turn holds a token while somebody polls, or changes what is read.
 	turn chan struct{}
 
@@ -94,7 +99,7 @@ func NewConsumer(conf *ConfigMap) (*Consumer, error) {
 	if h.s.given["go.events.channel.size"] {
 		size = h.s.eventsSize
 	}
-	c.events = make(chan Event, max(size, 0))
+	c.events = make(chan Event, size)
 	go c.fill()
 	return c, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"google.golang.org/grpc/codes"
 
@@ -147,13 +148,32 @@ func asError(err error) Error {
 		return errorf(ErrFail, "%v", err)
 	}
 	code, known := reasonCodes[e.Reason]
-	if !known {
+	switch {
+	case !known:
 		code = codeOf(e.Code())
+	case e.Reason == ropewalk.ReasonInvalidField:
+		code = fieldCode(e.Metadata["field"])
 	}
 	return Error{
 		code: code, str: code.String() + ": " + e.Error(), cause: e,
 		retriable: e.Retriable(), fatal: e.Fatal() && e.Reason != ropewalk.ReasonClosed,
 	}
+}
+
+// fieldCode is the code that Kafka has for a value that a broker refuses.
+func fieldCode(field string) ErrorCode {
+	if strings.Contains(field, "settings.") {
+		return ErrInvalidConfig
+	}
+	switch field[strings.LastIndexByte(field, '.')+1:] {
+	case "partition_count":
+		return ErrInvalidPartitions
+	case "replication_factor":
+		return ErrInvalidReplicationFactor
+	case "group":
+		return ErrInvalidGroupID
+	}
+	return ErrInvalidRequest
 }
 
 // codeOf is the code of an error to which nobody gave a reason.
