@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	ropewalk "github.com/ropewalk/ropewalk/sdk-go"
 	"github.com/ropewalk/ropewalk/sdk-go/ropewalktest"
 )
 
@@ -69,7 +70,7 @@ func TestSaramaPrograms(t *testing.T) {
 // Two tellers change one account at once, and nothing of what they do is lost.
 func TestEventSourcing(t *testing.T) {
 	broker := ropewalktest.Start(t)
-	tellers := start(t, "event-sourcing", "ROPEWALK_SERVER="+broker.Address)
+	tellers := start(t, "event-sourcing", server(broker))
 	if line := tellers.line(t, patience); line != "account-7 has 1000 after 41 events" {
 		t.Errorf("the program said %q", line)
 	}
@@ -77,9 +78,66 @@ func TestEventSourcing(t *testing.T) {
 		t.Errorf("the program failed: %v", err)
 	}
 	// Whoever comes later finds the account, which is open.
-	later := start(t, "event-sourcing", "ROPEWALK_SERVER="+broker.Address)
+	later := start(t, "event-sourcing", server(broker))
 	if err := later.wait(); err == nil || !strings.Contains(err.Error(), "the account is open already") {
 		t.Errorf("another run ended with %v", err)
+	}
+	accounts, _, err := connect(t, broker).Admin().GetTopic(limited(t), "accounts")
+	if err != nil || accounts.Settings.Retention >= 0 {
+		t.Errorf("the topic is %+v, %v", accounts, err)
+	}
+}
+
+// Where events are missing, or will be, there are no accounts, rather than wrong ones.
+func TestEventSourcingMissesNoEvent(t *testing.T) {
+	broker := ropewalktest.Start(t)
+	admin := connect(t, broker).Admin()
+	ends := func(with string) {
+		t.Helper()
+		program := start(t, "event-sourcing", server(broker))
+		if err := program.wait(); err == nil || !strings.Contains(err.Error(), with) {
+			t.Errorf("the program ended with %v", err)
+		}
+	}
+	if _, err := admin.CreateTopic(limited(t), "accounts", 1); err != nil { // kept for 7 days
+		t.Fatal(err)
+	}
+	ends("does not keep its records for ever: retention 168h0m0s")
+
+	forever := ropewalk.Retention(ropewalk.KeepForever)
+	if _, err := admin.UpdateTopic(limited(t), "accounts", forever); err != nil {
+		t.Fatal(err)
+	}
+	start(t, "event-sourcing", server(broker)).succeed(t)
+	_, err := admin.DeleteRecords(limited(t), "accounts", map[int32]int64{0: 5})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ends("offsets 0 to 4 of accounts/0 were deleted before they were read")
+}
+
+// An event that cannot have happened makes no balance.
+func TestEventSourcingRefusesWhatCannotBe(t *testing.T) {
+	broker := ropewalktest.Start(t)
+	client := connect(t, broker)
+	forever := ropewalk.Retention(ropewalk.KeepForever)
+	if _, err := client.Admin().CreateTopic(limited(t), "accounts", 1, forever); err != nil {
+		t.Fatal(err)
+	}
+	producer, err := client.NewProducer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, value := range []string{"opened 0", "paid-in 100", "taken-out 101"} {
+		record := &ropewalk.Record{Topic: "accounts", Key: []byte("a"), Value: []byte(value)}
+		if _, err := producer.Send(limited(t), record); err != nil {
+			t.Fatal(err)
+		}
+	}
+	program := startWith(t, []string{"event-sourcing", "a"}, server(broker))
+	err = program.wait()
+	if err == nil || !strings.Contains(err.Error(), `"taken-out 101" at offset 2 cannot be`) {
+		t.Errorf("the program ended with %v", err)
 	}
 }
 
@@ -161,15 +219,19 @@ func (p *program) kill() error {
 	return p.wait()
 }
 
-// interrupt ends the program as Ctrl-C does.
+// interrupt ends the program as Ctrl-C does, and it is to end well.
 func (p *program) interrupt(t *testing.T) {
 	t.Helper()
 	if err := p.signal(syscall.SIGINT); err != nil {
 		t.Fatal(err)
 	}
 	select {
-	case <-p.exited:
-	case <-time.After(10 * time.Second):
-		t.Error("the consumer did not end when it was interrupted")
+	case err := <-p.exited:
+		if err != nil {
+			t.Errorf("the program did not end well: %v", err)
+		}
+		p.exited <- err
+	case <-time.After(patience):
+		t.Error("the program did not end when it was interrupted")
 	}
 }

@@ -7,7 +7,8 @@
 //!
 //! Two tellers pay into the account and take from it at once, and no change is lost. The key of a
 //! record is the account, so that its events stand in one partition, in order; its version is the
-//! offset of the last one. ROPEWALK_SERVER names the broker; default 127.0.0.1:9092.
+//! offset of the last one. The topic keeps all events for ever: an account that lost some of them
+//! would have another balance. ROPEWALK_SERVER names the broker; default 127.0.0.1:9092.
 
 use std::error::Error;
 
