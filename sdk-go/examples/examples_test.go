@@ -7,13 +7,15 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
-	"syscall"
+	"sync"
 	"testing"
 	"time"
 
@@ -24,7 +26,7 @@ import (
 // The programs name this address in their text.
 const address = "localhost:9092"
 
-const patience = 90 * time.Second // compiling the programs takes most of it
+const patience = 90 * time.Second
 
 // The two programs run as they are, against the real broker: the consumer is started first, and prints
 // what the producer sends afterwards.
@@ -141,7 +143,22 @@ func TestEventSourcingRefusesWhatCannotBe(t *testing.T) {
 	}
 }
 
-// program is a running `go run`, in a process group of its own, so that signals reach the program.
+// built is the folder with the programs. They are not run with `go run`, which does not tell the status
+// with which an interrupted program ends.
+var built = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "ropewalk-examples-")
+	if err != nil {
+		return "", err
+	}
+	cleanUp = func() { _ = os.RemoveAll(dir) }
+	output, err := exec.Command("go", "build", "-o", dir+"/", "./...").CombinedOutput()
+	if err != nil {
+		return dir, fmt.Errorf("%w: %s", err, output)
+	}
+	return dir, nil
+})
+
+// program is one that runs.
 type program struct {
 	command *exec.Cmd
 	lines   chan string
@@ -156,17 +173,18 @@ func start(t *testing.T, name string, environment ...string) *program {
 // startWith is start with arguments after the name.
 func startWith(t *testing.T, arguments []string, environment ...string) *program {
 	t.Helper()
-	arguments = append([]string{"run", "./" + arguments[0]}, arguments[1:]...)
+	dir, err := built()
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 	t.Cleanup(cancel)
 	p := &program{
-		command: exec.CommandContext(ctx, "go", arguments...),
+		command: exec.CommandContext(ctx, filepath.Join(dir, arguments[0]), arguments[1:]...),
 		lines:   make(chan string, 100),
 		exited:  make(chan error, 1),
 	}
 	p.command.Env = append(os.Environ(), environment...)
-	p.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	p.command.Cancel = func() error { return p.signal(syscall.SIGKILL) }
 	reader, writer := io.Pipe()
 	var stderr strings.Builder
 	p.command.Stdout, p.command.Stderr = writer, &stderr
@@ -187,11 +205,11 @@ func startWith(t *testing.T, arguments []string, environment ...string) *program
 		}
 		p.exited <- err
 	}()
-	t.Cleanup(func() { _ = p.signal(syscall.SIGKILL) }) // it may have exited
+	t.Cleanup(func() { _ = p.signal(os.Kill) }) // it may have exited
 	return p
 }
 
-func (p *program) signal(s syscall.Signal) error { return syscall.Kill(-p.command.Process.Pid, s) }
+func (p *program) signal(s os.Signal) error { return p.command.Process.Signal(s) }
 
 func (p *program) wait() error {
 	err := <-p.exited
@@ -215,14 +233,14 @@ func (p *program) line(t *testing.T, limit time.Duration) string {
 
 // kill ends the program as a crash does.
 func (p *program) kill() error {
-	_ = p.signal(syscall.SIGKILL) // it may have exited
+	_ = p.signal(os.Kill) // it may have exited
 	return p.wait()
 }
 
 // interrupt ends the program as Ctrl-C does, and it is to end well.
 func (p *program) interrupt(t *testing.T) {
 	t.Helper()
-	if err := p.signal(syscall.SIGINT); err != nil {
+	if err := p.signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
 	select {

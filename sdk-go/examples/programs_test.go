@@ -7,9 +7,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -55,23 +58,6 @@ func send(t *testing.T, client *ropewalk.Client, topic string, first, last int) 
 	}
 }
 
-// committed waits until a group is at an offset of partition 0.
-func committed(t *testing.T, client *ropewalk.Client, group, topic string, offset int64) {
-	t.Helper()
-	ctx := limited(t)
-	for {
-		offsets, err := client.Admin().GetCommittedOffsets(ctx, group, topic)
-		if err == nil && len(offsets) == 1 && offsets[0].Offset == offset {
-			return
-		}
-		select {
-		case <-time.After(10 * time.Millisecond):
-		case <-ctx.Done():
-			t.Fatalf("%s has committed %v, %v", group, offsets, err)
-		}
-	}
-}
-
 func server(broker *ropewalktest.Broker) string { return "ROPEWALK_SERVER=" + broker.Address }
 
 // rest are the lines up to the program's end.
@@ -90,7 +76,8 @@ func (p *program) succeed(t *testing.T) {
 	}
 }
 
-// What visitors ask for is in the log, also the last of it.
+// What visitors ask for is in the log, also the last of it: a request that is open when the program is
+// told to end is finished, and its line is there.
 func TestAccessLog(t *testing.T) {
 	broker := ropewalktest.Start(t)
 	site := startWith(t, []string{"access-log", "-listen", "127.0.0.1:0"}, server(broker))
@@ -98,7 +85,7 @@ func TestAccessLog(t *testing.T) {
 	if !ok {
 		t.Fatal("the program does not say where it is")
 	}
-	for path, status := range map[string]int{"/": 200, "/nowhere": 404, "/lost": 404} {
+	for path, status := range map[string]int{"/?name=ada": 200, "/nowhere": 404, "/lost": 404} {
 		response, err := http.Get("http://" + address + path)
 		if err != nil {
 			t.Fatal(err)
@@ -109,10 +96,46 @@ func TestAccessLog(t *testing.T) {
 		}
 	}
 	http.DefaultClient.CloseIdleConnections()
-	site.interrupt(t)
+
+	open, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer open.Close()
+	_, err = fmt.Fprint(open, "POST /?last HTTP/1.1\r\nHost: here\r\nExpect: 100-continue\r\n"+
+		"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 10\r\n\r\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer := bufio.NewReader(open)
+	// Whoever handles it reads its body now.
+	if line, err := answer.ReadString('\n'); !strings.HasPrefix(line, "HTTP/1.1 100 ") {
+		t.Fatalf("the server said %q, %v", line, err)
+	}
+	if err := site.signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	for ctx := limited(t); ; {
+		c, err := net.Dial("tcp", address)
+		if err != nil {
+			break // it takes no more of them
+		}
+		_ = c.Close()
+		if ctx.Err() != nil {
+			t.Fatal("it does not end")
+		}
+	}
+	if _, err := fmt.Fprint(open, "name=grace"); err != nil {
+		t.Fatal(err)
+	}
+	if rest, err := io.ReadAll(answer); !strings.HasSuffix(string(rest), "hello grace\n") {
+		t.Errorf("the last visitor got %q, %v", rest, err)
+	}
+	site.succeed(t)
+
 	report := startWith(t, []string{"access-log", "-report"}, server(broker))
 	report.succeed(t)
-	if lines := report.rest(); strings.Join(lines, ", ") != "200 1, 404 2" {
+	if lines := report.rest(); strings.Join(lines, ", ") != "200 2, 404 2" {
 		t.Errorf("the report is %q", lines)
 	}
 	consumer, err := connect(t, broker).NewConsumer(limited(t), ropewalk.WithTopics("access-log"))
@@ -232,6 +255,96 @@ func TestManualCommits(t *testing.T) {
 	}
 	committed(t, client, "bookkeeping", "payments", 21)
 	second.interrupt(t)
+}
+
+// Before a partition goes to another member, what is at hand of it is finished and committed: nothing
+// is booked twice. What can never be booked is set aside, and holds up nothing.
+func TestManualCommitsOfTwoMembers(t *testing.T) {
+	broker := ropewalktest.Start(t)
+	client := connect(t, broker)
+	if _, err := client.Admin().CreateTopic(limited(t), "payments", 2); err != nil {
+		t.Fatal(err)
+	}
+	producer, err := client.NewProducer(ropewalk.WithPartitioner(ropewalk.ManualPartitioner))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sent := 0
+	pay := func(values ...string) {
+		t.Helper()
+		for _, value := range values {
+			for partition := range int32(2) {
+				record := &ropewalk.Record{
+					Topic: "payments", Partition: partition,
+					Key: fmt.Append(nil, "k", partition, sent%5), Value: []byte(value),
+				}
+				if _, err := producer.Send(limited(t), record); err != nil {
+					t.Fatal(err)
+				}
+			}
+			sent++
+		}
+	}
+	arguments := []string{"manual-commits", "-takes", "50ms", "-workers", "2"}
+	pay("none", "1", "2")
+	first := startWith(t, arguments, server(broker))
+	booked := []string{first.line(t, patience)}
+	second := startWith(t, arguments, server(broker))
+	for ctx := limited(t); len(second.lines) == 0; {
+		pay(fmt.Sprint(sent)) // for the second has nothing to do once the first is done with it
+		select {
+		case line := <-first.lines:
+			booked = append(booked, line)
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+			t.Fatal("the second member booked nothing")
+		}
+	}
+	collected := make(chan []string, 2)
+	for _, p := range []*program{first, second} {
+		go func() { collected <- p.rest() }()
+	}
+	committed(t, client, "bookkeeping", "payments", int64(sent), int64(sent))
+	first.interrupt(t)
+	second.interrupt(t)
+	booked = append(booked, append(<-collected, <-collected...)...)
+	slices.Sort(booked)
+	if got := len(slices.Compact(slices.Clone(booked))); got != len(booked) {
+		t.Errorf("of %d records that were booked, %d are different", len(booked), got)
+	}
+	if len(booked) != 2*(sent-1) {
+		t.Errorf("%d records are booked, and not %d", len(booked), 2*(sent-1))
+	}
+	failed, err := client.NewConsumer(limited(t), ropewalk.WithTopics("payments-failed"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if r, err := failed.Next(limited(t)); err != nil || string(r.Value) != "none" {
+			t.Errorf("set aside is %+v, %v", r, err)
+		}
+	}
+}
+
+// committed waits until a group is at these offsets of the partitions from 0.
+func committed(t *testing.T, client *ropewalk.Client, group, topic string, want ...int64) {
+	t.Helper()
+	ctx := limited(t)
+	for {
+		offsets, err := client.Admin().GetCommittedOffsets(ctx, group, topic)
+		at := make([]int64, len(want))
+		for _, o := range offsets {
+			at[o.Partition] = o.Offset
+		}
+		if err == nil && slices.Equal(at, want) {
+			return
+		}
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+			t.Fatalf("%s has committed %v, %v", group, offsets, err)
+		}
+	}
 }
 
 // A group that is behind is shown with its lag, and too much of it ends the program with an error.
