@@ -146,8 +146,12 @@ func (s *groupSession) follow(changed <-chan struct{}) {
 		gone, fresh, changed, ended = s.member.compare(s.claims)
 		switch {
 		case ended != nil:
+			cause := ErrSessionHeartbeatFailed
+			if isFenced(ended) {
+				cause = ErrFencedInstancedId
+			}
 			s.group.report(mapError(ended), "", 0)
-			s.cancel(ErrSessionHeartbeatFailed)
+			s.cancel(cause)
 			return
 		case len(gone)+len(fresh) == 0:
 		case !s.group.cooperative:

@@ -248,7 +248,11 @@ impl State {
 }
 
 pub fn status(code: Code, reason: &str) -> Status {
-    let details = ErrorDetails::with_error_info(reason, ropewalk_proto::ERROR_DOMAIN, []);
+    status_with(code, reason, None)
+}
+
+pub fn status_with(code: Code, reason: &str, metadata: Option<(&str, &str)>) -> Status {
+    let details = ErrorDetails::with_error_info(reason, ropewalk_proto::ERROR_DOMAIN, metadata);
     Status::with_error_details(code, format!("told to say {reason}"), details)
 }
 
