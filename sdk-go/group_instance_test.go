@@ -34,7 +34,8 @@ func nothingComes(t *testing.T, server *testserver.Server) {
 // A member whose instance name another has taken tells what it has lost, and has ended: whether it
 // hears so over its stream, or when it comes back. It would take the name back if it joined anew.
 func TestGroupInstanceIsTaken(t *testing.T) {
-	taken := testserver.Status(codes.FailedPrecondition, "MEMBER_FENCED", "cause", "instance_taken").Err()
+	taken := testserver.Status(
+		codes.FailedPrecondition, "MEMBER_FENCED", "cause", "instance_taken").Err()
 	broke := testserver.Status(codes.Unavailable, "BROKER_DRAINING").Err()
 	for name, away := range map[string]bool{"over its stream": false, "when it comes back": true} {
 		t.Run(name, func(t *testing.T) {
@@ -88,7 +89,7 @@ func TestGroupInstanceIsTaken(t *testing.T) {
 	}
 }
 
-// The same for a member that is sent no records. That it was fenced for another reason is none to end.
+// The same for a member that is sent no records. One that was fenced for another reason goes on.
 func TestGroupInstanceIsTakenFromOneThatServes(t *testing.T) {
 	heard := make(told, 16)
 	server, member, stream := scripted(t, heard.options(ropewalk.GroupInstance("one"))...)
@@ -152,7 +153,8 @@ func TestGroupInstanceOfTwo(t *testing.T) {
 	idle(t, newer, time.Second)
 	members := described(t, client).Members
 	if len(members) != 1 || members[0].ID != newer.MemberID() || newer.Generation() != generation {
-		t.Errorf("it is disturbed: generation %d, then %d of %v", generation, newer.Generation(), members)
+		t.Errorf("it is disturbed: generation %d, then %d of %v",
+			generation, newer.Generation(), members)
 	}
 	third := join(t, client, one, ropewalk.GroupManualCommit())
 	read(third, 2)

@@ -168,8 +168,8 @@ func TestTLS(t *testing.T) {
 	}
 }
 
-// Of two consumers with one group.instance.id the newer has it. The older ends with a fatal error, and
-// disturbs the newer no more.
+// Of two consumers with one group.instance.id the newer has it. The older ends with a fatal error,
+// and disturbs the newer no more.
 func TestInstanceIsTaken(t *testing.T) {
 	address, topic := ropewalktest.Start(t).Address, newName("instance")
 	createTopic(t, address, topic, 2)
@@ -203,7 +203,7 @@ func TestInstanceIsTaken(t *testing.T) {
 	if !lost || told.String() != "+0,1 -0,1" {
 		t.Errorf("it was told %s, as lost: %v", &told, lost)
 	}
-	until(t, "the assignment of the other", func() bool { newer.Poll(10); return has(t, newer, 2)() })
+	until(t, "the other's assignment", func() bool { newer.Poll(10); return has(t, newer, 2)() })
 	for range 20 {
 		if e := older.Poll(50); e != nil {
 			t.Errorf("afterwards came %v", e)

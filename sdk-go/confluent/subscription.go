@@ -32,8 +32,8 @@ func (c *Consumer) Subscribe(topic string, rebalanceCb RebalanceCb) error {
 // Poll tells an [Error] with ErrUnknownTopicOrPart; it is read once it exists.
 //
 // When another consumer has joined with the same group.instance.id, the callback is told of what is
-// lost, Poll tells a fatal [Error] with ErrFencedInstanceID, and nothing comes any more: SubscribeTopics
-// fails with that error from then on. librdkafka fails with ErrFatal, and calls no callback.
+// lost, Poll tells a fatal [Error] with ErrFencedInstanceID, and nothing comes any more:
+// SubscribeTopics fails with that error from then on. librdkafka calls no callback then.
 func (c *Consumer) SubscribeTopics(topics []string, rebalanceCb RebalanceCb) error {
 	if err := c.usable(); err != nil {
 		return err

@@ -56,10 +56,10 @@ type ConsumerGroup interface {
 	// It returns an error when the group cannot be joined, also after Group.Rebalance.Retry; and those
 	// of Setup and Cleanup.
 	//
-	// Another member that joins with the same Group.InstanceId takes the place of this one: the session
-	// ends, ErrFencedInstancedId comes over Errors and is the cause of the session's context, and each
-	// Consume returns it for as long as the group knows the other, from the second on not before
-	// Group.Rebalance.Retry.Backoff is over.
+	// Another member that joins with the same Group.InstanceId takes the place of this one: the
+	// session ends, ErrFencedInstancedId comes over Errors and is the cause of the session's context.
+	// From then on Consume returns it for as long as the group knows the other, with
+	// Group.Rebalance.Retry.Backoff between one try and the next. In sarama there is no such pause.
 	Consume(ctx context.Context, topics []string, handler ConsumerGroupHandler) error
 
 	// Errors is the channel of errors, of handlers too, if Consumer.Return.Errors is set: it must be
@@ -99,7 +99,8 @@ type consumerGroup struct {
 	member    *groupMember
 	idle      *time.Timer
 	rested    time.Time
-	// fenced is the member whose instance id another has taken, and refused when it could not come back.
+	// fenced is the member whose instance id another has taken, and refused when it could not come
+	// back.
 	fenced  string
 	refused time.Time
 

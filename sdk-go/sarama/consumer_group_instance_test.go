@@ -10,8 +10,8 @@ import (
 )
 
 // Of two members with one InstanceId the newer has it. The session of the older ends, and it is
-// refused for as long as the newer one is known: it disturbs that no more, also when its program calls
-// Consume in a loop whatever comes. When the newer one has gone, it takes part again.
+// refused for as long as the newer one is known: it disturbs that no more, also when its program
+// calls Consume in a loop whatever comes. When the newer one has gone, it takes part again.
 func TestGroupInstanceIdOfTwo(t *testing.T) {
 	addrs, client := topicOf(t, 2)
 	config := groupConfig()

@@ -72,7 +72,8 @@ func (c *consumerGroup) join(ctx context.Context, topics []string) (*groupMember
 	}
 	for attempt := 0; ; attempt++ {
 		c.config.count("consumer-group-join-total-" + c.id)(1)
-		m.core, err = c.core.JoinGroup(ctx, c.id, append(options, ropewalk.GroupMemberID(c.fenced))...)
+		as := ropewalk.GroupMemberID(c.fenced)
+		m.core, err = c.core.JoinGroup(ctx, c.id, append(options, as)...)
 		if err == nil {
 			c.fenced = ""
 			break

@@ -75,9 +75,9 @@ type ConsumerServiceClient interface {
 	// closes the stream leaves the group at once, and its partitions go to others; one whose
 	// connection breaks is waited for, for its rejoin grace: it subscribes again with its member id,
 	// through any broker, and keeps what it had. A stream that is no member any more ends with
-	// MEMBER_FENCED, and one whose broker has lost touch with the group with NO_LEADER. Where a member
-	// that came later has taken its `instance_name`, the metadata say so: `cause` is `instance_taken`.
-	// Whoever joined anew after that would take the name back, and be fenced in turn.
+	// MEMBER_FENCED, and one whose broker has lost touch with the group with NO_LEADER. Where a
+	// member that came later has taken its `instance_name`, the metadata say so: `cause` is
+	// `instance_taken`. Whoever joined anew after that would take the name back, and fence the other.
 	Subscribe(ctx context.Context, in *SubscribeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SubscribeResponse], error)
 	// Keeps positions under the name of a consumer group, durably and all together. A committed
 	// offset is the next one to read, lives as long as its group and topic, and may go back. It must
@@ -218,9 +218,9 @@ type ConsumerServiceServer interface {
 	// closes the stream leaves the group at once, and its partitions go to others; one whose
 	// connection breaks is waited for, for its rejoin grace: it subscribes again with its member id,
 	// through any broker, and keeps what it had. A stream that is no member any more ends with
-	// MEMBER_FENCED, and one whose broker has lost touch with the group with NO_LEADER. Where a member
-	// that came later has taken its `instance_name`, the metadata say so: `cause` is `instance_taken`.
-	// Whoever joined anew after that would take the name back, and be fenced in turn.
+	// MEMBER_FENCED, and one whose broker has lost touch with the group with NO_LEADER. Where a
+	// member that came later has taken its `instance_name`, the metadata say so: `cause` is
+	// `instance_taken`. Whoever joined anew after that would take the name back, and fence the other.
 	Subscribe(*SubscribeRequest, grpc.ServerStreamingServer[SubscribeResponse]) error
 	// Keeps positions under the name of a consumer group, durably and all together. A committed
 	// offset is the next one to read, lives as long as its group and topic, and may go back. It must

@@ -63,7 +63,7 @@ fn a_static_member_takes_the_place_of_its_predecessor_at_once_and_fences_it() {
     assert_eq!(world.shown(), "z: a0 a1; y: a2 a3");
 }
 
-/// Who has lost its name to another is told so apart from everything else that ends a membership, as
+/// Who has lost its name to another is told so apart from everything else that ends a membership:
 /// it would take the name back if it joined anew.
 #[test]
 fn a_member_is_told_that_another_has_its_instance_name() {

@@ -183,8 +183,8 @@ async fn a_group_that_was_deleted_and_made_anew_has_nothing_of_the_old_one() {
     assert_eq!(stubs.committed("g").await, []);
 }
 
-/// Two processes with one instance name: the newer one has it, and the older one is told so apart from
-/// everything else that ends a membership, also when it was away meanwhile.
+/// Two processes with one instance name: the newer one has it, and the older one is told so apart
+/// from everything else that ends a membership, also when it was away meanwhile.
 #[tokio::test(flavor = "multi_thread")]
 async fn who_has_lost_its_instance_name_is_told_so() {
     let node = Node::start().await;
