@@ -42,7 +42,7 @@ func TestGroupInstanceIdOfTwo(t *testing.T) {
 	}
 	consumed := make(chan error, 1)
 	go func() { consumed <- consume() }()
-	if s := <-begun; len(s.Claims()["t"]) != 2 {
+	if s := soon(t, "a session", begun); len(s.Claims()["t"]) != 2 {
 		t.Fatalf("the older one claims %v", s.Claims())
 	}
 
@@ -52,16 +52,16 @@ func TestGroupInstanceIdOfTwo(t *testing.T) {
 		setup: func(s sarama.ConsumerGroupSession) error { sessions <- s; return nil },
 		claim: claim,
 	})
-	if err := <-consumed; err != nil {
+	if err := soon(t, "the end of Consume", consumed); err != nil {
 		t.Errorf("the session ends with %v", err)
 	}
-	if cause := <-ended; !errors.Is(cause, sarama.ErrFencedInstancedId) {
+	if cause := soon(t, "Cleanup", ended); !errors.Is(cause, sarama.ErrFencedInstancedId) {
 		t.Errorf("cause: %v", cause)
 	}
-	if err := <-older.Errors(); !errors.Is(err, sarama.ErrFencedInstancedId) {
+	if err := soon(t, "an error", older.Errors()); !errors.Is(err, sarama.ErrFencedInstancedId) {
 		t.Errorf("told: %v", err)
 	}
-	s := <-sessions
+	s := soon(t, "a session of the newer one", sessions)
 	if len(s.Claims()["t"]) != 2 {
 		t.Errorf("the newer one claims %v", s.Claims())
 	}
@@ -90,9 +90,21 @@ func TestGroupInstanceIdOfTwo(t *testing.T) {
 		}
 		close(consumed)
 	}()
-	if s := <-begun; len(s.Claims()["t"]) != 2 {
+	if s := soon(t, "a session", begun); len(s.Claims()["t"]) != 2 {
 		t.Errorf("afterwards the older one claims %v", s.Claims())
 	}
 	cancel()
 	<-consumed
+}
+
+// soon is what comes over a channel.
+func soon[T any](t testing.TB, what string, from <-chan T) T {
+	t.Helper()
+	select {
+	case got := <-from:
+		return got
+	case <-time.After(30 * time.Second):
+		t.Fatalf("waited in vain: %s", what)
+		panic("not reached")
+	}
 }

@@ -222,7 +222,9 @@ impl Event<'_> {
     fn successor_of(&self, old: &ConsumerGroup, id: MemberId) -> MemberId {
         match self.action() {
             Some(Action::Join(join))
-                if join.instance.is_some() && old.members[&id].instance == join.instance =>
+                if self.answer.is_ok()
+                    && join.instance.is_some()
+                    && old.members[&id].instance == join.instance =>
             {
                 join.member
             }
