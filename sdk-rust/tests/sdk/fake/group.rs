@@ -93,8 +93,8 @@ impl MemberStream {
 
     /// The same, as another member has taken its instance name.
     pub fn take_instance(self) {
-        let cause = Some(("cause", "instance_taken"));
-        let taken = status_with(Code::FailedPrecondition, "MEMBER_FENCED", cause);
+        let cause = ("cause", "instance_taken");
+        let taken = status_with(Code::FailedPrecondition, "MEMBER_FENCED", &[cause]);
         let _ = self.events.send(Err(taken));
     }
 }
