@@ -21,7 +21,8 @@ const (
 // A GroupConsumer is a member of a consumer group. The members share the partitions of the group's
 // topics: each has one owner at a time, and only those that move are stopped when members come and go.
 // When the connection breaks it reconnects, through any broker, and goes on where it was; when the
-// group has gone on without it, it joins anew.
+// group has gone on without it, it joins anew. When another member has taken its instance name, it
+// has ended ([Error.InstanceTaken]).
 //
 // What was handed out counts as done when the consumer is asked for more: that is what automatic
 // commits keep. While records are at hand the member looks ahead, ten times a second when it is asked
@@ -57,7 +58,8 @@ type GroupConsumer struct {
 	// broker waits for it.
 	commitAt, mayCommitAt time.Time
 	lookAt                time.Time
-	final                 error
+	// final is written with mu locked.
+	final error
 
 	// wake tells whoever waits that something was changed.
 	wake chan struct{}
@@ -87,6 +89,7 @@ func (c *Client) JoinGroup(
 		wake:    make(chan struct{}, 1),
 		has:     groupHoldings{readElsewhere: config.assignmentsOnly},
 	}
+	g.has.begin(config.memberID, 0)
 	g.ctx, g.cancel = context.WithCancel(c.ctx)
 	if !c.adopt(g) {
 		g.cancel()
@@ -142,11 +145,21 @@ func (g *GroupConsumer) Records(ctx context.Context) iter.Seq2[*Record, error] {
 	}
 }
 
-// MemberID is the id that the group knows this member by.
+// MemberID is the id that the group knows this member by, or knew it by if another member has taken
+// its instance name.
 func (g *GroupConsumer) MemberID() string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.has.memberID
+}
+
+// Err returns why the consumer has ended, which is what Next, Poll and Serve return from then on;
+// nil while it goes on, and after Close. It is set when [GroupLost] is told of what was lost with
+// that.
+func (g *GroupConsumer) Err() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.final
 }
 
 // Positions returns what the member has, each with the offset after what was handed out of it; for
@@ -338,7 +351,7 @@ func (g *GroupConsumer) damaged(damage *Error) error {
 	if damage == nil {
 		return nil
 	}
-	g.final = damage
+	_ = g.fail(damage)
 	g.retire()
 	g.leave()
 	return damage

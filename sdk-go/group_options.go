@@ -18,6 +18,7 @@ type groupConfig struct {
 	patterns   []string
 	start      Start
 	instance   string
+	memberID   string
 	clientID   string
 	strategy   string
 	grace      *durationpb.Duration
@@ -84,8 +85,15 @@ func GroupPattern(pattern string) GroupOption {
 func GroupStart(start Start) GroupOption { return func(c *groupConfig) { c.start = start } }
 
 // GroupInstance names the member, so that it is known again when it is restarted: within its rejoin
-// grace nothing moves. No two members that run may have the same name.
+// grace nothing moves. No two members that run may have the same name: the one that joins later
+// takes it, with the partitions, and the other ends with an error ([Error.InstanceTaken]).
 func GroupInstance(name string) GroupOption { return func(c *groupConfig) { c.instance = name } }
+
+// GroupMemberID has the consumer come back as the member that had this [GroupConsumer.MemberID], in
+// the place of it if it still runs, and with what it had. JoinGroup fails with [ReasonMemberFenced]
+// when the group has no such member any more, and with [Error.InstanceTaken] when another one has
+// its instance name. Default: a new member, which takes the name.
+func GroupMemberID(id string) GroupOption { return func(c *groupConfig) { c.memberID = id } }
 
 // GroupClientID is what the member calls itself, for people.
 func GroupClientID(id string) GroupOption { return func(c *groupConfig) { c.clientID = id } }

@@ -52,21 +52,17 @@ func (g *GroupConsumer) broken(ctx context.Context, err error) error {
 	g.retire()
 	switch {
 	case g.ctx.Err() != nil:
-		g.final = closedError("consume", "consumer")
-		return g.final
+		return g.fail(closedError("consume", "consumer"))
+	case e.InstanceTaken():
+		// Whoever joined anew would take the name back, and be fenced in turn.
+		_ = g.fail(e)
+		g.fenced(ctx)
+		return e
 	case errors.Is(e, ReasonMemberFenced):
-		g.leave()
-		g.releasing = nil
-		g.mu.Lock()
-		memberID := g.has.memberID
-		lost := g.has.end()
-		g.mu.Unlock()
-		g.client.hooks.groupChanged(g.group, memberID, groupChanges{lost: lost})
-		g.tell(ctx, g.config.onLost, lost)
+		g.fenced(ctx)
 	case !e.Retriable():
 		g.leave()
-		g.final = e
-		return e
+		return g.fail(e)
 	}
 	g.failures++
 	g.client.hooks.streamBroken(StreamBroken{
@@ -74,6 +70,29 @@ func (g *GroupConsumer) broken(ctx context.Context, err error) error {
 	})
 	g.client.log.Warn("ropewalk: a member of a group reconnects", "failures", g.failures, "error", e)
 	return nil
+}
+
+// fenced has the member be none any more.
+func (g *GroupConsumer) fenced(ctx context.Context) {
+	g.leave()
+	g.releasing = nil
+	g.mu.Lock()
+	memberID := g.has.memberID
+	lost := g.has.end()
+	if g.final != nil {
+		g.has.memberID = memberID // nobody joins anew with it
+	}
+	g.mu.Unlock()
+	g.client.hooks.groupChanged(g.group, memberID, groupChanges{lost: lost})
+	g.tell(ctx, g.config.onLost, lost)
+}
+
+// fail ends the consumer with an error.
+func (g *GroupConsumer) fail(e *Error) *Error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.final = e
+	return e
 }
 
 func silentError(d time.Duration) *Error {

@@ -57,6 +57,8 @@ type Consumer struct {
 	callback RebalanceCb
 	member   *membership
 	chosen   *chosen
+	// fatal is why it cannot be a member of its group any more.
+	fatal error
 	// parts are the partitions that are read, or could be.
 	parts map[ropewalk.TopicPartition]*part
 	// inCallback: a callback runs, in the goroutine that has the turn. reassigned: it has called

@@ -47,7 +47,8 @@ func (e Error) String() string {
 func (e Error) Code() ErrorCode { return e.code }
 
 // IsFatal reports whether the producer or consumer is of no more use: the log is damaged, it is not
-// allowed to do what it does, or another producer has taken its place.
+// allowed to do what it does, or another producer has taken its place, or another consumer with its
+// group.instance.id.
 func (e Error) IsFatal() bool { return e.fatal }
 
 // IsRetriable reports whether the same call can succeed later without a change to it. It differs
@@ -149,6 +150,8 @@ func asError(err error) Error {
 	}
 	code, known := reasonCodes[e.Reason]
 	switch {
+	case e.InstanceTaken():
+		code = ErrFencedInstanceID
 	case !known:
 		code = codeOf(e.Code())
 	case e.Reason == ropewalk.ReasonInvalidField:

@@ -70,13 +70,26 @@ func (c *consumerGroup) join(ctx context.Context, topics []string) (*groupMember
 		return nil, err
 	}
 	retry := &c.config.Consumer.Group.Rebalance.Retry
+	if !wait(ctx, time.Until(c.refused.Add(retry.Backoff))) {
+		return nil, ctx.Err()
+	}
 	for attempt := 0; ; attempt++ {
 		c.config.count("consumer-group-join-total-" + c.id)(1)
-		m.core, err = c.core.JoinGroup(ctx, c.id, options...)
+		as := ropewalk.GroupMemberID(c.fenced)
+		m.core, err = c.core.JoinGroup(ctx, c.id, append(options, as)...)
 		if err == nil {
+			c.fenced = ""
 			break
 		}
 		c.config.count("consumer-group-join-failed-" + c.id)(1)
+		if isFenced(err) {
+			c.refused = time.Now()
+			return nil, err
+		}
+		if c.fenced != "" && errors.Is(err, ropewalk.ReasonMemberFenced) {
+			c.fenced = "" // nobody has the instance id any more
+			continue
+		}
 		var e *ropewalk.Error
 		if !errors.As(err, &e) || !e.Retriable() || attempt >= retry.Max {
 			return nil, err
@@ -187,6 +200,7 @@ func (m *groupMember) revoked(ctx context.Context, positions []ropewalk.Position
 func (m *groupMember) lost(_ context.Context, positions []ropewalk.Position) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.ended = m.core.Err() // known before the session hears of the loss
 	for _, p := range positions {
 		Logger.Printf("consumer group %s: %s/%d was taken before it was given back\n",
 			m.group.id, p.Topic, p.Partition)

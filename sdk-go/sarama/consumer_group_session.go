@@ -149,8 +149,12 @@ func (s *groupSession) follow(changed <-chan struct{}) {
 		s.member.give(s.claims)
 		switch {
 		case ended != nil:
+			cause := ErrSessionHeartbeatFailed
+			if isFenced(ended) {
+				cause = ErrFencedInstancedId
+			}
 			s.group.report(mapError(ended), "", 0)
-			s.cancel(ErrSessionHeartbeatFailed)
+			s.cancel(cause)
 			return
 		case len(gone)+len(fresh) == 0:
 		case !s.group.cooperative:

@@ -115,7 +115,8 @@
 //	CORRUPT_BATCH               ErrInvalidMessage
 //	SEQUENCE_GAP                ErrOutOfOrderSequenceNumber
 //	PRODUCER_FENCED             ErrProducerFenced
-//	MEMBER_FENCED               ErrIllegalGeneration
+//	MEMBER_FENCED               ErrIllegalGeneration; ErrFencedInstancedId if another member has
+//	                            taken Consumer.Group.InstanceId
 //	GROUP_NOT_EMPTY             ErrNonEmptyGroup
 //	OFFSET_OUT_OF_RANGE         ErrOffsetOutOfRange
 //	CLIENT_GAP                  ErrOffsetOutOfRange

@@ -78,6 +78,9 @@ func mapError(err error) error {
 		return Wrap(ErrOutOfBrokers, err)
 	}
 	mapped, ok := reasonErrors[e.Reason]
+	if e.InstanceTaken() {
+		mapped = ErrFencedInstancedId
+	}
 	if !ok {
 		mapped, ok = codeErrors[e.Code()]
 	}
