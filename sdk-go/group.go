@@ -151,7 +151,9 @@ func (g *GroupConsumer) MemberID() string {
 
 // Positions returns what the member has, each with the offset after what was handed out of it; for
 // a member with [GroupAssignmentsOnly] it is what it committed last, or where it was to begin. What
-// was given back is not among it, also when the answer to that was lost.
+// was given back is not among it, also when the answer to that was lost. HighWatermark and LogStart
+// are as of what the member last took from its stream; with [GroupAssignmentsOnly] as of when it got
+// the partition.
 func (g *GroupConsumer) Positions() []Position {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -267,6 +267,10 @@ func (g *GroupConsumer) handle(ctx context.Context, event *streamEvent) error {
 		tp := TopicPartition{e.Gap.GetTopic(), e.Gap.GetPartition()}
 		gap := &Gap{TopicPartition: tp, From: e.Gap.GetFromOffset(), To: e.Gap.GetToOffset()}
 		g.queue(tp, gap.To, groupEvent{gap: gap, bytes: proto.Size(e.Gap)})
+	case *pb.SubscribeResponse_Heartbeat:
+		g.mu.Lock()
+		g.has.heard(e.Heartbeat.GetPositions())
+		g.mu.Unlock()
 	case *pb.SubscribeResponse_PlanRequest:
 		g.plan(e.PlanRequest)
 	}
@@ -284,6 +288,7 @@ func (g *GroupConsumer) queue(tp TopicPartition, next int64, event groupEvent) {
 	}
 	event.tp, event.era, event.from = tp, h.era, h.next
 	h.next = next
+	h.highWatermark = max(h.highWatermark, next)
 	g.ahead = append(g.ahead, event)
 	g.aheadBytes += event.bytes
 }
