@@ -10,10 +10,13 @@ func (p *Producer) Purge() int {
 	p.mu.Lock()
 	p.letGo() // so that nothing is counted that is not there any more
 	var purged []*pending
+	counts := map[TopicPartition]int{} // without those that their senders had given up
 	for _, topic := range p.topics {
 		for _, l := range topic.lanes {
 			for _, s := range l.queue {
-				s.state.CompareAndSwap(stateQueued, stateTaken)
+				if s.state.CompareAndSwap(stateQueued, stateTaken) {
+					counts[TopicPartition{l.topic, l.partition}]++
+				}
 			}
 			purged = append(purged, l.queue...)
 			l.queue, l.bytes = nil, 0
@@ -21,6 +24,9 @@ func (p *Producer) Purge() int {
 	}
 	p.mu.Unlock()
 	e := newError("produce", ReasonPurged, codes.Canceled, OutcomeNo, "the record was given up")
+	for tp, count := range counts {
+		p.client.hooks.recordsFailed(tp, count, e)
+	}
 	p.finish(purged, func(int) (Ack, error) { return Ack{}, e })
 	return len(purged)
 }

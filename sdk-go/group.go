@@ -121,9 +121,11 @@ func (g *GroupConsumer) hand(ctx context.Context, most int) ([]Record, error) {
 	if g.config.assignmentsOnly {
 		return nil, invalidError("consume", "the member is sent no records: run Serve")
 	}
+	began := beganFor(g.config.deliveries)
 	records, err := g.take(ctx, most)
 	if err == nil {
 		g.client.onReceive(ctx, g.config.interceptors, records)
+		g.client.onDelivery(ctx, g.config.deliveries, g.group, began, records)
 		g.client.hooks.recordsDelivered(g.group, records)
 	}
 	return records, err
@@ -218,6 +220,7 @@ func (g *GroupConsumer) Close() error {
 	}
 	g.cancel()
 	g.tasks.Wait()
+	g.tellLeft()
 	g.client.disown(g)
 	return err
 }
@@ -341,6 +344,7 @@ func (g *GroupConsumer) damaged(damage *Error) error {
 	g.final = damage
 	g.retire()
 	g.leave()
+	g.tellLeft()
 	return damage
 }
 

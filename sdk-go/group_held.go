@@ -80,6 +80,8 @@ type groupHoldings struct {
 	readElsewhere bool
 	// unfinished is what was handed out and does not count as done yet.
 	unfinished []*heldPartition
+	// left: it has left the group, or is about to.
+	left bool
 }
 
 // groupChanges are what an assignment means for the program.
@@ -99,6 +101,19 @@ func (g *groupHoldings) begin(memberID string, generation int64) {
 func (g *groupHoldings) end() []Position {
 	g.memberID = ""
 	return g.lose(func(TopicPartition) bool { return true })
+}
+
+// leave has it leave. It returns what it leaves with, once.
+func (g *groupHoldings) leave() []Position {
+	var held []Position
+	for tp, h := range g.held {
+		if !g.left && h.there() {
+			held = append(held, h.position(tp))
+		}
+	}
+	g.left = true
+	sortPositions(held)
+	return held
 }
 
 // lose takes partitions away. It returns those that were not given back.

@@ -65,6 +65,7 @@ func (g *GroupConsumer) broken(ctx context.Context, err error) error {
 		g.tell(ctx, g.config.onLost, lost)
 	case !e.Retriable():
 		g.leave()
+		g.tellLeft()
 		g.final = e
 		return e
 	}
@@ -104,6 +105,14 @@ func (g *GroupConsumer) leave() {
 		g.former.cancel()
 		g.former = nil
 	}
+}
+
+// tellLeft tells of what a member has that leaves for good.
+func (g *GroupConsumer) tellLeft() {
+	g.mu.Lock()
+	memberID, held := g.has.memberID, g.has.leave()
+	g.mu.Unlock()
+	g.client.hooks.groupLeft(g.group, memberID, held)
 }
 
 // tell runs a handler, if there is something to tell.
