@@ -4,8 +4,8 @@
 // A [Client] is the connection. From it come a [Producer], which appends records and says where
 // they went, a [Consumer], which reads them, a [GroupConsumer], which reads them as a member of a
 // consumer group, and an [Admin], which manages topics and groups. Every call that can wait takes a
-// context, but for Close, which says how long it may take. Everything that runs in the background
-// ends with it.
+// context, but for Close, which says how long it may take: Shutdown is Close with a context.
+// Everything that runs in the background ends with it.
 //
 //	client, err := ropewalk.Dial(ctx, []string{"localhost:9092"})
 //	producer, err := client.NewProducer()

@@ -64,7 +64,9 @@ type GroupConsumer struct {
 
 	mu     sync.Mutex
 	closed bool
-	has    groupHoldings
+	// ended is done once it is closed.
+	ended sync.Once
+	has   groupHoldings
 	// changed: a partition was paused, resumed or sought in. What was read ahead is void, and the
 	// stream is to be opened anew.
 	changed bool
@@ -201,20 +203,26 @@ func (g *GroupConsumer) change(partitions []TopicPartition, change func(*heldPar
 }
 
 // Close commits what was handed out, unless the program commits by itself, and leaves the group; a
-// member with an instance name is waited for instead. Closing again does nothing.
-func (g *GroupConsumer) Close() error {
+// member with an instance name is waited for instead. The commit takes no longer than the client's
+// request timeout. Closing again does nothing, but for waiting until it is closed.
+func (g *GroupConsumer) Close() error { return g.Shutdown(context.Background()) }
+
+// Shutdown is Close with a commit that takes no longer than the context allows: what it could not commit
+// then comes to another member too. Where another call closes the consumer already, it waits for that.
+func (g *GroupConsumer) Shutdown(ctx context.Context) (err error) {
+	g.ended.Do(func() { err = g.shutdown(ctx) })
+	return err
+}
+
+func (g *GroupConsumer) shutdown(ctx context.Context) error {
 	g.mu.Lock()
-	closed := g.closed
 	g.closed = true
 	g.has.finish()
 	offsets := g.has.uncommitted()
 	g.mu.Unlock()
-	if closed {
-		return nil
-	}
 	var err error
 	if g.config.autoCommit > 0 && len(offsets) > 0 {
-		ctx, cancel := context.WithTimeout(g.ctx, g.client.config.requestTimeout)
+		ctx, cancel := context.WithTimeout(ctx, g.client.config.requestTimeout)
 		err = g.keepMost(ctx, offsets, nil)
 		cancel()
 	}

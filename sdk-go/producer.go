@@ -414,8 +414,9 @@ func (p *Producer) Flush(ctx context.Context) error {
 }
 
 // Close takes no more records, waits until those it has are answered, which takes no longer than
-// the delivery timeout and the answer timeout together, and ends the stream. Who cannot wait calls
-// [Producer.Abort], also meanwhile. Closing again does nothing.
+// the delivery timeout and the answer timeout together, and ends the stream. Who cannot wait that long
+// calls [Producer.Shutdown], or [Producer.Abort], also meanwhile. Closing again does nothing, but for
+// waiting until it is closed.
 func (p *Producer) Close() error {
 	p.mu.Lock()
 	again := p.closing
