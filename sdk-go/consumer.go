@@ -287,7 +287,7 @@ func (k *Consumer) GetCommittedOffsets(
 	return k.client.committedOffsets(ctx, group, topics)
 }
 
-// Close ends the stream, and waits for nothing else. Records that were received and not handed out are dropped; nothing is
+// Close ends the stream. Records that were received and not handed out are dropped; nothing is
 // committed. Closing again does nothing.
 func (k *Consumer) Close() error {
 	k.cancel()
@@ -296,5 +296,5 @@ func (k *Consumer) Close() error {
 	return nil
 }
 
-// Shutdown is Close, which waits for nobody: it has no use for the context.
+// Shutdown is Close: that waits for no broker, and has no use for the context.
 func (k *Consumer) Shutdown(context.Context) error { return k.Close() }

@@ -73,7 +73,8 @@ func (g *GroupConsumer) broken(ctx context.Context, err error) error {
 	g.client.hooks.streamBroken(StreamBroken{
 		Kind: GroupStream, Group: g.group, Failures: g.failures, Err: e,
 	})
-	g.client.log.Warn("ropewalk: a member of a group reconnects", "failures", g.failures, "error", e)
+	g.client.log.Log(g.ctx, levelOf(g.failures), "ropewalk: a member of a group reconnects",
+		"group", g.group, "failures", g.failures, "error", e)
 	return nil
 }
 

@@ -2,6 +2,7 @@ package otelropewalk
 
 import (
 	"errors"
+	"runtime/debug"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
@@ -111,16 +112,30 @@ func New(options ...Option) (*Telemetry, error) {
 	if c.tracers == nil || c.meters == nil || c.propagator == nil {
 		return nil, errors.New("otelropewalk: a provider or the propagator is nil")
 	}
-	meters, err := newMeters(c.meters.Meter(scope, metric.WithSchemaURL(semconv.SchemaURL)))
+	meters, err := newMeters(c.meters.Meter(scope,
+		metric.WithInstrumentationVersion(version()), metric.WithSchemaURL(semconv.SchemaURL)))
 	if err != nil {
 		return nil, err
 	}
 	return &Telemetry{
 		config: c,
-		tracer: c.tracers.Tracer(scope, trace.WithSchemaURL(semconv.SchemaURL)),
+		tracer: c.tracers.Tracer(scope,
+			trace.WithInstrumentationVersion(version()), trace.WithSchemaURL(semconv.SchemaURL)),
 		meters: &meters,
 		series: &cache{known: map[series]*measured{}},
 	}, nil
+}
+
+// version is that of this module, as the program was built with it; empty where that is not known.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, module := range info.Deps {
+			if module.Path == scope {
+				return module.Version
+			}
+		}
+	}
+	return ""
 }
 
 // errorType is the attribute of an error: its reason, or its gRPC code, where it is the client's.
