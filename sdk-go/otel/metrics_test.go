@@ -119,6 +119,7 @@ func TestMetricsOfPartitions(t *testing.T) {
 func TestMetricsMakeNothing(t *testing.T) {
 	o := observe(t, otelropewalk.WithPartitions())
 	at := ropewalk.TopicPartition{Topic: "orders", Partition: 7}
+	closed := &ropewalk.Error{Reason: ropewalk.ReasonClosed}
 	events := map[string]func(){
 		"delivered": func() {
 			o.OnRecordsDelivered(ropewalk.RecordsDelivered{TopicPartition: at, Group: "g", Records: 1})
@@ -133,7 +134,7 @@ func TestMetricsMakeNothing(t *testing.T) {
 		},
 		"failed": func() {
 			o.OnRecordsFailed(ropewalk.RecordsFailed{
-				TopicPartition: at, Records: 1, Err: &ropewalk.Error{Reason: ropewalk.ReasonClosed},
+				TopicPartition: at, Records: 1, Err: closed,
 			})
 		},
 	}

@@ -140,12 +140,21 @@ func version() string {
 
 // errorType is the attribute of an error: its reason, or its gRPC code, where it is the client's.
 func errorType(err error) attribute.KeyValue {
-	e, ok := err.(*ropewalk.Error) // as those of the client are: errors.As allocates
-	if !ok && !errors.As(err, &e) {
-		return semconv.ErrorType(err)
+	e, ok := err.(*ropewalk.Error) // as those of the client are
+	if !ok {
+		e = within(err)
 	}
-	if e.Reason != "" {
+	switch {
+	case e == nil:
+		return semconv.ErrorType(err)
+	case e.Reason != "":
 		return semconv.ErrorTypeKey.String(string(e.Reason))
 	}
 	return semconv.ErrorTypeKey.String(e.Code().String())
+}
+
+// within is the client's error in another one; nil where there is none. It allocates.
+func within(err error) (e *ropewalk.Error) {
+	_ = errors.As(err, &e)
+	return e
 }
