@@ -50,11 +50,15 @@ const (
 	ReasonNoQuorum                Reason = "NO_QUORUM"
 	ReasonLeaderChanged           Reason = "LEADER_CHANGED"
 	ReasonTimedOut                Reason = "TIMED_OUT"
+	ReasonQuotaExceeded           Reason = "QUOTA_EXCEEDED"
 	ReasonOverloaded              Reason = "OVERLOADED"
 	ReasonStorageFull             Reason = "STORAGE_FULL"
 	ReasonTooMany                 Reason = "TOO_MANY"
 	ReasonCorruptLog              Reason = "CORRUPT_LOG"
 	ReasonInternal                Reason = "INTERNAL"
+	// ReasonUnauthenticated and ReasonPermissionDenied: who asks is not known, or may not do this.
+	ReasonUnauthenticated  Reason = "UNAUTHENTICATED"
+	ReasonPermissionDenied Reason = "PERMISSION_DENIED"
 )
 
 // Reasons that this client gives.

@@ -66,7 +66,9 @@ type GroupConsumer struct {
 
 	mu     sync.Mutex
 	closed bool
-	has    groupHoldings
+	// ended is done once it is closed.
+	ended sync.Once
+	has   groupHoldings
 	// changed: a partition was paused, resumed or sought in. What was read ahead is void, and the
 	// stream is to be opened anew.
 	changed bool
@@ -124,9 +126,11 @@ func (g *GroupConsumer) hand(ctx context.Context, most int) ([]Record, error) {
 	if g.config.assignmentsOnly {
 		return nil, invalidError("consume", "the member is sent no records: run Serve")
 	}
+	began := beganFor(g.config.deliveries)
 	records, err := g.take(ctx, most)
 	if err == nil {
 		g.client.onReceive(ctx, g.config.interceptors, records)
+		g.client.onDelivery(ctx, g.config.deliveries, g.group, began, records)
 		g.client.hooks.recordsDelivered(g.group, records)
 	}
 	return records, err
@@ -164,7 +168,9 @@ func (g *GroupConsumer) Err() error {
 
 // Positions returns what the member has, each with the offset after what was handed out of it; for
 // a member with [GroupAssignmentsOnly] it is what it committed last, or where it was to begin. What
-// was given back is not among it, also when the answer to that was lost.
+// was given back is not among it, also when the answer to that was lost. HighWatermark and LogStart
+// are as of what the member last took from its stream; with [GroupAssignmentsOnly] as of when it got
+// the partition.
 func (g *GroupConsumer) Positions() []Position {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -211,26 +217,33 @@ func (g *GroupConsumer) change(partitions []TopicPartition, change func(*heldPar
 
 // Close commits what was handed out, unless the program commits by itself, and leaves the group: when
 // it returns the member has gone, unless no broker says so within 3 s. A member with an instance name
-// is waited for instead. Closing again does nothing.
-func (g *GroupConsumer) Close() error {
+// is waited for instead. The commit takes no longer than the client's request timeout. Closing again
+// does nothing, but for waiting until it is closed.
+func (g *GroupConsumer) Close() error { return g.Shutdown(context.Background()) }
+
+// Shutdown is Close with a commit that takes no longer than the context allows: what it could not commit
+// then comes to another member too. Where another call closes the consumer already, it waits for that.
+func (g *GroupConsumer) Shutdown(ctx context.Context) (err error) {
+	g.ended.Do(func() { err = g.shutdown(ctx) })
+	return err
+}
+
+func (g *GroupConsumer) shutdown(ctx context.Context) error {
 	g.mu.Lock()
-	closed := g.closed
 	g.closed = true
 	g.has.finish()
 	offsets := g.has.uncommitted()
 	g.mu.Unlock()
-	if closed {
-		return nil
-	}
 	var err error
 	if g.config.autoCommit > 0 && len(offsets) > 0 {
-		ctx, cancel := context.WithTimeout(g.ctx, g.client.config.requestTimeout)
+		ctx, cancel := context.WithTimeout(ctx, g.client.config.requestTimeout)
 		err = g.keepMost(ctx, offsets, nil)
 		cancel()
 	}
 	g.cancel()
 	g.tasks.Wait()
-	g.sayGoodbye()
+	g.sayGoodbye(ctx)
+	g.tellLeft()
 	g.client.disown(g)
 	return err
 }
@@ -354,6 +367,7 @@ func (g *GroupConsumer) damaged(damage *Error) error {
 	_ = g.fail(damage)
 	g.retire()
 	g.leave()
+	g.tellLeft()
 	return damage
 }
 

@@ -105,7 +105,7 @@ func (g *GroupConsumer) keep(ctx context.Context, items []commitItem) error {
 			g.client.awaitConnection(ctx)
 			return g.client.consumers.CommitOffset(ctx, request)
 		})
-	g.client.hooks.commitDone(request, began, err)
+	g.client.hooks.commitDone(ctx, request, began, err)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if err == nil {
