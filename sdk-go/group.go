@@ -61,6 +61,9 @@ type GroupConsumer struct {
 	// final is written with mu locked.
 	final error
 
+	// committing holds a token while somebody commits how far the member is, from looking at that until
+	// the answer: a commit that is tried again could land behind one that says more.
+	committing chan struct{}
 	// wake tells whoever waits that something was changed.
 	wake chan struct{}
 
@@ -87,9 +90,10 @@ func (c *Client) JoinGroup(
 	}
 	g := &GroupConsumer{
 		client: c, group: group, config: config,
-		reading: make(chan struct{}, 1),
-		wake:    make(chan struct{}, 1),
-		has:     groupHoldings{readElsewhere: config.assignmentsOnly},
+		reading:    make(chan struct{}, 1),
+		committing: make(chan struct{}, 1),
+		wake:       make(chan struct{}, 1),
+		has:        groupHoldings{readElsewhere: config.assignmentsOnly},
 	}
 	g.has.begin(config.memberID, 0)
 	g.ctx, g.cancel = context.WithCancel(c.ctx)
@@ -232,13 +236,10 @@ func (g *GroupConsumer) shutdown(ctx context.Context) error {
 	g.mu.Lock()
 	g.closed = true
 	g.has.finish()
-	offsets := g.has.uncommitted()
 	g.mu.Unlock()
 	var err error
-	if g.config.autoCommit > 0 && len(offsets) > 0 {
-		ctx, cancel := context.WithTimeout(ctx, g.client.config.requestTimeout)
-		err = g.keepMost(ctx, offsets, nil)
-		cancel()
+	if g.config.autoCommit > 0 {
+		err = g.commitLast(ctx)
 	}
 	g.cancel()
 	g.tasks.Wait()
