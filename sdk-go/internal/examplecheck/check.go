@@ -1,5 +1,5 @@
-// Package examplecheck holds the documentation of a package to its word: each exported type is shown
-// by an Example that runs, or there is a reason why not.
+// Package examplecheck holds the documentation of a package to its word: each exported type is in
+// an Example that runs, or there is a reason why not.
 package examplecheck
 
 import (
@@ -25,10 +25,10 @@ type Allowed struct {
 	Reason string
 }
 
-// Run checks the package in the working directory, which is that of the test, by its import path. An
-// Example shows a type if it has the type's name, as ExampleT and ExampleT_suffix, or if its code
-// names the type. It counts only if it runs, so each must have an Output. What is allowed must exist,
-// and have no Example.
+// Run checks the package in the working directory, which is that of the test, by its import path.
+// An Example shows a type if it has the type's name, as ExampleT and ExampleT_suffix, or if its code
+// names the type. It counts only if it runs, so each must have an Output. What is allowed must
+// exist, and have no Example.
 func Run(t *testing.T, importPath string, allowed ...Allowed) {
 	t.Helper()
 	problems, err := check(".", importPath, allowed)
@@ -139,7 +139,8 @@ func exported(files []*ast.File) (names []string) {
 	return slices.Compact(names)
 }
 
-// namedBy returns what an Example names of the package: in its body, and in what it uses of its file.
+// namedBy returns what an Example names of the package: in its body, and in what it uses of its
+// file.
 func namedBy(file *ast.File, example *doc.Example, importPath string) (names []string) {
 	local := localName(file, importPath)
 	declared := declarations(file)
