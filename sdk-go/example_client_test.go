@@ -97,9 +97,11 @@ func ExampleTypedProducer() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	var clicks *ropewalk.TypedProducer[click]
-	clicks = ropewalk.NewTypedProducer(producer, "clicks", ropewalk.JSON[click]{})
-	ack, err := clicks.Send(ctx, []byte("ann"), click{"/prices"})
+	clicks := ropewalk.NewTypedProducer(producer, "clicks", ropewalk.JSON[click]{})
+	count := func(clicks *ropewalk.TypedProducer[click], user, page string) (ropewalk.Ack, error) {
+		return clicks.Send(ctx, []byte(user), click{page})
+	}
+	ack, err := count(clicks, "ann", "/prices")
 	fmt.Println(ack.Offset, err)
 	// Output: 0 <nil>
 }

@@ -102,14 +102,16 @@ func ExampleConfigResource() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	entries, err := admin.DescribeConfig(sarama.ConfigResource{
+	results, err := admin.DescribeConfigs([]*sarama.ConfigResource{{
 		Type: sarama.TopicResource, Name: "accounts", ConfigNames: []string{"cleanup.policy"},
-	})
+	}}, sarama.DescribeConfigsOptions{})
 	if err != nil {
 		log.Fatal(err)
 	}
-	for _, entry := range entries {
-		fmt.Println(entry.Name, entry.Value, "default:", entry.Default)
+	for _, result := range results {
+		for _, entry := range result.Configs {
+			fmt.Println(entry.Name, entry.Value, "default:", entry.Default)
+		}
 	}
 	// Output: cleanup.policy compact default: false
 }

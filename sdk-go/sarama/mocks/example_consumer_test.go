@@ -13,12 +13,13 @@ import (
 func ExampleConsumer() {
 	consumer := mocks.NewConsumer(printer{}, nil) // t, in a test
 	consumer.SetTopicMetadata(map[string][]int32{"readings": {0}})
-	var partition *mocks.PartitionConsumer
-	partition = consumer.ExpectConsumePartition("readings", 0, sarama.OffsetOldest)
-	partition.YieldMessage(&sarama.ConsumerMessage{Value: []byte("12")})
-	partition.YieldMessage(&sarama.ConsumerMessage{Value: []byte("30")})
-	partition.YieldError(sarama.ErrOutOfBrokers)
-	partition.ExpectMessagesDrainedOnClose()
+	yield := func(partition *mocks.PartitionConsumer, values ...string) {
+		for _, value := range values {
+			partition.YieldMessage(&sarama.ConsumerMessage{Value: []byte(value)})
+		}
+		partition.YieldError(sarama.ErrOutOfBrokers).ExpectMessagesDrainedOnClose()
+	}
+	yield(consumer.ExpectConsumePartition("readings", 0, sarama.OffsetOldest), "12", "30")
 
 	total, err := sum(consumer, "readings")
 	fmt.Println(total, errors.Is(err, sarama.ErrOutOfBrokers))
