@@ -62,28 +62,23 @@ func (c *Consumer) IncrementalUnassign(partitions []TopicPartition) error {
 
 // reassign runs a change of what is assigned, in the turn of the caller.
 func (c *Consumer) reassign(partitions []TopicPartition, change func() error) error {
-	if err := c.usable(); err != nil {
-		return err
-	}
 	if err := checkPartitions(partitions); err != nil {
 		return err
 	}
-	done := c.takeTurn()
-	defer done()
-	c.mu.Lock()
-	c.reassigned = true
-	c.mu.Unlock()
-	err := change()
-	if !c.inCallbackNow() {
-		c.settleFlow() // who runs the callback does that after it
+	leave, err := c.enter()
+	if err != nil {
+		return err
 	}
+	defer leave()
+	if c.inCallback() {
+		c.mu.Lock()
+		c.reassigned = true
+		c.mu.Unlock()
+		return change() // what it means for the member is settled after the callback
+	}
+	err = change()
+	c.settleFlow()
 	return err
-}
-
-func (c *Consumer) inCallbackNow() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.inCallback
 }
 
 func (c *Consumer) subscribed() bool {

@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	ropewalk "github.com/ropewalk/ropewalk/sdk-go"
@@ -24,6 +25,9 @@ const (
 //
 // Partitions that are revoked are the consumer's until the callback has returned, so that it can
 // commit, unless AssignmentLost says otherwise.
+//
+// The goroutine that runs the callback changes what is read; others that call Assign, Seek, Close
+// and the like wait until it has returned: it must not wait for one of them.
 type RebalanceCb func(*Consumer, Event) error
 
 // A Consumer reads partitions: those that its group gives it, after Subscribe, or those that the
@@ -36,11 +40,15 @@ type Consumer struct {
 	*handle
 	events chan Event
 	// reader is closed when nobody fills the channel of events any more.
-	reader  chan struct{}
-	closing chan struct{}
+	reader chan struct{}
+	// running ends when Close begins.
+	running context.Context
+	halt    context.CancelFunc
 
-	// turn holds a token while somebody polls, or changes what is read.
-	turn chan struct{}
+	// turn holds a token while somebody polls, or changes what is read. runner is the goroutine that
+	// runs a callback, in its turn; 0 when none does.
+	turn   chan struct{}
+	runner atomic.Uint64
 
 	mu sync.Mutex
 	// wanting are those who wait for the turn; stop ends the wait of the one who polls.
@@ -54,9 +62,9 @@ type Consumer struct {
 	chosen   *chosen
 	// parts are the partitions that are read, or could be.
 	parts map[ropewalk.TopicPartition]*part
-	// inCallback: a callback runs, in the goroutine that has the turn. reassigned: it has called
-	// Assign, or one of the others. lost: the partitions are not the consumer's any more.
-	inCallback, reassigned, lost bool
+	// reassigned: the callback that runs has called Assign, or one of the others. lost: the
+	// partitions are not the consumer's any more.
+	reassigned, lost bool
 	// last is the message that was handed out last: automatic commits leave it out until the
 	// program asks for more.
 	last *ropewalk.Record
@@ -74,7 +82,7 @@ type watermarks struct{ low, high int64 }
 // settings are those of the package's documentation.
 func NewConsumer(conf *ConfigMap) (*Consumer, error) {
 	c := &Consumer{
-		reader: make(chan struct{}), closing: make(chan struct{}), turn: make(chan struct{}, 1),
+		reader: make(chan struct{}), turn: make(chan struct{}, 1),
 		parts:  map[ropewalk.TopicPartition]*part{},
 		bounds: map[ropewalk.TopicPartition]watermarks{},
 	}
@@ -83,6 +91,7 @@ func NewConsumer(conf *ConfigMap) (*Consumer, error) {
 		return nil, err
 	}
 	c.handle = h
+	c.running, c.halt = context.WithCancel(h.ctx)
 	if every := h.s.consumer.commitEvery; h.s.consumer.autoCommit && every > 0 {
 		h.tasks.Go(func() { c.commitRegularly(every) })
 	}
@@ -102,28 +111,26 @@ func NewConsumer(conf *ConfigMap) (*Consumer, error) {
 // fill brings events over the channel.
 func (c *Consumer) fill() {
 	defer close(c.reader)
-	for {
-		select {
-		case <-c.closing:
-			return
-		default:
-		}
-		event := c.poll(100 * time.Millisecond)
+	for c.running.Err() == nil {
+		event := c.poll(-1)
 		if event == nil {
 			continue
 		}
 		select {
 		case c.events <- event:
-		case <-c.closing:
+		case <-c.running.Done():
 			return
 		}
 	}
 }
 
 // Poll waits for an event, for so many milliseconds at most, or for ever below 0; nil when none
-// came. Callbacks of rebalances run within it.
+// came. Callbacks of rebalances run within it; in a callback it is an [Error] with ErrState.
 func (c *Consumer) Poll(timeoutMs int) Event {
-	if c.usable() != nil || c.s.eventsChannel {
+	if err := c.notInCallback("Poll"); err != nil {
+		return asError(err)
+	}
+	if c.check() != nil || c.s.eventsChannel {
 		return nil
 	}
 	return c.poll(time.Duration(timeoutMs) * time.Millisecond)
@@ -132,7 +139,10 @@ func (c *Consumer) Poll(timeoutMs int) Event {
 // ReadMessage waits for a message, for so long at most, or for ever with -1. When none has come,
 // the error's IsTimeout is true. Errors, as of a gap, are returned; other events are dropped.
 func (c *Consumer) ReadMessage(timeout time.Duration) (*Message, error) {
-	if err := c.usable(); err != nil {
+	if err := c.notInCallback("ReadMessage"); err != nil {
+		return nil, err
+	}
+	if err := c.check(); err != nil {
 		return nil, err
 	}
 	if c.s.eventsChannel {
@@ -164,28 +174,33 @@ func (c *Consumer) ReadMessage(timeout time.Duration) (*Message, error) {
 // Deprecated: call Poll. What the channel holds may be of partitions that were revoked meanwhile.
 func (c *Consumer) Events() chan Event { return c.events }
 
-// poll waits for an event.
+// poll waits for an event; nil when none came in time, or when Close begins.
 func (c *Consumer) poll(timeout time.Duration) Event {
+	ctx, cancel := c.running, context.CancelFunc(func() {})
 	if timeout >= 0 {
-		timeout = max(timeout, shortest)
-	}
-	ctx, cancel := c.ctx, context.CancelFunc(func() {})
-	if timeout >= 0 {
-		ctx, cancel = context.WithTimeout(c.ctx, timeout)
+		ctx, cancel = context.WithTimeout(c.running, max(timeout, shortest))
 	}
 	defer cancel()
 	for {
 		select {
 		case c.turn <- struct{}{}:
 		case <-ctx.Done():
-			return c.pop()
+			return nil
 		}
-		event := c.step(ctx)
-		<-c.turn
+		event := c.turnOf(ctx)
 		if event != nil || ctx.Err() != nil {
 			return event
 		}
 	}
+}
+
+// turnOf is the turn of one who polls. It gives the turn back also when a callback panics.
+func (c *Consumer) turnOf(ctx context.Context) Event {
+	defer func() { <-c.turn }()
+	if c.closed.Load() {
+		return nil
+	}
+	return c.step(ctx)
 }
 
 // step takes one event, or nil when somebody else wants the turn or the context ended.
@@ -287,46 +302,9 @@ func (c *Consumer) tell(event Event) {
 	}
 }
 
-// takeTurn waits until nobody polls. In a callback the goroutine that runs it has the turn already.
-func (c *Consumer) takeTurn() (done func()) {
-	c.mu.Lock()
-	if c.inCallback {
-		c.mu.Unlock()
-		return func() {}
-	}
-	c.wanting++
-	if c.stop != nil {
-		c.stop()
-	}
-	c.mu.Unlock()
-	c.turn <- struct{}{}
-	c.mu.Lock()
-	c.wanting--
-	c.mu.Unlock()
-	return func() { <-c.turn }
-}
-
-// usable refuses calls after Close, but of the callback that Close has told.
-func (c *Consumer) usable() error {
-	if c.closed.Load() && !c.inCallbackNow() {
-		return closedError()
-	}
-	return nil
-}
-
-// notInCallback refuses what a callback may not do.
-func (c *Consumer) notInCallback(what string) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.inCallback {
-		return errorf(ErrState, "%s must not be called while a rebalance callback runs", what)
-	}
-	return nil
-}
-
 // Close commits what is stored, unless enable.auto.commit is false, leaves the group, and ends the
-// consumer. A callback is told first that the partitions are revoked. Closing again fails with
-// ErrState.
+// consumer. A callback is told first that the partitions are revoked; one that runs at the moment is
+// waited for. Closing again fails with ErrState, and so does Close in a callback.
 func (c *Consumer) Close() error {
 	if err := c.notInCallback("Close"); err != nil {
 		return err
@@ -334,15 +312,20 @@ func (c *Consumer) Close() error {
 	if !c.closed.CompareAndSwap(false, true) {
 		return closedError()
 	}
-	close(c.closing)
+	c.halt()
 	<-c.reader
-	done := c.takeTurn()
-	c.endSubscription()
-	c.endChosen()
-	done()
+	c.end()
 	err := c.shut()
 	if c.events != nil {
 		close(c.events)
 	}
 	return toError(err)
+}
+
+// end ends what was subscribed and assigned.
+func (c *Consumer) end() {
+	leave := c.takeTurn()
+	defer leave()
+	c.endSubscription()
+	c.endChosen()
 }

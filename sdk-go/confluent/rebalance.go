@@ -161,14 +161,11 @@ func (c *Consumer) fire(event Event) {
 // call runs a callback; it reports whether it has assigned or unassigned something.
 func (c *Consumer) call(callback RebalanceCb, event Event) bool {
 	c.mu.Lock()
-	c.inCallback, c.reassigned = true, false
+	c.reassigned = false
 	c.mu.Unlock()
-	defer func() {
-		c.mu.Lock()
-		c.inCallback = false
-		c.mu.Unlock()
-	}()
-	_ = callback(c, event) // as in librdkafka's binding
+	c.runner.Store(goroutine())
+	defer c.runner.Store(0) // also when it panics
+	_ = callback(c, event)  // as in librdkafka's binding
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.reassigned

@@ -17,14 +17,14 @@ func (c *Consumer) Seek(partition TopicPartition, ignoredTimeoutMs int) error {
 // SeekPartitions goes on elsewhere in partitions that are assigned: at an offset, or a logical
 // one. A partition that is not assigned has ErrState as its Error.
 func (c *Consumer) SeekPartitions(partitions []TopicPartition) ([]TopicPartition, error) {
-	if err := c.usable(); err != nil {
-		return nil, err
-	}
 	if err := checkPartitions(partitions); err != nil {
 		return nil, err
 	}
-	done := c.takeTurn()
-	defer done()
+	leave, err := c.enter()
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	list := append([]TopicPartition(nil), partitions...)
 	for i, tp := range list {
 		list[i].Error = nil
@@ -85,14 +85,14 @@ func (c *Consumer) Resume(partitions []TopicPartition) error {
 }
 
 func (c *Consumer) setPaused(partitions []TopicPartition, paused bool) error {
-	if err := c.usable(); err != nil {
-		return err
-	}
 	if err := checkPartitions(partitions); err != nil {
 		return err
 	}
-	done := c.takeTurn()
-	defer done()
+	leave, err := c.enter()
+	if err != nil {
+		return err
+	}
+	defer leave()
 	parts := c.named(partitions)
 	if len(parts) < len(partitions) {
 		return errorf(ErrUnknownPartition, "a partition is not assigned")
@@ -121,7 +121,7 @@ func (c *Consumer) setPaused(partitions []TopicPartition, paused bool) error {
 	for _, r := range readers {
 		r.close()
 	}
-	if !c.inCallbackNow() {
+	if !c.inCallback() {
 		c.settleFlow()
 	}
 	return nil

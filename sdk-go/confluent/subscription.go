@@ -31,10 +31,10 @@ func (c *Consumer) Subscribe(topic string, rebalanceCb RebalanceCb) error {
 // a topic's name; also topics that are created later are read. Of a topic that does not exist,
 // Poll tells an [Error] with ErrUnknownTopicOrPart; it is read once it exists.
 func (c *Consumer) SubscribeTopics(topics []string, rebalanceCb RebalanceCb) error {
-	if err := c.usable(); err != nil {
+	if err := c.notInCallback("Subscribe"); err != nil {
 		return err
 	}
-	if err := c.notInCallback("Subscribe"); err != nil {
+	if err := c.check(); err != nil {
 		return err
 	}
 	if len(topics) == 0 {
@@ -44,8 +44,11 @@ func (c *Consumer) SubscribeTopics(topics []string, rebalanceCb RebalanceCb) err
 	if err != nil {
 		return err
 	}
-	done := c.takeTurn()
-	defer done()
+	leave, err := c.enter()
+	if err != nil {
+		return err
+	}
+	defer leave()
 	c.endSubscription()
 	c.endChosen()
 	m := &membership{c: c, options: options, joined: make(chan struct{}, 1)}
@@ -128,14 +131,14 @@ func (c *Consumer) tellMissing(ctx context.Context, topics []string) {
 // Unsubscribe leaves the group, after the callback was told and what is stored was committed, and
 // ends what Assign has begun.
 func (c *Consumer) Unsubscribe() error {
-	if err := c.usable(); err != nil {
-		return err
-	}
 	if err := c.notInCallback("Unsubscribe"); err != nil {
 		return err
 	}
-	done := c.takeTurn()
-	defer done()
+	leave, err := c.enter()
+	if err != nil {
+		return err
+	}
+	defer leave()
 	c.endSubscription()
 	c.endChosen()
 	return nil
