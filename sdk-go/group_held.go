@@ -37,7 +37,8 @@ const (
 
 // heldPartition is a partition that the member has.
 type heldPartition struct {
-	era era
+	era     era
+	topicID string
 	// next is what the stream is to bring; given is after what was handed out, and done what of that
 	// is finished with.
 	next, given, done, committed int64
@@ -55,7 +56,7 @@ func newHeld(offset int64) *heldPartition {
 func (h *heldPartition) there() bool { return h.standing != heldReleased && h.standing != heldRefused }
 
 func (h *heldPartition) position(tp TopicPartition) Position {
-	return Position{TopicPartition: tp, Offset: h.given, era: h.era}
+	return Position{TopicPartition: tp, Offset: h.given, TopicID: h.topicID, era: h.era}
 }
 
 // groupHoldings are who the member is, what it has, and how far it is with it. They wait for nothing and
@@ -134,8 +135,9 @@ func (g *groupHoldings) apply(a *pb.Assignment, asked map[TopicPartition]int64) 
 			c.lost = append(c.lost, h.position(tp))
 		}
 		g.held[tp] = newHeld(offset)
+		g.held[tp].topicID = p.GetTopicId()
 		c.fresh = append(c.fresh, Position{
-			TopicPartition: tp, Offset: offset, era: g.held[tp].era,
+			TopicPartition: tp, Offset: offset, TopicID: p.GetTopicId(), era: g.held[tp].era,
 			HighWatermark: p.GetHighWatermark(), LogStart: p.GetLogStartOffset(),
 		})
 	}

@@ -33,9 +33,11 @@ type RebalanceCb func(*Consumer, Event) error
 // A Consumer reads partitions: those that its group gives it, after Subscribe, or those that the
 // program chooses, with Assign. One goroutine polls; all else may be called by others too.
 //
-// The membership of the group, and reading ahead, go on by themselves. What needs the program,
-// that is rebalances, happens within Poll: a consumer that is not polled keeps its place in the
-// group, and partitions that are to move are taken from it after max.poll.interval.ms.
+// The membership of the group, and reading ahead, go on by themselves. What needs the program, that
+// is rebalances, happens within Poll: a consumer that is not polled keeps its place in the group,
+// and partitions that are to move are taken from it after max.poll.interval.ms. That lasts as long
+// as its connection: one that breaks is made again within Poll, which is to be called within
+// session.timeout.ms then.
 type Consumer struct {
 	*handle
 	events chan Event
@@ -45,16 +47,20 @@ type Consumer struct {
 	running context.Context
 	halt    context.CancelFunc
 
-	// turn holds a token while somebody polls, or changes what is read. runner is the goroutine that
-	// runs a callback, in its turn; 0 when none does.
+	// turn holds a token while somebody polls, or changes what is read. runner is the goroutine
+	// that runs a callback, in its turn; 0 when none does.
 	turn   chan struct{}
 	runner atomic.Uint64
+	// committing holds a token while somebody commits: a commit of less must not come after it.
+	committing chan struct{}
+	// moved tells that a partition may be at its end now.
+	moved chan struct{}
 
 	mu sync.Mutex
 	// wanting are those who wait for the turn; stop ends the wait of the one who polls.
 	wanting int
 	stop    context.CancelFunc
-	queue   []Event
+	queue   []queued
 
 	topics   []string
 	callback RebalanceCb
@@ -62,19 +68,31 @@ type Consumer struct {
 	chosen   *chosen
 	// parts are the partitions that are read, or could be.
 	parts map[ropewalk.TopicPartition]*part
-	// reassigned: the callback that runs has called Assign, or one of the others. lost: the
-	// partitions are not the consumer's any more.
-	reassigned, lost bool
+	// reassigned: the callback that runs has called Assign, or one of the others. lost: what is
+	// told now was lost; lostTold: what was polled last was. ending: the group is being left.
+	// looking: something looks in the background where partitions begin.
+	reassigned, lost, lostTold, ending, looking bool
+	// someHeld: records of partitions that are or were paused are held back. overfull: too many
+	// were, which whoever has the turn looks at.
+	someHeld, overfull bool
+	// unkept is why what was stored of partitions that went could not be committed.
+	unkept error
 	// last is the message that was handed out last: automatic commits leave it out until the
 	// program asks for more.
 	last *ropewalk.Record
-	// heard is when a message came last, looked when partitions were last asked for their ends.
-	heard, looked time.Time
+	// heard is when a message came last.
+	heard time.Time
 	// bounds are the watermarks that were heard of last.
 	bounds map[ropewalk.TopicPartition]watermarks
 }
 
 type watermarks struct{ low, high int64 }
+
+// queued is an event that waits to be polled; lost: it is of partitions that were lost.
+type queued struct {
+	event Event
+	lost  bool
+}
 
 // NewConsumer makes a consumer of the settings, of which group.id is required. It does not wait
 // for a broker: while none can be reached, Poll tells an [Error] with ErrTransport from time to
@@ -83,6 +101,7 @@ type watermarks struct{ low, high int64 }
 func NewConsumer(conf *ConfigMap) (*Consumer, error) {
 	c := &Consumer{
 		reader: make(chan struct{}), turn: make(chan struct{}, 1),
+		committing: make(chan struct{}, 1), moved: make(chan struct{}, 1),
 		parts:  map[ropewalk.TopicPartition]*part{},
 		bounds: map[ropewalk.TopicPartition]watermarks{},
 	}
@@ -94,6 +113,9 @@ func NewConsumer(conf *ConfigMap) (*Consumer, error) {
 	c.running, c.halt = context.WithCancel(h.ctx)
 	if every := h.s.consumer.commitEvery; h.s.consumer.autoCommit && every > 0 {
 		h.tasks.Go(func() { c.commitRegularly(every) })
+	}
+	if h.s.consumer.eof {
+		h.tasks.Go(c.watchEnds)
 	}
 	if !h.s.eventsChannel {
 		close(c.reader)
@@ -119,8 +141,26 @@ func (c *Consumer) fill() {
 		select {
 		case c.events <- event:
 		case <-c.running.Done():
+			c.unread(event)
 			return
 		}
+	}
+}
+
+// unread takes back that a message was handed out, which nobody can have got.
+func (c *Consumer) unread(event Event) {
+	m, ok := event.(*Message)
+	if !ok {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p := c.parts[m.TopicPartition.place()]
+	if p == nil || p.next != int64(m.TopicPartition.Offset)+1 {
+		return
+	}
+	if p.next--; c.s.consumer.autoStore {
+		p.unstore()
 	}
 }
 
@@ -171,6 +211,10 @@ func (c *Consumer) ReadMessage(timeout time.Duration) (*Message, error) {
 
 // Events returns the channel of events, nil without go.events.channel.enable. Close closes it.
 //
+// A message that lies in the channel counts as read: with enable.auto.offset.store it is committed,
+// also by Close, and also when nobody takes it from there. Only the message that does not fit in
+// any more does not count.
+//
 // Deprecated: call Poll. What the channel holds may be of partitions that were revoked meanwhile.
 func (c *Consumer) Events() chan Event { return c.events }
 
@@ -205,11 +249,8 @@ func (c *Consumer) turnOf(ctx context.Context) Event {
 
 // step takes one event, or nil when somebody else wants the turn or the context ended.
 func (c *Consumer) step(ctx context.Context) Event {
-	if event := c.pop(); event != nil {
-		return c.applied(event)
-	}
-	if c.endsAreDue() {
-		c.lookForEnds()
+	if q, ok := c.pop(); ok {
+		return c.applied(q)
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -226,11 +267,12 @@ func (c *Consumer) step(ctx context.Context) Event {
 		c.stop = nil
 		c.mu.Unlock()
 	}()
-	ctx, ended := c.untilIdle(ctx)
-	defer ended()
 	var record *ropewalk.Record
 	var err error
+	held := c.takeHeld()
 	switch {
+	case held != nil:
+		record = held
 	case member != nil:
 		record, err = member.next(ctx)
 	case chosen != nil:
@@ -240,7 +282,12 @@ func (c *Consumer) step(ctx context.Context) Event {
 	}
 	switch {
 	case record != nil:
-		return c.handedOut(record)
+		event := c.handedOut(record)
+		if c.overfull {
+			c.overfull = false
+			c.settleFlow()
+		}
+		return event
 	case err != nil:
 		return asError(err)
 	}
@@ -254,12 +301,18 @@ func (c *Consumer) handedOut(r *ropewalk.Record) Event {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	p := c.parts[at]
-	if p == nil || !p.assigned || p.paused {
+	if p != nil && p.paused && p.flows() {
+		c.someHeld = true
+		c.overfull = p.hold(r)
+		return nil
+	}
+	if p == nil || !p.reads() {
 		return nil
 	}
 	p.next, p.handed = r.Offset+1, true
 	if c.s.consumer.eof {
 		c.heard = time.Now()
+		c.hasMoved()
 	}
 	if c.s.consumer.autoStore {
 		p.store(r.ToCommit())
@@ -274,37 +327,47 @@ func (c *Consumer) handedOut(r *ropewalk.Record) Event {
 }
 
 // pop takes an event of the queue.
-func (c *Consumer) pop() Event {
+func (c *Consumer) pop() (queued, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.queue) == 0 {
-		return nil
+		return queued{}, false
 	}
-	event := c.queue[0]
+	q := c.queue[0]
 	c.queue = c.queue[1:]
-	return event
+	return q, true
 }
 
 // mostEvents bounds the events that wait to be polled.
 const mostEvents = 10_000
 
-// tell has an event be polled. Where too many wait, as nobody polls, it is logged alone.
+// tell has an event be polled. Where too many wait, as nobody polls, it is logged alone. Rebalances
+// come within a Poll, so that they cannot become many; and what a program is to assign it must
+// hear.
 func (c *Consumer) tell(event Event) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.queue) >= mostEvents {
-		c.log.Warn("an event was not polled", "event", event.String())
-		return
+	q := queued{event: event}
+	switch event.(type) {
+	case AssignedPartitions:
+	case RevokedPartitions:
+		q.lost = c.lost
+	default:
+		if len(c.queue) >= mostEvents {
+			c.log.Warn("an event was not polled", "event", event.String())
+			return
+		}
 	}
-	c.queue = append(c.queue, event)
+	c.queue = append(c.queue, q)
 	if c.stop != nil {
 		c.stop()
 	}
 }
 
 // Close commits what is stored, unless enable.auto.commit is false, leaves the group, and ends the
-// consumer. A callback is told first that the partitions are revoked; one that runs at the moment is
-// waited for. Closing again fails with ErrState, and so does Close in a callback.
+// consumer. A callback is told first that the partitions are revoked; one that runs at the moment
+// is waited for. When the commit or the leaving fails, it returns that, and the consumer has ended
+// all the same. Closing again fails with ErrState, and so does Close in a callback.
 func (c *Consumer) Close() error {
 	if err := c.notInCallback("Close"); err != nil {
 		return err
@@ -314,8 +377,10 @@ func (c *Consumer) Close() error {
 	}
 	c.halt()
 	<-c.reader
-	c.end()
-	err := c.shut()
+	err := c.end()
+	if e := c.shut(); err == nil {
+		err = e
+	}
 	if c.events != nil {
 		close(c.events)
 	}
@@ -323,9 +388,18 @@ func (c *Consumer) Close() error {
 }
 
 // end ends what was subscribed and assigned.
-func (c *Consumer) end() {
+func (c *Consumer) end() error {
 	leave := c.takeTurn()
 	defer leave()
-	c.endSubscription()
+	c.mu.Lock()
+	c.unkept = nil
+	c.mu.Unlock()
+	err := c.endSubscription()
 	c.endChosen()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.unkept != nil {
+		return c.unkept
+	}
+	return err
 }

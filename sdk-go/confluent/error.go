@@ -137,6 +137,9 @@ func asError(err error) Error {
 	}
 	var own Error
 	if errors.As(err, &own) {
+		if own != err { // more is said of it
+			own.str = err.Error()
+		}
 		return own
 	}
 	var e *ropewalk.Error
@@ -151,8 +154,10 @@ func asError(err error) Error {
 		code = codeOf(e.Code())
 	}
 	return Error{
-		code: code, str: code.String() + ": " + e.Error(), cause: e,
-		retriable: e.Retriable(), fatal: e.Fatal() && e.Reason != ropewalk.ReasonClosed,
+		code: code, str: code.String() + ": " + err.Error(), cause: e, retriable: e.Retriable(),
+		// A consumer goes on with a topic that has taken the place of another.
+		fatal: e.Fatal() && e.Reason != ropewalk.ReasonClosed &&
+			e.Reason != ropewalk.ReasonTopicReplaced,
 	}
 }
 
