@@ -196,8 +196,9 @@ func (g *GroupConsumer) change(partitions []TopicPartition, change func(*heldPar
 	}
 }
 
-// Close commits what was handed out, unless the program commits by itself, and leaves the group; a
-// member with an instance name is waited for instead. Closing again does nothing.
+// Close commits what was handed out, unless the program commits by itself, and leaves the group: when
+// it returns the member has gone, unless no broker says so within 3 s. A member with an instance name
+// is waited for instead. Closing again does nothing.
 func (g *GroupConsumer) Close() error {
 	g.mu.Lock()
 	closed := g.closed
@@ -216,6 +217,7 @@ func (g *GroupConsumer) Close() error {
 	}
 	g.cancel()
 	g.tasks.Wait()
+	g.sayGoodbye()
 	g.client.disown(g)
 	return err
 }
