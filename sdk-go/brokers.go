@@ -52,7 +52,7 @@ type brokers struct {
 	asking bool
 	closed bool
 	// ended are connections that unlock closes.
-	ended []*grpc.ClientConn
+	ended []clientConn
 	// again asks for the brokers when what is known of them is old, or not whole.
 	again *time.Timer
 }
@@ -65,11 +65,11 @@ type broker struct {
 	conn      *brokerConn
 }
 
-// A brokerConn is a connection to one broker. Its fields are guarded by the lock of brokers, but for
-// those that are set before it is shared.
+// A brokerConn is a connection to one broker, and further ones where its streams need them. Its
+// fields are guarded by the lock of brokers, but for those that are set before it is shared.
 type brokerConn struct {
 	id        uint64
-	conn      *grpc.ClientConn
+	conn      clientConn
 	producers pb.ProducerServiceClient
 	consumers pb.ConsumerServiceClient
 	up        bool
@@ -239,8 +239,10 @@ func (b *brokers) closeIdle(conn *brokerConn) {
 func (b *brokers) failed(id uint64) {
 	b.mu.Lock()
 	if k := b.known[id]; k != nil {
-		k.failures++
-		k.awayUntil = time.Now().Add(min(awayFirst<<min(k.failures-1, 10), awayLongest))
+		if time.Now().After(k.awayUntil) { // streams that break together are one failure
+			k.failures++
+			k.awayUntil = time.Now().Add(min(awayFirst<<min(k.failures-1, 10), awayLongest))
+		}
 		b.retireLocked(k)
 	}
 	b.unlock()
@@ -296,7 +298,11 @@ func (b *brokers) connectLocked(id uint64, k *broker) {
 	if b.closed || len(b.known) < 2 || b.conns >= maxBrokerConns || time.Now().Before(k.awayUntil) {
 		return
 	}
-	inner, err := grpc.NewClient("passthrough:///"+k.address, b.client.dialOptions()...)
+	inner, err := newConnSet(b.client, func(limit *callLimit) (clientConn, error) {
+		options := append(b.client.dialOptions(),
+			grpc.WithTransportCredentials(limit.heardBy(b.client.credentials())))
+		return grpc.NewClient("passthrough:///"+k.address, options...)
+	})
 	if err != nil {
 		return
 	}
@@ -306,9 +312,8 @@ func (b *brokers) connectLocked(id uint64, k *broker) {
 	}
 	k.conn = conn
 	b.conns++
-	cluster := b.cluster
 	started := b.client.inBackground(func() {
-		err := b.greet(b.client.ctx, inner, cluster)
+		err := b.greet(b.client.ctx, inner)
 		if err != nil && b.client.ctx.Err() == nil {
 			b.client.log.Info("ropewalk: a broker cannot be reached, others forward to it",
 				"broker", id, "address", k.address, "error", err)

@@ -30,6 +30,10 @@ import (
 // One address that can be reached is enough. The client learns from the cluster who leads what, and
 // has a connection to each broker that leads something it writes or reads; while such a broker cannot
 // be reached from here, as behind a port-forward, another one forwards to it.
+//
+// Hundreds of consumers, members of groups and producers share a connection. What is beyond half of
+// the calls that the broker takes at a time on one, or 500, gets further ones, so that calls never
+// wait behind streams.
 type Client struct {
 	config    clientConfig
 	addresses []string
@@ -129,17 +133,28 @@ func checkAddresses(addresses []string) *Error {
 
 // connect makes the gRPC connection, which tries the addresses by itself, in order.
 func (c *Client) connect() error {
-	c.resolver = manual.NewBuilderWithScheme("ropewalk")
-	c.resolver.InitialState(c.resolverState(c.addresses))
-	options := append(c.dialOptions(), grpc.WithResolvers(c.resolver),
-		grpc.WithChainUnaryInterceptor(c.takeHint),
-		grpc.WithTransportCredentials(c.brokers.greeter()))
-	conn, err := grpc.NewClient("ropewalk:///"+c.addresses[0], options...)
+	conn, err := newConnSet(c, c.dialAny)
 	if err != nil {
 		return newError("dial", ReasonUnreachable, codes.Unavailable, OutcomeNo, "%v", err)
 	}
 	c.connected(conn)
 	return nil
+}
+
+// dialAny makes a connection to whichever broker answers. The first one is told of addresses that
+// are learned while it is there.
+func (c *Client) dialAny(limit *callLimit) (clientConn, error) {
+	addresses := manual.NewBuilderWithScheme("ropewalk") // of one connection only
+	c.mu.Lock()
+	addresses.InitialState(c.resolverState(c.tried))
+	if c.resolver == nil {
+		c.resolver = addresses
+	}
+	c.mu.Unlock()
+	options := append(c.dialOptions(), grpc.WithResolvers(addresses),
+		grpc.WithChainUnaryInterceptor(c.takeHint),
+		grpc.WithTransportCredentials(limit.heardBy(c.brokers.greeter())))
+	return grpc.NewClient("ropewalk:///"+c.addresses[0], options...)
 }
 
 // connected takes the connection.

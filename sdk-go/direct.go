@@ -2,6 +2,7 @@ package ropewalk
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
@@ -83,7 +84,7 @@ func (r *reader) direct(
 	}
 	client.log.Info("ropewalk: a leader does not serve, others forward to it",
 		"broker", leader, "error", err)
-	if limit.Err() != nil && r.consumer.ctx.Err() == nil {
+	if limit.Err() != nil && r.consumer.ctx.Err() == nil && !errors.Is(err, errNoRoom) {
 		client.brokers.failed(leader)
 	}
 	return nil

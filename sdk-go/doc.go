@@ -21,6 +21,16 @@
 // A consumer reconnects by itself and goes on at the next offset. Records that retention took
 // before they were read are reported as a [Gap], never skipped in silence.
 //
+// # Connections
+//
+// A client has one connection to the broker that it reached, and in a cluster one to each that
+// leads something it writes or reads. Consumers, members of groups and producers have a stream
+// each, and share these with calls. Brokers bound how many calls are open at a time on a
+// connection, to 1,000 by default: when streams have half of that, or 500, further connections are
+// made for more of them, so that no call waits behind streams. One [Consumer] can read any number
+// of partitions over its one stream; a consumer for each is for programs in which a slow one is to
+// hold up no other.
+//
 // # Errors
 //
 // Every error is an [*Error], with the gRPC status, the reason that the broker gave, and what may

@@ -20,7 +20,10 @@ func whoAreYou() *pb.GetClusterRequest { return &pb.GetClusterRequest{WithoutSur
 
 // greet makes sure that what answers belongs to the cluster: its address may mean something else
 // where this client runs.
-func (b *brokers) greet(ctx context.Context, conn *grpc.ClientConn, cluster string) error {
+func (b *brokers) greet(ctx context.Context, conn grpc.ClientConnInterface) error {
+	b.mu.Lock()
+	cluster := b.cluster
+	b.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, greetingTimeout)
 	defer cancel()
 	answer, err := pb.NewAdminServiceClient(conn).GetCluster(ctx, whoAreYou())
@@ -68,13 +71,10 @@ func (g greeter) Clone() credentials.TransportCredentials {
 }
 
 func (b *brokers) check(ctx context.Context, address string) error {
-	b.mu.Lock()
-	cluster := b.cluster
-	b.mu.Unlock()
 	conn, err := grpc.NewClient("passthrough:///"+address, b.client.dialOptions()...)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	return b.greet(ctx, conn, cluster)
+	return b.greet(ctx, conn)
 }

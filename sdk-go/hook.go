@@ -26,7 +26,8 @@ func WithHooks(hooks ...Hook) ClientOption {
 // HookBrokerConnected is told of connections that were made.
 type HookBrokerConnected interface {
 	// OnBrokerConnected is called when a connection to a broker stands: that of the client, one to
-	// the leader of a partition, or a short one that asks who answers at an address.
+	// the leader of a partition, a further one for streams that find no room on these, or a short
+	// one that asks who answers at an address.
 	OnBrokerConnected(BrokerConnected)
 }
 

@@ -61,7 +61,9 @@ func (p *Producer) currentStream(leader uint64) (*produceStream, *Error) {
 	s, err := p.openStream(leader, conn)
 	if err != nil && conn != nil {
 		p.client.brokers.release(conn)
-		p.client.brokers.failed(leader)
+		if !errors.Is(err, errNoRoom) {
+			p.client.brokers.failed(leader)
+		}
 		return p.currentStream(anyBroker)
 	}
 	if err != nil {

@@ -2,23 +2,38 @@ package kafka
 
 import "time"
 
-// consumerKeys are the settings of consumers.
-func consumerKeys() []configKey {
+// An adder adds a setting under its names, of which the first is the usual one.
+type adder func(doc string, of func(name string) setter, names ...string)
+
+// keysOf are the settings of a role that add adds.
+func keysOf(of role, fill func(add adder)) []configKey {
 	var keys []configKey
-	add := func(doc string, of func(name string) setter, names ...string) {
+	fill(func(doc string, setterOf func(name string) setter, names ...string) {
 		for i, name := range names {
 			if i > 0 {
 				doc = "the same as " + names[0]
 			}
-			keys = append(keys, configKey{name: name, role: forConsumer, set: of(name), doc: doc})
+			keys = append(keys, configKey{name: name, role: of, set: setterOf(name), doc: doc})
 		}
-	}
-	text := func(at func(*settings) *string) func(string) setter {
-		return func(name string) setter { return takesText(name, at) }
-	}
-	flag := func(at func(*settings) *bool) func(string) setter {
-		return func(name string) setter { return takesBool(name, at) }
-	}
+	})
+	return keys
+}
+
+func text(at func(*settings) *string) func(string) setter {
+	return func(name string) setter { return takesText(name, at) }
+}
+
+func flag(at func(*settings) *bool) func(string) setter {
+	return func(name string) setter { return takesBool(name, at) }
+}
+
+// consumerKeys are the settings of consumers.
+func consumerKeys() []configKey {
+	return append(keysOf(forConsumer, addGroup), keysOf(forConsumer, addFetch)...)
+}
+
+// addGroup adds what a consumer is in its group, and what is committed.
+func addGroup(add adder) {
 	add("the consumer group; required",
 		text(func(s *settings) *string { return &s.consumer.group }), "group.id")
 	add("a name by which the member is known again when it is restarted: Close does not leave then",
@@ -61,6 +76,10 @@ func consumerKeys() []configKey {
 		return takesOne(name, map[string]string{"": "", "uniform": "uniform", "range": "range"},
 			func(s *settings, a string) { s.consumer.assignor = a })
 	}, "group.remote.assignor")
+}
+
+// addFetch adds how a consumer reads.
+func addFetch(add adder) {
 	add("tell when a partition has been read to its end, as PartitionEOF (false)",
 		flag(func(s *settings) *bool { return &s.consumer.eof }), "enable.partition.eof")
 	add("the most bytes that a broker sends of a partition at once, up to 3670016, which a larger "+
@@ -78,5 +97,4 @@ func consumerKeys() []configKey {
 		return takesOne(name, map[string]bool{"read_committed": true, "read_uncommitted": true},
 			func(*settings, bool) {})
 	}, "isolation.level")
-	return keys
 }

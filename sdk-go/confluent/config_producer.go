@@ -20,16 +20,9 @@ var acknowledgements = map[string]ropewalk.Durability{
 }
 
 // producerKeys are the settings of producers.
-func producerKeys() []configKey {
-	var keys []configKey
-	add := func(doc string, of func(name string) setter, names ...string) {
-		for i, name := range names {
-			if i > 0 {
-				doc = "the same as " + names[0]
-			}
-			keys = append(keys, configKey{name: name, role: forProducer, set: of(name), doc: doc})
-		}
-	}
+func producerKeys() []configKey { return keysOf(forProducer, addProducer) }
+
+func addProducer(add adder) {
 	add("0, 1 or all (-1): in a broker's memory, on the leader's disk, on a majority's (all)",
 		func(name string) setter {
 			return takesOne(name, acknowledgements,
@@ -66,7 +59,8 @@ func producerKeys() []configKey {
 	add("how often a batch is sent again (as often as delivery.timeout.ms allows)",
 		ints(0, maxInt32, func(s *settings) *int { return &s.producer.retries }),
 		"retries", "message.send.max.retries")
-	add("how long a message is tried for; 0: for ever (300000)",
+	add("how long a message is tried for, and as long before that for its topic to be found; 0: for "+
+		"ever (300000)",
 		millis(0, maxInt32, func(s *settings) *time.Duration { return &s.producer.timeout }),
 		"delivery.timeout.ms", "message.timeout.ms")
 	add("how long the answer to a batch is waited for (30000)",
@@ -84,7 +78,6 @@ func producerKeys() []configKey {
 	add("any: one batch of a partition is under way at a time, so that order is kept always",
 		ints(1, 1_000_000, func(*settings) *int { return new(int) }),
 		"max.in.flight", "max.in.flight.requests.per.connection")
-	return keys
 }
 
 func ints(least, most int, at func(*settings) *int) func(name string) setter {

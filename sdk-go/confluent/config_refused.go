@@ -146,9 +146,13 @@ var refused = []struct {
 		"dr_msg_cb", "",
 		"partitioner_cb", "",
 		"msg_order_cmp", "",
+	}},
+	{"Go has no threads to name, to seed or to end", []string{
 		"internal.termination.signal", "0",
 		"enable.random.seed", "true",
 		"log.thread.name", "true",
+	}},
+	{"log_level says what is logged, for connections too", []string{
 		"log.connection.close", "true",
 	}},
 	{"only type consumer is there", []string{
@@ -184,10 +188,10 @@ var refused = []struct {
 		"delivery.report.only.error", "false",
 	}},
 	{"offsets are reported always", []string{
-		"produce.offset.report", "false",
+		"produce.offset.report", "true",
 	}},
 	{"clients push no metrics", []string{
-		"enable.metrics.push", "true",
+		"enable.metrics.push", "false",
 	}},
 	{"start a broker with package ropewalktest", []string{
 		"test.mock.num.brokers", "0",

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"context"
 	"errors"
 	"time"
 
@@ -15,9 +16,10 @@ type delivery struct {
 	size     int64
 	deadline time.Time
 	report   *Message
-	// handed: the core has it. settled: what became of it is known.
-	handed, settled     bool
-	previous, following *delivery
+	// handing: the core is being asked to take it. handed: it has it. purged: it is to be given up as
+	// soon as it is known which of the two. settled: what became of it is known.
+	handing, handed, purged, settled bool
+	previous, following              *delivery
 }
 
 // deliveries is a list that a delivery leaves in its own time. Guarded by the producer's lock, as
@@ -52,6 +54,32 @@ func (l *deliveries) remove(d *delivery) {
 type outbox struct {
 	queue   []*delivery
 	running bool
+	// patience is how long the core may wait for what it needs before it takes a message. It serves
+	// messages that are due no earlier than it ends; leave ends it before its time.
+	patience context.Context
+	leave    context.CancelFunc
+}
+
+// waits is a context that ends when a message is due, or somewhat before. The caller holds the
+// producer's lock.
+func (b *outbox) waits(ctx context.Context, d *delivery) context.Context {
+	if b.patience == nil || b.patience.Err() != nil {
+		b.end()
+		if d.deadline.IsZero() {
+			b.patience, b.leave = context.WithCancel(ctx)
+		} else {
+			b.patience, b.leave = context.WithDeadline(ctx, d.deadline)
+		}
+	}
+	return b.patience
+}
+
+// end gives up what waits waits for. The caller holds the producer's lock.
+func (b *outbox) end() {
+	if b.leave != nil {
+		b.leave()
+		b.patience, b.leave = nil, nil
+	}
 }
 
 func (p *Producer) newDelivery(msg *Message, to chan Event) (*delivery, error) {
@@ -62,6 +90,9 @@ func (p *Producer) newDelivery(msg *Message, to chan Event) (*delivery, error) {
 		return nil, errorf(ErrInvalidArg, "partition %d is negative", msg.TopicPartition.Partition)
 	}
 	size := len(msg.Key) + len(msg.Value)
+	for _, h := range msg.Headers {
+		size += len(h.Key) + len(h.Value)
+	}
 	if size > p.s.producer.maxMessage {
 		return nil, errorf(ErrMsgSizeTooLarge, "%s: %d bytes, of which message.max.bytes allows %d",
 			ErrMsgSizeTooLarge, size, p.s.producer.maxMessage)
@@ -82,7 +113,7 @@ func (p *Producer) queue(d *delivery) error {
 	case p.ended:
 		return closedError()
 	case p.fatal != nil:
-		return p.fatal
+		return Error{code: ErrFatal, str: ErrFatal.String() + ": " + p.fatal.Error(), fatal: true}
 	case c.queueMessages > 0 && p.count >= c.queueMessages,
 		p.count > 0 && p.bytes+d.size > int64(c.queueKBytes)<<10:
 		return Error{code: ErrQueueFull, retriable: true}
@@ -110,46 +141,72 @@ func (p *Producer) run(box *outbox) {
 		queue := box.queue
 		if box.queue = nil; len(queue) == 0 {
 			box.running = false
+			box.end()
 			p.mu.Unlock()
 			return
 		}
 		p.mu.Unlock()
 		for _, d := range queue {
-			p.hand(d)
+			p.hand(box, d)
 		}
 	}
 }
 
 // hand gives one message to the core. It tries again what failed and cannot have been appended, as
-// while the topic cannot be asked for.
-func (p *Producer) hand(d *delivery) {
+// while the topic cannot be asked for, for as long as the message may take.
+func (p *Producer) hand(box *outbox, d *delivery) {
 	err := p.awaitCore(d)
 	for attempt := 1; err == nil; attempt++ {
-		p.mu.Lock()
-		gone := d.settled
-		d.handed = true
-		p.mu.Unlock()
-		if gone {
-			return
+		if d.isLate(0) {
+			err = errorf(ErrMsgTimedOut, "")
+			break
 		}
-		failed := p.core.SendAsync(p.ctx, d.record,
-			func(_ *ropewalk.Record, ack ropewalk.Ack, err error) { p.settle(d, ack, err) })
-		if failed == nil {
+		var taken bool
+		if taken, err = p.offer(box, d); taken {
 			return
 		}
 		var e *ropewalk.Error
 		pause := doubling(p.s.retryFirst, p.s.retryLatest)(attempt)
-		if !errors.As(failed, &e) || !e.Retriable() || p.ctx.Err() != nil ||
-			!d.deadline.IsZero() && time.Now().Add(pause).After(d.deadline) {
-			err = failed
-			break
+		switch {
+		case errors.Is(err, context.DeadlineExceeded) && p.ctx.Err() == nil:
+			pause = 0 // it was the patience of one before that is over, or this one is late
+		case !errors.As(err, &e) || !e.Retriable() || p.ctx.Err() != nil || d.isLate(pause):
+			p.settle(d, ropewalk.Ack{}, err)
+			return
 		}
+		err = nil
 		select {
 		case <-time.After(pause):
 		case <-p.ctx.Done():
 		}
 	}
 	p.settle(d, ropewalk.Ack{}, err)
+}
+
+// offer has the core take a message, unless it is settled by now.
+func (p *Producer) offer(box *outbox, d *delivery) (taken bool, err error) {
+	p.mu.Lock()
+	if d.settled {
+		p.mu.Unlock()
+		return true, nil
+	}
+	d.handing = true
+	ctx := box.waits(p.ctx, d)
+	p.mu.Unlock()
+	err = p.core.SendAsync(ctx, d.record,
+		func(_ *ropewalk.Record, ack ropewalk.Ack, err error) { p.settle(d, ack, err) })
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	d.handing, d.handed = false, err == nil
+	if err != nil && d.purged {
+		return false, Error{code: ErrPurgeQueue}
+	}
+	return err == nil, err
+}
+
+// isLate reports whether the time of a message is over, or will be after a pause.
+func (d *delivery) isLate(pause time.Duration) bool {
+	return !d.deadline.IsZero() && !time.Now().Add(pause).Before(d.deadline)
 }
 
 // awaitCore waits for the producer of the core, as long as a message may take.
@@ -214,11 +271,7 @@ func (p *Producer) settleLocked(d *delivery, ack ropewalk.Ack, failure error) {
 		}
 	}
 	d.report = m
-	p.reports = append(p.reports, d)
-	select {
-	case p.wake <- struct{}{}:
-	default:
-	}
+	p.addReport(d)
 }
 
 // deliveryError is what a report says: what arose on this side has librdkafka's local codes.
@@ -232,6 +285,9 @@ func deliveryError(err error) Error {
 	case errors.Is(err, ropewalk.ReasonTimedOut), errors.Is(err, ropewalk.ReasonUnreachable),
 		errors.Is(err, ropewalk.ReasonDisconnected):
 		e.code = ErrMsgTimedOut
+	}
+	if e.cause != nil {
+		e.str = e.code.String() + ": " + e.cause.Error()
 	}
 	return e
 }
@@ -294,11 +350,10 @@ func (p *Producer) readChannel() {
 	for msg := range p.produceChannel {
 		for {
 			err := p.take(msg)
-			if !errors.Is(err, Error{code: ErrQueueFull}) {
-				if err != nil && msg != nil {
-					msg.TopicPartition.Error = err
-					p.tell(msg)
-				}
+			if err != nil && !errors.Is(err, Error{code: ErrQueueFull}) {
+				err = p.reportRefused(msg, err)
+			}
+			if err == nil {
 				break
 			}
 			select {
@@ -318,15 +373,47 @@ func (p *Producer) take(msg *Message) error {
 	return p.queue(d)
 }
 
+// reportRefused has a message of ProduceChannel reported as one that was not taken: in its turn, and
+// counted until then as others are.
+func (p *Producer) reportRefused(msg *Message, why error) error {
+	if msg == nil {
+		return nil // there is nothing to report it by
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if limit := p.s.producer.queueMessages; limit > 0 && p.count >= limit {
+		return Error{code: ErrQueueFull, retriable: true}
+	}
+	msg.TopicPartition.Error = why
+	p.count++
+	p.addReport(&delivery{report: msg, settled: true})
+	return nil
+}
+
+// addReport has a report handed out. The caller holds the lock.
+func (p *Producer) addReport(d *delivery) {
+	p.reports = append(p.reports, d)
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
 // purgeQueue gives up what is not under way.
 func (p *Producer) purgeQueue() {
 	p.mu.Lock()
 	for d := p.open.first; d != nil; {
 		following := d.following
-		if !d.handed {
+		switch {
+		case d.handing:
+			d.purged = true
+		case !d.handed:
 			p.settleLocked(d, ropewalk.Ack{}, Error{code: ErrPurgeQueue})
 		}
 		d = following
+	}
+	for _, box := range p.boxes {
+		box.end()
 	}
 	p.mu.Unlock()
 	if p.connected() && p.core != nil {

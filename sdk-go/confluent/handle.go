@@ -175,6 +175,9 @@ func (s *socketSettings) dial(ctx context.Context, address string) (net.Conn, er
 	return conn, nil
 }
 
+// leastReconnect is the least pause between two tries: a port that is closed answers at once.
+const leastReconnect = 10 * time.Millisecond
+
 // connect tries until there is a client.
 func (h *handle) connect(options []ropewalk.ClientOption) {
 	for attempt := 1; ; attempt++ {
@@ -192,7 +195,7 @@ func (h *handle) connect(options []ropewalk.ClientOption) {
 		if h.onError != nil {
 			h.onError(err)
 		}
-		pause := doubling(h.s.reconnectFirst, h.s.reconnectLatest)(attempt)
+		pause := max(doubling(h.s.reconnectFirst, h.s.reconnectLatest)(attempt), leastReconnect)
 		select {
 		case <-time.After(pause):
 		case <-h.ctx.Done():

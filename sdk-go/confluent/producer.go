@@ -33,7 +33,8 @@ const (
 //
 // Produce never blocks. Each message that it takes is reported exactly once, as a new *[Message]
 // with the Opaque of the first: on the channel that Produce was given, or else on Events. The
-// reports of a partition come in the order of its messages.
+// reports of a partition come in the order of its messages, but for those of messages that were given
+// up before they were sent: refused by their topic, too late, or purged.
 //
 // Reports wait in the producer until their channel takes them, one after the other: a channel that
 // nobody reads holds up all that come behind. Messages count as queued until then, so that Produce
@@ -129,8 +130,8 @@ func (s *settings) producerOptions() []ropewalk.ProducerOption {
 	if timeout == 0 {
 		timeout = 100 * 365 * 24 * time.Hour // librdkafka's 0 is no bound
 	}
-	answer := min(c.answer, s.requestTimeout, timeout)
-	linger := min(c.linger, max(timeout-answer, 0))
+	// Who lingers, and waits for an answer then, has to be done with both in time.
+	answer := min(c.answer, timeout-c.linger)
 	sticky := c.sticky
 	if sticky < 0 {
 		sticky = 10 * time.Millisecond
@@ -142,7 +143,7 @@ func (s *settings) producerOptions() []ropewalk.ProducerOption {
 	options := []ropewalk.ProducerOption{
 		ropewalk.WithDurability(c.durability),
 		ropewalk.WithBatchBytes(min(c.batchBytes, mostBatched)),
-		ropewalk.WithBatching(ropewalk.Batching{Linger: linger, MaxRecords: c.batchRecords}),
+		ropewalk.WithBatching(ropewalk.Batching{Linger: c.linger, MaxRecords: c.batchRecords}),
 		// What is queued is counted here: the core never has anybody wait for memory.
 		ropewalk.WithBufferBytes(int(buffer)),
 		ropewalk.WithDeliveryTimeout(timeout),
@@ -172,8 +173,8 @@ func (s *settings) producerOptions() []ropewalk.ProducerOption {
 
 // Produce takes a message and returns; it copies what it needs of it. The report goes to
 // deliveryChan, or to Events where that is nil. It fails with ErrQueueFull when too much is not
-// reported yet, with ErrMsgSizeTooLarge, with ErrInvalidArg for a message without a topic, and with
-// ErrState after Close. A message that it has refused is not reported.
+// reported yet, with ErrMsgSizeTooLarge, with ErrInvalidArg for a message without a topic, with
+// ErrFatal when the producer is of no more use (GetFatalError says why), and with ErrState after Close. A message that it has refused is not reported.
 func (p *Producer) Produce(msg *Message, deliveryChan chan Event) error {
 	if err := p.check(); err != nil {
 		return err

@@ -180,6 +180,29 @@ func TestProduceChannel(t *testing.T) {
 	}
 }
 
+// What ProduceChannel refuses is reported on Events, also where those have little room, and counted
+// until it is read.
+func TestProduceChannelRefuses(t *testing.T) {
+	p := newProducer(t, newServer(t).Address(), "go.events.channel.size", 0, "message.max.bytes", 1000,
+		"queue.buffering.max.messages", 2)
+	const n = 5
+	p.ProduceChannel() <- nil
+	p.ProduceChannel() <- &kafka.Message{Opaque: 0}
+	for i := range n - 1 {
+		m := message("channel", string(make([]byte, 1001)))
+		m.Opaque = i + 1
+		p.ProduceChannel() <- m
+	}
+	until(t, "two of them to be counted", func() bool { return p.Len() >= 2 })
+	for i := range n {
+		m := nextEvent(t, p.Events()).(*kafka.Message)
+		if m.TopicPartition.Error == nil || m.Opaque != i {
+			t.Errorf("report %d is %v of %v", i, m, m.Opaque)
+		}
+	}
+	until(t, "nothing to be left", func() bool { return p.Len() == 0 })
+}
+
 // Producers are made without a broker: messages wait for one, and it is told that none is there.
 func TestBrokerThatComesLater(t *testing.T) {
 	server := newServer(t)
@@ -212,6 +235,69 @@ func TestMessageTimeout(t *testing.T) {
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// No message outlives its time by that of others: those to a topic that cannot be asked for are given
+// up together, also when the producer was connected before.
+func TestMessageTimeoutOfATopicThatCannotBeAskedFor(t *testing.T) {
+	server := newServer(t)
+	p := newProducer(t, server.Address(), "message.timeout.ms", 500)
+	reports := make(chan kafka.Event, 10)
+	if err := p.Produce(message("known", "v"), reports); err != nil {
+		t.Fatal(err)
+	}
+	nextEvent(t, reports)
+	server.Stop()
+	began := time.Now()
+	for range 10 {
+		if err := p.Produce(message("unknown", "v"), reports); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 10 {
+		report := nextEvent(t, reports).(*kafka.Message)
+		hasCode(t, report.TopicPartition.Error, kafka.ErrMsgTimedOut)
+	}
+	if took := time.Since(began); took < 500*time.Millisecond || took > 10*time.Second {
+		t.Errorf("they were given up after %v", took)
+	}
+}
+
+// A message that waits for its topic is not under way: Purge gives it up.
+func TestPurgeOfWhatWaitsForItsTopic(t *testing.T) {
+	server := newServer(t)
+	p := newProducer(t, server.Address())
+	reports := make(chan kafka.Event, 1)
+	if err := p.Produce(message("known", "v"), reports); err != nil {
+		t.Fatal(err)
+	}
+	nextEvent(t, reports)
+	server.Stop()
+	if err := p.Produce(message("unknown", "v"), reports); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the message to wait", p.Asking)
+	if err := p.Purge(kafka.PurgeQueue); err != nil {
+		t.Fatal(err)
+	}
+	report := nextEvent(t, reports).(*kafka.Message)
+	hasCode(t, report.TopicPartition.Error, kafka.ErrPurgeQueue)
+}
+
+// Messages linger also where there is little time for an answer.
+func TestLingerWithAShortTimeout(t *testing.T) {
+	p := newProducer(t, newServer(t).Address(), "linger.ms", 300, "message.timeout.ms", 20_000)
+	reports := make(chan kafka.Event, 1)
+	began := time.Now()
+	if err := p.Produce(message("linger", "v"), reports); err != nil {
+		t.Fatal(err)
+	}
+	nextEvent(t, reports)
+	if took := time.Since(began); took < 200*time.Millisecond {
+		t.Errorf("it was sent after %v", took)
+	}
+	_, err := kafka.NewProducer(with("localhost:1", "linger.ms", 500, "message.timeout.ms", 500))
+	hasCode(t, err, kafka.ErrInvalidArg)
 }
 
 // Close sends what it was given, also what nobody has waited for.
@@ -258,8 +344,9 @@ func TestFatalError(t *testing.T) {
 		t.Error(code)
 	}
 	err := p.Produce(message("t", "v"), nil)
-	hasCode(t, err, kafka.ErrFenced)
-	if !err.(kafka.Error).IsFatal() || p.GetFatalError() != err {
+	hasCode(t, err, kafka.ErrFatal)
+	hasCode(t, p.GetFatalError(), kafka.ErrFenced)
+	if !err.(kafka.Error).IsFatal() || !p.GetFatalError().(kafka.Error).IsFatal() {
 		t.Errorf("it is %v, and the producer's is %v", err, p.GetFatalError())
 	}
 	hasCode(t, nextEvent(t, p.Events()).(kafka.Error), kafka.ErrFenced)

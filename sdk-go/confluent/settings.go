@@ -175,6 +175,9 @@ func (s *settings) validateProducer() error {
 	case p.idempotent && p.retries == 0:
 		return errorf(ErrInvalidArg,
 			"`retries` must be set to at least 1 when `enable.idempotence` is true")
+	case p.timeout > 0 && p.linger >= p.timeout:
+		return errorf(ErrInvalidArg, "linger.ms %d is no less than delivery.timeout.ms %d: messages "+
+			"would time out before they are sent", p.linger.Milliseconds(), p.timeout.Milliseconds())
 	case p.level != -1 && (p.level < lowest || p.level > highest):
 		return errorf(ErrInvalidArg, "compression.level %d: %s has the levels %s",
 			p.level, p.compression, levels(lowest, highest))

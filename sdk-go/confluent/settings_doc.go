@@ -34,7 +34,8 @@
 //	debug
 //	    details are logged too, whichever contexts are named
 //	delivery.timeout.ms (P)
-//	    how long a message is tried for; 0: for ever (300000)
+//	    how long a message is tried for, and as long before that for its topic to be
+//	    found; 0: for ever (300000)
 //	enable.auto.commit (C)
 //	    stored offsets are committed by themselves (true)
 //	enable.auto.offset.store (C)
@@ -223,10 +224,10 @@
 //	    it can be set in C alone
 //	enable.gapless.guarantee=false
 //	    there are no transactions
-//	enable.metrics.push=true
+//	enable.metrics.push=false
 //	    clients push no metrics
 //	enable.random.seed=true
-//	    it can be set in C alone
+//	    Go has no threads to name, to seed or to end
 //	enable.sasl.oauthbearer.unsecure.jwt=false
 //	    there is no SASL: leave it out, or have a proxy in front of the brokers
 //	enabled_events=0
@@ -248,11 +249,11 @@
 //	interceptors
 //	    nothing is compiled in, or loaded, as librdkafka does it
 //	internal.termination.signal=0
-//	    it can be set in C alone
+//	    Go has no threads to name, to seed or to end
 //	log.connection.close=true
-//	    it can be set in C alone
+//	    log_level says what is logged, for connections too
 //	log.thread.name=true
-//	    it can be set in C alone
+//	    Go has no threads to name, to seed or to end
 //	log_cb
 //	    it can be set in C alone
 //	message.copy.max.bytes=65535
@@ -281,7 +282,7 @@
 //	    it can be set in C alone
 //	plugin.library.paths
 //	    nothing is compiled in, or loaded, as librdkafka does it
-//	produce.offset.report=false
+//	produce.offset.report=true
 //	    offsets are reported always
 //	queue.buffering.backpressure.threshold=1
 //	    messages of a partition are sent in order

@@ -37,6 +37,9 @@ type Server struct {
 
 	// ConnectionAge is after how long a connection is told to go, 0 for never; set it before Start.
 	ConnectionAge time.Duration
+	// MaxStreams is how many calls a connection takes at a time, 0 for any number; set it before
+	// Start.
+	MaxStreams uint32
 
 	id       uint64
 	address  string
@@ -112,10 +115,14 @@ func (s *Server) Start() error {
 	s.address = inner.Addr().String()
 	s.cluster.started(s.id, s.address)
 	s.listener = &listener{Listener: inner, conns: map[net.Conn]struct{}{}}
-	s.grpc = grpc.NewServer(
+	options := []grpc.ServerOption{
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: time.Second}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionAge: s.ConnectionAge}),
-	)
+	}
+	if s.MaxStreams > 0 {
+		options = append(options, grpc.MaxConcurrentStreams(s.MaxStreams))
+	}
+	s.grpc = grpc.NewServer(options...)
 	pb.RegisterProducerServiceServer(s.grpc, &producerService{s: s})
 	pb.RegisterConsumerServiceServer(s.grpc, &consumerService{s: s})
 	pb.RegisterAdminServiceServer(s.grpc, &adminService{s: s})
@@ -138,6 +145,16 @@ func (s *Server) Stop() {
 
 // Address is where the broker listens, HOST:PORT.
 func (s *Server) Address() string { return s.address }
+
+// Connections returns how many connections are open.
+func (s *Server) Connections() int {
+	s.mu.Lock()
+	l := s.listener
+	s.mu.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.conns)
+}
 
 // CutConnections breaks every connection; new ones are accepted.
 func (s *Server) CutConnections() {

@@ -224,6 +224,7 @@ impl OpenBatch {
             tries: 0,
             unsure: false,
             last_error: None,
+            verdict: None,
             number: None,
             completion: self.completion,
         }
@@ -247,6 +248,8 @@ pub(super) struct Batch {
     /// Whether an earlier try may have appended it.
     pub(super) unsure: bool,
     pub(super) last_error: Option<Error>,
+    /// Why it is refused for good, while it waits for the batches before it.
+    pub(super) verdict: Option<Error>,
     /// What the broker knows it again by, once it was sent, if the producer is idempotent.
     pub(super) number: Option<Number>,
     completion: Arc<Completion>,

@@ -142,14 +142,13 @@ impl Link {
     /// The stream has ended, or is given up: what was in flight on it, in order.
     pub(super) fn broken(&mut self) -> Vec<Stranded> {
         self.room = None;
-        let state = std::mem::replace(&mut self.state, State::Down);
-        let stream = match &state {
-            State::Up(stream) => Some(stream),
-            _ => None,
+        let last_sent = match std::mem::replace(&mut self.state, State::Down) {
+            State::Up(stream) => stream.end(),
+            _ => 0,
         };
         let stranded = std::mem::take(&mut self.in_flight).into_iter();
-        let sent = |correlation| stream.is_some_and(|stream| stream.has_taken(correlation));
-        stranded.map(|(correlation, batch)| Stranded { sent: sent(correlation), batch }).collect()
+        let of = |(correlation, batch)| Stranded { sent: correlation <= last_sent, batch };
+        stranded.map(of).collect()
     }
 
     /// The queues of the batches in flight.

@@ -48,14 +48,17 @@ impl Numbers {
         self.restarting
     }
 
-    /// The numbers are to begin anew.
-    pub(super) fn restart(&mut self) {
-        self.restarting = true;
+    /// Whether batches have got theirs since they began.
+    pub(super) fn are_given(&self) -> bool {
+        self.identity.is_some()
     }
 
-    /// The same, if a batch was given up that was numbered since they did last.
-    pub(super) fn give_up(&mut self, number: Option<Number>) {
-        self.restarting |= number.is_some_and(|number| Some(number.identity) == self.identity);
+    /// The numbers are to begin anew, if this is one that was given since they did last: nothing
+    /// will come under it any more. Returns whether it is.
+    pub(super) fn end_at(&mut self, number: Option<Number>) -> bool {
+        let is_one = number.is_some_and(|number| Some(number.identity) == self.identity);
+        self.restarting |= is_one;
+        is_one
     }
 
     /// Begins anew, with the next epoch of the own id; where that is another holder's, with
@@ -87,30 +90,30 @@ mod tests {
         assert_eq!(numbers.give(identity, 3).first, u32::MAX - 1);
         let given_up = numbers.give(identity, 1);
         assert_eq!(given_up.first, 1, "they go around");
-        numbers.give_up(Some(given_up));
-        assert!(numbers.is_restarting());
+        assert!(numbers.end_at(Some(given_up)) && numbers.is_restarting());
         assert!(!numbers.begin_again(Some(identity)), "the epochs of an id of its own are its own");
         let next = numbers.give(identity, 1);
         assert_eq!((next.first, next.identity.epoch), (0, 4));
-        numbers.give_up(Some(given_up));
-        assert!(!numbers.is_restarting(), "that was before");
+        assert!(!numbers.end_at(Some(given_up)) && !numbers.is_restarting(), "that was before");
     }
 
     #[test]
     fn whoever_has_a_name_never_takes_the_epoch_of_the_next_holder() {
         let before = Identity { id: 7, epoch: EPOCHS_OF_A_HOLDER - 2, is_named: true };
         let mut numbers = Numbers::default();
-        numbers.give(before, 1);
-        numbers.restart();
+        let end = |numbers: &mut Numbers, identity| {
+            let number = numbers.give(identity, 1);
+            assert!(numbers.end_at(Some(number)));
+            number
+        };
+        end(&mut numbers, before);
         assert!(!numbers.begin_again(Some(before)));
         let first = Identity { epoch: EPOCHS_OF_A_HOLDER - 1, ..before };
-        assert_eq!(numbers.give(before, 1), Number { identity: first, first: 0 });
-        numbers.restart();
+        assert_eq!(end(&mut numbers, before), Number { identity: first, first: 0 });
         let base = Identity { epoch: 0, ..before };
         assert!(numbers.begin_again(Some(base)), "the broker is to give more");
         let second = Identity { epoch: 2 * EPOCHS_OF_A_HOLDER - 1, ..first };
-        assert_eq!(numbers.give(second, 1).identity, second);
-        numbers.restart();
+        assert_eq!(end(&mut numbers, second).identity, second);
         let third = Identity { epoch: 2 * EPOCHS_OF_A_HOLDER, ..first };
         assert!(!numbers.begin_again(Some(third)), "another partition has asked already");
         assert_eq!(numbers.give(third, 1), Number { identity: third, first: 0 });

@@ -2,6 +2,9 @@
 //! lock is held for as long as it takes to copy a record.
 
 mod numbered;
+mod refused;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
@@ -330,48 +333,6 @@ impl Pool {
         learn
     }
 
-    /// A batch in flight was not appended, or may not have been, and is given up.
-    pub(super) fn failed(&self, batch: &Batch, error: Error) {
-        let mut state = self.state();
-        state.queues[batch.queue].landed(batch);
-        if matches!(error.reason(), "TOPIC_NOT_FOUND" | "PARTITION_NOT_FOUND") {
-            let topic = state.queues[batch.queue].topic;
-            state.topics[topic].layout = Layout::Unknown;
-        }
-        state.forget(batch);
-        state.queues[batch.queue].numbers.give_up(batch.number);
-        let lost = state.begin_again(batch.queue);
-        state.list_after(batch.queue, &self.settings);
-        drop(state);
-        self.complete(batch, error);
-        self.give_up(lost);
-    }
-
-    /// A batch in flight is to be sent again, after `rest` where it was refused.
-    pub(super) fn returned(&self, batch: Batch, rest: Option<Duration>) {
-        let mut state = self.state();
-        if let Some(error) = state.fatal.clone() {
-            drop(state);
-            return self.failed(&batch, batch.concluded(error));
-        }
-        let id = batch.queue;
-        state.queues[id].landed(&batch);
-        state.queues[id].put_back(batch);
-        if let Some(rest) = rest {
-            let until = Instant::now() + rest;
-            let queue = &mut state.queues[id];
-            queue.probing = true;
-            queue.not_before = queue.not_before.max(Some(until));
-            if !state.resting.contains(&id) {
-                state.resting.push(id);
-            }
-        }
-        let lost = state.begin_again(id);
-        state.list(id, &self.settings);
-        drop(state);
-        self.give_up(lost);
-    }
-
     /// When the first queue that rests has rested enough.
     pub(super) fn next_rested(&self) -> Option<Instant> {
         let state = self.state();
@@ -404,7 +365,7 @@ impl Pool {
         let mut lost = Vec::new();
         for batch in &late {
             state.forget(batch);
-            state.queues[batch.queue].numbers.give_up(batch.number);
+            state.queues[batch.queue].end_numbers(batch, !batch.unsure);
         }
         for batch in &late {
             lost.extend(state.begin_again(batch.queue));
@@ -412,8 +373,8 @@ impl Pool {
         }
         drop(state);
         for batch in late {
-            let error = error_of(&batch);
-            self.complete(&batch, error);
+            let error = batch.verdict.clone().unwrap_or_else(|| error_of(&batch));
+            self.complete(&batch, batch.concluded(error));
         }
         self.give_up(lost);
     }

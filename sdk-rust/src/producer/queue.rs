@@ -17,14 +17,6 @@ pub(super) const ANY: u64 = 0;
 /// The first buffer of a queue whose batches are small.
 const SMALLEST_BUFFER: usize = 1024;
 
-/// A batch that was sent.
-#[derive(Debug)]
-struct InFlight {
-    sequence: u64,
-    /// Whether an earlier try may have appended it.
-    unsure: bool,
-}
-
 #[derive(Debug)]
 pub(super) struct Queue {
     /// The topic's place in the pool.
@@ -46,9 +38,13 @@ pub(super) struct Queue {
     pub(super) probing: bool,
     open: Option<OpenBatch>,
     waiting: VecDeque<Batch>,
-    in_flight: Vec<InFlight>,
+    /// The sequences of the batches that were sent and are not answered.
+    in_flight: Vec<u64>,
     /// The numbers of its batches, where the producer is idempotent.
-    pub(super) numbers: Numbers,
+    numbers: Numbers,
+    /// While its numbers wait to begin anew: the first batch that surely was not appended under
+    /// the old ones. None after it was either, as the broker takes none before it.
+    nothing_from: Option<u64>,
     next_sequence: u64,
     last_size: usize,
 }
@@ -68,6 +64,7 @@ impl Queue {
             waiting: VecDeque::new(),
             in_flight: Vec::new(),
             numbers: Numbers::default(),
+            nothing_from: None,
             next_sequence: 0,
             last_size: 0,
         }
@@ -125,16 +122,18 @@ impl Queue {
     /// after it is in flight, so that what happened to those is known first.
     pub(super) fn may_send(&self, now: Instant, most_in_flight: usize) -> bool {
         let most_in_flight = if self.probing { 1 } else { most_in_flight };
-        if self.numbers.is_restarting() {
+        let rests = self.not_before.is_some_and(|at| at > now);
+        if self.numbers.is_restarting() || rests || self.in_flight.len() >= most_in_flight {
             return false;
         }
-        if self.in_flight.len() >= most_in_flight || self.not_before.is_some_and(|at| at > now) {
+        let begun = self.open.as_ref().map(|_| self.next_sequence);
+        let Some(next) = self.waiting.front().map(|next| next.sequence).or(begun) else {
             return false;
-        }
-        match self.waiting.front() {
-            Some(next) => self.in_flight.iter().all(|sent| sent.sequence < next.sequence),
-            None => self.open.is_some(),
-        }
+        };
+        // The broker knows only the last batches again: one that is not answered is to be among
+        // them, also where those after it are answered.
+        let reach = if self.numbers.are_given() { most_in_flight as u64 } else { u64::MAX };
+        self.in_flight.iter().all(|sent| *sent < next && next - *sent < reach)
     }
 
     /// Whether its next batch may go by another link than the one before: only when none is in
@@ -160,13 +159,13 @@ impl Queue {
             batch.number.get_or_insert_with(|| numbers.give(producer, batch.count));
         }
         self.via = via;
-        self.in_flight.push(InFlight { sequence: batch.sequence, unsure: batch.unsure });
+        self.in_flight.push(batch.sequence);
         Some(batch)
     }
 
     /// A batch is no longer in flight.
     pub(super) fn landed(&mut self, batch: &Batch) {
-        self.in_flight.retain(|sent| sent.sequence != batch.sequence);
+        self.in_flight.retain(|sent| *sent != batch.sequence);
     }
 
     /// Puts a batch back, to be sent again in its old place.
@@ -177,14 +176,22 @@ impl Queue {
 
     /// Whether no batch before this one waits or is in flight.
     pub(super) fn is_oldest(&self, sequence: u64) -> bool {
-        self.in_flight.iter().all(|sent| sent.sequence > sequence)
-            && self.waiting.front().is_none_or(|first| first.sequence > sequence)
+        self.in_flight.iter().all(|sent| *sent >= sequence)
+            && self.waiting.front().is_none_or(|first| first.sequence >= sequence)
     }
 
-    /// Whether one of its batches may have been appended by an earlier try.
-    pub(super) fn has_unsure(&self) -> bool {
-        self.in_flight.iter().any(|sent| sent.unsure)
-            || self.waiting.iter().any(|batch| batch.unsure)
+    /// Whether its numbers begin anew once nothing is in flight.
+    pub(super) fn is_restarting(&self) -> bool {
+        self.numbers.is_restarting()
+    }
+
+    /// Its numbers are to begin anew, as this batch is not sent under its own any more.
+    /// `is_absent`: it surely was not appended under it.
+    pub(super) fn end_numbers(&mut self, batch: &Batch, is_absent: bool) {
+        if self.numbers.end_at(batch.number) && is_absent {
+            let before = self.nothing_from.unwrap_or(u64::MAX);
+            self.nothing_from = Some(before.min(batch.sequence));
+        }
     }
 
     /// Begins its numbers anew, if that is due and nothing is in flight. Returns the batches that
@@ -194,8 +201,10 @@ impl Queue {
             return None;
         }
         let waiting = std::mem::take(&mut self.waiting).into_iter();
-        let (lost, mut left): (Vec<_>, Vec<_>) = waiting.partition(|batch| batch.unsure);
-        left.iter_mut().for_each(|batch| batch.number = None);
+        let nothing_from = self.nothing_from.take().unwrap_or(u64::MAX);
+        let (lost, mut left): (Vec<_>, Vec<_>) =
+            waiting.partition(|batch| batch.unsure && batch.sequence < nothing_from);
+        left.iter_mut().for_each(|batch| (batch.number, batch.unsure) = (None, false));
         self.waiting = left.into();
         Some((lost, self.numbers.begin_again(newest)))
     }

@@ -26,10 +26,10 @@ use super::numbers::Identity;
 use super::pool::{Layout, Leader, Learned, Pool};
 use super::queue::ANY;
 use super::stream::{ProduceStream, compressed, request};
-use crate::backoff::{Backoff, jittered};
+use crate::backoff::Backoff;
 use crate::brokers::Brokers;
 use crate::client::{Client, Repeat};
-use crate::error::{Error, ErrorKind, Outcome, timed_out};
+use crate::error::{Error, ErrorKind, Outcome};
 use crate::settings::TopicCompression;
 
 /// What a broker may send ahead of what is read: answers are small.
@@ -272,7 +272,7 @@ impl Sender {
             (Some(status), _) => {
                 let error = Error::from_rpc(status);
                 self.heed(id, &batch, &error);
-                self.refused(batch, error, false);
+                self.pool.refused(batch, error, false);
             }
             (None, response) => {
                 if self.pool.succeeded(&batch, &response.unwrap_or_default()) {
@@ -306,39 +306,6 @@ impl Sender {
         self.learn_what_is_due();
     }
 
-    /// A batch in flight was refused, or its answer will not come. It is sent again where that is
-    /// safe.
-    fn refused(&mut self, mut batch: Batch, error: Error, unsent: bool) {
-        let settings = &self.pool.settings;
-        let in_time = batch.opened.elapsed() < settings.delivery_timeout;
-        let is_numbered = batch.number.is_some();
-        let safe = !error.may_have_happened() || settings.retry_unknown || is_numbered;
-        batch.unsure |= error.may_have_happened();
-        if is_numbered && error.reason() == "PRODUCER_FENCED" {
-            self.pool.failed(&batch, batch.concluded(error.clone()));
-            return self.pool.end(&error);
-        }
-        if is_numbered && in_time && error.reason() == "SEQUENCE_GAP" {
-            let rest = jittered(batch.tries);
-            batch.tries += 1;
-            batch.last_error = Some(error);
-            return self.pool.gapped(batch, rest);
-        }
-        let may_help = error.is_retriable() || (is_numbered && error.reason() == "INTERNAL");
-        if in_time && safe && may_help {
-            let rest = jittered(batch.tries).max(error.retry_after().unwrap_or_default());
-            if !unsent {
-                batch.tries += 1;
-                tracing::debug!(topic = %batch.topic(), %error, ?rest, "sending a batch again");
-                batch.last_error = Some(error);
-            }
-            self.pool.returned(batch, (!unsent).then_some(rest));
-        } else {
-            let error = batch.concluded(error);
-            self.pool.failed(&batch, error);
-        }
-    }
-
     /// A stream ended. What the connection had not taken was surely not sent.
     fn broken(&mut self, id: u64, error: &Error) {
         if let Some(connection) = self.link(id).connection() {
@@ -357,9 +324,9 @@ impl Sender {
         for lost in stranded {
             self.pool.suspect(lost.batch.queue);
             if lost.sent {
-                self.refused(lost.batch, error.clone(), false);
+                self.pool.refused(lost.batch, error.clone(), false);
             } else {
-                self.refused(lost.batch, unsent.clone(), true);
+                self.pool.refused(lost.batch, unsent.clone(), true);
             }
         }
         self.learn_what_is_due();
@@ -385,12 +352,7 @@ impl Sender {
         let oldest = now.checked_sub(timeout);
         let late = oldest.map(|oldest| self.links.values_mut().flat_map(move |l| l.late(oldest)));
         for batch in late.into_iter().flatten().collect::<Vec<_>>() {
-            let sent = match &batch.last_error {
-                Some(error) => format!("a batch was refused ({error}) and sent again"),
-                None => "a batch was sent".to_owned(),
-            };
-            let error = batch.concluded(timed_out().context(&sent));
-            self.pool.failed(&batch, error);
+            self.pool.not_answered(&batch);
         }
         let awaited = self.pool.lacks_identity().then(no_id);
         let trouble = self.trouble.as_ref().or(awaited.as_ref());
@@ -398,7 +360,7 @@ impl Sender {
             let cause = batch.last_error.as_ref().or(trouble);
             let cause = cause.map_or(String::new(), |error| format!(": {error}"));
             let message = format!("not delivered within {timeout:?}{cause}");
-            batch.concluded(Error::new(ErrorKind::TimedOut, message))
+            Error::new(ErrorKind::TimedOut, message)
         });
         for (_, link) in self.links.iter().filter(|(_, link)| link.is_silent(now, SILENCE)) {
             link.queues().into_iter().for_each(|queue| self.pool.suspect(queue));

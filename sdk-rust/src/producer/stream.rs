@@ -25,6 +25,8 @@ use crate::wire::{codec_to_proto, duration_to_proto};
 
 /// Requests between the sender and the connection: enough that neither waits for the other's turn.
 const HAND_OVER: usize = 8;
+/// Stands for the correlation that was taken last, once none is taken any more.
+const ENDED: u64 = u64::MAX;
 
 /// An open stream. Requests go in as numbers and bytes; answers come out in any order of
 /// partitions.
@@ -43,7 +45,7 @@ impl ProduceStream {
         let taken = Arc::new(AtomicU64::new(0));
         let mark = Arc::clone(&taken);
         let outbound = futures::stream::poll_fn(move |context| queue.poll_recv(context))
-            .inspect(move |request| mark.store(request.correlation, Ordering::Release));
+            .take_while(move |request| std::future::ready(take(&mark, request.correlation)));
         let mut grpc = Grpc::new(connection.channel.clone());
         let call = async move {
             grpc.ready().await.map_err(|error| Status::from_error(error.into()))?;
@@ -59,10 +61,17 @@ impl ProduceStream {
         ProduceStream { requests, answers, connection, taken }
     }
 
-    /// Whether the connection has taken over a request: it may have been sent. Correlations rise.
-    pub(super) fn has_taken(&self, correlation: u64) -> bool {
-        correlation <= self.taken.load(Ordering::Acquire)
+    /// Ends what the connection takes over, and gives the correlation of the last request that it
+    /// has: that may have been sent, and so may those before it. Correlations rise.
+    pub(super) fn end(self) -> u64 {
+        self.taken.swap(ENDED, Ordering::AcqRel)
     }
+}
+
+/// The connection takes over a request, unless the stream has been ended.
+fn take(taken: &AtomicU64, correlation: u64) -> bool {
+    let unless_ended = |last| (last != ENDED).then_some(correlation);
+    taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, unless_ended).is_ok()
 }
 
 /// The request that appends an encoded record set.
@@ -101,5 +110,19 @@ pub(super) fn compressed(
         record_count: i32::try_from(count).unwrap_or(i32::MAX),
         shortest_ttl: shortest_ttl.map(duration_to_proto),
         ..request
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_taken_when_a_stream_ends_is_never_taken() {
+        let taken = AtomicU64::new(0);
+        assert!(take(&taken, 1) && take(&taken, 2));
+        assert_eq!(taken.swap(ENDED, Ordering::AcqRel), 2);
+        assert!(!take(&taken, 3));
+        assert_eq!(taken.load(Ordering::Acquire), ENDED);
     }
 }

@@ -105,6 +105,41 @@ async fn what_was_given_up_ends_its_epoch_and_the_rest_is_there_once() {
     assert_eq!(fake.log("t", 0).producers[&1].epoch, 1);
 }
 
+/// What is refused for good behind a batch in doubt waits for it: the numbers begin anew only then,
+/// and nothing else is given up.
+#[tokio::test]
+async fn what_is_refused_for_good_takes_nothing_before_it_along() {
+    let fake = broker().await;
+    fake.change(|state| {
+        state.poison = Some("1".into());
+        state.steps.push_back(Step::RefuseLater("NO_QUORUM"));
+    });
+    let producer = fake.client().await.producer().batch_bytes(1).build();
+    let outcomes = send(&producer, 0..5).await;
+    let error = outcomes[1].as_ref().unwrap_err();
+    assert_eq!((error.reason(), error.may_have_happened()), ("INVALID_FIELD", false));
+    let lost: Vec<_> = [0, 2, 3, 4].iter().filter(|at| outcomes[**at].is_err()).collect();
+    assert!(lost.is_empty(), "{outcomes:?}");
+    assert_eq!(fake.log("t", 0).values(), ["0", "2", "3", "4"]);
+}
+
+/// None behind a batch that surely was not appended was appended either, whatever became of its
+/// answer: it is sent again under a new number.
+#[tokio::test]
+async fn what_is_refused_for_good_takes_nothing_behind_it_along() {
+    let fake = broker().await;
+    fake.change(|state| {
+        state.poison = Some("0".into());
+        state.steps.extend([Step::AppendLater, Step::Refuse("NO_QUORUM")]);
+    });
+    let producer = fake.client().await.producer().batch_bytes(1).build();
+    let outcomes = send(&producer, 0..5).await;
+    let error = outcomes[0].as_ref().unwrap_err();
+    assert_eq!((error.reason(), error.may_have_happened()), ("INVALID_FIELD", false));
+    assert!(outcomes[1..].iter().all(Result::is_ok), "{outcomes:?}");
+    assert_eq!(fake.log("t", 0).values(), numbers(1..5));
+}
+
 #[tokio::test]
 async fn of_two_producers_with_one_name_the_newer_one_may_send() {
     let fake = broker().await;

@@ -16,9 +16,9 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
@@ -202,8 +202,8 @@ fn try_saved(target: &Target, input: &[u8]) -> Result<bool, String> {
 }
 
 fn try_one(target: &Target, input: &[u8]) -> Result<bool, String> {
-    // What is allocated is counted for the whole process: inputs that are tried at one time, as by two
-    // tests, would be charged for one another.
+    // What is allocated is counted for the whole process: inputs that are tried at one time, as by
+    // two tests, would be charged for one another.
     static COUNTED: Mutex<()> = Mutex::new(());
     let _alone = COUNTED.lock().unwrap_or_else(PoisonError::into_inner);
     let region = Region::new(ALLOCATOR);

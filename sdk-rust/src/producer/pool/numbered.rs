@@ -1,8 +1,6 @@
 //! Batches with numbers: who the producer is, and what becomes of batches when the numbers of their
 //! partition begin anew.
 
-use std::time::Duration;
-
 use super::{Pool, State, closed};
 use crate::error::{Error, Outcome};
 use crate::producer::batch::Batch;
@@ -17,32 +15,6 @@ impl Pool {
     /// The broker has said it.
     pub(in crate::producer) fn identified(&self, identity: Identity) {
         self.state().identity = Some(identity);
-    }
-
-    /// A batch in flight was refused, as the broker does not hold the one before it.
-    ///
-    /// That one may be on its way again, and this one follows it. A refusal of the oldest batch
-    /// comes from a partition that has forgotten the producer, or from a broker that does not know
-    /// yet that another one leads. In doubt it is sent again as it is: under a new number, a batch
-    /// that the partition has already would be there twice.
-    pub(in crate::producer) fn gapped(&self, batch: Batch, rest: Duration) {
-        let mut state = self.state();
-        let id = batch.queue;
-        let queue = &mut state.queues[id];
-        queue.landed(&batch);
-        let is_oldest = queue.is_oldest(batch.sequence);
-        if is_oldest && !batch.unsure && !queue.has_unsure() {
-            queue.numbers.restart();
-            queue.put_back(batch);
-            let lost = state.begin_again(id);
-            state.list(id, &self.settings);
-            drop(state);
-            return self.give_up(lost);
-        }
-        let topic = queue.topic;
-        state.topics[topic].stale |= is_oldest;
-        drop(state);
-        self.returned(batch, Some(rest));
     }
 
     /// Nothing can be sent any more, for this reason: what waits fails with it, and so does what

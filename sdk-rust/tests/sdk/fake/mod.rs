@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::SystemTime;
 
+use bytes::Bytes;
 use ropewalk_proto::v1;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -39,6 +40,8 @@ pub struct State {
     pub auto_create: bool,
     /// What happens to the next produce requests. Empty: they are appended.
     pub steps: VecDeque<Step>,
+    /// A value that no record may have: its batch is refused for good.
+    pub poison: Option<Bytes>,
     /// While set, produce streams are not read.
     pub paused: bool,
     /// Every produce request: partition, bytes of the request's records, number of records.

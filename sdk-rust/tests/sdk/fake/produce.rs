@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{StreamExt, stream};
 use prost::Message;
@@ -21,6 +22,8 @@ use super::{Fake, Known, Log, State, now, status};
 #[derive(Clone, Copy, Debug)]
 pub enum Step {
     Append,
+    /// As `Append`, but the answer is held back until another request has come.
+    AppendLater,
     /// Answers with UNAVAILABLE and this reason.
     Refuse(&'static str),
     /// As `Refuse`, but the answer is held back until another request has come.
@@ -110,7 +113,9 @@ impl Fake {
             }
             let step = self.change(|state| state.step(&request));
             let answer = match step {
-                Step::Append | Step::AppendSilently | Step::AppendThenCut => self.take(request),
+                Step::Append | Step::AppendLater | Step::AppendSilently | Step::AppendThenCut => {
+                    self.take(request)
+                }
                 Step::AppendThenRefuse(reason) => {
                     self.take(request).and_then(|_| Err(status(Code::Unavailable, reason)))
                 }
@@ -127,7 +132,7 @@ impl Fake {
                 Step::Append | Step::Refuse(_) | Step::AppendThenRefuse(_) => {
                     answers.send(Ok(answer)).await.unwrap()
                 }
-                Step::RefuseLater(_) => held = Some(answer),
+                Step::AppendLater | Step::RefuseLater(_) => held = Some(answer),
                 Step::AppendSilently => {}
                 Step::AppendThenCut => {
                     answers.send(Err(Status::unknown("cut"))).await.unwrap();
@@ -207,6 +212,7 @@ impl State {
         }
         let topic = self.topics.get_mut(&request.topic).unwrap();
         let set = records_of(request.data, request.compression);
+        check_content(&set, self.poison.as_ref())?;
         let count = topic.partitions.len() as i32;
         if let (Some(sequence), Some(partition)) = (&request.sequence, request.partition) {
             let records = set.records.len() as u32;
@@ -265,6 +271,15 @@ impl State {
         }
         Ok(v1::ProduceResponse { appends })
     }
+}
+
+/// Refuses a set with a record of this value.
+fn check_content(set: &v1::RecordSet, poison: Option<&Bytes>) -> Result<(), Status> {
+    let is_poison = |record: &v1::Record| poison.is_some() && record.value.as_ref() == poison;
+    if set.records.iter().any(is_poison) {
+        return Err(status(Code::InvalidArgument, "INVALID_FIELD"));
+    }
+    Ok(())
 }
 
 fn records_of(data: Option<Data>, compression: i32) -> v1::RecordSet {
