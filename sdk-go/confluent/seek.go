@@ -93,8 +93,8 @@ func (c *Consumer) seekTo(p *part, at Offset) {
 	if c.chosen != nil && !p.paused {
 		c.read(p, at)
 	}
-	if c.chosen != nil {
-		p.given = at
+	if c.chosen != nil && at < 0 {
+		p.given = at // where it is resumed
 	}
 	c.mu.Unlock()
 	if was != nil {
