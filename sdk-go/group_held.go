@@ -37,7 +37,8 @@ const (
 
 // heldPartition is a partition that the member has.
 type heldPartition struct {
-	era era
+	era     era
+	topicID string
 	// next is what the stream is to bring; given is after what was handed out, and done what of that
 	// is finished with.
 	next, given, done, committed int64
@@ -58,7 +59,7 @@ func (h *heldPartition) there() bool { return h.standing != heldReleased && h.st
 
 func (h *heldPartition) position(tp TopicPartition) Position {
 	return Position{
-		TopicPartition: tp, Offset: h.given, era: h.era,
+		TopicPartition: tp, Offset: h.given, TopicID: h.topicID, era: h.era,
 		HighWatermark: h.highWatermark, LogStart: h.logStart,
 	}
 }
@@ -161,6 +162,7 @@ func (g *groupHoldings) apply(a *pb.Assignment, asked map[TopicPartition]int64) 
 			c.lost = append(c.lost, h.position(tp))
 		}
 		h = newHeld(offset)
+		h.topicID = p.GetTopicId()
 		h.heard(p)
 		g.held[tp] = h
 		c.fresh = append(c.fresh, h.position(tp))

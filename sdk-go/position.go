@@ -80,6 +80,8 @@ type Position struct {
 	HighWatermark int64
 	// LogStart is the offset of the first record that the partition still has, as last heard.
 	LogStart int64
+	// TopicID tells the topic from others that had its name before, or have it later.
+	TopicID string
 
 	era era
 }
@@ -130,6 +132,7 @@ func (s *partitionState) heard(p *pb.PartitionPosition) {
 func (s *partitionState) position() Position {
 	return Position{
 		TopicPartition: s.tp,
+		TopicID:        s.topicID,
 		Offset:         s.delivered.Load(),
 		HighWatermark:  s.highWatermark.Load(),
 		LogStart:       s.logStart.Load(),

@@ -1,17 +1,23 @@
 package kafka
 
 import (
-	"context"
-
 	ropewalk "github.com/ropewalk/ropewalk/sdk-go"
 )
 
 // Assign reads these partitions, and no others: from their Offset, or for OffsetStored and
 // OffsetInvalid where the group has committed; where it has committed nothing, auto.offset.reset
-// decides, or after Subscribe the partition goes on where it was. After Subscribe only partitions
-// that the group has given can be assigned: others fail with ErrState.
+// decides, or after Subscribe the partition goes on where it was. It does not wait until that is
+// found: an offset behind the end of a partition is an [Error] with ErrOffsetOutOfRange that Poll
+// tells, and auto.offset.reset decides too.
+//
+// After Subscribe only partitions that the group has given can be assigned: others are left out,
+// and when it has given none of them the call fails with ErrState. So it does with the cooperative
+// protocol, for which there are IncrementalAssign and IncrementalUnassign.
 func (c *Consumer) Assign(partitions []TopicPartition) error {
 	return c.reassign(partitions, func() error {
+		if err := c.notCooperative("Assign"); err != nil {
+			return err
+		}
 		if c.subscribed() {
 			return c.assignOfGroup(partitions, true)
 		}
@@ -19,9 +25,25 @@ func (c *Consumer) Assign(partitions []TopicPartition) error {
 	})
 }
 
+// notCooperative refuses to change all of an assignment of which only parts change. When the group
+// is left, all of it goes.
+func (c *Consumer) notCooperative(what string) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.member == nil || c.ending || !c.s.consumer.cooperative() {
+		return nil
+	}
+	return errorf(ErrState, "%s changes all of the assignment, which is not for the COOPERATIVE "+
+		"protocol: call IncrementalAssign or IncrementalUnassign", what)
+}
+
 // Unassign reads nothing any more. What is stored is committed, unless enable.auto.commit is false.
+// With the cooperative protocol it fails with ErrState, but while the group is left.
 func (c *Consumer) Unassign() error {
 	return c.reassign(nil, func() error {
+		if err := c.notCooperative("Unassign"); err != nil {
+			return err
+		}
 		c.mu.Lock()
 		all := sortedParts(c.parts)
 		c.mu.Unlock()
@@ -47,12 +69,22 @@ func (c *Consumer) IncrementalAssign(partitions []TopicPartition) error {
 	})
 }
 
-// IncrementalUnassign does not read these partitions any more. One that is not assigned fails with
-// ErrInvalidArg.
+// IncrementalUnassign does not read these partitions any more. When one is not assigned, it fails
+// with ErrInvalidArg and changes nothing; a program that polls its rebalances as events may name
+// what has gone already.
 func (c *Consumer) IncrementalUnassign(partitions []TopicPartition) error {
 	return c.reassign(partitions, func() error {
 		going := c.named(partitions)
-		if len(going) < len(partitions) {
+		assigned := 0
+		c.mu.Lock()
+		for _, p := range going {
+			if p.assigned {
+				assigned++
+			}
+		}
+		lenient := c.byEvents()
+		c.mu.Unlock()
+		if assigned < len(partitions) && !lenient {
 			return errorf(ErrInvalidArg, "a partition is not part of the current assignment")
 		}
 		c.drop(going)
@@ -60,30 +92,34 @@ func (c *Consumer) IncrementalUnassign(partitions []TopicPartition) error {
 	})
 }
 
+// byEvents reports whether the program polls rebalances, and so hears of them late. The caller
+// holds the lock.
+func (c *Consumer) byEvents() bool {
+	return c.member != nil && c.callback == nil && c.s.rebalances
+}
+
 // reassign runs a change of what is assigned, in the turn of the caller.
 func (c *Consumer) reassign(partitions []TopicPartition, change func() error) error {
-	if err := c.usable(); err != nil {
-		return err
-	}
 	if err := checkPartitions(partitions); err != nil {
 		return err
 	}
-	done := c.takeTurn()
-	defer done()
-	c.mu.Lock()
-	c.reassigned = true
-	c.mu.Unlock()
-	err := change()
-	if !c.inCallbackNow() {
-		c.settleFlow() // who runs the callback does that after it
+	if err := checkOffsets(partitions); err != nil {
+		return err
 	}
+	leave, err := c.enter()
+	if err != nil {
+		return err
+	}
+	defer leave()
+	if c.inCallback() {
+		c.mu.Lock()
+		c.reassigned = true
+		c.mu.Unlock()
+		return change() // what it means for the member is settled after the callback
+	}
+	err = change()
+	c.settleFlow()
 	return err
-}
-
-func (c *Consumer) inCallbackNow() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.inCallback
 }
 
 func (c *Consumer) subscribed() bool {
@@ -103,17 +139,17 @@ func (c *Consumer) drop(going []*part) {
 
 // unassign has partitions not be read, once what is stored of them is committed.
 func (c *Consumer) unassign(going []*part) {
-	c.mu.Lock()
-	lost := c.lost
-	c.mu.Unlock()
-	if c.s.consumer.autoCommit && !lost {
+	if c.s.consumer.autoCommit {
 		c.commitStored(going)
 	}
 	c.mu.Lock()
 	var readers []*partReader
 	for _, p := range going {
 		if p.assigned {
-			p.assigned, p.paused, p.end = false, false, -1
+			p.assigned, p.paused, p.pending, p.end = false, false, false, -1
+		}
+		if len(p.held) > 0 && p.next >= 0 {
+			c.moveTo(p, p.next) // it is to come again
 		}
 		p.stored = nil
 		if p.reader != nil {
@@ -127,11 +163,15 @@ func (c *Consumer) unassign(going []*part) {
 	}
 }
 
-// assignOfGroup reads partitions that the group has given; with replace, no others.
+// assignOfGroup reads partitions that the group has given; with replace, no others. Of what it has
+// taken back meanwhile there is nothing to read.
 func (c *Consumer) assignOfGroup(partitions []TopicPartition, replace bool) error {
 	parts := c.named(partitions)
-	if len(parts) < len(partitions) {
-		return errorf(ErrState, "the group has not given this member all of %v", partitions)
+	c.mu.Lock()
+	lenient := c.byEvents()
+	c.mu.Unlock()
+	if len(parts) == 0 && len(partitions) > 0 && !lenient {
+		return errorf(ErrState, "the group has given this member none of %v", partitions)
 	}
 	if replace {
 		c.unassign(c.others(parts))
@@ -140,21 +180,15 @@ func (c *Consumer) assignOfGroup(partitions []TopicPartition, replace bool) erro
 	for _, tp := range partitions {
 		offsets[tp.place()] = tp.Offset
 	}
-	ctx, cancel := c.within(-1)
-	defer cancel()
-	if err := c.resolve(ctx, parts, offsets); err != nil {
-		return err
-	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	member := c.member.member
 	for _, p := range parts {
-		if at := int64(offsets[p.at]); at >= 0 && at != p.next && member != nil {
-			p.next, p.handed = at, false
-			member.Seek(p.at, at)
-		}
-		p.assigned, p.fresh, p.given = true, false, offsets[p.at]
+		// What the group has just given begins where it said.
+		p.want, p.given, p.told = offsets[p.at], offsets[p.at], ErrNoError
+		p.pending = !p.fresh || !p.want.isStored()
+		p.assigned, p.fresh = true, false
 	}
+	c.mu.Unlock()
+	c.settleStarts()
 	return nil
 }
 
@@ -175,70 +209,6 @@ func (c *Consumer) others(than []*part) []*part {
 	return list
 }
 
-// resolve puts numbers in the place of logical offsets, where there is one to be had: what the
-// group has just given begins where it said.
-func (c *Consumer) resolve(
-	ctx context.Context, parts []*part, offsets map[ropewalk.TopicPartition]Offset,
-) error {
-	var stored, ends []ropewalk.TopicPartition
-	for _, p := range parts {
-		switch offset := offsets[p.at]; {
-		case offset >= 0:
-		case offset != OffsetStored && offset != OffsetInvalid:
-			ends = append(ends, p.at)
-		case !p.fresh:
-			stored = append(stored, p.at)
-		}
-	}
-	if len(stored) > 0 {
-		committed, err := c.committed(ctx, stored)
-		if err != nil {
-			return err
-		}
-		for _, at := range stored {
-			if offset, ok := committed[at]; ok {
-				offsets[at] = Offset(offset.Offset)
-			}
-		}
-	}
-	for _, at := range ends {
-		n, err := c.logical(ctx, at, offsets[at])
-		if err != nil {
-			return err
-		}
-		offsets[at] = n
-	}
-	return nil
-}
-
-// logical is the number of a logical offset.
-func (c *Consumer) logical(
-	ctx context.Context, at ropewalk.TopicPartition, offset Offset,
-) (Offset, error) {
-	admin, err := c.admin(ctx)
-	if err != nil {
-		return 0, err
-	}
-	bounds, err := admin.ListOffsets(ctx,
-		ropewalk.QueryEarliest(at.Topic, at.Partition),
-		ropewalk.QueryLatest(at.Topic, at.Partition))
-	if err != nil {
-		return 0, asError(err)
-	}
-	low, high := bounds[0].Offset, bounds[1].Offset
-	back, isTail := offset.tail()
-	switch {
-	case offset == OffsetBeginning:
-		return Offset(low), nil
-	case offset == OffsetEnd:
-		return Offset(high), nil
-	case isTail:
-		return Offset(max(high-back, low)), nil
-	}
-	return 0, errorf(ErrInvalidArg, "offset %d of %s [%d] means nothing",
-		offset, at.Topic, at.Partition)
-}
-
 // Assignment returns what is read, each partition with the offset that it was assigned with.
 func (c *Consumer) Assignment() ([]TopicPartition, error) {
 	if err := c.usable(); err != nil {
@@ -256,11 +226,12 @@ func (c *Consumer) Assignment() ([]TopicPartition, error) {
 }
 
 // AssignmentLost reports, within a callback that partitions are revoked, whether they were taken
-// without having been given back: other members may have them already, and commits of them fail.
+// without having been given back: other members may have them already, and commits of them fail. A
+// program that polls rebalances as events asks when it has got [RevokedPartitions].
 func (c *Consumer) AssignmentLost() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.lost
+	return c.lost || c.lostTold
 }
 
 // GetRebalanceProtocol returns COOPERATIVE with cooperative-sticky and with

@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	ropewalk "github.com/ropewalk/ropewalk/sdk-go"
@@ -47,10 +48,7 @@ func (c *Consumer) assignChosen(partitions []TopicPartition, replace bool) error
 		seen[tp.place()] = true
 	}
 	if replace {
-		c.mu.Lock()
-		all := sortedParts(c.parts)
-		c.mu.Unlock()
-		c.drop(all)
+		c.drop(c.all())
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -95,14 +93,24 @@ func (r *partReader) run(from Offset) {
 		if r.ctx.Err() != nil {
 			return
 		}
+		if errors.Is(err, ropewalk.ReasonTopicReplaced) {
+			r.c.startOver(r)
+			return
+		}
+		beyond := errors.Is(err, ropewalk.ReasonOffsetOutOfRange)
+		if beyond {
+			err = fmt.Errorf("%w: reading goes on at the %v, as auto.offset.reset says",
+				err, r.c.resetTo())
+		}
 		if code := asError(err).code; code != told {
 			told = code // once: it may go on for long
 			r.bring(batch{reader: r, err: err})
 		}
-		if errors.Is(err, ropewalk.ReasonOffsetOutOfRange) {
-			return // there is nowhere to read: the program says where
-		}
-		if r.next >= 0 {
+		switch {
+		case beyond:
+			from, r.next = r.c.resetTo(), -1
+			r.c.forgetNext(r)
+		case r.next >= 0:
 			from = Offset(r.next)
 		}
 		if time.Since(began) > time.Minute {
@@ -114,6 +122,60 @@ func (r *partReader) run(from Offset) {
 			return
 		}
 	}
+}
+
+// resetTo is where reading begins when there is no other place.
+func (c *Consumer) resetTo() Offset {
+	if c.s.consumer.latest {
+		return OffsetEnd
+	}
+	return OffsetBeginning
+}
+
+// forgetNext has the place of a partition be where its reader begins next.
+func (c *Consumer) forgetNext(r *partReader) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if r.part.reader == r {
+		r.part.next, r.part.handed = -1, false
+	}
+}
+
+// startOver reads a topic that has taken the place of another of its name. Nothing of the other one
+// holds for it: neither what is to be handed out still, nor what is to be committed.
+func (c *Consumer) startOver(r *partReader) {
+	c.mu.Lock()
+	p := r.part
+	if p.reader != r {
+		c.mu.Unlock()
+		return
+	}
+	p.next, p.handed, p.end, p.committed, p.topicID = -1, false, -1, -1, ""
+	p.stored, p.before = nil, ropewalk.CommittedOffset{}
+	if c.last != nil && c.last.Topic == p.at.Topic && c.last.Partition == p.at.Partition {
+		c.last = nil
+	}
+	c.read(p, c.resetTo())
+	c.mu.Unlock()
+	c.tell(errorf(ErrUnknownTopicID, "%v: topic %s was deleted and created again: %s [%d] is read "+
+		"from its %v, as auto.offset.reset says", ErrUnknownTopicID, p.at.Topic, p.at.Topic,
+		p.at.Partition, c.resetTo()))
+}
+
+// queuedBytes bounds what is read ahead of all partitions that the program has chosen, but for one
+// fetch of each: it is what queued.max.messages.kbytes is by default.
+const (
+	queuedBytes = 65536 << 10
+	leastFetch  = 64 << 10
+)
+
+// readAhead is how many fetches wait for a program that reads so many partitions, and how large
+// each is at most.
+func (s *consumerSettings) readAhead(partitions int) (fetches, bytes int) {
+	share := queuedBytes / max(partitions, 1)
+	bytes = min(s.fetchBytes, s.fetchMax, mostFetched)
+	bytes = min(bytes, max(share/2, leastFetch))
+	return min(max(share/bytes-1, 1), 4), bytes
 }
 
 // read opens a consumer of the core, and brings what it reads.
@@ -133,17 +195,20 @@ func (r *partReader) read(from Offset) error {
 		return err
 	}
 	s := r.c.s
+	fetches, bytes := s.consumer.readAhead(len(r.c.all()))
 	consumer, err := client.NewConsumer(r.ctx,
 		ropewalk.WithPartition(at.Topic, at.Partition, start),
-		ropewalk.WithFetchBytes(min(s.consumer.fetchBytes, s.consumer.fetchMax, mostFetched)),
+		ropewalk.WithFetchBytes(bytes), ropewalk.WithReadAhead(fetches),
 		ropewalk.WithReconnectBackoff(doubling(s.reconnectFirst, s.reconnectLatest)))
 	if err != nil {
 		return err
 	}
 	defer consumer.Close()
 	if position, ok := consumer.Position(at.Topic, at.Partition); ok {
+		if !r.c.began(r, position) {
+			return ropewalk.ReasonTopicReplaced
+		}
 		r.next = position.Offset
-		r.c.began(r, position)
 	}
 	for {
 		records, err := consumer.Poll(r.ctx)
@@ -192,20 +257,36 @@ func (c *Consumer) startOf(
 	return ropewalk.StartCommitted(c.s.consumer.group), nil
 }
 
-// began notes where a reader begins.
-func (c *Consumer) began(r *partReader, at ropewalk.Position) {
+// logical is the number of a logical offset.
+func (c *Consumer) logical(
+	ctx context.Context, at ropewalk.TopicPartition, offset Offset,
+) (Offset, error) {
+	found := start{p: &part{at: at}, want: offset, at: int64(offset), end: -1}
+	if err := c.bound(ctx, []*start{&found}); err != nil {
+		return 0, err
+	}
+	return Offset(found.at), found.err
+}
+
+// began notes where a reader begins; it reports false when the topic is not the one that was read
+// before.
+func (c *Consumer) began(r *partReader, at ropewalk.Position) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if r.part.reader != r {
-		return
+	p := r.part
+	if p.reader != r {
+		return true
 	}
-	if r.part.next < 0 {
-		r.part.next = at.Offset
+	if p.topicID != "" && p.topicID != at.TopicID {
+		return false
 	}
-	c.bounds[r.part.at] = watermarks{at.LogStart, at.HighWatermark}
-	if c.s.consumer.eof && c.stop != nil {
-		c.stop() // it may be at its end
+	p.topicID = at.TopicID
+	if p.next < 0 {
+		p.next = at.Offset
 	}
+	c.bounds[p.at] = watermarks{at.LogStart, at.HighWatermark}
+	c.hasMoved() // it may be at its end
+	return true
 }
 
 // next waits for a record; without one and without an error the context has ended.
@@ -248,14 +329,11 @@ func (c *Consumer) current(r *partReader) bool {
 func (c *Consumer) endChosen() {
 	c.mu.Lock()
 	was := c.chosen
-	var all []*part
-	if was != nil {
-		all = sortedParts(c.parts)
-	}
 	c.mu.Unlock()
 	if was == nil {
 		return
 	}
+	all := c.all()
 	c.unassign(all)
 	c.remove(all)
 	c.mu.Lock()

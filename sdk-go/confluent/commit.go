@@ -3,6 +3,8 @@ package kafka
 import (
 	"context"
 	"errors"
+	"slices"
+	"sync"
 	"time"
 
 	ropewalk "github.com/ropewalk/ropewalk/sdk-go"
@@ -14,16 +16,19 @@ func (c *Consumer) Commit() ([]TopicPartition, error) {
 	if err := c.usable(); err != nil {
 		return nil, err
 	}
-	c.committing.Lock()
-	defer c.committing.Unlock()
-	c.mu.Lock()
-	parts := sortedParts(c.parts)
-	c.mu.Unlock()
-	return c.commit(c.pendingOf(parts, false))
+	return c.commit(func() []ropewalk.CommittedOffset { return c.pendingOf(c.all(), false) })
 }
 
-// CommitMessage commits that a message is read: the offset behind it. It is refused when another
-// consumer has had the partition since.
+// all are the partitions that are read, or could be.
+func (c *Consumer) all() []*part {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return sortedParts(c.parts)
+}
+
+// CommitMessage commits that a message is read: the offset behind it. It is refused with
+// ErrIllegalGeneration when another consumer has had the partition since, also if it is this
+// consumer's again.
 func (c *Consumer) CommitMessage(m *Message) ([]TopicPartition, error) {
 	if err := c.usable(); err != nil {
 		return nil, err
@@ -31,16 +36,37 @@ func (c *Consumer) CommitMessage(m *Message) ([]TopicPartition, error) {
 	if m.TopicPartition.Error != nil {
 		return nil, errorf(ErrInvalidArg, "Can't commit errored message")
 	}
-	behind := m.TopicPartition
-	behind.Offset++
-	return c.CommitOffsets([]TopicPartition{behind})
+	if err := checkPartitions([]TopicPartition{m.TopicPartition}); err != nil {
+		return nil, err
+	}
+	behind := []ropewalk.CommittedOffset{behindOf(m)}
+	if behind[0].Offset <= 0 {
+		return nil, Error{code: ErrNoOffset} // it was not read
+	}
+	return c.commit(func() []ropewalk.CommittedOffset { return behind })
 }
 
-// CommitOffsets commits offsets, each the next to be read, with their Metadata, and waits for it.
-// It returns what it has committed. Logical offsets are left out; with no other it fails with
-// ErrNoOffset. Of partitions that are not the consumer's any more, and of all that are committed
-// with them, nothing is committed: ErrIllegalGeneration.
+// behindOf is what is to be committed once a message is read. One that was read knows of which time
+// it is that the consumer has its partition.
+func behindOf(m *Message) ropewalk.CommittedOffset {
+	o := committable(m.TopicPartition)
+	o.Offset++
+	if b := m.behind; b != nil && b.TopicPartition == o.TopicPartition && b.Offset == o.Offset {
+		note := o.Metadata
+		o = *b
+		o.Metadata = note
+	}
+	return o
+}
+
+// CommitOffsets commits offsets, each the next to be read, with their Metadata, and waits for it;
+// of nil, what is stored, as Commit. It returns what it has committed. Logical offsets are left
+// out; with no other it fails with ErrNoOffset. Of partitions that are not the consumer's any more,
+// and of all that are committed with them, nothing is committed: ErrIllegalGeneration.
 func (c *Consumer) CommitOffsets(offsets []TopicPartition) ([]TopicPartition, error) {
+	if offsets == nil {
+		return c.Commit()
+	}
 	if err := c.usable(); err != nil {
 		return nil, err
 	}
@@ -53,9 +79,7 @@ func (c *Consumer) CommitOffsets(offsets []TopicPartition) ([]TopicPartition, er
 			list = append(list, committable(tp))
 		}
 	}
-	c.committing.Lock()
-	defer c.committing.Unlock()
-	return c.commit(list)
+	return c.commit(func() []ropewalk.CommittedOffset { return list })
 }
 
 func committable(tp TopicPartition) ropewalk.CommittedOffset {
@@ -66,17 +90,43 @@ func committable(tp TopicPartition) ropewalk.CommittedOffset {
 	return o
 }
 
-// commit commits offsets, all or none. As all that commit, its caller holds committing.
-func (c *Consumer) commit(offsets []ropewalk.CommittedOffset) ([]TopicPartition, error) {
+// commit commits what there is, all or none. When one of it is not the consumer's any more, it
+// looks once more what there is.
+func (c *Consumer) commit(
+	what func() []ropewalk.CommittedOffset,
+) ([]TopicPartition, error) {
+	ctx, cancel := c.within(-1)
+	defer cancel()
+	done, err := c.holdCommits(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	offsets := what()
 	if len(offsets) == 0 {
 		return nil, Error{code: ErrNoOffset}
 	}
-	ctx, cancel := c.within(-1)
-	defer cancel()
-	if err := c.keep(ctx, offsets); err != nil {
+	err = c.keep(ctx, offsets)
+	if errors.Is(err, ropewalk.ReasonMemberFenced) {
+		if now := what(); len(now) > 0 && !slices.Equal(now, offsets) {
+			offsets, err = now, c.keep(ctx, now)
+		}
+	}
+	if err != nil {
 		return nil, asError(err)
 	}
 	return shown(offsets, nil), nil
+}
+
+// holdCommits waits until nobody commits. What is to be committed is looked for after it: so nobody
+// commits what was stored before in the place of what was stored later.
+func (c *Consumer) holdCommits(ctx context.Context) (done func(), err error) {
+	select {
+	case c.committing <- struct{}{}:
+		return func() { <-c.committing }, nil
+	case <-ctx.Done():
+		return nil, errorf(ErrTimedOut, "another commit has no answer yet")
+	}
 }
 
 func shown(offsets []ropewalk.CommittedOffset, err error) []TopicPartition {
@@ -121,21 +171,22 @@ func (c *Consumer) keep(ctx context.Context, offsets []ropewalk.CommittedOffset)
 }
 
 // pendingOf is what is stored of parts and not committed. An automatic commit leaves out the
-// message that was handed out last: the program may be at it.
+// message that was handed out last, as the program may be at it, and what would go backwards.
 func (c *Consumer) pendingOf(parts []*part, automatic bool) []ropewalk.CommittedOffset {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var list []ropewalk.CommittedOffset
 	for _, p := range parts {
 		offset, ok := p.uncommitted()
-		if !ok {
+		if !ok || p.lost {
 			continue
 		}
 		if last := c.last; automatic && last != nil && p.at.Topic == last.Topic &&
 			p.at.Partition == last.Partition && offset.Offset == last.Offset+1 {
-			if offset = p.before; offset.Offset <= p.committed || offset.Offset == 0 {
-				continue
-			}
+			offset = p.before
+		}
+		if automatic && (offset.Topic == "" || offset.Offset <= p.committed) {
+			continue
 		}
 		list = append(list, offset)
 	}
@@ -149,77 +200,124 @@ func (c *Consumer) commitRegularly(every time.Duration) {
 	for {
 		select {
 		case <-ticker.C:
-		case <-c.ctx.Done():
-			return
+		case <-c.running.Done():
+			return // Close commits
 		}
-		c.committing.Lock()
-		c.mu.Lock()
-		parts := sortedParts(c.parts)
-		c.mu.Unlock()
-		c.commitEach(c.pendingOf(parts, true))
-		c.committing.Unlock()
+		ctx, cancel := c.within(-1)
+		_ = c.commitEach(ctx, func() []ropewalk.CommittedOffset { return c.pendingOf(c.all(), true) })
+		cancel()
 	}
 }
 
 // commitStored commits what is stored of partitions that go.
 func (c *Consumer) commitStored(going []*part) {
-	c.committing.Lock()
-	defer c.committing.Unlock()
-	c.commitEach(c.pendingOf(going, false))
+	ctx, cancel := c.within(-1)
+	defer cancel()
+	err := c.commitEach(ctx, func() []ropewalk.CommittedOffset { return c.pendingOf(going, false) })
+	if err == nil {
+		return
+	}
+	c.log.Warn("what was read of partitions that go is not committed", "error", err)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.unkept = err
 }
 
 // commitEach commits what can be committed, and tells what became of it. Where one partition is not
-// the member's any more, the others are committed by themselves.
-func (c *Consumer) commitEach(offsets []ropewalk.CommittedOffset) {
+// the member's any more, the others are committed by themselves. It returns the last error.
+func (c *Consumer) commitEach(
+	ctx context.Context, what func() []ropewalk.CommittedOffset,
+) error {
+	done, err := c.holdCommits(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	offsets := what()
 	if len(offsets) == 0 {
-		return
+		return nil
 	}
-	ctx, cancel := c.within(-1)
-	defer cancel()
-	err := c.keep(ctx, offsets)
-	if err == nil || len(offsets) == 1 || !errors.Is(err, ropewalk.ReasonMemberFenced) {
-		c.tell(OffsetsCommitted{toError(err), shown(offsets, toError(err))})
-		return
+	if len(offsets) > 1 {
+		err := c.keep(ctx, offsets)
+		if err == nil || !errors.Is(err, ropewalk.ReasonMemberFenced) {
+			c.tell(OffsetsCommitted{toError(err), shown(offsets, toError(err))})
+			return toError(err)
+		}
 	}
+	var last error
 	for _, offset := range offsets {
 		one := []ropewalk.CommittedOffset{offset}
-		err := toError(c.keep(ctx, one))
+		err := c.keep(ctx, one)
+		if errors.Is(err, ropewalk.ReasonMemberFenced) {
+			c.unstore(offset)
+		}
+		if err = toError(err); err != nil {
+			last = err
+		}
 		c.tell(OffsetsCommitted{err, shown(one, err)})
+	}
+	return last
+}
+
+// unstore drops what cannot be committed any more: it would be tried again for ever.
+func (c *Consumer) unstore(o ropewalk.CommittedOffset) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if p := c.parts[o.TopicPartition]; p != nil && p.stored != nil && *p.stored == o {
+		p.stored = nil
 	}
 }
 
 // StoreOffsets has offsets, each the next to be read, be committed: by itself with
-// enable.auto.commit, or by Commit. It is of use with enable.auto.offset.store=false. A partition
-// that is not assigned has ErrState as its Error, and the call fails with that too.
+// enable.auto.commit, or by Commit. It needs enable.auto.offset.store=false, and fails with
+// ErrInvalidArg otherwise. A partition that is not assigned has ErrState as its Error; when none of
+// them is, the call fails with that.
 func (c *Consumer) StoreOffsets(offsets []TopicPartition) ([]TopicPartition, error) {
-	if err := c.usable(); err != nil {
-		return nil, err
-	}
 	if err := checkPartitions(offsets); err != nil {
 		return nil, err
 	}
-	stored := append([]TopicPartition(nil), offsets...)
-	var failed error
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for i, tp := range stored {
-		p := c.parts[tp.place()]
-		switch {
-		case p == nil || !p.assigned:
-			failed = Error{code: ErrState}
-			stored[i].Error = failed
-		case tp.Offset >= 0:
-			p.store(committable(tp))
-		}
+	list := make([]ropewalk.CommittedOffset, len(offsets))
+	for i, tp := range offsets {
+		list[i] = committable(tp)
 	}
-	return stored, failed
+	return c.storeAll(offsets, list)
 }
 
-// StoreMessage stores that a message is read: the offset behind it.
-func (c *Consumer) StoreMessage(m *Message) ([]TopicPartition, error) {
+func (c *Consumer) storeAll(
+	shown []TopicPartition, offsets []ropewalk.CommittedOffset,
+) ([]TopicPartition, error) {
 	if err := c.usable(); err != nil {
 		return nil, err
 	}
+	if c.s.consumer.autoStore {
+		return nil, errorf(ErrInvalidArg, "messages are stored by themselves: set "+
+			"enable.auto.offset.store to false")
+	}
+	stored := append([]TopicPartition(nil), shown...)
+	refused := 0
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, o := range offsets {
+		p := c.parts[o.TopicPartition]
+		switch {
+		case p == nil || !p.assigned:
+			refused++
+			stored[i].Error = Error{code: ErrState}
+		case o.Offset >= 0:
+			stored[i].Error = nil
+			p.store(o)
+		}
+	}
+	if refused > 0 && refused == len(offsets) {
+		return stored, Error{code: ErrState}
+	}
+	return stored, nil
+}
+
+// StoreMessage stores that a message is read: the offset behind it. Like StoreOffsets, it needs
+// enable.auto.offset.store=false. It fails with ErrState when the partition is not assigned, or
+// went and came back since the message was read.
+func (c *Consumer) StoreMessage(m *Message) ([]TopicPartition, error) {
 	if m.TopicPartition.Error != nil {
 		return nil, errorf(ErrInvalidArg, "Can't store errored message")
 	}
@@ -228,38 +326,75 @@ func (c *Consumer) StoreMessage(m *Message) ([]TopicPartition, error) {
 	}
 	behind := m.TopicPartition
 	behind.Offset++
-	return c.StoreOffsets([]TopicPartition{behind})
-}
-
-// committed asks what the group has committed.
-func (c *Consumer) committed(
-	ctx context.Context, at []ropewalk.TopicPartition,
-) (map[ropewalk.TopicPartition]ropewalk.CommittedOffset, error) {
-	admin, err := c.admin(ctx)
-	if err != nil {
+	offset, shown := behindOf(m), []TopicPartition{behind}
+	if err := checkPartitions(shown); err != nil {
 		return nil, err
 	}
-	named := map[string]bool{}
+	c.mu.Lock()
+	p := c.parts[offset.TopicPartition]
+	former := p != nil && m.behind != nil && !p.isOf(offset)
+	c.mu.Unlock()
+	if former && c.usable() == nil {
+		shown[0].Error = errorf(ErrState, "the partition is assigned anew since the message was read")
+		return shown, shown[0].Error
+	}
+	return c.storeAll(shown, []ropewalk.CommittedOffset{offset})
+}
+
+// committed asks what the group has committed; failed says of which topics it could not be had.
+func (c *Consumer) committed(ctx context.Context, at []ropewalk.TopicPartition) (
+	found map[ropewalk.TopicPartition]ropewalk.CommittedOffset, failed map[string]error, err error,
+) {
+	found, failed = map[ropewalk.TopicPartition]ropewalk.CommittedOffset{}, map[string]error{}
 	var topics []string
 	for _, tp := range at {
-		if !named[tp.Topic] {
-			named[tp.Topic] = true
+		if !slices.Contains(topics, tp.Topic) {
 			topics = append(topics, tp.Topic)
 		}
 	}
-	offsets, err := admin.GetCommittedOffsets(ctx, c.s.consumer.group, topics...)
-	if err != nil && !errors.Is(err, ropewalk.ReasonGroupNotFound) {
-		return nil, asError(err)
+	if len(topics) == 0 {
+		return found, failed, nil
 	}
-	found := map[ropewalk.TopicPartition]ropewalk.CommittedOffset{}
-	for _, o := range offsets {
-		found[o.TopicPartition] = o
+	admin, err := c.admin(ctx)
+	if err != nil {
+		return nil, nil, err
 	}
-	return found, nil
+	var mu sync.Mutex
+	ask := func(topics ...string) error {
+		offsets, err := admin.GetCommittedOffsets(ctx, c.s.consumer.group, topics...)
+		if err != nil && !errors.Is(err, ropewalk.ReasonGroupNotFound) {
+			return err
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		for _, o := range offsets {
+			found[o.TopicPartition] = o
+		}
+		return nil
+	}
+	err = ask(topics...)
+	if err == nil || !ofOneTopic(err) {
+		return found, failed, toError(err)
+	}
+	inParallel(len(topics), func(i int) {
+		if err := ask(topics[i]); err != nil {
+			mu.Lock()
+			defer mu.Unlock()
+			failed[topics[i]] = asError(err)
+		}
+	})
+	return found, failed, nil
+}
+
+// ofOneTopic reports whether an error says something of one topic, and nothing of the others.
+func ofOneTopic(err error) bool {
+	return errors.Is(err, ropewalk.ReasonTopicNotFound) ||
+		errors.Is(err, ropewalk.ReasonInvalidTopicName)
 }
 
 // Committed returns what the group has committed of partitions; OffsetInvalid for those of which it
-// has committed nothing.
+// has committed nothing. What went wrong with a topic, as when it does not exist, is the Error of
+// its partitions.
 func (c *Consumer) Committed(partitions []TopicPartition, timeoutMs int) ([]TopicPartition, error) {
 	if err := c.usable(); err != nil {
 		return nil, err
@@ -273,13 +408,14 @@ func (c *Consumer) Committed(partitions []TopicPartition, timeoutMs int) ([]Topi
 	}
 	ctx, cancel := c.within(timeoutMs)
 	defer cancel()
-	found, err := c.committed(ctx, at)
+	found, failed, err := c.committed(ctx, at)
 	if err != nil {
 		return nil, err
 	}
 	list := make([]TopicPartition, len(at))
 	for i, tp := range at {
 		list[i] = partitionAt(tp, OffsetInvalid)
+		list[i].Error = failed[tp.Topic]
 		if o, ok := found[tp]; ok {
 			list[i] = shown([]ropewalk.CommittedOffset{o}, nil)[0]
 		}

@@ -39,7 +39,8 @@ func addGroup(add adder) {
 	add("a name by which the member is known again when it is restarted: Close does not leave then",
 		text(func(s *settings) *string { return &s.consumer.instance }), "group.instance.id")
 	add("earliest or latest (and their other names): where a partition begins of which nothing is "+
-		"committed, and nothing else; see \"Gaps\" (latest)", func(name string) setter {
+		"committed, or that ends before where it was to be read; see \"Gaps\" "+
+		"(latest)", func(name string) setter {
 		return takesOne(name, map[string]bool{
 			"earliest": false, "smallest": false, "beginning": false,
 			"latest": true, "largest": true, "end": true,
@@ -52,7 +53,8 @@ func addGroup(add adder) {
 		"auto.commit.interval.ms")
 	add("a message that is handed out is stored as read (true)",
 		flag(func(s *settings) *bool { return &s.consumer.autoStore }), "enable.auto.offset.store")
-	add("how long the group waits for a member whose connection broke; unset: 5 s",
+	add("how long the group waits for a member whose connection broke. It reconnects within Poll, so "+
+		"that a program which does not poll has this time (45000)",
 		millis(1, 3_600_000, func(s *settings) *time.Duration { return &s.consumer.session }),
 		"session.timeout.ms")
 	add("how often a broker shows that it is there, from 100 (5000)",

@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	ropewalk "github.com/ropewalk/ropewalk/sdk-go"
@@ -24,34 +25,42 @@ const (
 //
 // Partitions that are revoked are the consumer's until the callback has returned, so that it can
 // commit, unless AssignmentLost says otherwise.
+//
+// The goroutine that runs the callback changes what is read; others that call Assign, Seek, Close
+// and the like wait until it has returned: it must not wait for one of them.
 type RebalanceCb func(*Consumer, Event) error
 
 // A Consumer reads partitions: those that its group gives it, after Subscribe, or those that the
 // program chooses, with Assign. One goroutine polls; all else may be called by others too.
 //
-// The membership of the group, and reading ahead, go on by themselves. What needs the program,
-// that is rebalances, happens within Poll: a consumer that is not polled keeps its place in the
-// group, and partitions that are to move are taken from it after max.poll.interval.ms.
+// The membership of the group, and reading ahead, go on by themselves. What needs the program, that
+// is rebalances, happens within Poll: a consumer that is not polled keeps its place in the group,
+// and partitions that are to move are taken from it after max.poll.interval.ms. That lasts as long
+// as its connection: one that breaks is made again within Poll, which is to be called within
+// session.timeout.ms then.
 type Consumer struct {
 	*handle
 	events chan Event
 	// reader is closed when nobody fills the channel of events any more.
-	reader  chan struct{}
-	closing chan struct{}
+	reader chan struct{}
+	// running ends when Close begins.
+	running context.Context
+	halt    context.CancelFunc
 
-	// committing is held from when it is looked what is to be committed until the answer is there:
-	// or one that is tried again while a coordinator is elected could come after one that is newer,
-	// and take the group back. It is locked before mu.
-	committing sync.Mutex
-
-	// turn holds a token while somebody polls, or changes what is read.
-	turn chan struct{}
+	// turn holds a token while somebody polls, or changes what is read. runner is the goroutine
+	// that runs a callback, in its turn; 0 when none does.
+	turn   chan struct{}
+	runner atomic.Uint64
+	// committing holds a token while somebody commits: a commit of less must not come after it.
+	committing chan struct{}
+	// moved tells that a partition may be at its end now.
+	moved chan struct{}
 
 	mu sync.Mutex
 	// wanting are those who wait for the turn; stop ends the wait of the one who polls.
 	wanting int
 	stop    context.CancelFunc
-	queue   []Event
+	queue   []queued
 
 	topics   []string
 	callback RebalanceCb
@@ -61,19 +70,31 @@ type Consumer struct {
 	fatal error
 	// parts are the partitions that are read, or could be.
 	parts map[ropewalk.TopicPartition]*part
-	// inCallback: a callback runs, in the goroutine that has the turn. reassigned: it has called
-	// Assign, or one of the others. lost: the partitions are not the consumer's any more.
-	inCallback, reassigned, lost bool
+	// reassigned: the callback that runs has called Assign, or one of the others. lost: what is
+	// told now was lost; lostTold: what was polled last was. ending: the group is being left.
+	// looking: something looks in the background where partitions begin.
+	reassigned, lost, lostTold, ending, looking bool
+	// someHeld: records of partitions that are or were paused are held back. overfull: too many
+	// were, which whoever has the turn looks at.
+	someHeld, overfull bool
+	// unkept is why what was stored of partitions that went could not be committed.
+	unkept error
 	// last is the message that was handed out last: automatic commits leave it out until the
 	// program asks for more.
 	last *ropewalk.Record
-	// heard is when a message came last, looked when partitions were last asked for their ends.
-	heard, looked time.Time
+	// heard is when a message came last.
+	heard time.Time
 	// bounds are the watermarks that were heard of last.
 	bounds map[ropewalk.TopicPartition]watermarks
 }
 
 type watermarks struct{ low, high int64 }
+
+// queued is an event that waits to be polled; lost: it is of partitions that were lost.
+type queued struct {
+	event Event
+	lost  bool
+}
 
 // NewConsumer makes a consumer of the settings, of which group.id is required. It does not wait
 // for a broker: while none can be reached, Poll tells an [Error] with ErrTransport from time to
@@ -81,7 +102,8 @@ type watermarks struct{ low, high int64 }
 // settings are those of the package's documentation.
 func NewConsumer(conf *ConfigMap) (*Consumer, error) {
 	c := &Consumer{
-		reader: make(chan struct{}), closing: make(chan struct{}), turn: make(chan struct{}, 1),
+		reader: make(chan struct{}), turn: make(chan struct{}, 1),
+		committing: make(chan struct{}, 1), moved: make(chan struct{}, 1),
 		parts:  map[ropewalk.TopicPartition]*part{},
 		bounds: map[ropewalk.TopicPartition]watermarks{},
 	}
@@ -90,8 +112,12 @@ func NewConsumer(conf *ConfigMap) (*Consumer, error) {
 		return nil, err
 	}
 	c.handle = h
+	c.running, c.halt = context.WithCancel(h.ctx)
 	if every := h.s.consumer.commitEvery; h.s.consumer.autoCommit && every > 0 {
 		h.tasks.Go(func() { c.commitRegularly(every) })
+	}
+	if h.s.consumer.eof {
+		h.tasks.Go(c.watchEnds)
 	}
 	if !h.s.eventsChannel {
 		close(c.reader)
@@ -109,28 +135,44 @@ func NewConsumer(conf *ConfigMap) (*Consumer, error) {
 // fill brings events over the channel.
 func (c *Consumer) fill() {
 	defer close(c.reader)
-	for {
-		select {
-		case <-c.closing:
-			return
-		default:
-		}
-		event := c.poll(100 * time.Millisecond)
+	for c.running.Err() == nil {
+		event := c.poll(-1)
 		if event == nil {
 			continue
 		}
 		select {
 		case c.events <- event:
-		case <-c.closing:
+		case <-c.running.Done():
+			c.unread(event)
 			return
 		}
 	}
 }
 
+// unread takes back that a message was handed out, which nobody can have got.
+func (c *Consumer) unread(event Event) {
+	m, ok := event.(*Message)
+	if !ok {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p := c.parts[m.TopicPartition.place()]
+	if p == nil || p.next != int64(m.TopicPartition.Offset)+1 {
+		return
+	}
+	if p.next--; c.s.consumer.autoStore {
+		p.unstore()
+	}
+}
+
 // Poll waits for an event, for so many milliseconds at most, or for ever below 0; nil when none
-// came. Callbacks of rebalances run within it.
+// came. Callbacks of rebalances run within it; in a callback it is an [Error] with ErrState.
 func (c *Consumer) Poll(timeoutMs int) Event {
-	if c.usable() != nil || c.s.eventsChannel {
+	if err := c.notInCallback("Poll"); err != nil {
+		return asError(err)
+	}
+	if c.check() != nil || c.s.eventsChannel {
 		return nil
 	}
 	return c.poll(time.Duration(timeoutMs) * time.Millisecond)
@@ -139,7 +181,10 @@ func (c *Consumer) Poll(timeoutMs int) Event {
 // ReadMessage waits for a message, for so long at most, or for ever with -1. When none has come,
 // the error's IsTimeout is true. Errors, as of a gap, are returned; other events are dropped.
 func (c *Consumer) ReadMessage(timeout time.Duration) (*Message, error) {
-	if err := c.usable(); err != nil {
+	if err := c.notInCallback("ReadMessage"); err != nil {
+		return nil, err
+	}
+	if err := c.check(); err != nil {
 		return nil, err
 	}
 	if c.s.eventsChannel {
@@ -168,40 +213,46 @@ func (c *Consumer) ReadMessage(timeout time.Duration) (*Message, error) {
 
 // Events returns the channel of events, nil without go.events.channel.enable. Close closes it.
 //
+// A message that lies in the channel counts as read: with enable.auto.offset.store it is committed,
+// also by Close, and also when nobody takes it from there. Only the message that does not fit in
+// any more does not count.
+//
 // Deprecated: call Poll. What the channel holds may be of partitions that were revoked meanwhile.
 func (c *Consumer) Events() chan Event { return c.events }
 
-// poll waits for an event.
+// poll waits for an event; nil when none came in time, or when Close begins.
 func (c *Consumer) poll(timeout time.Duration) Event {
+	ctx, cancel := c.running, context.CancelFunc(func() {})
 	if timeout >= 0 {
-		timeout = max(timeout, shortest)
-	}
-	ctx, cancel := c.ctx, context.CancelFunc(func() {})
-	if timeout >= 0 {
-		ctx, cancel = context.WithTimeout(c.ctx, timeout)
+		ctx, cancel = context.WithTimeout(c.running, max(timeout, shortest))
 	}
 	defer cancel()
 	for {
 		select {
 		case c.turn <- struct{}{}:
 		case <-ctx.Done():
-			return c.pop()
+			return nil
 		}
-		event := c.step(ctx)
-		<-c.turn
+		event := c.turnOf(ctx)
 		if event != nil || ctx.Err() != nil {
 			return event
 		}
 	}
 }
 
+// turnOf is the turn of one who polls. It gives the turn back also when a callback panics.
+func (c *Consumer) turnOf(ctx context.Context) Event {
+	defer func() { <-c.turn }()
+	if c.closed.Load() {
+		return nil
+	}
+	return c.step(ctx)
+}
+
 // step takes one event, or nil when somebody else wants the turn or the context ended.
 func (c *Consumer) step(ctx context.Context) Event {
-	if event := c.pop(); event != nil {
-		return c.applied(event)
-	}
-	if c.endsAreDue() {
-		c.lookForEnds()
+	if q, ok := c.pop(); ok {
+		return c.applied(q)
 	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -218,11 +269,12 @@ func (c *Consumer) step(ctx context.Context) Event {
 		c.stop = nil
 		c.mu.Unlock()
 	}()
-	ctx, ended := c.untilIdle(ctx)
-	defer ended()
 	var record *ropewalk.Record
 	var err error
+	held := c.takeHeld()
 	switch {
+	case held != nil:
+		record = held
 	case member != nil:
 		record, err = member.next(ctx)
 	case chosen != nil:
@@ -232,7 +284,12 @@ func (c *Consumer) step(ctx context.Context) Event {
 	}
 	switch {
 	case record != nil:
-		return c.handedOut(record)
+		event := c.handedOut(record)
+		if c.overfull {
+			c.overfull = false
+			c.settleFlow()
+		}
+		return event
 	case err != nil:
 		return asError(err)
 	}
@@ -246,12 +303,18 @@ func (c *Consumer) handedOut(r *ropewalk.Record) Event {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	p := c.parts[at]
-	if p == nil || !p.assigned || p.paused {
+	if p != nil && p.paused && p.flows() {
+		c.someHeld = true
+		c.overfull = p.hold(r)
+		return nil
+	}
+	if p == nil || !p.reads() {
 		return nil
 	}
 	p.next, p.handed = r.Offset+1, true
 	if c.s.consumer.eof {
 		c.heard = time.Now()
+		c.hasMoved()
 	}
 	if c.s.consumer.autoStore {
 		p.store(r.ToCommit())
@@ -266,74 +329,47 @@ func (c *Consumer) handedOut(r *ropewalk.Record) Event {
 }
 
 // pop takes an event of the queue.
-func (c *Consumer) pop() Event {
+func (c *Consumer) pop() (queued, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.queue) == 0 {
-		return nil
+		return queued{}, false
 	}
-	event := c.queue[0]
+	q := c.queue[0]
 	c.queue = c.queue[1:]
-	return event
+	return q, true
 }
 
 // mostEvents bounds the events that wait to be polled.
 const mostEvents = 10_000
 
-// tell has an event be polled. Where too many wait, as nobody polls, it is logged alone.
+// tell has an event be polled. Where too many wait, as nobody polls, it is logged alone. Rebalances
+// come within a Poll, so that they cannot become many; and what a program is to assign it must
+// hear.
 func (c *Consumer) tell(event Event) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.queue) >= mostEvents {
-		c.log.Warn("an event was not polled", "event", event.String())
-		return
+	q := queued{event: event}
+	switch event.(type) {
+	case AssignedPartitions:
+	case RevokedPartitions:
+		q.lost = c.lost
+	default:
+		if len(c.queue) >= mostEvents {
+			c.log.Warn("an event was not polled", "event", event.String())
+			return
+		}
 	}
-	c.queue = append(c.queue, event)
+	c.queue = append(c.queue, q)
 	if c.stop != nil {
 		c.stop()
 	}
-}
-
-// takeTurn waits until nobody polls. In a callback the goroutine that runs it has the turn already.
-func (c *Consumer) takeTurn() (done func()) {
-	c.mu.Lock()
-	if c.inCallback {
-		c.mu.Unlock()
-		return func() {}
-	}
-	c.wanting++
-	if c.stop != nil {
-		c.stop()
-	}
-	c.mu.Unlock()
-	c.turn <- struct{}{}
-	c.mu.Lock()
-	c.wanting--
-	c.mu.Unlock()
-	return func() { <-c.turn }
-}
-
-// usable refuses calls after Close, but of the callback that Close has told.
-func (c *Consumer) usable() error {
-	if c.closed.Load() && !c.inCallbackNow() {
-		return closedError()
-	}
-	return nil
-}
-
-// notInCallback refuses what a callback may not do.
-func (c *Consumer) notInCallback(what string) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.inCallback {
-		return errorf(ErrState, "%s must not be called while a rebalance callback runs", what)
-	}
-	return nil
 }
 
 // Close commits what is stored, unless enable.auto.commit is false, leaves the group, and ends the
-// consumer. A callback is told first that the partitions are revoked. Closing again fails with
-// ErrState.
+// consumer. A callback is told first that the partitions are revoked; one that runs at the moment
+// is waited for. When the commit or the leaving fails, it returns that, and the consumer has ended
+// all the same. Closing again fails with ErrState, and so does Close in a callback.
 func (c *Consumer) Close() error {
 	if err := c.notInCallback("Close"); err != nil {
 		return err
@@ -341,15 +377,31 @@ func (c *Consumer) Close() error {
 	if !c.closed.CompareAndSwap(false, true) {
 		return closedError()
 	}
-	close(c.closing)
+	c.halt()
 	<-c.reader
-	done := c.takeTurn()
-	c.endSubscription()
-	c.endChosen()
-	done()
-	err := c.shut()
+	err := c.end()
+	if e := c.shut(); err == nil {
+		err = e
+	}
 	if c.events != nil {
 		close(c.events)
 	}
 	return toError(err)
+}
+
+// end ends what was subscribed and assigned.
+func (c *Consumer) end() error {
+	leave := c.takeTurn()
+	defer leave()
+	c.mu.Lock()
+	c.unkept = nil
+	c.mu.Unlock()
+	err := c.endSubscription()
+	c.endChosen()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.unkept != nil {
+		return c.unkept
+	}
+	return err
 }

@@ -28,11 +28,11 @@
 // # Gaps
 //
 // Nothing is ever reset in silence. When messages that were to be read are gone, as retention or
-// DeleteRecords took them, Poll returns an [Error] with [ErrGap], which says which; reading goes
-// on at the first message that there is, whatever auto.offset.reset says. That setting says only
-// where a partition begins of which the group has committed nothing. An offset behind the end of
-// a partition is an Error with ErrOffsetOutOfRange, and nothing is read until the program seeks
-// or assigns again.
+// DeleteRecords took them, Poll returns an [Error] with [ErrGap], which says which; reading goes on
+// at the first message that there is, whatever auto.offset.reset says. That setting says where a
+// partition begins of which the group has committed nothing, and where reading goes on when there
+// is no message yet at the offset of Assign or Seek, or when a topic that was assigned was deleted
+// and created again: Poll tells that as an Error with ErrOffsetOutOfRange or ErrUnknownTopicID.
 //
 // # Rebalances
 //

@@ -12,27 +12,54 @@ const (
 	// end, and busyAfter how often that is while messages come.
 	idleAfter = 20 * time.Millisecond
 	busyAfter = 250 * time.Millisecond
+	// seldom is how often it is at last, while nothing comes and the end is not reached.
+	seldom = time.Second
 	// askLimit bounds that question.
 	askLimit = 5 * time.Second
 )
 
-// endsAreDue reports whether it is time to ask whether partitions are at their end.
-func (c *Consumer) endsAreDue() bool {
-	if !c.s.consumer.eof {
-		return false
+// watchEnds tells of the ends of partitions that are reached. It runs beside those who poll, who
+// wait for no broker because of it.
+func (c *Consumer) watchEnds() {
+	var looked time.Time
+	pause := idleAfter
+	for {
+		var later <-chan time.Time
+		if c.mayBeAtEnd() {
+			later = time.After(pause)
+		}
+		select {
+		case <-later:
+		case <-c.moved:
+			pause = idleAfter
+			select { // a moment, so that it is not for each message
+			case <-time.After(idleAfter):
+			case <-c.running.Done():
+				return
+			}
+		case <-c.running.Done():
+			return
+		}
+		c.mu.Lock()
+		heard := c.heard
+		c.mu.Unlock()
+		if time.Since(heard) < idleAfter && time.Since(looked) < busyAfter || !c.mayBeAtEnd() {
+			continue
+		}
+		looked = time.Now()
+		c.lookForEnds()
+		// The last records of a partition can be gone: then its end is not reached before more
+		// come.
+		pause = min(2*pause, seldom)
 	}
-	c.mu.Lock()
-	heard, looked := time.Since(c.heard), time.Since(c.looked)
-	c.mu.Unlock()
-	return (looked >= busyAfter || heard >= idleAfter && looked >= idleAfter) && c.mayBeAtEnd()
 }
 
-// untilIdle shortens a wait, for a consumer that is to tell of the ends of partitions.
-func (c *Consumer) untilIdle(ctx context.Context) (context.Context, context.CancelFunc) {
-	if !c.s.consumer.eof || !c.mayBeAtEnd() {
-		return ctx, func() {}
+// hasMoved has watchEnds look. The caller holds the lock.
+func (c *Consumer) hasMoved() {
+	select {
+	case c.moved <- struct{}{}:
+	default:
 	}
-	return context.WithTimeout(ctx, idleAfter)
 }
 
 // mayBeAtEnd reports whether there is a partition whose end was not told where it is now.
@@ -40,47 +67,57 @@ func (c *Consumer) mayBeAtEnd() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, p := range c.parts {
-		if p.assigned && !p.paused && p.next >= 0 && p.end != p.next {
+		if p.endIsWanted() {
 			return true
 		}
 	}
 	return false
 }
 
+func (p *part) endIsWanted() bool { return p.reads() && p.next >= 0 && p.end != p.next }
+
 // lookForEnds asks for the ends of partitions, and tells of those that are reached.
 func (c *Consumer) lookForEnds() {
+	var asked []ropewalk.TopicPartition
 	c.mu.Lock()
-	c.looked = time.Now()
-	var queries []ropewalk.OffsetQuery
-	for _, p := range c.parts {
-		if p.assigned && !p.paused && p.next >= 0 && p.end != p.next {
-			queries = append(queries, ropewalk.QueryLatest(p.at.Topic, p.at.Partition))
+	for at, p := range c.parts {
+		if p.endIsWanted() {
+			asked = append(asked, at)
 		}
 	}
 	c.mu.Unlock()
-	ctx, cancel := context.WithTimeout(c.ctx, askLimit)
+	ctx, cancel := context.WithTimeout(c.running, askLimit)
 	defer cancel()
 	admin, err := c.admin(ctx)
-	if err != nil || len(queries) == 0 {
-		return
+	if err == nil {
+		err = eachOffset(ctx, admin, len(asked), func(i int) ropewalk.OffsetQuery {
+			return ropewalk.QueryLatest(asked[i].Topic, asked[i].Partition)
+		}, func(i int, found ropewalk.PartitionOffset, err error) {
+			if err != nil {
+				c.log.Debug("the end of a partition is not known", "topic", asked[i].Topic,
+					"partition", asked[i].Partition, "error", err)
+				return
+			}
+			c.endIs(asked[i], found.Offset)
+		})
 	}
-	latest, err := admin.ListOffsets(ctx, queries...)
 	if err != nil {
 		c.log.Debug("ends of partitions could not be asked for", "error", err)
-		return
 	}
-	for _, l := range latest {
-		c.mu.Lock()
-		p := c.parts[l.TopicPartition]
-		reached := p != nil && p.assigned && !p.paused && p.next >= l.Offset && p.end != p.next
-		if reached {
-			p.end = p.next
-		}
-		c.bounds[l.TopicPartition] = watermarks{c.lowOf(l.TopicPartition), l.Offset}
-		c.mu.Unlock()
-		if reached {
-			c.tell(PartitionEOF(partitionAt(l.TopicPartition, Offset(l.Offset))))
-		}
+}
+
+// endIs tells that a partition is at its end, if it is.
+func (c *Consumer) endIs(at ropewalk.TopicPartition, end int64) {
+	c.mu.Lock()
+	p := c.parts[at]
+	reached := p != nil && p.endIsWanted() && p.next == end
+	if reached {
+		p.end = p.next
+	}
+	c.bounds[at] = watermarks{c.lowOf(at), end}
+	c.mu.Unlock()
+	if reached {
+		c.tell(PartitionEOF(partitionAt(at, Offset(end))))
 	}
 }
 

@@ -139,6 +139,9 @@ func asError(err error) Error {
 	}
 	var own Error
 	if errors.As(err, &own) {
+		if own != err { // more is said of it
+			own.str = err.Error()
+		}
 		return own
 	}
 	var e *ropewalk.Error
@@ -158,8 +161,10 @@ func asError(err error) Error {
 		code = fieldCode(e.Metadata["field"])
 	}
 	return Error{
-		code: code, str: code.String() + ": " + e.Error(), cause: e,
-		retriable: e.Retriable(), fatal: e.Fatal() && e.Reason != ropewalk.ReasonClosed,
+		code: code, str: code.String() + ": " + err.Error(), cause: e, retriable: e.Retriable(),
+		// A consumer goes on with a topic that has taken the place of another.
+		fatal: e.Fatal() && e.Reason != ropewalk.ReasonClosed &&
+			e.Reason != ropewalk.ReasonTopicReplaced,
 	}
 }
 

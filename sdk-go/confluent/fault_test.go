@@ -59,8 +59,8 @@ func TestAssignmentLost(t *testing.T) {
 		t.Errorf("%v were committed", commits)
 	}
 	topic := "t"
-	_, err := c.StoreOffsets([]kafka.TopicPartition{{Topic: &topic, Partition: 1, Offset: 1}})
-	hasCode(t, err, kafka.ErrState)
+	_, err := c.CommitOffsets([]kafka.TopicPartition{{Topic: &topic, Partition: 1, Offset: 1}})
+	hasCode(t, err, kafka.ErrIllegalGeneration)
 }
 
 // A commit of a partition that is another member's by now fails, and says so.
@@ -105,8 +105,23 @@ func TestStaticMember(t *testing.T) {
 		t.Fatal(err)
 	}
 	both(t, a, b, func() bool { return has(t, a, 1)() && has(t, b, 1)() })
-	if len(other.events) != before {
-		t.Errorf("the other was told %s", &other)
+	// Had the other got the partition meanwhile, it would have given it back before a had it. Each
+	// reads its own, so that nothing is on its way any more.
+	one := message(topic, "1")
+	one.TopicPartition.Partition = 1
+	produceAll(t, address, message(topic, "0"), one)
+	ofA, ofB := 0, 0
+	until(t, "both to read", func() bool {
+		if _, ok := a.Poll(10).(*kafka.Message); ok {
+			ofA++
+		}
+		if _, ok := b.Poll(10).(*kafka.Message); ok {
+			ofB++
+		}
+		return ofA > 0 && ofB > 0
+	})
+	if len(other.events) != before || ofA+ofB != 2 {
+		t.Errorf("the other was told %s; %d and %d were read", &other, ofA, ofB)
 	}
 }
 

@@ -67,14 +67,23 @@ func message(topic, value string) *kafka.Message {
 // produce appends values to partition 0, and waits for their reports.
 func produce(t testing.TB, address, topic string, values ...string) {
 	t.Helper()
+	messages := make([]*kafka.Message, len(values))
+	for i, value := range values {
+		messages[i] = message(topic, value)
+	}
+	produceAll(t, address, messages...)
+}
+
+func produceAll(t testing.TB, address string, messages ...*kafka.Message) {
+	t.Helper()
 	p := newProducer(t, address)
-	reports := make(chan kafka.Event, len(values))
-	for _, value := range values {
-		if err := p.Produce(message(topic, value), reports); err != nil {
+	reports := make(chan kafka.Event, len(messages))
+	for _, m := range messages {
+		if err := p.Produce(m, reports); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for range values {
+	for range messages {
 		report := nextEvent(t, reports).(*kafka.Message)
 		if report.TopicPartition.Error != nil {
 			t.Fatal(report.TopicPartition.Error)

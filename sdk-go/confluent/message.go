@@ -82,6 +82,9 @@ type Message struct {
 	//
 	// Deprecated: take TopicPartition.LeaderEpoch.
 	LeaderEpoch *int32
+
+	// behind is what is committed once the message is read; nil for one that was not read.
+	behind *ropewalk.CommittedOffset
 }
 
 // String names the message by its place.
@@ -106,9 +109,28 @@ func newPlaced(topic string, partition int32, offset Offset, epoch int64) *Messa
 	return &p.Message
 }
 
+// A readMessage is a message that was read, with what its pointers point to.
+type readMessage struct {
+	Message
+	commit ropewalk.CommittedOffset
+	epoch  int32
+}
+
+func newRead(r *ropewalk.Record) *Message {
+	p := &readMessage{commit: r.ToCommit(), epoch: int32(r.LeaderEpoch)}
+	p.behind = &p.commit
+	p.TopicPartition = TopicPartition{
+		Topic: &p.commit.Topic, Partition: r.Partition, Offset: Offset(r.Offset),
+	}
+	if r.LeaderEpoch > 0 {
+		p.TopicPartition.LeaderEpoch, p.LeaderEpoch = &p.epoch, &p.epoch
+	}
+	return &p.Message
+}
+
 // messageOf is a record as consumers hand it out.
 func messageOf(r *ropewalk.Record) *Message {
-	m := newPlaced(r.Topic, r.Partition, Offset(r.Offset), r.LeaderEpoch)
+	m := newRead(r)
 	m.Key, m.Value = r.Key, r.Value
 	m.Timestamp, m.TimestampType = r.Timestamp, TimestampCreateTime
 	if r.TimestampType == ropewalk.TimestampAppend {

@@ -2,7 +2,6 @@ package kafka
 
 import (
 	"context"
-	"errors"
 	"math"
 
 	ropewalk "github.com/ropewalk/ropewalk/sdk-go"
@@ -78,12 +77,15 @@ func (h *handle) getMetadata(
 	if err != nil {
 		return nil, asError(err)
 	}
-	for _, name := range names {
-		described, err := describeTopic(ctx, admin, name)
-		if err != nil {
-			return nil, asError(err)
-		}
-		m.Topics[name] = described
+	described := make([]TopicMetadata, len(names))
+	inParallel(len(names), func(i int) {
+		described[i] = describeTopic(ctx, admin, names[i])
+	})
+	for i, name := range names {
+		m.Topics[name] = described[i]
+	}
+	if topic != nil && passing(described[0].Error) {
+		return nil, described[0].Error // nothing is known of it
 	}
 	return m, nil
 }
@@ -105,21 +107,18 @@ func topicsFor(ctx context.Context, admin *ropewalk.Admin, topic *string, all bo
 	return names, err
 }
 
-func describeTopic(ctx context.Context, admin *ropewalk.Admin, name string) (TopicMetadata, error) {
+// describeTopic describes a topic; what goes wrong with it is nothing to the others.
+func describeTopic(ctx context.Context, admin *ropewalk.Admin, name string) TopicMetadata {
 	described := TopicMetadata{Topic: name}
 	_, partitions, err := admin.GetTopic(ctx, name)
-	if errors.Is(err, ropewalk.ReasonTopicNotFound) ||
-		errors.Is(err, ropewalk.ReasonInvalidTopicName) {
-		described.Error = asError(err)
-		return described, nil
-	}
 	if err != nil {
-		return described, err
+		described.Error = asError(err)
+		return described
 	}
 	for _, p := range partitions {
 		described.Partitions = append(described.Partitions, partitionMetadata(p))
 	}
-	return described, nil
+	return described
 }
 
 func partitionMetadata(p ropewalk.PartitionInfo) PartitionMetadata {

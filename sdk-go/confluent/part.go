@@ -15,12 +15,26 @@ type part struct {
 	paused   bool
 	// fresh: its group has just given it, and knows where it begins. flowing: the member reads it.
 	fresh, flowing bool
+	// pending: where it begins is to be found yet, as want says; told is what has gone wrong with
+	// that.
+	pending bool
+	want    Offset
+	told    ErrorCode
+	// mark is its beginning, as it would be committed: it tells this time that the consumer has it
+	// from others. It is zero for one that was chosen.
+	mark ropewalk.CommittedOffset
+	// lost: it is not the consumer's any more, and nothing of it can be committed.
+	lost bool
 	// given is the offset that it was assigned with.
 	given Offset
 	// next is the next offset that is handed out, once that is known (from 0); handed: a message
 	// was.
 	next   int64
 	handed bool
+	// held is what has come since it was paused, as long as holds says that it is kept.
+	held      []*ropewalk.Record
+	heldBytes int
+	holds     bool
 	// stored is what is to be committed, committed what was, if they are there; before is what was
 	// stored before the message that was handed out last.
 	stored    *ropewalk.CommittedOffset
@@ -28,12 +42,26 @@ type part struct {
 	committed int64
 	// end is the offset at which its end was told last.
 	end int64
-	// reader reads it, where the program has chosen it.
-	reader *partReader
+	// reader reads it, where the program has chosen it, and topicID is that of what it has read.
+	reader  *partReader
+	topicID string
 }
 
 func newPart(at ropewalk.TopicPartition) *part {
 	return &part{at: at, given: OffsetInvalid, next: -1, committed: -1, end: -1}
+}
+
+// reads reports whether messages of it are handed out.
+func (p *part) reads() bool { return p.assigned && !p.paused && !p.pending }
+
+// isOf reports whether an offset is of this time that the consumer has the partition.
+func (p *part) isOf(o ropewalk.CommittedOffset) bool {
+	mark := p.mark
+	if mark.Topic == "" {
+		return true
+	}
+	o.Offset, o.Metadata = mark.Offset, mark.Metadata
+	return o == mark
 }
 
 func (p *part) store(offset ropewalk.CommittedOffset) {
@@ -41,6 +69,14 @@ func (p *part) store(offset ropewalk.CommittedOffset) {
 		p.before = *p.stored
 	}
 	p.stored = &offset
+}
+
+// unstore has it be as before a message was handed out that nobody got.
+func (p *part) unstore() {
+	if p.stored = nil; p.before.Topic != "" {
+		before := p.before
+		p.stored = &before
+	}
 }
 
 // uncommitted is what is stored and not committed yet.

@@ -24,7 +24,7 @@ func (c *Consumer) onAssigned(_ context.Context, positions []ropewalk.Position) 
 	fresh := make([]*part, 0, len(positions))
 	for _, at := range positions {
 		p := newPart(at.TopicPartition)
-		p.next, p.fresh, p.flowing = at.Offset, true, true
+		p.next, p.fresh, p.flowing, p.mark = at.Offset, true, true, at.ToCommit()
 		c.parts[at.TopicPartition] = p
 		c.bounds[at.TopicPartition] = watermarks{at.LogStart, at.HighWatermark}
 		fresh = append(fresh, p)
@@ -72,7 +72,7 @@ func (c *Consumer) loseAll(going []*part) {
 	c.mu.Lock()
 	c.lost = true
 	for _, p := range going {
-		p.stored = nil
+		p.stored, p.lost = nil, true
 	}
 	told := going
 	c.mu.Unlock()
@@ -161,14 +161,11 @@ func (c *Consumer) fire(event Event) {
 // call runs a callback; it reports whether it has assigned or unassigned something.
 func (c *Consumer) call(callback RebalanceCb, event Event) bool {
 	c.mu.Lock()
-	c.inCallback, c.reassigned = true, false
+	c.reassigned = false
 	c.mu.Unlock()
-	defer func() {
-		c.mu.Lock()
-		c.inCallback = false
-		c.mu.Unlock()
-	}()
-	_ = callback(c, event) // as in librdkafka's binding
+	c.runner.Store(goroutine())
+	defer c.runner.Store(0) // also when it panics
+	_ = callback(c, event)  // as in librdkafka's binding
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.reassigned
@@ -186,12 +183,24 @@ func (c *Consumer) follow(event Event) {
 	}
 }
 
-// applied is an event that is polled now. A program that has unassigned everything when it polled
-// that it was revoked need not assign what it polls next.
-func (c *Consumer) applied(event Event) Event {
-	if e, ok := event.(AssignedPartitions); ok && c.s.rebalances && !c.s.eventsChannel {
+// applied is an event that is polled now; nil for one that does not hold any more. A program that
+// has unassigned everything when it polled that it was revoked need not assign what it polls next.
+func (c *Consumer) applied(q queued) Event {
+	switch e := q.event.(type) {
+	case PartitionEOF:
 		c.mu.Lock()
-		member := c.member != nil
+		defer c.mu.Unlock()
+		if p := c.parts[TopicPartition(e).place()]; p == nil || p.next != int64(e.Offset) {
+			return nil
+		}
+	case RevokedPartitions:
+		c.mu.Lock()
+		c.lostTold = q.lost
+		c.mu.Unlock()
+	case AssignedPartitions:
+		c.mu.Lock()
+		c.lostTold = false
+		follows := c.byEvents() && !c.s.eventsChannel
 		var left []TopicPartition
 		for _, tp := range e.Partitions {
 			if p := c.parts[tp.place()]; p != nil && !p.assigned {
@@ -199,12 +208,12 @@ func (c *Consumer) applied(event Event) Event {
 			}
 		}
 		c.mu.Unlock()
-		if member && len(left) > 0 {
+		if follows && len(left) > 0 {
 			c.follow(AssignedPartitions{left})
 			c.settleFlow()
 		}
 	}
-	return event
+	return q.event
 }
 
 // named are the parts of partitions.
@@ -220,7 +229,8 @@ func (c *Consumer) named(partitions []TopicPartition) []*part {
 	return list
 }
 
-// settleFlow has the member read what is assigned and not paused, from where the program is.
+// settleFlow has the member read what is assigned and not paused for long, from where the program
+// is.
 func (c *Consumer) settleFlow() {
 	c.mu.Lock()
 	if c.member == nil || c.member.member == nil {
@@ -230,7 +240,7 @@ func (c *Consumer) settleFlow() {
 	member := c.member.member
 	var stop, begin []ropewalk.TopicPartition
 	for _, p := range sortedParts(c.parts) {
-		reads := p.assigned && !p.paused
+		reads := p.flows()
 		switch {
 		case reads && !p.flowing:
 			begin = append(begin, p.at)

@@ -1,9 +1,11 @@
 package kafka
 
-import ropewalk "github.com/ropewalk/ropewalk/sdk-go"
+import "context"
 
 // Seek goes on elsewhere in a partition that is assigned; the timeout is not looked at. What was
-// read ahead is not handed out any more. What is stored stays until more is handed out.
+// read ahead is not handed out any more. What is stored stays until more is handed out. While no
+// broker answers, the place is looked for in the background. Behind the end of the partition,
+// auto.offset.reset says where reading goes on, and Poll tells an [Error] with ErrOffsetOutOfRange.
 //
 // Deprecated: call SeekPartitions.
 func (c *Consumer) Seek(partition TopicPartition, ignoredTimeoutMs int) error {
@@ -17,14 +19,17 @@ func (c *Consumer) Seek(partition TopicPartition, ignoredTimeoutMs int) error {
 // SeekPartitions goes on elsewhere in partitions that are assigned: at an offset, or a logical
 // one. A partition that is not assigned has ErrState as its Error.
 func (c *Consumer) SeekPartitions(partitions []TopicPartition) ([]TopicPartition, error) {
-	if err := c.usable(); err != nil {
-		return nil, err
-	}
 	if err := checkPartitions(partitions); err != nil {
 		return nil, err
 	}
-	done := c.takeTurn()
-	defer done()
+	if err := checkOffsets(partitions); err != nil {
+		return nil, err
+	}
+	leave, err := c.enter()
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	list := append([]TopicPartition(nil), partitions...)
 	for i, tp := range list {
 		list[i].Error = nil
@@ -32,49 +37,75 @@ func (c *Consumer) SeekPartitions(partitions []TopicPartition) ([]TopicPartition
 			list[i].Error = err
 		}
 	}
+	if !c.inCallback() {
+		c.settleFlow()
+	}
 	return list, nil
 }
 
 func (c *Consumer) seek(tp TopicPartition) error {
 	c.mu.Lock()
-	p := c.parts[tp.place()]
+	p, chosen := c.parts[tp.place()], c.chosen != nil
 	ok := p != nil && p.assigned
-	if ok {
-		p.fresh = false // a stored offset is asked for
-	}
 	c.mu.Unlock()
 	if !ok {
 		return Error{code: ErrState}
 	}
-	ctx, cancel := c.within(-1)
+	found := []start{{p: p, want: tp.Offset, at: -1, end: -1}}
+	ctx, cancel := context.WithTimeout(c.ctx, firstLook)
 	defer cancel()
-	offsets := map[ropewalk.TopicPartition]Offset{p.at: tp.Offset}
-	if err := c.resolve(ctx, []*part{p}, offsets); err != nil {
-		return err
-	}
-	at := offsets[p.at]
-	if at < 0 {
+	c.lookUp(ctx, found)
+	s := &found[0]
+	switch {
+	case s.err == nil && s.at < 0:
 		return errorf(ErrNoOffset, "nothing is committed of %s [%d]", p.at.Topic, p.at.Partition)
+	case s.err == nil:
+		c.seekTo(p, Offset(s.at))
+	case !passing(s.err):
+		return asError(s.err)
+	case chosen:
+		c.seekTo(p, tp.Offset) // its reader finds it
+	default:
+		c.mu.Lock()
+		p.pending, p.want, p.told, p.handed = true, tp.Offset, ErrNoError, false
+		c.mu.Unlock()
+		c.lookLater()
 	}
+	if s.err == nil && s.end >= 0 {
+		c.tell(s.beyond())
+	}
+	return nil
+}
+
+// passing reports whether an error may be none a little later.
+func passing(err error) bool {
+	e := asError(err)
+	return e.retriable || e.code == ErrTimedOut || e.code == ErrTransport
+}
+
+// seekTo has a partition be read from an offset.
+func (c *Consumer) seekTo(p *part, at Offset) {
 	c.mu.Lock()
-	p.next, p.handed, p.end = int64(at), false, -1
-	if c.member != nil && c.member.member != nil {
-		c.member.member.Seek(p.at, int64(at))
-	}
+	p.pending = false
+	c.moveTo(p, max(int64(at), -1))
 	was := p.reader
 	p.reader = nil
 	if c.chosen != nil && !p.paused {
 		c.read(p, at)
 	}
+	if c.chosen != nil && at < 0 {
+		p.given = at // where it is resumed
+	}
 	c.mu.Unlock()
 	if was != nil {
 		was.close()
 	}
-	return nil
 }
 
-// Pause hands out nothing of partitions until they are resumed. They stay assigned. What was read
-// ahead of them is read again later.
+// Pause hands out nothing of partitions until they are resumed. They stay assigned. Some of what
+// comes of them is kept, up to 1000 messages or 1 MiB of each: a pause that is longer has what was
+// read ahead of all partitions of the group read again, and so has its end. Of partitions that the
+// program has assigned itself, what was read ahead of those that are paused is read again.
 func (c *Consumer) Pause(partitions []TopicPartition) error {
 	return c.setPaused(partitions, true)
 }
@@ -85,14 +116,14 @@ func (c *Consumer) Resume(partitions []TopicPartition) error {
 }
 
 func (c *Consumer) setPaused(partitions []TopicPartition, paused bool) error {
-	if err := c.usable(); err != nil {
-		return err
-	}
 	if err := checkPartitions(partitions); err != nil {
 		return err
 	}
-	done := c.takeTurn()
-	defer done()
+	leave, err := c.enter()
+	if err != nil {
+		return err
+	}
+	defer leave()
 	parts := c.named(partitions)
 	if len(parts) < len(partitions) {
 		return errorf(ErrUnknownPartition, "a partition is not assigned")
@@ -103,7 +134,7 @@ func (c *Consumer) setPaused(partitions []TopicPartition, paused bool) error {
 		if p.paused == paused {
 			continue
 		}
-		p.paused = paused
+		p.paused, p.holds = paused, paused && c.chosen == nil
 		switch {
 		case c.chosen == nil:
 		case paused && p.reader != nil:
@@ -121,7 +152,7 @@ func (c *Consumer) setPaused(partitions []TopicPartition, paused bool) error {
 	for _, r := range readers {
 		r.close()
 	}
-	if !c.inCallbackNow() {
+	if !c.inCallback() {
 		c.settleFlow()
 	}
 	return nil

@@ -125,6 +125,7 @@ func defaultSettings() *settings {
 			autoCommit:   true,
 			commitEvery:  5 * time.Second,
 			autoStore:    true,
+			session:      45 * time.Second,
 			pollInterval: 5 * time.Minute,
 			strategies:   "range,roundrobin",
 			protocol:     "classic",

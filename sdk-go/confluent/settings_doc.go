@@ -12,7 +12,8 @@
 //	    how often; 0: only when partitions go, and by Close (5000)
 //	auto.offset.reset (C)
 //	    earliest or latest (and their other names): where a partition begins of which
-//	    nothing is committed, and nothing else; see "Gaps" (latest)
+//	    nothing is committed, or that ends before where it was to be read; see "Gaps"
+//	    (latest)
 //	batch.num.messages (P)
 //	    the most messages of a batch (10000)
 //	batch.size (P)
@@ -141,7 +142,8 @@
 //	security.protocol
 //	    plaintext or ssl (plaintext)
 //	session.timeout.ms (C)
-//	    how long the group waits for a member whose connection broke; unset: 5 s
+//	    how long the group waits for a member whose connection broke. It reconnects
+//	    within Poll, so that a program which does not poll has this time (45000)
 //	socket.connection.setup.timeout.ms
 //	    how long a connection may take to be made (30000)
 //	socket.keepalive.enable

@@ -26,19 +26,20 @@ func (c *Consumer) Subscribe(topic string, rebalanceCb RebalanceCb) error {
 }
 
 // SubscribeTopics joins the group for topics, in the place of what was subscribed or assigned
-// before: what was subscribed is left first, with its callback told. It does not wait for the
-// group. A topic that begins with ^ is a regular expression (RE2 syntax), which is to be found in
-// a topic's name; also topics that are created later are read. Of a topic that does not exist,
-// Poll tells an [Error] with ErrUnknownTopicOrPart; it is read once it exists.
+// before: what was subscribed is left first, with its callback told, and what is stored of it
+// committed; that this fails is logged alone. It does not wait for the group. A topic that begins
+// with ^ is a regular expression (RE2 syntax), which is to be found in a topic's name; also topics
+// that are created later are read. Of a topic that does not exist, Poll tells an [Error] with
+// ErrUnknownTopicOrPart; it is read once it exists.
 //
 // When another consumer has joined with the same group.instance.id, the callback is told of what is
 // lost, Poll tells a fatal [Error] with ErrFencedInstanceID, and nothing comes any more:
 // SubscribeTopics fails with that error from then on. librdkafka calls no callback then.
 func (c *Consumer) SubscribeTopics(topics []string, rebalanceCb RebalanceCb) error {
-	if err := c.usable(); err != nil {
+	if err := c.notInCallback("Subscribe"); err != nil {
 		return err
 	}
-	if err := c.notInCallback("Subscribe"); err != nil {
+	if err := c.check(); err != nil {
 		return err
 	}
 	if len(topics) == 0 {
@@ -48,9 +49,12 @@ func (c *Consumer) SubscribeTopics(topics []string, rebalanceCb RebalanceCb) err
 	if err != nil {
 		return err
 	}
-	done := c.takeTurn()
-	defer done()
-	c.endSubscription()
+	leave, err := c.enter()
+	if err != nil {
+		return err
+	}
+	defer leave()
+	_ = c.endSubscription() // which has said so
 	c.endChosen()
 	if c.fatal != nil {
 		return c.fatal
@@ -60,7 +64,7 @@ func (c *Consumer) SubscribeTopics(topics []string, rebalanceCb RebalanceCb) err
 	c.mu.Lock()
 	c.member, c.topics, c.callback = m, slices.Clone(topics), rebalanceCb
 	c.mu.Unlock()
-	m.begin()
+	m.begin(0)
 	if !c.s.consumer.autoCreate {
 		c.tasks.Go(func() { c.tellMissing(m.ctx, topics) })
 	}
@@ -70,7 +74,8 @@ func (c *Consumer) SubscribeTopics(topics []string, rebalanceCb RebalanceCb) err
 // topicOptions are what a member reads. Names are patterns too: so that they name, and create, no
 // topic that does not exist, and join once it does.
 func (s *consumerSettings) topicOptions(topics []string) ([]ropewalk.GroupOption, error) {
-	var names, patterns []string
+	var names []string
+	var patterns alternatives
 	for _, topic := range topics {
 		switch {
 		case topic == "":
@@ -80,27 +85,35 @@ func (s *consumerSettings) topicOptions(topics []string) ([]ropewalk.GroupOption
 				return nil, errorf(ErrInvalidArg, "topic %q: %v", topic, err)
 			}
 			// A broker compares the whole name, librdkafka looks for the expression in it.
-			patterns = append(patterns, ".*(?:"+topic+").*")
+			patterns.add(".*(?:" + topic + ").*")
 		default:
 			names = append(names, topic)
 		}
 	}
-	if s.autoCreate {
-		return groupOptions(names, patterns), nil
-	}
-	for _, name := range names {
-		name, last := regexp.QuoteMeta(name), len(patterns)-1
-		if last >= 0 && len(patterns[last])+1+len(name) <= maxPatternBytes {
-			patterns[last] += "|" + name
-		} else {
-			patterns = append(patterns, name)
+	if !s.autoCreate {
+		for _, name := range names {
+			patterns.add(regexp.QuoteMeta(name))
 		}
+		names = nil
 	}
 	if len(patterns) > maxPatterns {
 		return nil, errorf(ErrInvalidArg, "these are too many topics, or too long ones, for a "+
 			"member: take fewer expressions, or set allow.auto.create.topics")
 	}
-	return groupOptions(nil, patterns), nil
+	return groupOptions(names, patterns), nil
+}
+
+// alternatives are patterns, as few as the broker's bound allows: each has as many of what is added
+// as there is room for.
+type alternatives []string
+
+func (a *alternatives) add(pattern string) {
+	list := *a
+	if last := len(list) - 1; last >= 0 && len(list[last])+1+len(pattern) <= maxPatternBytes {
+		list[last] += "|" + pattern
+		return
+	}
+	*a = append(list, pattern)
 }
 
 func groupOptions(names, patterns []string) []ropewalk.GroupOption {
@@ -135,15 +148,15 @@ func (c *Consumer) tellMissing(ctx context.Context, topics []string) {
 // Unsubscribe leaves the group, after the callback was told and what is stored was committed, and
 // ends what Assign has begun.
 func (c *Consumer) Unsubscribe() error {
-	if err := c.usable(); err != nil {
-		return err
-	}
 	if err := c.notInCallback("Unsubscribe"); err != nil {
 		return err
 	}
-	done := c.takeTurn()
-	defer done()
-	c.endSubscription()
+	leave, err := c.enter()
+	if err != nil {
+		return err
+	}
+	defer leave()
+	_ = c.endSubscription() // which has said so
 	c.endChosen()
 	return nil
 }
@@ -167,15 +180,29 @@ type membership struct {
 	cancel  context.CancelFunc
 	joined  chan struct{}
 
+	// since is when it was joined last; failures counts the members that have ended soon after.
+	since    time.Time
+	failures int
+
 	// member is there once joined was received; the lock of the consumer guards it.
 	member *ropewalk.GroupConsumer
 }
 
-// begin joins in the background.
-func (m *membership) begin() {
-	c := m.c
+// steady is how long a member lives that is not counted as one that could not read.
+const steady = time.Minute
+
+// begin joins in the background, after so many members that have ended soon.
+func (m *membership) begin(failures int) {
+	c, pause := m.c, doubling(m.c.s.reconnectFirst, m.c.s.reconnectLatest)
 	c.tasks.Go(func() {
-		for attempt := 1; ; attempt++ {
+		for attempt := failures; ; attempt++ {
+			if attempt > 0 {
+				select {
+				case <-time.After(pause(attempt)):
+				case <-m.ctx.Done():
+					return
+				}
+			}
 			member, err := m.join()
 			if err == nil {
 				m.take(member)
@@ -185,11 +212,6 @@ func (m *membership) begin() {
 				return
 			}
 			c.tell(asError(err))
-			select {
-			case <-time.After(doubling(c.s.reconnectFirst, c.s.reconnectLatest)(attempt)):
-			case <-m.ctx.Done():
-				return
-			}
 		}
 	})
 }
@@ -199,7 +221,7 @@ func (m *membership) take(member *ropewalk.GroupConsumer) {
 	m.c.mu.Lock()
 	ended := m.ctx.Err() != nil
 	if !ended {
-		m.member = member
+		m.member, m.since = member, time.Now()
 	}
 	m.c.mu.Unlock()
 	if ended {
@@ -274,6 +296,7 @@ func (m *membership) next(ctx context.Context) (*ropewalk.Record, error) {
 		return nil, nil
 	}
 	// The member has ended: as a batch could not be read, or a topic is another one now.
+	m.c.commitLast()
 	m.c.forgetMember()
 	if e := member.Close(); e != nil {
 		m.c.log.Warn("a member was not closed in order", "error", e)
@@ -282,8 +305,28 @@ func (m *membership) next(ctx context.Context) (*ropewalk.Record, error) {
 		m.c.fatal = e
 		return nil, e
 	}
-	m.begin()
-	return nil, fmt.Errorf("the group is joined anew: %w", err)
+	if m.failures++; time.Since(m.since) > steady {
+		m.failures = 1
+	}
+	m.begin(m.failures)
+	e := asError(fmt.Errorf("the group is joined anew: %w", err))
+	e.fatal = false // it goes on
+	return nil, e
+}
+
+// commitLast commits what is stored, after the member has ended: where the group has not heard of
+// that yet, or waits for the member, it is taken, and need not be read again.
+func (c *Consumer) commitLast() {
+	if !c.s.consumer.autoCommit {
+		return
+	}
+	ctx, cancel := context.WithTimeout(c.ctx, askLimit)
+	defer cancel()
+	all := c.all()
+	err := c.commitEach(ctx, func() []ropewalk.CommittedOffset { return c.pendingOf(all, true) })
+	if err != nil {
+		c.log.Warn("what was read before the member ended is not committed", "error", err)
+	}
 }
 
 func (m *membership) present() *ropewalk.GroupConsumer {
@@ -300,7 +343,7 @@ func (c *Consumer) passGap(err error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if p := c.parts[gap.TopicPartition]; p != nil {
+	if p := c.parts[gap.TopicPartition]; p != nil && len(p.held) == 0 {
 		p.next = gap.To
 	}
 }
@@ -319,12 +362,18 @@ func (c *Consumer) forgetMember() {
 }
 
 // endSubscription leaves the group, if it was joined. The caller has the turn.
-func (c *Consumer) endSubscription() {
+func (c *Consumer) endSubscription() error {
 	c.mu.Lock()
 	m := c.member
+	c.ending = true
 	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		c.ending = false
+		c.mu.Unlock()
+	}()
 	if m == nil {
-		return
+		return nil
 	}
 	if m.present() != nil {
 		c.giveUpAll()
@@ -333,8 +382,9 @@ func (c *Consumer) endSubscription() {
 	m.cancel() // under the lock, so that none is taken that is not seen here
 	member := m.member
 	c.mu.Unlock()
+	var err error
 	if member != nil {
-		if err := member.Close(); err != nil {
+		if err = member.Close(); err != nil {
 			c.log.Warn("the group was not left in order", "error", err)
 		}
 	}
@@ -342,4 +392,5 @@ func (c *Consumer) endSubscription() {
 	c.member, c.topics, c.callback = nil, nil, nil
 	clear(c.parts)
 	c.mu.Unlock()
+	return err
 }
