@@ -26,8 +26,8 @@ type Allowed struct {
 }
 
 // Run checks the package in the working directory, which is that of the test, by its import path.
-// An Example shows a type if it has the type's name, as ExampleT and ExampleT_suffix, or if its code
-// names the type. It counts only if it runs, so each must have an Output. What is allowed must
+// An Example shows a type if it has the type's name, as ExampleT and ExampleT_suffix, or if its
+// code names the type. It counts only if it runs, so each must have an Output. What is allowed must
 // exist, and have no Example.
 func Run(t *testing.T, importPath string, allowed ...Allowed) {
 	t.Helper()
