@@ -97,3 +97,23 @@ func TestCloseFindsNoBrokerUnreachable(t *testing.T) {
 		}
 	}
 }
+
+// A record that was handed over is sent before the client closes, also by a producer that has to ask
+// for its id first.
+func TestCloseSendsTheFirstRecord(t *testing.T) {
+	client := dial(t, newServer(t).Address())
+	producer := newProducer(t, client)
+	answered := make(chan error, 1)
+	record := &ropewalk.Record{Topic: "orders", Value: []byte("12")}
+	err := producer.SendAsync(testContext(t), record,
+		func(_ *ropewalk.Record, _ ropewalk.Ack, err error) { answered <- err })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := client.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-answered; err != nil {
+		t.Error(err)
+	}
+}

@@ -25,12 +25,14 @@ var (
 	_ ropewalk.HookBatchSent          = (*dashboard)(nil)
 	_ ropewalk.HookBatchRetried       = (*dashboard)(nil)
 	_ ropewalk.HookBatchAnswered      = (*dashboard)(nil)
+	_ ropewalk.HookRecordsFailed      = (*dashboard)(nil)
 	_ ropewalk.HookBatchReceived      = (*dashboard)(nil)
 	_ ropewalk.HookRecordsDelivered   = (*dashboard)(nil)
 	_ ropewalk.HookGapFound           = (*dashboard)(nil)
 	_ ropewalk.HookGroupAssigned      = (*dashboard)(nil)
 	_ ropewalk.HookGroupRevoked       = (*dashboard)(nil)
 	_ ropewalk.HookGroupLost          = (*dashboard)(nil)
+	_ ropewalk.HookGroupLeft          = (*dashboard)(nil)
 	_ ropewalk.HookCommitDone         = (*dashboard)(nil)
 )
 
@@ -79,6 +81,9 @@ func (d *dashboard) OnBatchAnswered(e ropewalk.BatchAnswered) {
 	d.add("records sent", e.Records)
 }
 
+// OnRecordsFailed tells of those that never were in a batch.
+func (d *dashboard) OnRecordsFailed(e ropewalk.RecordsFailed) { d.add("records lost", e.Records) }
+
 // So is what consumers do, and each record as it is handed out.
 
 func (d *dashboard) OnBatchReceived(e ropewalk.BatchReceived) { d.add("bytes in", e.WireBytes) }
@@ -98,6 +103,10 @@ func (d *dashboard) OnGroupRevoked(e ropewalk.GroupChange) {
 }
 
 func (d *dashboard) OnGroupLost(e ropewalk.GroupChange) {
+	d.add("partitions", -len(e.Positions))
+}
+
+func (d *dashboard) OnGroupLeft(e ropewalk.GroupChange) {
 	d.add("partitions", -len(e.Positions))
 }
 

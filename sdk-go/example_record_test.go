@@ -98,6 +98,27 @@ func ExampleProducerOption() {
 	// Output: <nil>
 }
 
+// What each call of Next and Poll hands out, as for a span of its own.
+func ExampleDeliveryInterceptor() {
+	ctx, client, stop := exampleClient()
+	defer stop()
+	fill(ctx, client, "readings", "a")
+	var tell ropewalk.DeliveryInterceptor = ropewalk.DeliveryInterceptorFunc(
+		func(_ context.Context, delivery ropewalk.Delivery) {
+			first := delivery.Records[0]
+			fmt.Println(len(delivery.Records), "of", first.Topic, "from", first.Offset)
+		})
+	consumer, err := client.NewConsumer(ctx,
+		ropewalk.WithTopics("readings"), ropewalk.WithDeliveryInterceptor(tell))
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := consumer.Next(ctx); err != nil {
+		log.Fatal(err)
+	}
+	// Output: 1 of readings from 0
+}
+
 // An append can have a condition, or none: here, that nothing came after what was seen.
 func ExampleAppendOption() {
 	ctx, client, stop := exampleClient()

@@ -70,7 +70,7 @@ func (p *Producer) identify(
 ) (*identity, *Error) {
 	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
-	answer, err := call(ctx, p.client, "init producer", true,
+	answer, err := callOfChild(ctx, p.client, "init producer", true,
 		func(ctx context.Context) (*pb.InitProducerResponse, error) {
 			return p.client.producers.InitProducer(ctx, &pb.InitProducerRequest{Name: name})
 		})

@@ -293,9 +293,10 @@ func (t *topicCache) relearned(name string) {
 }
 
 func (t *topicCache) describe(ctx context.Context, op, name string) (*pb.GetTopicResponse, error) {
-	return call(ctx, t.client, op, true, func(ctx context.Context) (*pb.GetTopicResponse, error) {
-		return t.client.admins.GetTopic(ctx, &pb.GetTopicRequest{Name: name})
-	})
+	return callOfChild(ctx, t.client, op, true,
+		func(ctx context.Context) (*pb.GetTopicResponse, error) {
+			return t.client.admins.GetTopic(ctx, &pb.GetTopicRequest{Name: name})
+		})
 }
 
 // create has the broker create a topic by its first use, if it is set to do that: a stream that
