@@ -115,8 +115,7 @@
 //	CORRUPT_BATCH               ErrInvalidMessage
 //	SEQUENCE_GAP                ErrOutOfOrderSequenceNumber
 //	PRODUCER_FENCED             ErrProducerFenced
-//	MEMBER_FENCED               ErrIllegalGeneration; ErrFencedInstancedId if another member has
-//	                            taken Consumer.Group.InstanceId
+//	MEMBER_FENCED               ErrIllegalGeneration
 //	GROUP_NOT_EMPTY             ErrNonEmptyGroup
 //	OFFSET_OUT_OF_RANGE         ErrOffsetOutOfRange
 //	CLIENT_GAP                  ErrOffsetOutOfRange
@@ -127,6 +126,9 @@
 //	KEYS_UNREAD                 ErrLeaderNotAvailable
 //	NO_QUORUM                   ErrNotEnoughReplicas
 //	TIMED_OUT                   ErrRequestTimedOut
+//	QUOTA_EXCEEDED              ErrThrottlingQuotaExceeded
+//	UNAUTHENTICATED             ErrSASLAuthenticationFailed
+//	PERMISSION_DENIED           ErrClusterAuthorizationFailed
 //	OVERLOADED                  ErrThrottlingQuotaExceeded
 //	TOO_MANY                    ErrThrottlingQuotaExceeded
 //	TOO_MANY_KEYS               ErrThrottlingQuotaExceeded
@@ -138,6 +140,9 @@
 //	CLIENT_PURGED               ErrShuttingDown
 //	CLIENT_UNDECODABLE          ErrInvalidMessage
 //	CLIENT_UNREACHABLE          ErrOutOfBrokers, which errors.Is finds; the cause is beside it
+//
+// A member whose Consumer.Group.InstanceId another one has taken gets ErrFencedInstancedId, for
+// MEMBER_FENCED says so along.
 //
 // What has no reason comes from the transport, or from what stands before a broker: UNAVAILABLE is
 // ErrOutOfBrokers in the same way, and RESOURCE_EXHAUSTED is ErrThrottlingQuotaExceeded.
