@@ -13,14 +13,16 @@ import (
 )
 
 // An AppendOption changes one [Producer.Append].
-type AppendOption func(*pb.ProduceRequest)
+type AppendOption func(*appendConfig)
+
+type appendConfig struct{ request *pb.ProduceRequest }
 
 // IfOffset makes an append conditional: it happens only if the first record gets this offset, which
 // is the partition's next one. When another append came first, the error has
 // [ReasonExpectedOffsetMismatch], with the offset that is next in its metadata as "current".
 func IfOffset(offset int64) AppendOption {
-	return func(r *pb.ProduceRequest) {
-		r.Expected = &pb.ProduceRequest_ExpectedOffset{ExpectedOffset: offset}
+	return func(c *appendConfig) {
+		c.request.Expected = &pb.ProduceRequest_ExpectedOffset{ExpectedOffset: offset}
 	}
 }
 
@@ -33,12 +35,12 @@ const NoVersion int64 = -1
 // error has [ReasonExpectedVersionMismatch] and wraps a *[VersionMismatch]. The condition is about this
 // key, whichever keys the records have.
 func IfVersion(key []byte, version int64) AppendOption {
-	return func(r *pb.ProduceRequest) {
+	return func(c *appendConfig) {
 		expected := &pb.ExpectedVersion{KeyForm: &pb.ExpectedVersion_Key{Key: key}}
 		if version != NoVersion {
 			expected.Version = &version
 		}
-		r.Expected = &pb.ProduceRequest_ExpectedVersion{ExpectedVersion: expected}
+		c.request.Expected = &pb.ProduceRequest_ExpectedVersion{ExpectedVersion: expected}
 	}
 }
 
@@ -99,43 +101,17 @@ func (p *Producer) Append(
 func (p *Producer) append(
 	ctx context.Context, topic string, partition int32, records []*Record, options []AppendOption,
 ) (ack Ack, failure error) {
-	p.mu.Lock()
-	closing := p.closing
-	p.mu.Unlock()
-	if closing {
-		return Ack{}, closedError("append", "producer")
-	}
-	if len(records) == 0 {
-		return Ack{}, invalidError("append", "there are no records")
-	}
-	list, size := make([]*pending, len(records)), 0
-	for i, record := range records {
-		if err := record.validate(topic); err != nil {
-			return Ack{}, err.with("append")
-		}
-		list[i] = &pending{record: record, size: fieldSize(record.encodedSize())}
-		size += list[i].size
-	}
-	if size > maxBatchBytes {
-		return Ack{}, newError("append", ReasonBatchTooLarge, codes.InvalidArgument, OutcomeNo,
-			"the records have %d bytes, more than the %d that are allowed", size, maxBatchBytes)
-	}
-	request := &pb.ProduceRequest{
-		Topic:      topic,
-		Partition:  &partition,
-		Durability: pb.Durability(p.config.durability),
-	}
-	for _, option := range options {
-		option(request)
-	}
-	number, e := p.lease(ctx)
+	to := TopicPartition{topic, partition}
+	request, list, size, e := p.appendRequest(ctx, to, records, options)
 	if e != nil {
-		return Ack{}, e.with("append")
+		e = e.with("append")
+		p.client.hooks.recordsFailed(to, len(records), e)
+		return Ack{}, e
 	}
-	request.Sequence = number
+	number := request.GetSequence()
 	batch := &encodedBatch{data: encodeRecords(list), compression: CompressionNone}
 	defer batch.free()
-	told := p.client.hooks.append(TopicPartition{topic, partition}, len(records), size)
+	told := p.client.hooks.append(to, len(records), size)
 	defer func() { told.answered(ack, failure) }()
 	maybe := false
 	answer, err := call(ctx, p.client, "append", number != nil,
@@ -159,6 +135,48 @@ func (p *Producer) append(
 		return Ack{}, mismatch.with("append")
 	}
 	return ackFrom(at), nil
+}
+
+// appendRequest is the request to append records, but for them: they are returned with their size.
+// Its number, if it has one, is to be given back.
+func (p *Producer) appendRequest(
+	ctx context.Context, to TopicPartition, records []*Record, options []AppendOption,
+) (*pb.ProduceRequest, []*pending, int, *Error) {
+	p.mu.Lock()
+	closing := p.closing
+	p.mu.Unlock()
+	if closing {
+		return nil, nil, 0, closedError("append", "producer")
+	}
+	if len(records) == 0 {
+		return nil, nil, 0, invalidError("append", "there are no records")
+	}
+	list, size := make([]*pending, len(records)), 0
+	for i, record := range records {
+		if err := record.validate(to.Topic); err != nil {
+			return nil, nil, 0, err
+		}
+		list[i] = &pending{record: record, size: fieldSize(record.encodedSize())}
+		size += list[i].size
+	}
+	if size > maxBatchBytes {
+		return nil, nil, 0, newError("append", ReasonBatchTooLarge, codes.InvalidArgument, OutcomeNo,
+			"the records have %d bytes, more than the %d that are allowed", size, maxBatchBytes)
+	}
+	config := appendConfig{request: &pb.ProduceRequest{
+		Topic:      to.Topic,
+		Partition:  &to.Partition,
+		Durability: pb.Durability(p.config.durability),
+	}}
+	for _, option := range options {
+		option(&config)
+	}
+	number, e := p.lease(ctx)
+	if e != nil {
+		return nil, nil, 0, e
+	}
+	config.request.Sequence = number
+	return config.request, list, size, nil
 }
 
 // appendBatch makes one call of Produce.

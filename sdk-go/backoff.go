@@ -1,6 +1,7 @@
 package ropewalk
 
 import (
+	"log/slog"
 	"math/rand/v2"
 	"time"
 
@@ -24,6 +25,15 @@ func backoff(attempt int) time.Duration {
 		d = min(backoffFirst<<max(attempt-1, 0), backoffMost)
 	}
 	return d - time.Duration(rand.Int64N(int64(d)/4+1))
+}
+
+// levelOf is how loudly a failure is logged that comes after others: as a warning the 1st, 2nd, 4th, 8th
+// and so on, so that an outage fills no log. Hooks are told of all of them.
+func levelOf(failures int) slog.Level {
+	if failures&(failures-1) == 0 {
+		return slog.LevelWarn
+	}
+	return slog.LevelDebug
 }
 
 // connectParams bounds how long gRPC waits for a connection, and between tries of one that was lost.

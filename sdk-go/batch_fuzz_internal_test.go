@@ -27,10 +27,13 @@ func bytesOr(b []byte, text *string) []byte {
 func recordFrom(in *pb.Record, b *pb.RecordBatch) Record {
 	out := Record{
 		Topic: b.GetTopic(), Partition: b.GetPartition(), LeaderEpoch: b.GetLeaderEpoch(),
-		Timestamp: b.GetAppendTime().AsTime(),
-		Key:       bytesOr(in.Key, in.KeyText), Value: bytesOr(in.Value, in.Text),
+		Timestamp: b.GetAppendTime().AsTime(), TimestampType: TimestampCreate,
+		Key: bytesOr(in.Key, in.KeyText), Value: bytesOr(in.Value, in.Text),
 	}
-	if in.Timestamp != nil && b.GetTimestampType() != pb.TimestampType_TIMESTAMP_TYPE_APPEND {
+	switch {
+	case b.GetTimestampType() == pb.TimestampType_TIMESTAMP_TYPE_APPEND:
+		out.TimestampType = TimestampAppend
+	case in.Timestamp != nil:
 		out.Timestamp = in.Timestamp.AsTime()
 	}
 	if in.Ttl != nil {
@@ -203,6 +206,7 @@ func FuzzRecord(f *testing.F) {
 		var taken [2]bool
 		for i := range records {
 			records[i].Timestamp = about.GetAppendTime().AsTime()
+			records[i].TimestampType = TimestampCreate
 			taken[i] = slabs.parse(&records[i], encoded, false)
 		}
 		generated := &pb.Record{}

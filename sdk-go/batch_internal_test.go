@@ -105,7 +105,7 @@ func TestBatchIsDecoded(t *testing.T) {
 	record := func(offset int64, key, value []byte) Record {
 		return Record{
 			Topic: "orders", Partition: 3, Offset: offset, Key: key, Value: value,
-			Timestamp: appended, LeaderEpoch: 7,
+			Timestamp: appended, TimestampType: TimestampCreate, LeaderEpoch: 7,
 		}
 	}
 	want := []Record{
@@ -133,8 +133,9 @@ func TestBatchIsDecoded(t *testing.T) {
 
 	byAppend := everything()
 	byAppend.TimestampType = pb.TimestampType_TIMESTAMP_TYPE_APPEND
-	if _, got := receivedAs(t, byAppend, 14); len(got) != 3 || !got[0].Timestamp.Equal(appended) {
-		t.Errorf("got %d records, the first of %v", len(got), got[0].Timestamp)
+	if _, got := receivedAs(t, byAppend, 14); len(got) != 3 || !got[0].Timestamp.Equal(appended) ||
+		got[0].TimestampType != TimestampAppend {
+		t.Errorf("got %d records, the first of %v (%v)", len(got), got[0].Timestamp, got[0].TimestampType)
 	}
 }
 

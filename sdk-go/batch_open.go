@@ -72,6 +72,9 @@ func (o *openedBatch) piece() ([]Record, *Error) {
 		r := &records[n]
 		r.Topic, r.Partition, r.Offset = b.topic, b.partition, b.offset(o.next)
 		r.Timestamp, r.LeaderEpoch, r.era = b.appended, b.epoch, o.era
+		if r.TimestampType = TimestampCreate; b.byAppend {
+			r.TimestampType = TimestampAppend
+		}
 		o.slabs.left = len(records) - n
 		if !o.slabs.parse(r, f.bytes, b.byAppend) {
 			return nil, b.corrupt("record %d cannot be parsed", o.next)

@@ -60,6 +60,8 @@ type Client struct {
 	mu       sync.Mutex
 	closed   bool
 	children map[child]struct{}
+	// ended is done once all is closed.
+	ended sync.Once
 }
 
 // A clientConn is what a client needs of gRPC's connection.
@@ -72,7 +74,7 @@ type clientConn interface {
 }
 
 // child is what a client closes with itself.
-type child interface{ Close() error }
+type child interface{ Shutdown(context.Context) error }
 
 // Dial connects to a cluster. The addresses, each HOST:PORT, are tried in order, now and whenever
 // the connection is lost; any broker of the cluster will do. Dial returns when a broker has
@@ -97,7 +99,8 @@ func Dial(ctx context.Context, addresses []string, options ...ClientOption) (*Cl
 	ctx, cancel := context.WithTimeout(ctx, config.dialTimeout)
 	defer cancel()
 	if err := c.awaitBroker(ctx); err != nil {
-		return nil, errors.Join(err, c.Close())
+		_ = c.Close() // nothing was made with it, and err is why
+		return nil, err
 	}
 	return c, nil
 }
@@ -264,14 +267,21 @@ func (c *Client) awaitBroker(ctx context.Context) error {
 	return e
 }
 
-// Close closes the client's producers, which first finish what they were given, and consumers, and
-// then the connection. Closing again does nothing.
-func (c *Client) Close() error {
+// Close closes the client's producers, which first finish what they were given, consumers and members
+// of groups, and then the connection. It takes as long as the longest of their Close. Closing again
+// does nothing, but for waiting until all is closed.
+func (c *Client) Close() error { return c.Shutdown(context.Background()) }
+
+// Shutdown is Close for who can wait as long as the context only: what is not done then is given up, as
+// [Producer.Shutdown] and [GroupConsumer.Shutdown] say, and everything is closed all the same. Where
+// another call closes the client already, it waits for that, whatever its context says.
+func (c *Client) Shutdown(ctx context.Context) (err error) {
+	c.ended.Do(func() { err = c.shutdown(ctx) })
+	return err
+}
+
+func (c *Client) shutdown(ctx context.Context) error {
 	c.mu.Lock()
-	if c.closed {
-		c.mu.Unlock()
-		return nil
-	}
 	c.closed = true
 	children := make([]child, 0, len(c.children))
 	for k := range c.children {
@@ -281,7 +291,7 @@ func (c *Client) Close() error {
 	var all sync.WaitGroup
 	errs := make([]error, len(children))
 	for i, k := range children {
-		all.Go(func() { errs[i] = k.Close() })
+		all.Go(func() { errs[i] = k.Shutdown(ctx) })
 	}
 	all.Wait()
 	c.mu.Lock()
@@ -399,7 +409,9 @@ func callOfChild[T any](ctx context.Context, c *Client, op string, read bool,
 		case ctx.Err() != nil:
 			return zero, contextError(op, ctx, e.outcome)
 		case c.ctx.Err() != nil:
-			return zero, closedError(op, "client")
+			closed := closedError(op, "client")
+			closed.outcome = e.outcome // it was under way
+			return zero, closed
 		case limit.Err() != nil && e.Reason == "":
 			return zero, newError(op, ReasonTimedOut, codes.DeadlineExceeded, OutcomeMaybe,
 				"no answer within %v: %s", c.config.requestTimeout, e.Message)

@@ -41,12 +41,19 @@ type Proto[T proto.Message] struct{}
 // Marshal returns the encoded message.
 func (Proto[T]) Marshal(message T) ([]byte, error) { return proto.Marshal(message) }
 
-// Unmarshal returns a new message.
+// Unmarshal returns a new message. It fails where T is an interface, as proto.Message itself: it says
+// of no message what it is.
 func (Proto[T]) Unmarshal(data []byte) (T, error) {
 	var none T
+	if any(none) == nil {
+		return none, errNoType
+	}
 	message := none.ProtoReflect().New().Interface().(T)
 	return message, proto.Unmarshal(data, message)
 }
+
+// errNoType is the cause where a Proto does not say of which type messages are.
+var errNoType = errors.New("Proto is of an interface: it takes the pointer type of a message")
 
 // Encode sets the value of a record. For what the codec cannot say, as a channel in JSON, or where
 // it says nil, as [Proto] does of a nil message, the error has [ReasonInvalidField], and the record
@@ -138,7 +145,10 @@ func NewTypedProducer[T any](producer *Producer, topic string, codec Codec[T]) *
 // key may be nil. It fails as [Encode] does.
 func (p *TypedProducer[T]) Record(key []byte, value T) (*Record, error) {
 	record := &Record{Topic: p.topic, Key: key}
-	return record, Encode(p.codec, record, value)
+	if err := Encode(p.codec, record, value); err != nil {
+		return nil, err
+	}
+	return record, nil
 }
 
 // Send appends a value and waits for the answer, as [Producer.Send] does.

@@ -88,6 +88,10 @@ func TestAValueOfAnotherTypeNamesItsRecord(t *testing.T) {
 	if !errors.Is(err, ropewalk.ReasonUndecodable) || stamp != nil {
 		t.Errorf("no message: %v, %v", stamp, err)
 	}
+	_, err = ropewalk.Decode(ropewalk.Proto[proto.Message]{}, read(nil, []byte{}))
+	if !errors.Is(err, ropewalk.ReasonUndecodable) || !strings.Contains(err.Error(), "interface") {
+		t.Errorf("a message of no type: %v", err)
+	}
 	empty, err := ropewalk.Decode(ropewalk.Proto[*timestamppb.Timestamp]{}, read(nil, []byte{}))
 	if err != nil || empty == nil {
 		t.Errorf("a message whose fields are all at their defaults has no bytes: %v, %v", empty, err)
@@ -113,6 +117,10 @@ func TestWhatHasNoJSONIsRefused(t *testing.T) {
 	}
 	producer := newProducer(t, dial(t, newServer(t).Address()))
 	broken := ropewalk.NewTypedProducer(producer, "t", ropewalk.JSON[func()]{})
+	made, err := broken.Record(nil, nil)
+	if !errors.Is(err, ropewalk.ReasonInvalidField) || made != nil {
+		t.Errorf("made: %v, %v", made, err)
+	}
 	if _, err := broken.Send(testContext(t), nil, nil); !errors.Is(err, ropewalk.ReasonInvalidField) {
 		t.Errorf("sent: %v", err)
 	}

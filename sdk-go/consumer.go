@@ -131,6 +131,7 @@ func (k *Consumer) Poll(ctx context.Context) ([]Record, error) { return k.take(c
 
 // take waits for records: at most so many of a fetch, or all of it (0).
 func (k *Consumer) take(ctx context.Context, most int) ([]Record, error) {
+	began := beganFor(k.config.deliveries)
 	if err := k.load(ctx); err != nil {
 		return nil, err
 	}
@@ -145,6 +146,7 @@ func (k *Consumer) take(ctx context.Context, most int) ([]Record, error) {
 	k.current.state.delivered.Store(records[len(records)-1].Offset + 1)
 	k.release()
 	k.client.onReceive(ctx, k.config.interceptors, records)
+	k.client.onDelivery(ctx, k.config.deliveries, "", began, records)
 	k.client.hooks.recordsDelivered("", records)
 	return records, nil
 }
@@ -293,3 +295,6 @@ func (k *Consumer) Close() error {
 	k.client.disown(k)
 	return nil
 }
+
+// Shutdown is Close: that waits for no broker, and has no use for the context.
+func (k *Consumer) Shutdown(context.Context) error { return k.Close() }

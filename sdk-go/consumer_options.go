@@ -27,6 +27,7 @@ type consumerConfig struct {
 	onCaughtUp func(tp TopicPartition, offset int64)
 
 	interceptors []ReceiveInterceptor
+	deliveries   []DeliveryInterceptor
 }
 
 type partitionStart struct {
@@ -73,7 +74,7 @@ func (c *consumerConfig) validate() error {
 		return invalidError(op, "the heartbeat must be 100ms to 5m, not %v", c.heartbeat)
 	case c.backoff == nil:
 		return invalidError(op, "the backoff is nil")
-	case slices.Contains(c.interceptors, nil):
+	case slices.Contains(c.interceptors, nil), slices.Contains(c.deliveries, nil):
 		return invalidError(op, "an interceptor is nil")
 	}
 	return nil

@@ -2,8 +2,10 @@
 // Kafka: topics, partitions, offsets and replicas behind a plain protobuf API.
 //
 // A [Client] is the connection. From it come a [Producer], which appends records and says where
-// they went, a [Consumer], which reads them, and an [Admin], which manages topics. Every call that
-// can wait takes a context; everything that runs in the background ends with Close.
+// they went, a [Consumer], which reads them, a [GroupConsumer], which reads them as a member of a
+// consumer group, and an [Admin], which manages topics and groups. Every call that can wait takes a
+// context, but for Close, which says how long it may take: Shutdown is Close with a context.
+// Everything that runs in the background ends with it.
 //
 //	client, err := ropewalk.Dial(ctx, []string{"localhost:9092"})
 //	producer, err := client.NewProducer()
@@ -20,6 +22,19 @@
 //
 // A consumer reconnects by itself and goes on at the next offset. Records that retention took
 // before they were read are reported as a [Gap], never skipped in silence.
+//
+// # Consumer groups
+//
+// The members of a consumer group share the partitions of its topics. [Client.JoinGroup] makes a
+// [GroupConsumer], which is read as a Consumer is:
+//
+//	member, err := client.JoinGroup(ctx, "billing", ropewalk.GroupTopics("orders"))
+//	for record, err := range member.Records(ctx) {
+//
+// What was handed out is committed by itself, before a partition goes to another member too; with
+// [GroupManualCommit] the program commits. A program that reads each partition with a consumer of its
+// own, as its records take long, has the member told what it has and sent nothing of it: it gives
+// [GroupAssignmentsOnly], and runs [GroupConsumer.Serve].
 //
 // # Connections
 //
@@ -47,7 +62,8 @@
 // # Seeing what it does
 //
 // [WithHooks] tells of connections, calls, batches and groups, [WithSendInterceptor] and
-// [WithReceiveInterceptor] of each record, and [WithLogger] of what the client mends by itself. The
+// [WithReceiveInterceptor] of each record, [WithDeliveryInterceptor] of each call that hands out
+// records, and [WithLogger] of what the client mends by itself. The
 // module in the folder otel has spans and metrics of OpenTelemetry.
 //
 // Programs written for sarama find its API in the package sarama of this module. MIGRATION.md has

@@ -50,11 +50,15 @@ const (
 	ReasonNoQuorum                Reason = "NO_QUORUM"
 	ReasonLeaderChanged           Reason = "LEADER_CHANGED"
 	ReasonTimedOut                Reason = "TIMED_OUT"
+	ReasonQuotaExceeded           Reason = "QUOTA_EXCEEDED"
 	ReasonOverloaded              Reason = "OVERLOADED"
 	ReasonStorageFull             Reason = "STORAGE_FULL"
 	ReasonTooMany                 Reason = "TOO_MANY"
 	ReasonCorruptLog              Reason = "CORRUPT_LOG"
 	ReasonInternal                Reason = "INTERNAL"
+	// ReasonUnauthenticated and ReasonPermissionDenied: who asks is not known, or may not do this.
+	ReasonUnauthenticated  Reason = "UNAUTHENTICATED"
+	ReasonPermissionDenied Reason = "PERMISSION_DENIED"
 )
 
 // Reasons that this client gives.
@@ -173,14 +177,26 @@ func (e *Error) Retriable() bool {
 	}
 }
 
+// InstanceTaken reports whether a member of a consumer group has ended because another one, which
+// came later, has its instance name ([GroupInstance]). Its reason is [ReasonMemberFenced]. Whoever
+// joins anew takes the name back, and ends the other.
+func (e *Error) InstanceTaken() bool {
+	return e.Reason == ReasonMemberFenced && e.Metadata["cause"] == "instance_taken"
+}
+
 // Fatal reports whether going on makes no sense: the log is damaged, the caller is not allowed to
-// do this, the peer does not know the call, another producer has taken the name, or the client is closed.
+// do this, the peer does not know the call, another producer or member of a group has taken the
+// name, or the client is closed.
 func (e *Error) Fatal() bool {
 	switch e.code {
 	case codes.DataLoss, codes.Unauthenticated, codes.PermissionDenied, codes.Unimplemented:
 		return true
 	}
-	return e.Reason == ReasonClosed || e.Reason == ReasonTopicReplaced || e.Reason == ReasonProducerFenced
+	switch e.Reason {
+	case ReasonClosed, ReasonTopicReplaced, ReasonProducerFenced:
+		return true
+	}
+	return e.InstanceTaken()
 }
 
 // with returns the error under another operation, which matters when several callers share one.

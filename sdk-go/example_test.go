@@ -65,7 +65,7 @@ func ExampleProducer_SendAsync() {
 	}
 	defer client.Close()
 
-	producer, err := client.NewProducer(ropewalk.WithRetryMaybe()) // at least once
+	producer, err := client.NewProducer()
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -21,7 +21,8 @@ const (
 // A GroupConsumer is a member of a consumer group. The members share the partitions of the group's
 // topics: each has one owner at a time, and only those that move are stopped when members come and go.
 // When the connection breaks it reconnects, through any broker, and goes on where it was; when the
-// group has gone on without it, it joins anew.
+// group has gone on without it, it joins anew. When another member has taken its instance name, it
+// has ended ([Error.InstanceTaken]).
 //
 // What was handed out counts as done when the consumer is asked for more: that is what automatic
 // commits keep. While records are at hand the member looks ahead, ten times a second when it is asked
@@ -57,14 +58,20 @@ type GroupConsumer struct {
 	// broker waits for it.
 	commitAt, mayCommitAt time.Time
 	lookAt                time.Time
-	final                 error
+	// final is written with mu locked.
+	final error
 
+	// committing holds a token while somebody commits how far the member is, from looking at that until
+	// the answer: a commit that is tried again could land behind one that says more.
+	committing chan struct{}
 	// wake tells whoever waits that something was changed.
 	wake chan struct{}
 
 	mu     sync.Mutex
 	closed bool
-	has    groupHoldings
+	// ended is done once it is closed.
+	ended sync.Once
+	has   groupHoldings
 	// changed: a partition was paused, resumed or sought in. What was read ahead is void, and the
 	// stream is to be opened anew.
 	changed bool
@@ -83,10 +90,12 @@ func (c *Client) JoinGroup(
 	}
 	g := &GroupConsumer{
 		client: c, group: group, config: config,
-		reading: make(chan struct{}, 1),
-		wake:    make(chan struct{}, 1),
-		has:     groupHoldings{readElsewhere: config.assignmentsOnly},
+		reading:    make(chan struct{}, 1),
+		committing: make(chan struct{}, 1),
+		wake:       make(chan struct{}, 1),
+		has:        groupHoldings{readElsewhere: config.assignmentsOnly},
 	}
+	g.has.begin(config.memberID, 0)
 	g.ctx, g.cancel = context.WithCancel(c.ctx)
 	if !c.adopt(g) {
 		g.cancel()
@@ -121,9 +130,11 @@ func (g *GroupConsumer) hand(ctx context.Context, most int) ([]Record, error) {
 	if g.config.assignmentsOnly {
 		return nil, invalidError("consume", "the member is sent no records: run Serve")
 	}
+	began := beganFor(g.config.deliveries)
 	records, err := g.take(ctx, most)
 	if err == nil {
 		g.client.onReceive(ctx, g.config.interceptors, records)
+		g.client.onDelivery(ctx, g.config.deliveries, g.group, began, records)
 		g.client.hooks.recordsDelivered(g.group, records)
 	}
 	return records, err
@@ -142,16 +153,28 @@ func (g *GroupConsumer) Records(ctx context.Context) iter.Seq2[*Record, error] {
 	}
 }
 
-// MemberID is the id that the group knows this member by.
+// MemberID is the id that the group knows this member by, or knew it by if another member has taken
+// its instance name.
 func (g *GroupConsumer) MemberID() string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.has.memberID
 }
 
+// Err returns why the consumer has ended, which is what Next, Poll and Serve return from then on;
+// nil while it goes on, and after Close. It is set when [GroupLost] is told of what was lost with
+// that.
+func (g *GroupConsumer) Err() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.final
+}
+
 // Positions returns what the member has, each with the offset after what was handed out of it; for
 // a member with [GroupAssignmentsOnly] it is what it committed last, or where it was to begin. What
-// was given back is not among it, also when the answer to that was lost.
+// was given back is not among it, also when the answer to that was lost. HighWatermark and LogStart
+// are as of what the member last took from its stream; with [GroupAssignmentsOnly] as of when it got
+// the partition.
 func (g *GroupConsumer) Positions() []Position {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -198,26 +221,30 @@ func (g *GroupConsumer) change(partitions []TopicPartition, change func(*heldPar
 
 // Close commits what was handed out, unless the program commits by itself, and leaves the group: when
 // it returns the member has gone, unless no broker says so within 3 s. A member with an instance name
-// is waited for instead. Closing again does nothing.
-func (g *GroupConsumer) Close() error {
+// is waited for instead. The commit takes no longer than the client's request timeout. Closing again
+// does nothing, but for waiting until it is closed.
+func (g *GroupConsumer) Close() error { return g.Shutdown(context.Background()) }
+
+// Shutdown is Close with a commit that takes no longer than the context allows: what it could not commit
+// then comes to another member too. Where another call closes the consumer already, it waits for that.
+func (g *GroupConsumer) Shutdown(ctx context.Context) (err error) {
+	g.ended.Do(func() { err = g.shutdown(ctx) })
+	return err
+}
+
+func (g *GroupConsumer) shutdown(ctx context.Context) error {
 	g.mu.Lock()
-	closed := g.closed
 	g.closed = true
 	g.has.finish()
-	offsets := g.has.uncommitted()
 	g.mu.Unlock()
-	if closed {
-		return nil
-	}
 	var err error
-	if g.config.autoCommit > 0 && len(offsets) > 0 {
-		ctx, cancel := context.WithTimeout(g.ctx, g.client.config.requestTimeout)
-		err = g.keepMost(ctx, offsets, nil)
-		cancel()
+	if g.config.autoCommit > 0 {
+		err = g.commitLast(ctx)
 	}
 	g.cancel()
 	g.tasks.Wait()
-	g.sayGoodbye()
+	g.sayGoodbye(ctx)
+	g.tellLeft()
 	g.client.disown(g)
 	return err
 }
@@ -338,9 +365,10 @@ func (g *GroupConsumer) damaged(damage *Error) error {
 	if damage == nil {
 		return nil
 	}
-	g.final = damage
+	_ = g.fail(damage)
 	g.retire()
 	g.leave()
+	g.tellLeft()
 	return damage
 }
 

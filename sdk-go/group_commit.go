@@ -32,11 +32,44 @@ func (g *GroupConsumer) Commit(ctx context.Context) error {
 	if g.config.assignmentsOnly {
 		return invalidError(opCommit, "the member hands out no records: use CommitOffset")
 	}
+	done, err := g.beginCommit(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
 	var offsets []CommittedOffset
 	for _, p := range g.Positions() {
 		offsets = append(offsets, p.ToCommit())
 	}
 	return g.CommitOffset(ctx, offsets...)
+}
+
+// beginCommit waits until nobody else commits how far the member is.
+func (g *GroupConsumer) beginCommit(ctx context.Context) (done func(), err error) {
+	select {
+	case g.committing <- struct{}{}:
+		return func() { <-g.committing }, nil
+	case <-ctx.Done():
+		return nil, contextError(opCommit, ctx, OutcomeNo)
+	}
+}
+
+// commitLast commits what a member that is closed has done.
+func (g *GroupConsumer) commitLast(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, g.client.config.requestTimeout)
+	defer cancel()
+	done, err := g.beginCommit(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	g.mu.Lock()
+	offsets := g.has.uncommitted()
+	g.mu.Unlock()
+	if len(offsets) == 0 {
+		return nil
+	}
+	return g.keepMost(ctx, offsets, nil)
 }
 
 // CommitOffset keeps positions of the member, durably: up to 10,000 of them all together or not at all, of
@@ -105,7 +138,7 @@ func (g *GroupConsumer) keep(ctx context.Context, items []commitItem) error {
 			g.client.awaitConnection(ctx)
 			return g.client.consumers.CommitOffset(ctx, request)
 		})
-	g.client.hooks.commitDone(request, began, err)
+	g.client.hooks.commitDone(ctx, request, began, err)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if err == nil {
@@ -189,6 +222,11 @@ func (g *GroupConsumer) settle(ctx context.Context) error {
 	if len(g.releasing) == 0 && (!automatic || time.Now().Before(g.commitDue())) {
 		return nil
 	}
+	done, err := g.beginCommit(ctx)
+	if err != nil {
+		return contextError("consume", ctx, OutcomeNo)
+	}
+	defer done()
 	var offsets []CommittedOffset
 	if automatic {
 		g.mu.Lock()

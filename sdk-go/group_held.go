@@ -42,8 +42,10 @@ type heldPartition struct {
 	// next is what the stream is to bring; given is after what was handed out, and done what of that
 	// is finished with.
 	next, given, done, committed int64
-	paused                       bool
-	standing                     standing
+	// highWatermark and logStart are as last heard.
+	highWatermark, logStart int64
+	paused                  bool
+	standing                standing
 }
 
 func newHeld(offset int64) *heldPartition {
@@ -56,7 +58,16 @@ func newHeld(offset int64) *heldPartition {
 func (h *heldPartition) there() bool { return h.standing != heldReleased && h.standing != heldRefused }
 
 func (h *heldPartition) position(tp TopicPartition) Position {
-	return Position{TopicPartition: tp, Offset: h.given, TopicID: h.topicID, era: h.era}
+	return Position{
+		TopicPartition: tp, Offset: h.given, TopicID: h.topicID, era: h.era,
+		HighWatermark: h.highWatermark, LogStart: h.logStart,
+	}
+}
+
+// heard notes what a stream says of the partition.
+func (h *heldPartition) heard(p *pb.PartitionPosition) {
+	h.highWatermark = max(h.highWatermark, p.GetHighWatermark())
+	h.logStart = max(h.logStart, p.GetLogStartOffset())
 }
 
 // groupHoldings are who the member is, what it has, and how far it is with it. They wait for nothing and
@@ -70,6 +81,8 @@ type groupHoldings struct {
 	readElsewhere bool
 	// unfinished is what was handed out and does not count as done yet.
 	unfinished []*heldPartition
+	// left: it has left the group, or is about to.
+	left bool
 }
 
 // groupChanges are what an assignment means for the program.
@@ -89,6 +102,19 @@ func (g *groupHoldings) begin(memberID string, generation int64) {
 func (g *groupHoldings) end() []Position {
 	g.memberID = ""
 	return g.lose(func(TopicPartition) bool { return true })
+}
+
+// leave has it leave. It returns what it leaves with, once.
+func (g *groupHoldings) leave() []Position {
+	var held []Position
+	for tp, h := range g.held {
+		if !g.left && h.there() {
+			held = append(held, h.position(tp))
+		}
+	}
+	g.left = true
+	sortPositions(held)
+	return held
 }
 
 // lose takes partitions away. It returns those that were not given back.
@@ -129,17 +155,17 @@ func (g *groupHoldings) apply(a *pb.Assignment, asked map[TopicPartition]int64) 
 		at, isAsked := asked[tp]
 		// A revocation is never withdrawn: what was revoked and is no more has gone and come back.
 		if h != nil && isAsked && at == offset && h.there() && (revoked[tp] || h.standing == heldKept) {
+			h.heard(p)
 			continue
 		}
 		if h != nil && h.standing != heldReleased {
 			c.lost = append(c.lost, h.position(tp))
 		}
-		g.held[tp] = newHeld(offset)
-		g.held[tp].topicID = p.GetTopicId()
-		c.fresh = append(c.fresh, Position{
-			TopicPartition: tp, Offset: offset, TopicID: p.GetTopicId(), era: g.held[tp].era,
-			HighWatermark: p.GetHighWatermark(), LogStart: p.GetLogStartOffset(),
-		})
+		h = newHeld(offset)
+		h.topicID = p.GetTopicId()
+		h.heard(p)
+		g.held[tp] = h
+		c.fresh = append(c.fresh, h.position(tp))
 	}
 	for tp := range revoked {
 		if h := g.held[tp]; h != nil && h.there() {
@@ -152,6 +178,15 @@ func (g *groupHoldings) apply(a *pb.Assignment, asked map[TopicPartition]int64) 
 	sortPositions(c.revoked)
 	g.generation = max(g.generation, a.GetGeneration())
 	return c
+}
+
+// heard notes what a sign of life says of what the member has.
+func (g *groupHoldings) heard(positions []*pb.PartitionPosition) {
+	for _, p := range positions {
+		if h := g.held[TopicPartition{p.GetTopic(), p.GetPartition()}]; h != nil {
+			h.heard(p)
+		}
+	}
 }
 
 // reads reports whether records of an era are handed out.

@@ -2,6 +2,7 @@ package ropewalk
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
@@ -16,13 +17,15 @@ const goodbyeWithin = 3 * time.Second
 //
 // It is asked once. What comes of it changes nothing for the member: it may be gone already, and where
 // no broker can be reached the group will see that nobody is there.
-func (g *GroupConsumer) sayGoodbye() {
+func (g *GroupConsumer) sayGoodbye(ctx context.Context) {
 	memberID := g.MemberID()
-	if memberID == "" || g.config.instance != "" || g.client.ctx.Err() != nil {
+	if memberID == "" || g.config.instance != "" || g.client.ctx.Err() != nil ||
+		errors.Is(g.Err(), ReasonMemberFenced) { // its id may be that of a successor
 		return
 	}
-	ctx, cancel := context.WithTimeout(g.client.ctx, goodbyeWithin)
+	ctx, cancel := context.WithTimeout(ctx, goodbyeWithin)
 	defer cancel()
+	defer context.AfterFunc(g.client.ctx, cancel)()
 	_, err := g.client.admins.RemoveConsumerGroupMember(ctx, &pb.RemoveConsumerGroupMemberRequest{
 		Group:  g.group,
 		Member: &pb.RemoveConsumerGroupMemberRequest_MemberId{MemberId: memberID},

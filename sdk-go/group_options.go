@@ -14,15 +14,17 @@ import (
 type GroupOption func(*groupConfig)
 
 type groupConfig struct {
-	topics     []string
-	patterns   []string
-	start      Start
-	instance   string
-	clientID   string
-	strategy   string
-	grace      *durationpb.Duration
-	drain      *durationpb.Duration
-	inFlight   *pb.InFlightLimit
+	topics   []string
+	patterns []string
+	start    Start
+	instance string
+	memberID string
+	clientID string
+	strategy string
+	grace    *durationpb.Duration
+	drain    *durationpb.Duration
+	inFlight *pb.InFlightLimit
+	// autoCommit is 0 where the program commits, which manualCommit says.
 	autoCommit time.Duration
 	fetchBytes int
 	heartbeat  time.Duration
@@ -33,9 +35,10 @@ type groupConfig struct {
 	onGap      func(Gap)
 	planner    func(PlanRequest) GroupPlan
 
-	assignmentsOnly bool
+	assignmentsOnly, manualCommit bool
 
 	interceptors []ReceiveInterceptor
+	deliveries   []DeliveryInterceptor
 }
 
 func defaultGroupConfig() groupConfig {
@@ -56,13 +59,17 @@ func (c *groupConfig) validate() error {
 		return invalidError(op, "fetch bytes must be 1 to %d, not %d", maxFetchBytes, c.fetchBytes)
 	case c.heartbeat < 100*time.Millisecond || c.heartbeat > 5*time.Minute:
 		return invalidError(op, "the heartbeat must be 100ms to 5m, not %v", c.heartbeat)
-	case slices.Contains(c.interceptors, nil):
+	case c.autoCommit <= 0:
+		return invalidError(op, "the interval of automatic commits must be positive, not %v: "+
+			"GroupManualCommit has nothing committed by itself", c.autoCommit)
+	case slices.Contains(c.interceptors, nil), slices.Contains(c.deliveries, nil):
 		return invalidError(op, "an interceptor is nil")
-	case c.assignmentsOnly && (c.inFlight != nil || len(c.interceptors) > 0 || c.onGap != nil):
+	case c.assignmentsOnly && (c.inFlight != nil || len(c.interceptors)+len(c.deliveries) > 0 ||
+		c.onGap != nil):
 		return invalidError(op, "a member that is sent no records has no use for interceptors, a gap "+
 			"handler or a limit in flight: give them to the consumers that read")
 	}
-	if c.assignmentsOnly {
+	if c.assignmentsOnly || c.manualCommit {
 		c.autoCommit = 0
 	}
 	return nil
@@ -84,8 +91,15 @@ func GroupPattern(pattern string) GroupOption {
 func GroupStart(start Start) GroupOption { return func(c *groupConfig) { c.start = start } }
 
 // GroupInstance names the member, so that it is known again when it is restarted: within its rejoin
-// grace nothing moves. No two members that run may have the same name.
+// grace nothing moves. No two members that run may have the same name: the one that joins later
+// takes it, with the partitions, and the other ends with an error ([Error.InstanceTaken]).
 func GroupInstance(name string) GroupOption { return func(c *groupConfig) { c.instance = name } }
+
+// GroupMemberID has the consumer come back as the member that had this [GroupConsumer.MemberID], in
+// the place of it if it still runs, and with what it had. JoinGroup fails with [ReasonMemberFenced]
+// when the group has no such member any more, and with [Error.InstanceTaken] when another one has
+// its instance name. Default: a new member, which takes the name.
+func GroupMemberID(id string) GroupOption { return func(c *groupConfig) { c.memberID = id } }
 
 // GroupClientID is what the member calls itself, for people.
 func GroupClientID(id string) GroupOption { return func(c *groupConfig) { c.clientID = id } }
@@ -122,13 +136,14 @@ func GroupInFlight(records, bytes int64) GroupOption {
 }
 
 // GroupAutoCommit sets how often what is done is committed: all that was handed out before the
-// consumer was asked for more. So is it before a partition is given back, and by Close. Default: 5 s.
+// consumer was asked for more. So is it before a partition is given back, and by Close. It must be
+// positive. Default: 5 s.
 func GroupAutoCommit(interval time.Duration) GroupOption {
-	return func(c *groupConfig) { c.autoCommit = interval }
+	return func(c *groupConfig) { c.autoCommit, c.manualCommit = interval, false }
 }
 
 // GroupManualCommit has nothing committed by itself: the program calls Commit.
-func GroupManualCommit() GroupOption { return func(c *groupConfig) { c.autoCommit = 0 } }
+func GroupManualCommit() GroupOption { return func(c *groupConfig) { c.manualCommit = true } }
 
 // GroupFetchBytes bounds the records that the broker sends at once. Default: 1 MiB, at most 3.5 MiB.
 func GroupFetchBytes(n int) GroupOption { return func(c *groupConfig) { c.fetchBytes = n } }
@@ -146,7 +161,8 @@ func GroupAssigned(f func(context.Context, []Position)) GroupOption {
 }
 
 // GroupRevoked is called before partitions are given back, with the next offset after what was handed
-// out of each, or what was committed last of it with [GroupAssignmentsOnly]. A member that commits by itself commits here, and then nothing comes twice.
+// out of each, or what was committed last of it with [GroupAssignmentsOnly]. A member that commits by
+// itself commits here, and then nothing comes twice.
 func GroupRevoked(f func(context.Context, []Position)) GroupOption {
 	return func(c *groupConfig) { c.onRevoked = f }
 }

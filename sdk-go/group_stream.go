@@ -52,28 +52,49 @@ func (g *GroupConsumer) broken(ctx context.Context, err error) error {
 	g.retire()
 	switch {
 	case g.ctx.Err() != nil:
-		g.final = closedError("consume", "consumer")
-		return g.final
+		return g.fail(closedError("consume", "consumer"))
+	case e.InstanceTaken():
+		// Whoever joined anew would take the name back, and be fenced in turn.
+		_ = g.fail(e)
+		g.fenced(ctx)
+		return e
 	case errors.Is(e, ReasonMemberFenced):
-		g.leave()
-		g.releasing = nil
-		g.mu.Lock()
-		memberID := g.has.memberID
-		lost := g.has.end()
-		g.mu.Unlock()
-		g.client.hooks.groupChanged(g.group, memberID, groupChanges{lost: lost})
-		g.tell(ctx, g.config.onLost, lost)
+		g.fenced(ctx)
 	case !e.Retriable():
 		g.leave()
-		g.final = e
-		return e
+		g.tellLeft()
+		return g.fail(e)
 	}
 	g.failures++
 	g.client.hooks.streamBroken(StreamBroken{
 		Kind: GroupStream, Group: g.group, Failures: g.failures, Err: e,
 	})
-	g.client.log.Warn("ropewalk: a member of a group reconnects", "failures", g.failures, "error", e)
+	g.client.log.Log(g.ctx, levelOf(g.failures), "ropewalk: a member of a group reconnects",
+		"group", g.group, "failures", g.failures, "error", e)
 	return nil
+}
+
+// fenced has the member be none any more.
+func (g *GroupConsumer) fenced(ctx context.Context) {
+	g.leave()
+	g.releasing = nil
+	g.mu.Lock()
+	memberID := g.has.memberID
+	lost := g.has.end()
+	if g.final != nil {
+		g.has.memberID = memberID // nobody joins anew with it
+	}
+	g.mu.Unlock()
+	g.client.hooks.groupChanged(g.group, memberID, groupChanges{lost: lost})
+	g.tell(ctx, g.config.onLost, lost)
+}
+
+// fail ends the consumer with an error.
+func (g *GroupConsumer) fail(e *Error) *Error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.final = e
+	return e
 }
 
 func silentError(d time.Duration) *Error {
@@ -104,6 +125,14 @@ func (g *GroupConsumer) leave() {
 		g.former.cancel()
 		g.former = nil
 	}
+}
+
+// tellLeft tells of what a member has that leaves for good.
+func (g *GroupConsumer) tellLeft() {
+	g.mu.Lock()
+	memberID, held := g.has.memberID, g.has.leave()
+	g.mu.Unlock()
+	g.client.hooks.groupLeft(g.group, memberID, held)
 }
 
 // tell runs a handler, if there is something to tell.
@@ -267,6 +296,10 @@ func (g *GroupConsumer) handle(ctx context.Context, event *streamEvent) error {
 		tp := TopicPartition{e.Gap.GetTopic(), e.Gap.GetPartition()}
 		gap := &Gap{TopicPartition: tp, From: e.Gap.GetFromOffset(), To: e.Gap.GetToOffset()}
 		g.queue(tp, gap.To, groupEvent{gap: gap, bytes: proto.Size(e.Gap)})
+	case *pb.SubscribeResponse_Heartbeat:
+		g.mu.Lock()
+		g.has.heard(e.Heartbeat.GetPositions())
+		g.mu.Unlock()
 	case *pb.SubscribeResponse_PlanRequest:
 		g.plan(e.PlanRequest)
 	}
@@ -284,6 +317,7 @@ func (g *GroupConsumer) queue(tp TopicPartition, next int64, event groupEvent) {
 	}
 	event.tp, event.era, event.from = tp, h.era, h.next
 	h.next = next
+	h.highWatermark = max(h.highWatermark, next)
 	g.ahead = append(g.ahead, event)
 	g.aheadBytes += event.bytes
 }

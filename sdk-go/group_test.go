@@ -258,3 +258,24 @@ func TestGroupIsPlannedByItsMembers(t *testing.T) {
 		}
 	}
 }
+
+// A commit that is tried again does not land behind one that says more.
+func TestGroupCommitsInOrder(t *testing.T) {
+	server, member, stream := scripted(t, ropewalk.GroupManualCommit())
+	stream.Send(assign(5, nil, map[int32]int64{0: 0}))
+	stream.Send(batch(0, 0, 2))
+	next(t, member, 0, 0)
+	server.LoseAnswers(1)
+	first := make(chan error, 1)
+	go func() { first <- member.Commit(testContext(t)) }()
+	for len(server.MemberCommits()) == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	next(t, member, 0, 1)
+	if err := errors.Join(member.Commit(testContext(t)), <-first); err != nil {
+		t.Fatal(err)
+	}
+	if last := lastCommit(server, 0); last != 2 {
+		t.Errorf("%d is committed last: %v", last, server.MemberCommits())
+	}
+}

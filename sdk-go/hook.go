@@ -1,11 +1,19 @@
 package ropewalk
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // A Hook is told what a client does: for metrics, for logs of one's own, and for alarms. It is any
 // value that has one or more of the methods of the interfaces here whose names begin with Hook;
 // give it to [WithHooks]. There is one small interface for each event, so that a hook has only what
 // it wants to know, and events that come with later versions break none.
+//
+// As any such value is taken, a method with a slip in its name is never called. Have the compiler
+// look:
+//
+//	var _ ropewalk.HookBatchSent = (*MyHook)(nil)
 //
 // All of them are called from goroutines of the client, or within a call of the program, which do
 // nothing else meanwhile, and several at once: a hook must not block, must not call the client that
@@ -84,6 +92,16 @@ type HookBatchAnswered interface {
 	OnBatchAnswered(BatchAnswered)
 }
 
+// HookRecordsFailed is told of records that end without a batch.
+type HookRecordsFailed interface {
+	// OnRecordsFailed is called when records that a producer was given fail without having been put
+	// in a batch: they were refused when they were handed over, their caller gave up while they
+	// waited, or [Producer.Purge] or [Producer.Abort] gave them up. Their callers hear it at the same
+	// time. What becomes of all others, [HookBatchAnswered] tells: both together tell of each record
+	// once.
+	OnRecordsFailed(RecordsFailed)
+}
+
 // HookBatchReceived is told of batches that come in.
 type HookBatchReceived interface {
 	// OnBatchReceived is called when a batch was received and decompressed, by a consumer or a
@@ -122,6 +140,14 @@ type HookGroupRevoked interface {
 type HookGroupLost interface {
 	// OnGroupLost is called before the handler of the program, [GroupLost].
 	OnGroupLost(GroupChange)
+}
+
+// HookGroupLeft is told of partitions that a member of a group gives up by leaving.
+type HookGroupLeft interface {
+	// OnGroupLeft is called when [GroupConsumer.Close], or an error that ends the member, has it leave
+	// with partitions: the last of its events, after which it has none. The program's handlers are not
+	// called for them.
+	OnGroupLeft(GroupChange)
 }
 
 // HookCommitDone is told of commits.
@@ -252,6 +278,20 @@ type BatchAnswered struct {
 	Err error
 }
 
+// NoPartition stands in [RecordsFailed] for a partition that is not known.
+const NoPartition int32 = -1
+
+// RecordsFailed is what [HookRecordsFailed] is told.
+type RecordsFailed struct {
+	// TopicPartition is where they were to go. Partition is [NoPartition] where none was chosen yet,
+	// or the caller of Send has given up. There may be no such topic.
+	TopicPartition
+	// Records is how many failed.
+	Records int
+	// Err is why, as an [*Error]. None of them was appended.
+	Err error
+}
+
 // BatchReceived is what [HookBatchReceived] is told.
 type BatchReceived struct {
 	TopicPartition
@@ -284,7 +324,8 @@ type GapFound struct {
 	Group string
 }
 
-// GroupChange is what [HookGroupAssigned], [HookGroupRevoked] and [HookGroupLost] are told.
+// GroupChange is what [HookGroupAssigned], [HookGroupRevoked], [HookGroupLost] and [HookGroupLeft]
+// are told.
 type GroupChange struct {
 	// Group and Member are the group, and the id of the member in it.
 	Group, Member string
@@ -294,6 +335,9 @@ type GroupChange struct {
 
 // CommitDone is what [HookCommitDone] is told.
 type CommitDone struct {
+	// Context is that of the call that commits; for a commit that a member makes by itself that of
+	// the call of Next or Poll within which it does. It is for traces: it may have ended.
+	Context context.Context
 	// Group is the consumer group, Member the id of the member that commits; empty for an
 	// administrator's commit.
 	Group, Member string

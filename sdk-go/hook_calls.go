@@ -1,6 +1,7 @@
 package ropewalk
 
 import (
+	"context"
 	"log/slog"
 	"slices"
 	"time"
@@ -20,12 +21,14 @@ type hooks struct {
 	sent         []HookBatchSent
 	retried      []HookBatchRetried
 	answered     []HookBatchAnswered
+	failed       []HookRecordsFailed
 	received     []HookBatchReceived
 	delivered    []HookRecordsDelivered
 	gaps         []HookGapFound
 	assigned     []HookGroupAssigned
 	revoked      []HookGroupRevoked
 	lost         []HookGroupLost
+	left         []HookGroupLeft
 	commits      []HookCommitDone
 }
 
@@ -43,9 +46,10 @@ func (h *hooks) add(hook Hook) bool {
 		addTo(&h.connected, hook), addTo(&h.disconnected, hook), addTo(&h.unreachable, hook),
 		addTo(&h.requests, hook), addTo(&h.broken, hook),
 		addTo(&h.sent, hook), addTo(&h.retried, hook), addTo(&h.answered, hook),
+		addTo(&h.failed, hook),
 		addTo(&h.received, hook), addTo(&h.delivered, hook), addTo(&h.gaps, hook),
 		addTo(&h.assigned, hook), addTo(&h.revoked, hook), addTo(&h.lost, hook),
-		addTo(&h.commits, hook),
+		addTo(&h.left, hook), addTo(&h.commits, hook),
 	}
 	return slices.Contains(found, true)
 }
@@ -126,6 +130,14 @@ func (h *hooks) batchAnswered(p *Producer, b *batch, ack Ack, err error) {
 		event.RoundTrip = time.Since(b.started)
 	}
 	tell(h, h.answered, HookBatchAnswered.OnBatchAnswered, event)
+}
+
+// recordsFailed tells of records that end without a batch.
+func (h *hooks) recordsFailed(to TopicPartition, records int, err error) {
+	if len(h.failed) > 0 && records > 0 {
+		tell(h, h.failed, HookRecordsFailed.OnRecordsFailed,
+			RecordsFailed{TopicPartition: to, Records: records, Err: err})
+	}
 }
 
 // A toldAppend tells of what is appended by itself, as of any other batch; nil where nobody wants to
@@ -211,13 +223,23 @@ func (h *hooks) groupChanged(group, member string, c groupChanges) {
 	}
 }
 
+// groupLeft tells of what a member gives up by leaving.
+func (h *hooks) groupLeft(group, member string, held []Position) {
+	if len(held) > 0 {
+		tell(h, h.left, HookGroupLeft.OnGroupLeft, GroupChange{group, member, held})
+	}
+}
+
 // commitDone tells of a commit that was begun at some time.
-func (h *hooks) commitDone(r *pb.CommitOffsetRequest, began time.Time, err error) {
+func (h *hooks) commitDone(
+	ctx context.Context, r *pb.CommitOffsetRequest, began time.Time, err error,
+) {
 	if len(h.commits) == 0 || len(r.GetOffsets()) == 0 {
 		return
 	}
 	event := CommitDone{
-		Group: r.GetGroup(), Member: r.GetMemberId(), Duration: time.Since(began), Err: err,
+		Context: ctx, Group: r.GetGroup(), Member: r.GetMemberId(),
+		Duration: time.Since(began), Err: err,
 	}
 	for _, o := range r.GetOffsets() {
 		event.Offsets = append(event.Offsets, CommittedOffset{

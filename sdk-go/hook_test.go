@@ -43,18 +43,21 @@ func (w *witness) OnStreamBroken(e ropewalk.StreamBroken)             { w.note(e
 func (w *witness) OnBatchSent(e ropewalk.BatchSent)                   { w.note(e) }
 func (w *witness) OnBatchRetried(e ropewalk.BatchRetried)             { w.note(e) }
 func (w *witness) OnBatchAnswered(e ropewalk.BatchAnswered)           { w.note(e) }
+func (w *witness) OnRecordsFailed(e ropewalk.RecordsFailed)           { w.note(e) }
 func (w *witness) OnBatchReceived(e ropewalk.BatchReceived)           { w.note(e) }
 func (w *witness) OnRecordsDelivered(e ropewalk.RecordsDelivered)     { w.note(e) }
 func (w *witness) OnGapFound(e ropewalk.GapFound)                     { w.note(e) }
 func (w *witness) OnGroupAssigned(e ropewalk.GroupChange)             { w.note(assigned{e}) }
 func (w *witness) OnGroupRevoked(e ropewalk.GroupChange)              { w.note(revoked{e}) }
 func (w *witness) OnGroupLost(e ropewalk.GroupChange)                 { w.note(lost{e}) }
+func (w *witness) OnGroupLeft(e ropewalk.GroupChange)                 { w.note(left{e}) }
 func (w *witness) OnCommitDone(e ropewalk.CommitDone)                 { w.note(e) }
 
 type (
 	assigned struct{ ropewalk.GroupChange }
 	revoked  struct{ ropewalk.GroupChange }
 	lost     struct{ ropewalk.GroupChange }
+	left     struct{ ropewalk.GroupChange }
 )
 
 // toldOf waits until a witness was told of an event of a type that fits, and returns it.

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"slices"
+	"time"
 )
 
 // A SendInterceptor sees each record that a producer is given, and learns what became of it: for
@@ -48,6 +49,34 @@ type ReceiveInterceptorFunc func(ctx context.Context, record *Record)
 // OnReceive calls the function.
 func (f ReceiveInterceptorFunc) OnReceive(ctx context.Context, record *Record) { f(ctx, record) }
 
+// A DeliveryInterceptor sees what each call of Next and Poll hands out: for spans, which are made for
+// a call and not for each of its records. Several are called in the order in which they were given,
+// after those that see each record. One that panics is logged as an error, and the records are handed
+// out all the same.
+type DeliveryInterceptor interface {
+	// OnDelivery is called within Next and Poll when they hand out records, with their context. It must
+	// leave the records as they are, and not keep the slice.
+	OnDelivery(ctx context.Context, delivery Delivery)
+}
+
+// A DeliveryInterceptorFunc is a [DeliveryInterceptor] that is one function.
+type DeliveryInterceptorFunc func(ctx context.Context, delivery Delivery)
+
+// OnDelivery calls the function.
+func (f DeliveryInterceptorFunc) OnDelivery(ctx context.Context, delivery Delivery) {
+	f(ctx, delivery)
+}
+
+// A Delivery is what one call of Next or Poll hands out.
+type Delivery struct {
+	// Records are handed out: at least one, all of one partition, with Next exactly one.
+	Records []Record
+	// Group is the consumer group of a member; empty for a consumer without one.
+	Group string
+	// Began is when the call began, which may have waited since.
+	Began time.Time
+}
+
 // WithSendInterceptor has interceptors see each record that is sent, after those that were given before.
 // Default: none.
 func WithSendInterceptor(interceptors ...SendInterceptor) ProducerOption {
@@ -63,6 +92,17 @@ func WithReceiveInterceptor(interceptors ...ReceiveInterceptor) ConsumerOption {
 // GroupReceiveInterceptor is [WithReceiveInterceptor] for a member of a consumer group.
 func GroupReceiveInterceptor(interceptors ...ReceiveInterceptor) GroupOption {
 	return func(c *groupConfig) { c.interceptors = append(c.interceptors, interceptors...) }
+}
+
+// WithDeliveryInterceptor has interceptors see what each call of Next and Poll hands out, after those
+// that were given before. Default: none.
+func WithDeliveryInterceptor(interceptors ...DeliveryInterceptor) ConsumerOption {
+	return func(c *consumerConfig) { c.deliveries = append(c.deliveries, interceptors...) }
+}
+
+// GroupDeliveryInterceptor is [WithDeliveryInterceptor] for a member of a consumer group.
+func GroupDeliveryInterceptor(interceptors ...DeliveryInterceptor) GroupOption {
+	return func(c *groupConfig) { c.deliveries = append(c.deliveries, interceptors...) }
 }
 
 // onSend shows a record to the producer's interceptors. It returns the record to send, and whom to tell
@@ -102,6 +142,25 @@ func (c *Client) onReceive(ctx context.Context, to []ReceiveInterceptor, records
 		for _, interceptor := range to {
 			unharmed(c.log, "an interceptor", func() { interceptor.OnReceive(ctx, &records[i]) })
 		}
+	}
+}
+
+// beganFor is now, where an interceptor is to be told it.
+func beganFor(to []DeliveryInterceptor) time.Time {
+	if len(to) == 0 {
+		return time.Time{}
+	}
+	return time.Now()
+}
+
+// onDelivery shows what a call that began at some time is about to hand out.
+func (c *Client) onDelivery(
+	ctx context.Context, to []DeliveryInterceptor, group string, began time.Time, records []Record,
+) {
+	for _, interceptor := range to {
+		unharmed(c.log, "an interceptor", func() {
+			interceptor.OnDelivery(ctx, Delivery{Records: records, Group: group, Began: began})
+		})
 	}
 }
 

@@ -297,6 +297,50 @@ func TestInterceptorsSeeWhatIsPolledOnce(t *testing.T) {
 	n.expect(t, "it receives b")
 }
 
+// Each call that hands out records is seen once, with all of them and since when it waited.
+func TestDeliveryInterceptorsSeeCalls(t *testing.T) {
+	var n notes
+	see := ropewalk.DeliveryInterceptorFunc(func(_ context.Context, d ropewalk.Delivery) {
+		if since := time.Since(d.Began); since < 0 || since > time.Hour {
+			t.Errorf("it began %v ago", since)
+		}
+		n.write("%d for %q from %d", len(d.Records), d.Group, d.Records[0].Offset)
+	})
+	broken := ropewalk.DeliveryInterceptorFunc(func(context.Context, ropewalk.Delivery) {
+		panic("at a delivery")
+	})
+	_, member, stream := scripted(t, ropewalk.GroupDeliveryInterceptor(broken, see))
+	stream.Send(assign(5, nil, map[int32]int64{0: 0}))
+	stream.Send(batch(0, 0, 3))
+	next(t, member, 0, 0)
+	if records, err := member.Poll(testContext(t)); err != nil || len(records) != 2 {
+		t.Fatal(records, err)
+	}
+	n.expect(t, `1 for "g" from 0`, `2 for "g" from 1`)
+
+	client := dial(t, newServer(t).Address())
+	produce(t, client, "t", "a", "b")
+	consumer := newConsumer(t, client, ropewalk.WithTopics("t"),
+		ropewalk.WithDeliveryInterceptor(broken, see))
+	expect(t, consumer, "a", "b")
+	n.expect(t, `1 for "" from 0`, `1 for "" from 1`)
+
+	_, err := client.NewConsumer(testContext(t), ropewalk.WithTopics("t"),
+		ropewalk.WithDeliveryInterceptor(nil))
+	if !errors.Is(err, ropewalk.ReasonInvalidField) {
+		t.Errorf("a consumer: %v", err)
+	}
+	for _, option := range []ropewalk.GroupOption{
+		ropewalk.GroupDeliveryInterceptor(nil), ropewalk.GroupAutoCommit(0),
+		ropewalk.GroupAutoCommit(-time.Second),
+	} {
+		_, err = client.JoinGroup(testContext(t), "g", ropewalk.GroupTopics("t"), option)
+		if !errors.Is(err, ropewalk.ReasonInvalidField) {
+			t.Errorf("a member: %v", err)
+		}
+	}
+}
+
 func TestNilInterceptorsAreRefused(t *testing.T) {
 	client := dial(t, newServer(t).Address())
 	ctx := testContext(t)

@@ -115,7 +115,7 @@ func (c *Client) commitOffset(ctx context.Context, group string, offsets []Commi
 		_, err := call(ctx, c, opCommit, true, func(ctx context.Context) (*pb.CommitOffsetResponse, error) {
 			return c.consumers.CommitOffset(ctx, request)
 		})
-		c.hooks.commitDone(request, began, err)
+		c.hooks.commitDone(ctx, request, began, err)
 		return err
 	}
 	for _, o := range offsets {

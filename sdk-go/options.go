@@ -61,8 +61,9 @@ func (c *clientConfig) validate() error {
 // WithClientID names the program to the broker, as its user agent. Default: ropewalk-go.
 func WithClientID(id string) ClientOption { return func(c *clientConfig) { c.clientID = id } }
 
-// WithLogger sets where the client says what it does by itself: retries, reconnects, gaps. Default:
-// slog.Default().
+// WithLogger sets where the client says what it does by itself: retries, reconnects, gaps. Of failures
+// in a row the 1st, 2nd, 4th, 8th and so on are warnings, the others for debugging; hooks are told of
+// all. A broker is named by its id, 0 being whichever answers. Default: slog.Default().
 func WithLogger(logger *slog.Logger) ClientOption { return func(c *clientConfig) { c.logger = logger } }
 
 // WithDialTimeout bounds the first connection. A try of one address takes at most 3 s of it, also

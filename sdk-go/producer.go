@@ -171,9 +171,7 @@ func (p *Producer) Send(ctx context.Context, record *Record) (Ack, error) {
 		answer <- result{ack, err}
 	})
 	if err != nil {
-		if tell != nil {
-			tell(Ack{}, err)
-		}
+		p.unsent(record, tell, err)
 		return Ack{}, err
 	}
 	select {
@@ -182,9 +180,7 @@ func (p *Producer) Send(ctx context.Context, record *Record) (Ack, error) {
 	case <-ctx.Done():
 		if sent.state.CompareAndSwap(stateQueued, stateWithdrawn) {
 			err := contextError("produce", ctx, OutcomeNo)
-			if tell != nil {
-				tell(Ack{}, err)
-			}
+			p.unsent(record, tell, err)
 			return Ack{}, err
 		}
 		select {
@@ -216,10 +212,18 @@ func (p *Producer) SendAsync(
 		}
 	}
 	_, err := p.enqueue(ctx, sent, settled)
-	if err != nil && tell != nil {
-		tell(Ack{}, err)
+	if err != nil {
+		p.unsent(sent, tell, err)
 	}
 	return err
+}
+
+// unsent tells of a record that was not put in a batch.
+func (p *Producer) unsent(record *Record, tell func(Ack, error), err error) {
+	if tell != nil {
+		tell(Ack{}, err)
+	}
+	p.client.hooks.recordsFailed(TopicPartition{record.Topic, NoPartition}, 1, err)
 }
 
 func (p *Producer) enqueue(
@@ -410,8 +414,9 @@ func (p *Producer) Flush(ctx context.Context) error {
 }
 
 // Close takes no more records, waits until those it has are answered, which takes no longer than
-// the delivery timeout and the answer timeout together, and ends the stream. Who cannot wait calls
-// [Producer.Abort], also meanwhile. Closing again does nothing.
+// the delivery timeout and the answer timeout together, and ends the stream. Who cannot wait that long
+// calls [Producer.Shutdown], or [Producer.Abort], also meanwhile. Closing again does nothing, but for
+// waiting until it is closed.
 func (p *Producer) Close() error {
 	p.mu.Lock()
 	again := p.closing

@@ -26,6 +26,8 @@ type reader struct {
 	// joins is whether new partitions join the open stream by themselves.
 	joins bool
 	grown time.Time
+	// broker is the one that the last stream went to directly, or anyBroker.
+	broker uint64
 	// looked is when the stream was last compared with who leads.
 	looked time.Time
 }
@@ -140,6 +142,7 @@ func (r *reader) run(s *subscription) {
 			return
 		}
 		var err error
+		r.broker = anyBroker
 		if s, err = r.resume(); err != nil && r.ended(err, &failures) {
 			return
 		}
@@ -148,7 +151,12 @@ func (r *reader) run(s *subscription) {
 
 // pump hands on events until the stream ends, or the one that took its place.
 func (r *reader) pump(s *subscription, failures *int) (ended error) {
-	defer func() { s.end(r.consumer, ended) }()
+	defer func() {
+		if r.broker = anyBroker; s.conn != nil {
+			r.broker = s.conn.id
+		}
+		s.end(r.consumer, ended)
+	}()
 	for {
 		event, err := s.receive(r.consumer)
 		if err != nil {
@@ -193,7 +201,8 @@ func (r *reader) ended(err error, failures *int) bool {
 	}
 	*failures++
 	k.client.hooks.streamBroken(StreamBroken{Kind: ConsumeStream, Failures: *failures, Err: e})
-	k.client.log.Warn("ropewalk: subscribe stream broke, reconnecting", "failures", *failures, "error", e)
+	k.client.log.Log(k.ctx, levelOf(*failures), "ropewalk: subscribe stream broke, reconnecting",
+		"broker", r.broker, "failures", *failures, "error", e)
 	if k.config.onError != nil {
 		k.config.onError(e)
 	}

@@ -27,6 +27,9 @@ type Record struct {
 	// Partition is where a consumer read the record. A producer looks at it only with
 	// [ManualPartitioner].
 	Partition int32
+	// TimestampType says whose clock the Timestamp of a record that was read is of: 0 for one that
+	// was not read. Producers do not look at it: it is a setting of the topic, [Timestamps].
+	TimestampType TimestampType
 	// Offset is the record's place in its partition. Producers do not look at it.
 	Offset int64
 	// Key places the record on a partition. nil means that it has none, which is not the same as

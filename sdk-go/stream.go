@@ -205,7 +205,8 @@ func (s *produceStream) end(err error) {
 		p.client.brokers.release(s.conn)
 	}
 	if p.ctx.Err() == nil && len(owed) > 0 {
-		p.client.log.Warn("ropewalk: produce stream broke", "unanswered", len(owed), "error", e)
+		p.client.log.Warn("ropewalk: produce stream broke",
+			"broker", s.broker, "unanswered", len(owed), "error", e)
 	}
 	if p.ctx.Err() == nil && (len(owed) > 0 || !errors.Is(err, io.EOF)) {
 		p.client.hooks.streamBroken(StreamBroken{Failures: 1, Unanswered: len(owed), Err: e})

@@ -3,10 +3,12 @@ package kafka
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
 	ropewalk "github.com/ropewalk/ropewalk/sdk-go"
+	"github.com/ropewalk/ropewalk/sdk-go/internal/kafkaconfig"
 )
 
 // A ResourceType is what has settings.
@@ -175,7 +177,7 @@ type ConfigEntryResult struct {
 	Value string
 	// Source says who has set it.
 	Source ConfigSource
-	// IsReadOnly is false: topics' settings can be changed.
+	// IsReadOnly is whether it is what Ropewalk always does.
 	IsReadOnly bool
 	// IsDefault is whether it is as by default.
 	IsDefault bool
@@ -207,10 +209,15 @@ func (c ConfigResourceResult) String() string {
 	return fmt.Sprintf("ResourceResult(%s, %s, %d config(s))", c.Type, c.Name, len(c.Config))
 }
 
-// DescribeConfigs returns the settings of topics, under Kafka's names: cleanup.policy,
-// compression.type, delete.retention.ms, max.message.bytes, message.timestamp.type,
-// retention.bytes, retention.ms, segment.bytes and segment.ms, and record.ttl.ms, which is
-// Ropewalk's own.
+// DescribeConfigs returns the settings of topics, under Kafka's names. These can be changed:
+// cleanup.policy, compression.type, delete.retention.ms, max.message.bytes (of one record here),
+// message.timestamp.type, retention.bytes, retention.ms, segment.bytes and segment.ms, and
+// record.ttl.ms, which is Ropewalk's own.
+//
+// The others are read-only: what Ropewalk does always in one way, as min.insync.replicas, which is
+// the majority, and unclean.leader.election.enable, which is false. To create or alter a topic they
+// may be set to what asks for no more than that, which changes nothing. Anything else is refused by
+// name, with ErrInvalidConfig, and with what to do instead.
 func (a *AdminClient) DescribeConfigs(
 	ctx context.Context, resources []ConfigResource, options ...DescribeConfigsAdminOption,
 ) ([]ConfigResourceResult, error) {
@@ -225,20 +232,21 @@ func (a *AdminClient) DescribeConfigs(
 			if err != nil {
 				return nil, err
 			}
-			return settingsShown(&topic.Settings), nil
+			return settingsShown(topic), nil
 		})
 }
 
-func settingsShown(s *ropewalk.TopicSettings) map[string]ConfigEntryResult {
+func settingsShown(topic *ropewalk.Topic) map[string]ConfigEntryResult {
 	shown := map[string]ConfigEntryResult{}
-	for name, setting := range topicSettings {
+	for _, found := range kafkaconfig.Describe(topic) {
 		entry := ConfigEntryResult{
-			Name: name, Value: setting.show(s), Source: ConfigSourceDynamicTopic,
+			Name: found.Name, Value: found.Value, Source: ConfigSourceDynamicTopic,
+			IsReadOnly: found.Fixed, IsDefault: found.IsUsual(),
 		}
-		if entry.Value == setting.usual {
-			entry.IsDefault, entry.Source = true, ConfigSourceDefault
+		if entry.IsDefault {
+			entry.Source = ConfigSourceDefault
 		}
-		shown[name] = entry
+		shown[entry.Name] = entry
 	}
 	return shown
 }
@@ -255,36 +263,21 @@ func (a *AdminClient) AlterConfigs(
 	return a.eachResource(ctx, o, resources,
 		func(ctx context.Context, admin *ropewalk.Admin, r ConfigResource,
 		) (map[string]ConfigEntryResult, error) {
-			settings, err := replacement(r.Config)
-			if err == nil {
-				_, err = admin.UpdateTopic(ctx, r.Name, settings...)
+			values := map[string]*string{}
+			for _, e := range r.Config {
+				values[e.Name] = &e.Value
 			}
-			return nil, err
-		})
-}
-
-// replacement are all settings of a topic, of which some are given.
-func replacement(entries []ConfigEntry) ([]ropewalk.TopicSetting, error) {
-	given := map[string]ropewalk.TopicSetting{}
-	for _, e := range entries {
-		setting, err := topicSetting(e.Name, e.Value)
-		if err != nil {
-			return nil, err
-		}
-		given[e.Name] = setting
-	}
-	var settings []ropewalk.TopicSetting
-	for _, name := range sortedKeys(topicSettings) {
-		setting, ok := given[name]
-		if !ok {
-			var err error
-			if setting, err = defaultSetting(name); err != nil {
+			topic, _, err := admin.GetTopic(ctx, r.Name)
+			if err != nil {
 				return nil, err
 			}
-		}
-		settings = append(settings, setting)
-	}
-	return settings, nil
+			settings, err := kafkaconfig.All(values, int(topic.ReplicationFactor))
+			if err != nil {
+				return nil, invalidConfig(err)
+			}
+			_, err = admin.UpdateTopic(ctx, r.Name, settings...)
+			return nil, err
+		})
 }
 
 // IncrementalAlterConfigs changes settings of topics; those that are not named stay. All of a topic
@@ -305,38 +298,26 @@ func (a *AdminClient) IncrementalAlterConfigs(
 			}
 			var settings []ropewalk.TopicSetting
 			for _, e := range r.Config {
-				setting, err := changed(e, &topic.Settings)
+				operation := kafkaconfig.Operation(e.IncrementalOperation)
+				changed, err := kafkaconfig.Change(topic, e.Name, e.Value, operation)
 				if err != nil {
-					return nil, err
+					return nil, invalidConfig(err)
 				}
-				settings = append(settings, setting)
+				settings = append(settings, changed...)
+			}
+			if len(settings) == 0 {
+				return nil, nil
 			}
 			_, err = admin.UpdateTopic(ctx, r.Name, settings...)
 			return nil, err
 		})
 }
 
-// changed is what an entry makes of a setting.
-func changed(e ConfigEntry, now *ropewalk.TopicSettings) (ropewalk.TopicSetting, error) {
-	switch e.IncrementalOperation {
-	case AlterConfigOpTypeSet:
-		return topicSetting(e.Name, e.Value)
-	case AlterConfigOpTypeDelete:
-		return defaultSetting(e.Name)
-	}
-	if e.Name != "cleanup.policy" {
-		return ropewalk.TopicSetting{}, errorf(ErrInvalidConfig,
-			"%s is no list: nothing can be added to it, or taken from it", e.Name)
-	}
-	list := strings.Split(topicSettings[e.Name].show(now), ",")
-	for value := range strings.SplitSeq(e.Value, ",") {
-		value = strings.TrimSpace(value)
-		list = slices.DeleteFunc(list, func(s string) bool { return s == value })
-		if e.IncrementalOperation == AlterConfigOpTypeAppend {
-			list = append(list, value)
-		}
-	}
-	return topicSetting(e.Name, strings.Join(list, ","))
+// invalidConfig is a value that was refused here, as Kafka's brokers refuse one.
+func invalidConfig(err error) error { return errorf(ErrInvalidConfig, "%v", err) }
+
+func sortedKeys[V any](m map[string]V) []string {
+	return slices.Sorted(maps.Keys(m))
 }
 
 // eachResource does something with each resource, which has to be a topic.

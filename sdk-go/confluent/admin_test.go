@@ -28,6 +28,9 @@ func TestTopics(t *testing.T) {
 		{Topic: "bad name", NumPartitions: 1},
 		{Topic: "placed", NumPartitions: 1, ReplicaAssignment: [][]int32{{1}}},
 		{Topic: "odd", NumPartitions: 1, Config: map[string]string{"min.insync.replicas": "2"}},
+		{Topic: "safe", NumPartitions: 1, Config: map[string]string{"min.insync.replicas": "1"}},
+		{Topic: "huge", NumPartitions: 10_001},
+		{Topic: "wide", NumPartitions: 1, ReplicationFactor: 3},
 	}, kafka.SetAdminOperationTimeout(time.Minute))
 	if err != nil {
 		t.Fatal(err)
@@ -37,7 +40,8 @@ func TestTopics(t *testing.T) {
 		codes = append(codes, r.Error.Code())
 	}
 	if !slices.Equal(codes, []kafka.ErrorCode{kafka.ErrNoError, kafka.ErrTopicException,
-		kafka.ErrInvalidReplicaAssignment, kafka.ErrInvalidConfig}) {
+		kafka.ErrInvalidReplicaAssignment, kafka.ErrInvalidConfig, kafka.ErrNoError,
+		kafka.ErrInvalidPartitions, kafka.ErrInvalidReplicationFactor}) {
 		t.Errorf("got %v", results)
 	}
 	results, err = a.CreateTopics(ctx, []kafka.TopicSpecification{{Topic: "t", NumPartitions: 2}})
@@ -75,6 +79,12 @@ func TestTopics(t *testing.T) {
 	}
 }
 
+// changeable are the settings that Kafka has too.
+var changeable = []string{
+	"cleanup.policy", "compression.type", "delete.retention.ms", "max.message.bytes",
+	"message.timestamp.type", "retention.bytes", "retention.ms", "segment.bytes", "segment.ms",
+}
+
 func TestConfigs(t *testing.T) {
 	address := ropewalktest.Start(t).Address
 	a, ctx := newAdmin(t, address), testContext(t)
@@ -89,6 +99,9 @@ func TestConfigs(t *testing.T) {
 		return results[0].Config
 	}
 	for name, entry := range config() {
+		if entry.IsReadOnly != (name != "record.ttl.ms" && !slices.Contains(changeable, name)) {
+			t.Errorf("%s is read-only: %v", name, entry.IsReadOnly)
+		}
 		if !entry.IsDefault || entry.Source != kafka.ConfigSourceDefault {
 			t.Errorf("%s of a new topic is %+v", name, entry)
 		}
@@ -106,6 +119,13 @@ func TestConfigs(t *testing.T) {
 	alter("retention.ms", "7200000", kafka.AlterConfigOpTypeSet)
 	alter("cleanup.policy", "compact", kafka.AlterConfigOpTypeAppend)
 	alter("compression.type", "zstd", kafka.AlterConfigOpTypeSet)
+	// What is so anyway may be asked for.
+	e := alter("min.insync.replicas", "1", kafka.AlterConfigOpTypeSet)
+	if e.Code() != kafka.ErrNoError {
+		t.Error(e)
+	}
+	hasCode(t, alter("min.insync.replicas", "2", kafka.AlterConfigOpTypeSet), kafka.ErrInvalidConfig)
+	hasCode(t, alter("segment.bytes", "1", kafka.AlterConfigOpTypeSet), kafka.ErrInvalidConfig)
 	now := config()
 	if now["retention.ms"].Value != "7200000" || now["retention.ms"].IsDefault ||
 		now["cleanup.policy"].Value != "compact,delete" || now["compression.type"].Value != "zstd" {
@@ -162,12 +182,11 @@ func TestGroups(t *testing.T) {
 	if err := c.Close(); err != nil {
 		t.Fatal(err)
 	}
-	// The broker sees that the member has gone a moment later.
-	until(t, "the group to be listed as empty", func() bool {
-		list, err := a.ListConsumerGroups(ctx, kafka.SetAdminMatchConsumerGroupStates(
-			[]kafka.ConsumerGroupState{kafka.ConsumerGroupStateEmpty}))
-		return err == nil && len(list.Valid) == 1 && list.Valid[0].GroupID == "g"
-	})
+	list, err := a.ListConsumerGroups(ctx, kafka.SetAdminMatchConsumerGroupStates(
+		[]kafka.ConsumerGroupState{kafka.ConsumerGroupStateEmpty}))
+	if err != nil || len(list.Valid) != 1 || list.Valid[0].GroupID != "g" {
+		t.Errorf("empty are %v, %v", list, err)
+	}
 	altered, err := a.AlterConsumerGroupOffsets(ctx, []kafka.ConsumerGroupTopicPartitions{
 		{Group: "g", Partitions: []kafka.TopicPartition{{Topic: &topic, Offset: 2}}}})
 	if err != nil || altered.ConsumerGroupsTopicPartitions[0].Partitions[0].Error != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	ropewalk "github.com/ropewalk/ropewalk/sdk-go"
+	"github.com/ropewalk/ropewalk/sdk-go/internal/kafkaconfig"
 )
 
 // A TopicResult is what became of a topic.
@@ -81,15 +82,34 @@ func createTopic(ctx context.Context, admin *ropewalk.Admin, t TopicSpecificatio
 	} else if t.ReplicationFactor < -1 {
 		return errorf(ErrInvalidReplicationFactor, "replication factor %d", t.ReplicationFactor)
 	}
-	for _, name := range sortedKeys(t.Config) {
-		setting, err := topicSetting(name, t.Config[name])
-		if err != nil {
-			return err
-		}
-		settings = append(settings, setting)
+	chosen, err := settingsOf(ctx, admin, t)
+	if err != nil {
+		return err
 	}
-	_, err := admin.CreateTopic(ctx, t.Topic, int32(partitions), settings...)
+	_, err = admin.CreateTopic(ctx, t.Topic, int32(partitions), append(settings, chosen...)...)
 	return err
+}
+
+// settingsOf are the settings of a topic that is to be.
+func settingsOf(
+	ctx context.Context, admin *ropewalk.Admin, t TopicSpecification,
+) ([]ropewalk.TopicSetting, error) {
+	values := map[string]*string{}
+	for name, value := range t.Config {
+		values[name] = &value
+	}
+	replicas := t.ReplicationFactor
+	if values[kafkaconfig.MinInsyncReplicas] != nil {
+		var err error
+		if replicas, err = kafkaconfig.Replicas(ctx, admin, replicas); err != nil {
+			return nil, err
+		}
+	}
+	settings, err := kafkaconfig.All(values, replicas)
+	if err != nil {
+		return nil, invalidConfig(err)
+	}
+	return settings, nil
 }
 
 // DeleteTopics deletes topics, their messages, and what groups have committed of them.

@@ -11,7 +11,7 @@ func itoa(n int) string { return strconv.Itoa(n) }
 func clientKeys() []configKey {
 	servers := func(name string) setter {
 		return withText(name, func(s *settings, text string) (err error) {
-			s.addresses, err = addressesOf(text)
+			s.addresses, err = addressesOf(name, text)
 			return err
 		})
 	}
@@ -101,12 +101,12 @@ func goKeys() []configKey {
 		{name: "go.batch.producer", role: forProducer, set: takesGo("go.batch.producer",
 			func(s *settings) *bool { return &s.batchProducer }),
 			doc: "either: a producer works in batches, with times and headers (false)"},
-		{name: "go.events.channel.size", set: takesGo("go.events.channel.size",
+		{name: "go.events.channel.size", set: takesSize("go.events.channel.size",
 			func(s *settings) *int { return &s.eventsSize }),
-			doc: "the size of Events() (a producer's 1000000, a consumer's 1000)"},
-		{name: "go.produce.channel.size", role: forProducer, set: takesGo("go.produce.channel.size",
+			doc: "the size of Events(), up to 10000000 (a producer's 1000000, a consumer's 1000)"},
+		{name: "go.produce.channel.size", role: forProducer, set: takesSize("go.produce.channel.size",
 			func(s *settings) *int { return &s.produceSize }),
-			doc: "the size of ProduceChannel() (1000000)"},
+			doc: "the size of ProduceChannel(), up to 10000000 (1000000)"},
 		{name: "go.application.rebalance.enable", role: forConsumer,
 			set: takesGo("go.application.rebalance.enable",
 				func(s *settings) *bool { return &s.rebalances }),

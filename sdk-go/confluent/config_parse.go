@@ -240,3 +240,18 @@ func takesGo[T any](name string, at func(s *settings) *T) setter {
 		return nil
 	}
 }
+
+// mostInChannel bounds the size of a channel: Go takes the memory for it at once.
+const mostInChannel = 10_000_000
+
+// takesSize takes the size of a channel.
+func takesSize(name string, at func(s *settings) *int) setter {
+	take := takesGo(name, at)
+	return func(s *settings, value ConfigValue) error {
+		if n, ok := value.(int); ok && (n < 0 || n > mostInChannel) {
+			return errorf(ErrInvalidArg, "%s value %d is outside allowed range 0..%d",
+				name, n, mostInChannel)
+		}
+		return take(s, value)
+	}
+}

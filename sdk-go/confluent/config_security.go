@@ -55,15 +55,28 @@ func securityKeys() []configKey {
 
 // validate refuses settings of TLS that would do nothing.
 func (t *tlsSettings) validate() error {
-	given := t.authorities + t.authoritiesPEM + t.certificate + t.certificatePEM + t.key + t.keyPEM
-	if !t.on {
-		if given != "" {
-			return errorf(ErrInvalidArg, "settings ssl.* need security.protocol=ssl")
-		}
-		return nil
+	if t.on {
+		_, err := t.config()
+		return err
 	}
-	_, err := t.config()
-	return err
+	for _, given := range []struct{ name, value string }{
+		{"ssl.ca.location", t.authorities}, {"ssl.ca.pem", t.authoritiesPEM},
+		{"ssl.certificate.location", t.certificate}, {"ssl.certificate.pem", t.certificatePEM},
+		{"ssl.key.location", t.key}, {"ssl.key.pem", t.keyPEM},
+	} {
+		if given.value != "" {
+			return errorf(ErrInvalidArg, "%s needs security.protocol=ssl", given.name)
+		}
+	}
+	return nil
+}
+
+// named is the setting of two that was given: a file, or what would be in it.
+func named(name, file string) string {
+	if file != "" {
+		return name + ".location"
+	}
+	return name + ".pem"
 }
 
 // config is what the core is given.
@@ -71,21 +84,22 @@ func (t *tlsSettings) config() (*tls.Config, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	pool, err := t.pool()
 	if err != nil {
-		return nil, errorf(ErrSsl, "ssl.ca: %v", err)
+		return nil, errorf(ErrSsl, "%s: %v", named("ssl.ca", t.authorities), err)
 	}
 	config.RootCAs = pool
 	certificate, err := oneOf(t.certificate, t.certificatePEM)
 	if err != nil {
-		return nil, errorf(ErrSsl, "ssl.certificate: %v", err)
+		return nil, errorf(ErrSsl, "ssl.certificate.location: %v", err)
 	}
 	key, err := oneOf(t.key, t.keyPEM)
 	if err != nil {
-		return nil, errorf(ErrSsl, "ssl.key: %v", err)
+		return nil, errorf(ErrSsl, "ssl.key.location: %v", err)
 	}
 	if len(certificate)+len(key) > 0 {
 		pair, err := tls.X509KeyPair(certificate, key)
 		if err != nil {
-			return nil, errorf(ErrSsl, "ssl.certificate and ssl.key: %v", err)
+			return nil, errorf(ErrSsl, "%s and %s: %v", named("ssl.certificate", t.certificate),
+				named("ssl.key", t.key), err)
 		}
 		config.Certificates = []tls.Certificate{pair}
 	}

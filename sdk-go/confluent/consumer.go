@@ -66,6 +66,8 @@ type Consumer struct {
 	callback RebalanceCb
 	member   *membership
 	chosen   *chosen
+	// fatal is why it cannot be a member of its group any more.
+	fatal error
 	// parts are the partitions that are read, or could be.
 	parts map[ropewalk.TopicPartition]*part
 	// reassigned: the callback that runs has called Assign, or one of the others. lost: what is
@@ -125,7 +127,7 @@ func NewConsumer(conf *ConfigMap) (*Consumer, error) {
 	if h.s.given["go.events.channel.size"] {
 		size = h.s.eventsSize
 	}
-	c.events = make(chan Event, max(size, 0))
+	c.events = make(chan Event, size)
 	go c.fill()
 	return c, nil
 }

@@ -121,6 +121,40 @@ func TestSubscribe(t *testing.T) {
 	expect(t, c, "c")
 }
 
+// A message says whose clock its time is of.
+func TestTimestampType(t *testing.T) {
+	eachBroker(t, func(t *testing.T, address string) {
+		for setting, want := range map[string]kafka.TimestampType{
+			"CreateTime":    kafka.TimestampCreateTime,
+			"LogAppendTime": kafka.TimestampLogAppendTime,
+		} {
+			topic, made := newName("times"), time.UnixMilli(1_000_000_000_000)
+			results, err := newAdmin(t, address).CreateTopics(testContext(t),
+				[]kafka.TopicSpecification{{Topic: topic, NumPartitions: 1,
+					Config: map[string]string{"message.timestamp.type": setting}}})
+			if err != nil || results[0].Error.Code() != kafka.ErrNoError {
+				t.Fatal(err, results)
+			}
+			p := newProducer(t, address)
+			m := message(topic, "v")
+			m.Timestamp = made
+			if err := p.Produce(m, nil); err != nil {
+				t.Fatal(err)
+			}
+			c := newConsumer(t, address, "g")
+			first := kafka.TopicPartition{Topic: &topic, Offset: kafka.OffsetBeginning}
+			if err := c.Assign([]kafka.TopicPartition{first}); err != nil {
+				t.Fatal(err)
+			}
+			got := read(t, c)
+			if got.TimestampType != want ||
+				got.Timestamp.Equal(made) != (want == kafka.TimestampCreateTime) {
+				t.Errorf("%s: %v, %v", setting, got.TimestampType, got.Timestamp)
+			}
+		}
+	})
+}
+
 // Topics are found by expressions, also those that are created later; one that does not exist is
 // told of, and not created.
 func TestSubscribeByExpression(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"google.golang.org/grpc/codes"
 
@@ -46,7 +47,8 @@ func (e Error) String() string {
 func (e Error) Code() ErrorCode { return e.code }
 
 // IsFatal reports whether the producer or consumer is of no more use: the log is damaged, it is not
-// allowed to do what it does, or another producer has taken its place.
+// allowed to do what it does, or another producer has taken its place, or another consumer with its
+// group.instance.id.
 func (e Error) IsFatal() bool { return e.fatal }
 
 // IsRetriable reports whether the same call can succeed later without a change to it. It differs
@@ -150,8 +152,13 @@ func asError(err error) Error {
 		return errorf(ErrFail, "%v", err)
 	}
 	code, known := reasonCodes[e.Reason]
-	if !known {
+	switch {
+	case e.InstanceTaken():
+		code = ErrFencedInstanceID
+	case !known:
 		code = codeOf(e.Code())
+	case e.Reason == ropewalk.ReasonInvalidField:
+		code = fieldCode(e.Metadata["field"])
 	}
 	return Error{
 		code: code, str: code.String() + ": " + err.Error(), cause: e, retriable: e.Retriable(),
@@ -159,6 +166,22 @@ func asError(err error) Error {
 		fatal: e.Fatal() && e.Reason != ropewalk.ReasonClosed &&
 			e.Reason != ropewalk.ReasonTopicReplaced,
 	}
+}
+
+// fieldCode is the code that Kafka has for a value that a broker refuses.
+func fieldCode(field string) ErrorCode {
+	if strings.Contains(field, "settings.") {
+		return ErrInvalidConfig
+	}
+	switch field[strings.LastIndexByte(field, '.')+1:] {
+	case "partition_count":
+		return ErrInvalidPartitions
+	case "replication_factor":
+		return ErrInvalidReplicationFactor
+	case "group":
+		return ErrInvalidGroupID
+	}
+	return ErrInvalidRequest
 }
 
 // codeOf is the code of an error to which nobody gave a reason.

@@ -182,3 +182,56 @@ func TestTLS(t *testing.T) {
 		})
 	}
 }
+
+// Of two consumers with one group.instance.id the newer has it. The older ends with a fatal error,
+// and disturbs the newer no more.
+func TestInstanceIsTaken(t *testing.T) {
+	address, topic := ropewalktest.Start(t).Address, newName("instance")
+	createTopic(t, address, topic, 2)
+	var told, toldToo seen
+	lost := false
+	older := newConsumer(t, address, "g", "group.instance.id", "a",
+		"partition.assignment.strategy", "cooperative-sticky")
+	if err := older.Subscribe(topic, func(c *kafka.Consumer, e kafka.Event) error {
+		told.note(e)
+		lost = lost || c.AssignmentLost()
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the assignment", func() bool { older.Poll(10); return has(t, older, 2)() })
+	newer := newConsumer(t, address, "g", "group.instance.id", "a",
+		"partition.assignment.strategy", "cooperative-sticky")
+	subscribe := func(c *kafka.Consumer) error {
+		return c.Subscribe(topic, func(_ *kafka.Consumer, e kafka.Event) error {
+			toldToo.note(e)
+			return nil
+		})
+	}
+	if err := subscribe(newer); err != nil {
+		t.Fatal(err)
+	}
+	fatal := pollUntil[kafka.Error](t, older, nil)
+	if hasCode(t, fatal, kafka.ErrFencedInstanceID); !fatal.IsFatal() || fatal.IsRetriable() {
+		t.Errorf("it is not fatal: %v", fatal)
+	}
+	if !lost || told.String() != "+0,1 -0,1" {
+		t.Errorf("it was told %s, as lost: %v", &told, lost)
+	}
+	until(t, "the other's assignment", func() bool { newer.Poll(10); return has(t, newer, 2)() })
+	for range 20 {
+		if e := older.Poll(50); e != nil {
+			t.Errorf("afterwards came %v", e)
+		}
+		if e := newer.Poll(10); e != nil {
+			t.Errorf("to the newer one came %v", e)
+		}
+	}
+	if toldToo.String() != "+0,1" {
+		t.Errorf("the newer one was told %s", &toldToo)
+	}
+	err := subscribe(older)
+	if hasCode(t, err, kafka.ErrFencedInstanceID); err == nil || !err.(kafka.Error).IsFatal() {
+		t.Errorf("subscribing again: %v", err)
+	}
+}

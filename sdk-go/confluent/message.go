@@ -128,12 +128,14 @@ func newRead(r *ropewalk.Record) *Message {
 	return &p.Message
 }
 
-// messageOf is a record as consumers hand it out. The core does not say whose clock a record's time
-// is of.
+// messageOf is a record as consumers hand it out.
 func messageOf(r *ropewalk.Record) *Message {
 	m := newRead(r)
 	m.Key, m.Value = r.Key, r.Value
 	m.Timestamp, m.TimestampType = r.Timestamp, TimestampCreateTime
+	if r.TimestampType == ropewalk.TimestampAppend {
+		m.TimestampType = TimestampLogAppendTime
+	}
 	if len(r.Headers) > 0 {
 		m.Headers = make([]Header, len(r.Headers))
 		for i, h := range r.Headers {

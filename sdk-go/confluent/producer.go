@@ -101,8 +101,8 @@ func NewProducer(conf *ConfigMap) (*Producer, error) {
 	if h.s.given["go.events.channel.size"] {
 		size = h.s.eventsSize
 	}
-	p.events = make(chan Event, max(size, 0))
-	p.produceChannel = make(chan *Message, max(h.s.produceSize, 0))
+	p.events = make(chan Event, size)
+	p.produceChannel = make(chan *Message, h.s.produceSize)
 	close(ready)
 	h.tasks.Go(p.start)
 	go p.readChannel()

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"net"
+	"strconv"
 	"strings"
 	"time"
 
@@ -183,7 +184,7 @@ func (s *settings) validateProducer() error {
 			p.level, p.compression, levels(lowest, highest))
 	}
 	if _, err := fieldsOf(s.reportFields); err != nil {
-		return err
+		return errorf(ErrInvalidArg, "go.delivery.report.fields: %v", err)
 	}
 	return nil
 }
@@ -288,14 +289,14 @@ func fieldsOf(text string) (messageFields, error) {
 
 // addressesOf reads a list of brokers: HOST, HOST:PORT or PROTOCOL://HOST:PORT, with commas
 // between. The port of a broker that has none is 9092.
-func addressesOf(text string) ([]string, error) {
+func addressesOf(name, text string) ([]string, error) {
 	var list []string
 	for part := range strings.SplitSeq(text, ",") {
 		part = strings.TrimSpace(part)
 		if protocol, rest, ok := strings.Cut(part, "://"); ok {
 			if p := strings.ToLower(protocol); p != "plaintext" && p != "ssl" {
-				return nil, errorf(ErrInvalidArg, "bootstrap.servers: %q: no protocol %q is "+
-					"spoken here", part, protocol)
+				return nil, errorf(ErrInvalidArg, "%s: %q: no protocol %q is spoken here",
+					name, part, protocol)
 			}
 			part = rest
 		}
@@ -305,10 +306,15 @@ func addressesOf(text string) ([]string, error) {
 		if _, _, err := net.SplitHostPort(part); err != nil {
 			part = net.JoinHostPort(strings.Trim(part, "[]"), "9092")
 		}
+		host, port, err := net.SplitHostPort(part)
+		if n, notNumber := strconv.Atoi(port); err != nil || host == "" || port == "" ||
+			notNumber == nil && (n < 1 || n > 65535) {
+			return nil, errorf(ErrInvalidArg, "%s: %q is not HOST:PORT", name, part)
+		}
 		list = append(list, part)
 	}
 	if len(list) == 0 {
-		return nil, errorf(ErrInvalidArg, "bootstrap.servers names no broker")
+		return nil, errorf(ErrInvalidArg, "%s names no broker", name)
 	}
 	return list, nil
 }

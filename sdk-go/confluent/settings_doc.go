@@ -64,13 +64,13 @@
 //	go.events.channel.enable (C)
 //	    events come over Events() instead of Poll (false)
 //	go.events.channel.size
-//	    the size of Events() (a producer's 1000000, a consumer's 1000)
+//	    the size of Events(), up to 10000000 (a producer's 1000000, a consumer's 1000)
 //	go.logs.channel
 //	    a channel of the program's own for them
 //	go.logs.channel.enable
 //	    logs go to Logs() instead of slog.Default() (false)
 //	go.produce.channel.size (P)
-//	    the size of ProduceChannel() (1000000)
+//	    the size of ProduceChannel(), up to 10000000 (1000000)
 //	group.id (C)
 //	    the consumer group; required
 //	group.instance.id (C)

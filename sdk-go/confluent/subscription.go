@@ -31,6 +31,10 @@ func (c *Consumer) Subscribe(topic string, rebalanceCb RebalanceCb) error {
 // with ^ is a regular expression (RE2 syntax), which is to be found in a topic's name; also topics
 // that are created later are read. Of a topic that does not exist, Poll tells an [Error] with
 // ErrUnknownTopicOrPart; it is read once it exists.
+//
+// When another consumer has joined with the same group.instance.id, the callback is told of what is
+// lost, Poll tells a fatal [Error] with ErrFencedInstanceID, and nothing comes any more:
+// SubscribeTopics fails with that error from then on. librdkafka calls no callback then.
 func (c *Consumer) SubscribeTopics(topics []string, rebalanceCb RebalanceCb) error {
 	if err := c.notInCallback("Subscribe"); err != nil {
 		return err
@@ -52,6 +56,9 @@ func (c *Consumer) SubscribeTopics(topics []string, rebalanceCb RebalanceCb) err
 	defer leave()
 	_ = c.endSubscription() // which has said so
 	c.endChosen()
+	if c.fatal != nil {
+		return c.fatal
+	}
 	m := &membership{c: c, options: options, joined: make(chan struct{}, 1)}
 	m.ctx, m.cancel = context.WithCancel(c.ctx)
 	c.mu.Lock()
@@ -293,6 +300,10 @@ func (m *membership) next(ctx context.Context) (*ropewalk.Record, error) {
 	m.c.forgetMember()
 	if e := member.Close(); e != nil {
 		m.c.log.Warn("a member was not closed in order", "error", e)
+	}
+	if e := asError(err); e.code == ErrFencedInstanceID {
+		m.c.fatal = e
+		return nil, e
 	}
 	if m.failures++; time.Since(m.since) > steady {
 		m.failures = 1

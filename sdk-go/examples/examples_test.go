@@ -7,23 +7,26 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
-	"syscall"
+	"sync"
 	"testing"
 	"time"
 
+	ropewalk "github.com/ropewalk/ropewalk/sdk-go"
 	"github.com/ropewalk/ropewalk/sdk-go/ropewalktest"
 )
 
 // The programs name this address in their text.
 const address = "localhost:9092"
 
-const patience = 90 * time.Second // compiling the programs takes most of it
+const patience = 90 * time.Second
 
 // The two programs run as they are, against the real broker: the consumer is started first, and prints
 // what the producer sends afterwards.
@@ -69,7 +72,7 @@ func TestSaramaPrograms(t *testing.T) {
 // Two tellers change one account at once, and nothing of what they do is lost.
 func TestEventSourcing(t *testing.T) {
 	broker := ropewalktest.Start(t)
-	tellers := start(t, "event-sourcing", "ROPEWALK_SERVER="+broker.Address)
+	tellers := start(t, "event-sourcing", server(broker))
 	if line := tellers.line(t, patience); line != "account-7 has 1000 after 41 events" {
 		t.Errorf("the program said %q", line)
 	}
@@ -77,13 +80,85 @@ func TestEventSourcing(t *testing.T) {
 		t.Errorf("the program failed: %v", err)
 	}
 	// Whoever comes later finds the account, which is open.
-	later := start(t, "event-sourcing", "ROPEWALK_SERVER="+broker.Address)
+	later := start(t, "event-sourcing", server(broker))
 	if err := later.wait(); err == nil || !strings.Contains(err.Error(), "the account is open already") {
 		t.Errorf("another run ended with %v", err)
 	}
+	accounts, _, err := connect(t, broker).Admin().GetTopic(limited(t), "accounts")
+	if err != nil || accounts.Settings.Retention >= 0 {
+		t.Errorf("the topic is %+v, %v", accounts, err)
+	}
 }
 
-// program is a running `go run`, in a process group of its own, so that signals reach the program.
+// Where events are missing, or will be, there are no accounts, rather than wrong ones.
+func TestEventSourcingMissesNoEvent(t *testing.T) {
+	broker := ropewalktest.Start(t)
+	admin := connect(t, broker).Admin()
+	ends := func(with string) {
+		t.Helper()
+		program := start(t, "event-sourcing", server(broker))
+		if err := program.wait(); err == nil || !strings.Contains(err.Error(), with) {
+			t.Errorf("the program ended with %v", err)
+		}
+	}
+	if _, err := admin.CreateTopic(limited(t), "accounts", 1); err != nil { // kept for 7 days
+		t.Fatal(err)
+	}
+	ends("does not keep its records for ever: retention 168h0m0s")
+
+	forever := ropewalk.Retention(ropewalk.KeepForever)
+	if _, err := admin.UpdateTopic(limited(t), "accounts", forever); err != nil {
+		t.Fatal(err)
+	}
+	start(t, "event-sourcing", server(broker)).succeed(t)
+	_, err := admin.DeleteRecords(limited(t), "accounts", map[int32]int64{0: 5})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ends("offsets 0 to 4 of accounts/0 were deleted before they were read")
+}
+
+// An event that cannot have happened makes no balance.
+func TestEventSourcingRefusesWhatCannotBe(t *testing.T) {
+	broker := ropewalktest.Start(t)
+	client := connect(t, broker)
+	forever := ropewalk.Retention(ropewalk.KeepForever)
+	if _, err := client.Admin().CreateTopic(limited(t), "accounts", 1, forever); err != nil {
+		t.Fatal(err)
+	}
+	producer, err := client.NewProducer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, value := range []string{"opened 0", "paid-in 100", "taken-out 101"} {
+		record := &ropewalk.Record{Topic: "accounts", Key: []byte("a"), Value: []byte(value)}
+		if _, err := producer.Send(limited(t), record); err != nil {
+			t.Fatal(err)
+		}
+	}
+	program := startWith(t, []string{"event-sourcing", "a"}, server(broker))
+	err = program.wait()
+	if err == nil || !strings.Contains(err.Error(), `"taken-out 101" at offset 2 cannot be`) {
+		t.Errorf("the program ended with %v", err)
+	}
+}
+
+// built is the folder with the programs. They are not run with `go run`, which does not tell the status
+// with which an interrupted program ends.
+var built = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "ropewalk-examples-")
+	if err != nil {
+		return "", err
+	}
+	cleanUp = func() { _ = os.RemoveAll(dir) }
+	output, err := exec.Command("go", "build", "-o", dir+"/", "./...").CombinedOutput()
+	if err != nil {
+		return dir, fmt.Errorf("%w: %s", err, output)
+	}
+	return dir, nil
+})
+
+// program is one that runs.
 type program struct {
 	command *exec.Cmd
 	lines   chan string
@@ -98,17 +173,18 @@ func start(t *testing.T, name string, environment ...string) *program {
 // startWith is start with arguments after the name.
 func startWith(t *testing.T, arguments []string, environment ...string) *program {
 	t.Helper()
-	arguments = append([]string{"run", "./" + arguments[0]}, arguments[1:]...)
+	dir, err := built()
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
 	t.Cleanup(cancel)
 	p := &program{
-		command: exec.CommandContext(ctx, "go", arguments...),
+		command: exec.CommandContext(ctx, filepath.Join(dir, arguments[0]), arguments[1:]...),
 		lines:   make(chan string, 100),
 		exited:  make(chan error, 1),
 	}
 	p.command.Env = append(os.Environ(), environment...)
-	p.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	p.command.Cancel = func() error { return p.signal(syscall.SIGKILL) }
 	reader, writer := io.Pipe()
 	var stderr strings.Builder
 	p.command.Stdout, p.command.Stderr = writer, &stderr
@@ -129,11 +205,11 @@ func startWith(t *testing.T, arguments []string, environment ...string) *program
 		}
 		p.exited <- err
 	}()
-	t.Cleanup(func() { _ = p.signal(syscall.SIGKILL) }) // it may have exited
+	t.Cleanup(func() { _ = p.signal(os.Kill) }) // it may have exited
 	return p
 }
 
-func (p *program) signal(s syscall.Signal) error { return syscall.Kill(-p.command.Process.Pid, s) }
+func (p *program) signal(s os.Signal) error { return p.command.Process.Signal(s) }
 
 func (p *program) wait() error {
 	err := <-p.exited
@@ -157,19 +233,23 @@ func (p *program) line(t *testing.T, limit time.Duration) string {
 
 // kill ends the program as a crash does.
 func (p *program) kill() error {
-	_ = p.signal(syscall.SIGKILL) // it may have exited
+	_ = p.signal(os.Kill) // it may have exited
 	return p.wait()
 }
 
-// interrupt ends the program as Ctrl-C does.
+// interrupt ends the program as Ctrl-C does, and it is to end well.
 func (p *program) interrupt(t *testing.T) {
 	t.Helper()
-	if err := p.signal(syscall.SIGINT); err != nil {
+	if err := p.signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
 	select {
-	case <-p.exited:
-	case <-time.After(10 * time.Second):
-		t.Error("the consumer did not end when it was interrupted")
+	case err := <-p.exited:
+		if err != nil {
+			t.Errorf("the program did not end well: %v", err)
+		}
+		p.exited <- err
+	case <-time.After(patience):
+		t.Error("the program did not end when it was interrupted")
 	}
 }

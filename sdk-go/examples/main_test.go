@@ -1,9 +1,18 @@
 package examples
 
 import (
+	"os"
 	"testing"
 
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// cleanUp is what is left to do when all tests have run.
+var cleanUp = func() {}
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(status int) {
+		cleanUp()
+		os.Exit(status)
+	}))
+}

@@ -24,11 +24,20 @@ func (c Carrier) Get(key string) string {
 }
 
 // Set has the record have one header with a key: a record that is passed on loses the one that it
-// came with.
+// came with. The record gets another slice of headers: the one that it had may be that of others.
 func (c Carrier) Set(key, value string) {
-	c.Record.Headers = append(
-		slices.DeleteFunc(c.Record.Headers, func(h ropewalk.Header) bool { return h.Key == key }),
+	c.remove(key)
+	headers := c.Record.Headers
+	c.Record.Headers = append(headers[:len(headers):len(headers)],
 		ropewalk.Header{Key: key, Value: []byte(value)})
+}
+
+// remove has the record have no header with one of some keys.
+func (c Carrier) remove(keys ...string) {
+	is := func(h ropewalk.Header) bool { return slices.Contains(keys, h.Key) }
+	if slices.ContainsFunc(c.Record.Headers, is) {
+		c.Record.Headers = slices.DeleteFunc(slices.Clone(c.Record.Headers), is)
+	}
 }
 
 // Keys returns the keys of all headers.

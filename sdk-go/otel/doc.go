@@ -10,26 +10,36 @@
 //	client, err := ropewalk.Dial(ctx, addresses, ropewalk.WithHooks(telemetry))
 //	producer, err := client.NewProducer(ropewalk.WithSendInterceptor(telemetry))
 //	member, err := client.JoinGroup(ctx, "billing", ropewalk.GroupTopics("orders"))
+//	billing := telemetry.ForGroup("billing")
 //	for record, err := range member.Records(ctx) {
-//		err = telemetry.Process(ctx, record, func(ctx context.Context) error { ... })
+//		err = billing.Process(ctx, record, func(ctx context.Context) error { ... })
 //	}
 //
 // # Spans
 //
 // As an interceptor of a producer it makes a span "send TOPIC" for each record, from when it is
 // handed over until it is answered. Its context travels in the record's headers, in the form of W3C
-// Trace Context, with the baggage. Process makes a span "process TOPIC" around what a program does
-// with a record. It is linked to the one that sent the record, and its parent is the span that the
-// program is in: many records may be worked on in one. As an interceptor of a consumer it makes a
-// span "receive TOPIC" for each record that is handed out, linked in the same way, for programs
-// that do not use Process.
+// Trace Context, with the baggage; a record that is passed on has nothing more of the trace and the
+// baggage that it came with. Process makes a span "process TOPIC" around what a program does with a
+// record. It is linked to the one that sent the record, and its parent is the span that the program
+// is in: many records may be worked on in one. ProcessBatch does it for the records of a Poll, in one
+// span, with a link for each record.
+//
+// As an interceptor of a consumer ([ropewalk.WithDeliveryInterceptor], and
+// [ropewalk.GroupDeliveryInterceptor] for a member of a group) it makes a span "receive TOPIC" for
+// each call that hands out records, from when the call began, with a link for each record and
+// messaging.batch.message_count: one for each Poll, or for each Next. A span has 128 links at most.
+// As a hook it makes a span "commit TOPIC" for each commit, within the span of whoever commits.
 //
 // # Metrics
 //
 // As a hook of a client it counts batches, and not each record:
 //
-//   - messaging.client.sent.messages: records that were to be sent, with error.type where that
-//     failed.
+//   - messaging.client.sent.messages: records that were tried to send, with error.type where that
+//     failed in the end.
+//   - ropewalk.client.failed.messages: records whose senders were told an error, by error.type. In an
+//     outage these are more: also those that were never sent, as they were refused (too large, no
+//     such topic, closed), waited for too long for memory or their turn, or were given up.
 //   - messaging.client.consumed.messages: records that were handed out.
 //   - messaging.client.operation.duration: of send, from when the oldest record of a batch was
 //     handed over until the batch was answered; and of commit. Records are received over streams,
@@ -37,20 +47,24 @@
 //   - ropewalk.client.sent.bytes, ropewalk.client.received.bytes: of batches, as they are on the
 //     wire.
 //   - ropewalk.client.batch.retries: batches that were sent again.
-//   - ropewalk.client.gap.messages: records that were gone before they were read.
+//   - ropewalk.client.gap.messages: offsets that were gone before they were read: as many records,
+//     unless compaction had removed some of them before.
 //   - ropewalk.client.stream.failures: streams that broke, by ropewalk.stream.
-//   - ropewalk.client.group.changes: partitions that a member of a group got, was to give back, or
-//     lost, by ropewalk.change.
+//   - ropewalk.client.group.changes: partitions that a member of a group got, was to give back, lost,
+//     or left the group with, by ropewalk.change: assigned, revoked, lost, left.
 //   - ropewalk.client.connections: connections that are open.
 //
-// Process measures messaging.process.duration.
+// Process and ProcessBatch measure messaging.process.duration.
 //
 // # Attributes
 //
 // Those of the conventions: messaging.system is ropewalk; messaging.operation.name and .type,
-// messaging.destination.name, messaging.destination.partition.id, messaging.consumer.group.name,
-// messaging.message.body.size and error.type, which is the reason of a [ropewalk.Error]. Those that
-// the conventions have for Kafka alone stand under our name: messaging.ropewalk.offset,
-// messaging.ropewalk.message.key and messaging.ropewalk.message.tombstone. A view of the SDK takes
-// away what is too much, as the partitions.
+// messaging.destination.name, messaging.destination.partition.id (in metrics with [WithPartitions]
+// only), messaging.consumer.group.name, messaging.message.body.size and error.type, which is the
+// reason of a [ropewalk.Error]. Those that the conventions have for Kafka alone stand under our name:
+// messaging.ropewalk.offset, messaging.ropewalk.message.key (its first 256 bytes, where it is UTF-8)
+// and messaging.ropewalk.message.tombstone. A view of the SDK takes away what is too much.
+//
+// The group of a member is known where the client tells of it. Process and ProcessBatch are given
+// records alone: [Telemetry.ForGroup] says whose they are.
 package otelropewalk

@@ -3,12 +3,9 @@ package otelropewalk
 import (
 	"context"
 	"errors"
-	"strconv"
 	"time"
 
-	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
-	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/semconv/v1.43.0/messagingconv"
 
 	ropewalk "github.com/ropewalk/ropewalk/sdk-go"
@@ -26,6 +23,7 @@ type meters struct {
 	processes   messagingconv.ProcessDuration
 	sentBytes   metric.Int64Counter
 	gotBytes    metric.Int64Counter
+	failed      metric.Int64Counter
 	retries     metric.Int64Counter
 	gaps        metric.Int64Counter
 	failures    metric.Int64Counter
@@ -34,7 +32,7 @@ type meters struct {
 }
 
 func newMeters(m metric.Meter) (meters, error) {
-	var errs [11]error
+	var errs [12]error
 	counter := func(err *error, name, unit, description string) metric.Int64Counter {
 		c, e := m.Int64Counter(name, metric.WithUnit(unit), metric.WithDescription(description))
 		*err = e
@@ -52,49 +50,16 @@ func newMeters(m metric.Meter) (meters, error) {
 	made.retries = counter(&errs[6], "ropewalk.client.batch.retries", "{batch}",
 		"Batches that were sent again.")
 	made.gaps = counter(&errs[7], "ropewalk.client.gap.messages", "{message}",
-		"Records that were gone before they were read.")
+		"Offsets that were gone before they were read.")
 	made.failures = counter(&errs[8], "ropewalk.client.stream.failures", "{stream}",
 		"Streams that broke while they were in use.")
 	made.changes = counter(&errs[9], "ropewalk.client.group.changes", "{partition}",
-		"Partitions that a member of a consumer group got, was to give back, or lost.")
+		"Partitions that a member of a consumer group got, was to give back, lost, or left with.")
 	made.connections, errs[10] = m.Int64UpDownCounter("ropewalk.client.connections",
 		metric.WithUnit("{connection}"), metric.WithDescription("Connections to brokers that are open."))
+	made.failed = counter(&errs[11], "ropewalk.client.failed.messages", "{message}",
+		"Records whose senders were told an error, whether they were sent or not.")
 	return made, errors.Join(errs[:]...)
-}
-
-// A series says which measurements belong together.
-type series struct {
-	operation, kind string
-	topic           string
-	partition       int32
-	group           string
-	failed          string
-}
-
-const noPartition = -1
-
-// set returns the attributes of a series.
-func (t *Telemetry) set(s series) attribute.Set {
-	if known, ok := t.sets.Load(s); ok {
-		return known.(attribute.Set)
-	}
-	list := []attribute.KeyValue{semconv.MessagingSystemKey.String(system)}
-	add := func(key attribute.Key, value string) {
-		if value != "" {
-			list = append(list, key.String(value))
-		}
-	}
-	add(semconv.MessagingOperationNameKey, s.operation)
-	add(semconv.MessagingOperationTypeKey, s.kind)
-	add(semconv.MessagingDestinationNameKey, s.topic)
-	add(semconv.MessagingConsumerGroupNameKey, s.group)
-	add(semconv.ErrorTypeKey, s.failed)
-	if s.partition != noPartition {
-		add(semconv.MessagingDestinationPartitionIDKey, strconv.Itoa(int(s.partition)))
-	}
-	made := attribute.NewSet(list...)
-	t.sets.Store(s, made)
-	return made
 }
 
 func failed(err error) string {
@@ -104,62 +69,96 @@ func failed(err error) string {
 	return errorType(err).Value.AsString()
 }
 
-// OnBatchAnswered counts what was sent. The client calls it.
-func (t *Telemetry) OnBatchAnswered(e ropewalk.BatchAnswered) {
-	ctx := context.Background()
-	s := series{operation: "send", topic: e.Topic, partition: e.Partition, failed: failed(e.Err)}
-	t.meters.sent.AddSet(ctx, int64(e.Records), t.set(s))
-	s.kind = "send"
-	t.meters.operations.RecordSet(ctx, e.Duration.Seconds(), t.set(s))
-	if e.Err == nil {
-		t.meters.sentBytes.Add(ctx, int64(e.WireBytes),
-			t.of(series{topic: e.Topic, partition: e.Partition}))
+// of is what a measurement needs that has the attributes of a series.
+func (t *Telemetry) of(s series) *measured {
+	if !t.config.partitions {
+		s.partition = noPartition
+	}
+	return t.series.of(s)
+}
+
+// count adds to a counter.
+func (t *Telemetry) count(c metric.Int64Counter, n int64, s series) {
+	if ctx := context.Background(); c.Enabled(ctx) {
+		c.Add(ctx, n, t.of(s).add...)
 	}
 }
 
-// of is what gives a measurement the attributes of a series.
-func (t *Telemetry) of(s series) metric.MeasurementOption {
-	return metric.WithAttributeSet(t.set(s))
+// took records a duration.
+func (t *Telemetry) took(
+	ctx context.Context, h metric.Float64Histogram, d time.Duration, s series,
+) {
+	if h.Enabled(ctx) {
+		h.Record(ctx, d.Seconds(), t.of(s).record...)
+	}
+}
+
+// OnBatchAnswered counts what was sent, and what failed. The client calls it.
+func (t *Telemetry) OnBatchAnswered(e ropewalk.BatchAnswered) {
+	place := series{topic: e.Topic, partition: e.Partition}
+	s := place
+	s.operation, s.failed = "send", failed(e.Err)
+	if e.Attempt > 0 { // else nothing of it was sent
+		t.count(t.meters.sent.Inst(), int64(e.Records), s)
+	}
+	if e.Err != nil {
+		t.count(t.meters.failed, int64(e.Records), s)
+	} else {
+		t.count(t.meters.sentBytes, int64(e.WireBytes), place)
+	}
+	s.kind = "send"
+	t.took(context.Background(), t.meters.operations.Inst(), e.Duration, s)
+}
+
+// OnRecordsFailed counts what failed without having been sent. The client calls it.
+func (t *Telemetry) OnRecordsFailed(e ropewalk.RecordsFailed) {
+	t.count(t.meters.failed, int64(e.Records), series{
+		operation: "send", topic: e.Topic, partition: e.Partition, failed: failed(e.Err),
+	})
 }
 
 // OnBatchRetried counts retries. The client calls it.
 func (t *Telemetry) OnBatchRetried(e ropewalk.BatchRetried) {
-	t.meters.retries.Add(context.Background(), 1,
-		t.of(series{topic: e.Topic, partition: e.Partition, failed: failed(e.Err)}))
+	t.count(t.meters.retries, 1,
+		series{topic: e.Topic, partition: e.Partition, failed: failed(e.Err)})
 }
 
 // OnBatchReceived counts bytes. The client calls it.
 func (t *Telemetry) OnBatchReceived(e ropewalk.BatchReceived) {
-	t.meters.gotBytes.Add(context.Background(), int64(e.WireBytes),
-		t.of(series{topic: e.Topic, partition: e.Partition, group: e.Group}))
+	t.count(t.meters.gotBytes, int64(e.WireBytes),
+		series{topic: e.Topic, partition: e.Partition, group: e.Group})
 }
 
 // OnRecordsDelivered counts what was handed out. The client calls it.
 func (t *Telemetry) OnRecordsDelivered(e ropewalk.RecordsDelivered) {
-	t.meters.consumed.AddSet(context.Background(), int64(e.Records), t.set(series{
+	t.count(t.meters.consumed.Inst(), int64(e.Records), series{
 		operation: "receive", topic: e.Topic, partition: e.Partition, group: e.Group,
-	}))
+	})
 }
 
-// OnGapFound counts what is gone. The client calls it.
+// OnGapFound counts the offsets that are gone. The client calls it.
 func (t *Telemetry) OnGapFound(e ropewalk.GapFound) {
-	t.meters.gaps.Add(context.Background(), e.To-e.From,
-		t.of(series{topic: e.Topic, partition: e.Partition, group: e.Group}))
+	t.count(t.meters.gaps, e.To-e.From,
+		series{topic: e.Topic, partition: e.Partition, group: e.Group})
 }
 
 // OnStreamBroken counts streams that broke. The client calls it.
 func (t *Telemetry) OnStreamBroken(e ropewalk.StreamBroken) {
-	t.meters.failures.Add(context.Background(), 1,
-		t.of(series{partition: noPartition, group: e.Group, failed: failed(e.Err)}),
-		metric.WithAttributes(attribute.String("ropewalk.stream", e.Kind.String())))
+	t.count(t.meters.failures, 1, series{
+		partition: noPartition, group: e.Group, failed: failed(e.Err), stream: e.Kind.String(),
+	})
 }
 
-// OnCommitDone measures commits. The client calls it.
+// OnCommitDone measures commits, and makes a span of each. The client calls it.
 func (t *Telemetry) OnCommitDone(e ropewalk.CommitDone) {
-	t.meters.operations.RecordSet(context.Background(), e.Duration.Seconds(), t.set(series{
+	if e.Context == nil {
+		e.Context = context.Background()
+	}
+	t.settled(e)
+	t.took(e.Context, t.meters.operations.Inst(), e.Duration, series{
 		operation: "commit", kind: "settle", partition: noPartition,
 		group: e.Group, failed: failed(e.Err),
-	}))
+	})
 }
 
 // OnGroupAssigned counts partitions that were got. The client calls it.
@@ -171,10 +170,12 @@ func (t *Telemetry) OnGroupRevoked(e ropewalk.GroupChange) { t.changed("revoked"
 // OnGroupLost counts partitions that were lost. The client calls it.
 func (t *Telemetry) OnGroupLost(e ropewalk.GroupChange) { t.changed("lost", e) }
 
+// OnGroupLeft counts partitions that a member has left with. The client calls it.
+func (t *Telemetry) OnGroupLeft(e ropewalk.GroupChange) { t.changed("left", e) }
+
 func (t *Telemetry) changed(how string, e ropewalk.GroupChange) {
-	t.meters.changes.Add(context.Background(), int64(len(e.Positions)),
-		t.of(series{partition: noPartition, group: e.Group}),
-		metric.WithAttributes(attribute.String("ropewalk.change", how)))
+	t.count(t.meters.changes, int64(len(e.Positions)),
+		series{partition: noPartition, group: e.Group, change: how})
 }
 
 // OnBrokerConnected counts connections. The client calls it.
@@ -184,15 +185,5 @@ func (t *Telemetry) OnBrokerConnected(ropewalk.BrokerConnected) { t.connections(
 func (t *Telemetry) OnBrokerDisconnected(ropewalk.BrokerDisconnected) { t.connections(-1) }
 
 func (t *Telemetry) connections(n int64) {
-	t.meters.connections.Add(context.Background(), n, t.of(series{partition: noPartition}))
-}
-
-// processed measures what a program does with a record.
-func (t *Telemetry) processed(
-	ctx context.Context, r *ropewalk.Record, took time.Duration, err error,
-) {
-	t.meters.processes.RecordSet(ctx, took.Seconds(), t.set(series{
-		operation: "process", topic: r.Topic, partition: r.Partition, group: t.config.group,
-		failed: failed(err),
-	}))
+	t.meters.connections.Add(context.Background(), n, t.of(series{partition: noPartition}).add...)
 }

@@ -2,7 +2,7 @@ package otelropewalk
 
 import (
 	"errors"
-	"sync"
+	"runtime/debug"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
@@ -21,22 +21,24 @@ const scope = "github.com/ropewalk/ropewalk/sdk-go/otel"
 const system = "ropewalk"
 
 // Telemetry reports to OpenTelemetry. It is a hook for [ropewalk.WithHooks], which has it measure,
-// and an interceptor for [ropewalk.WithSendInterceptor], [ropewalk.WithReceiveInterceptor] and
-// [ropewalk.GroupReceiveInterceptor], which has it trace. It is safe for use by many goroutines,
-// and needs no Close.
+// and trace commits; and an interceptor for [ropewalk.WithSendInterceptor],
+// [ropewalk.WithDeliveryInterceptor] and [ropewalk.GroupDeliveryInterceptor], which has it trace. It
+// is safe for use by many goroutines, and needs no Close.
 type Telemetry struct {
 	config config
 	tracer trace.Tracer
-	meters meters
-	// sets keeps the attributes of measurements, by what they are made of: one for each series.
-	sets sync.Map
+	meters *meters
+	series *cache
+	// group is whose records Process works on.
+	group string
 }
 
 var (
 	_ ropewalk.SendInterceptor        = (*Telemetry)(nil)
-	_ ropewalk.ReceiveInterceptor     = (*Telemetry)(nil)
+	_ ropewalk.DeliveryInterceptor    = (*Telemetry)(nil)
 	_ ropewalk.HookBatchAnswered      = (*Telemetry)(nil)
 	_ ropewalk.HookBatchRetried       = (*Telemetry)(nil)
+	_ ropewalk.HookRecordsFailed      = (*Telemetry)(nil)
 	_ ropewalk.HookBatchReceived      = (*Telemetry)(nil)
 	_ ropewalk.HookRecordsDelivered   = (*Telemetry)(nil)
 	_ ropewalk.HookGapFound           = (*Telemetry)(nil)
@@ -45,6 +47,7 @@ var (
 	_ ropewalk.HookGroupAssigned      = (*Telemetry)(nil)
 	_ ropewalk.HookGroupRevoked       = (*Telemetry)(nil)
 	_ ropewalk.HookGroupLost          = (*Telemetry)(nil)
+	_ ropewalk.HookGroupLeft          = (*Telemetry)(nil)
 	_ ropewalk.HookBrokerConnected    = (*Telemetry)(nil)
 	_ ropewalk.HookBrokerDisconnected = (*Telemetry)(nil)
 )
@@ -56,7 +59,7 @@ type config struct {
 	tracers    trace.TracerProvider
 	meters     metric.MeterProvider
 	propagator propagation.TextMapPropagator
-	group      string
+	partitions bool
 	parent     bool
 }
 
@@ -72,16 +75,30 @@ func WithPropagator(p propagation.TextMapPropagator) Option {
 	return func(c *config) { c.propagator = p }
 }
 
-// WithConsumerGroup names the consumer group in the spans of records that are read: an interceptor
-// does not know it. Default: spans name none.
-func WithConsumerGroup(group string) Option { return func(c *config) { c.group = group } }
+// WithPartitions has metrics tell partitions apart, by messaging.destination.partition.id: each
+// metric of a topic is then one for each of its partitions. The SDK has 2,000 series for each
+// instrument, unless it is told otherwise, and puts what is beyond them together. Default: metrics
+// are of topics; spans name the partition either way.
+func WithPartitions() Option { return func(c *config) { c.partitions = true } }
 
 // WithProducerAsParent has the span of [Telemetry.Process] be a child of the one that sent the
-// record, in the same trace, where its context has no span of its own. Default: it is linked only,
-// in a trace of its own.
+// record, in the same trace, where the context that Process is given has no span. It is linked to it
+// all the same. The spans of calls that hand out records, and those of [Telemetry.ProcessBatch], are
+// of many records, and never such a child. Default: it is linked only, and has the parent that the
+// context says, or begins a trace.
 func WithProducerAsParent() Option { return func(c *config) { c.parent = true } }
 
-// New makes a Telemetry. It fails where the meter provider refuses an instrument.
+// ForGroup returns the same Telemetry for what the members of a consumer group read: its Process and
+// ProcessBatch name the group, in spans and metrics. All else knows the group by itself, and works as
+// that of the original.
+func (t *Telemetry) ForGroup(group string) *Telemetry {
+	of := *t
+	of.group = group
+	return &of
+}
+
+// New makes a Telemetry. It fails where a provider is nil, and where the meter provider refuses an
+// instrument.
 func New(options ...Option) (*Telemetry, error) {
 	c := config{
 		tracers: otel.GetTracerProvider(),
@@ -95,23 +112,49 @@ func New(options ...Option) (*Telemetry, error) {
 	if c.tracers == nil || c.meters == nil || c.propagator == nil {
 		return nil, errors.New("otelropewalk: a provider or the propagator is nil")
 	}
-	t := &Telemetry{
-		config: c,
-		tracer: c.tracers.Tracer(scope, trace.WithSchemaURL(semconv.SchemaURL)),
+	meters, err := newMeters(c.meters.Meter(scope,
+		metric.WithInstrumentationVersion(version()), metric.WithSchemaURL(semconv.SchemaURL)))
+	if err != nil {
+		return nil, err
 	}
-	var err error
-	t.meters, err = newMeters(c.meters.Meter(scope, metric.WithSchemaURL(semconv.SchemaURL)))
-	return t, err
+	return &Telemetry{
+		config: c,
+		tracer: c.tracers.Tracer(scope,
+			trace.WithInstrumentationVersion(version()), trace.WithSchemaURL(semconv.SchemaURL)),
+		meters: &meters,
+		series: &cache{known: map[series]*measured{}},
+	}, nil
+}
+
+// version is that of this module, as the program was built with it; empty where that is not known.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, module := range info.Deps {
+			if module.Path == scope {
+				return module.Version
+			}
+		}
+	}
+	return ""
 }
 
 // errorType is the attribute of an error: its reason, or its gRPC code, where it is the client's.
 func errorType(err error) attribute.KeyValue {
-	var e *ropewalk.Error
+	e, ok := err.(*ropewalk.Error) // as those of the client are
+	if !ok {
+		e = within(err)
+	}
 	switch {
-	case !errors.As(err, &e):
+	case e == nil:
 		return semconv.ErrorType(err)
 	case e.Reason != "":
 		return semconv.ErrorTypeKey.String(string(e.Reason))
 	}
 	return semconv.ErrorTypeKey.String(e.Code().String())
+}
+
+// within is the client's error in another one; nil where there is none. It allocates.
+func within(err error) (e *ropewalk.Error) {
+	_ = errors.As(err, &e)
+	return e
 }

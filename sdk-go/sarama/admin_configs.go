@@ -4,55 +4,61 @@ import (
 	"context"
 	"maps"
 	"slices"
-	"strings"
 
 	ropewalk "github.com/ropewalk/ropewalk/sdk-go"
+	"github.com/ropewalk/ropewalk/sdk-go/internal/kafkaconfig"
 )
 
 const fileSettings = "the settings of a broker stand in its file"
 
 // settings turns the settings of a topic that is to be into those of the core. A factor of 0 is
-// the broker's choice: 3 where there are three brokers.
+// the broker's choice.
 func (a *clusterAdmin) settings(
 	entries map[string]*string, factor int16,
 ) ([]ropewalk.TopicSetting, error) {
-	var settings []ropewalk.TopicSetting
-	for _, name := range slices.Sorted(maps.Keys(entries)) {
-		value := entries[name]
-		config, ok := configNamed(name)
-		switch {
-		case value == nil && (ok || fixedConfigs[name].name != ""):
-			continue
-		case !ok:
-			if factor == 0 {
-				factor = a.defaultFactor()
-			}
-			if err := checkFixed(name, orEmpty(value), factor); err != nil {
-				return nil, err
-			}
-			continue
-		}
-		setting, err := config.set(*value)
+	replicas := int(factor)
+	if entries[kafkaconfig.MinInsyncReplicas] != nil {
+		err := a.try(true, func(ctx context.Context) (err error) {
+			replicas, err = kafkaconfig.Replicas(ctx, a.admin, int(factor))
+			return err
+		})
 		if err != nil {
 			return nil, err
 		}
-		settings = append(settings, setting)
 	}
-	return settings, nil
+	settings, err := kafkaconfig.All(entries, replicas)
+	return settings, invalidConfig(err)
 }
 
-func orEmpty(value *string) string {
-	if value == nil {
-		return ""
+// invalidConfig is a value that was refused here, as Kafka's brokers refuse one.
+func invalidConfig(err error) error {
+	if err == nil {
+		return nil
 	}
-	return *value
+	return refuse(ErrInvalidConfig, "%v", err)
 }
 
-func (a *clusterAdmin) defaultFactor() int16 {
-	if len(a.client.Brokers()) >= 3 {
-		return 3
+// configEntry is a setting, with what was asked for beside its value.
+func configEntry(found kafkaconfig.Entry, options DescribeConfigsOptions) ConfigEntry {
+	entry := ConfigEntry{
+		Name: found.Name, Value: found.Value, ReadOnly: found.Fixed,
+		Default: found.IsUsual(), Source: SourceTopic,
 	}
-	return 1
+	if entry.Default {
+		entry.Source = SourceDefault
+	}
+	if options.IncludeDocumentation {
+		entry.Type, entry.Documentation = ConfigType(found.Kind), &found.About
+	}
+	if options.IncludeSynonyms {
+		usual := &ConfigSynonym{entry.Name, found.Usual, SourceDefault}
+		entry.Synonyms = []*ConfigSynonym{usual}
+		if !entry.Default {
+			own := &ConfigSynonym{entry.Name, entry.Value, entry.Source}
+			entry.Synonyms = []*ConfigSynonym{own, usual}
+		}
+	}
+	return entry
 }
 
 func (a *clusterAdmin) DescribeConfig(resource ConfigResource) ([]ConfigEntry, error) {
@@ -103,34 +109,13 @@ func (a *clusterAdmin) describeConfig(
 		result.ErrorCode, result.ErrorMsg = number, message
 		return result, nil
 	}
-	for _, entry := range configEntries(found.Topic) {
+	for _, entry := range kafkaconfig.Describe(found.Topic) {
 		named := len(resource.ConfigNames) == 0 || slices.Contains(resource.ConfigNames, entry.Name)
 		if named {
-			result.Configs = append(result.Configs, explained(entry, options))
+			result.Configs = append(result.Configs, configEntry(entry, options))
 		}
 	}
 	return result, nil
-}
-
-// explained adds to a setting what was asked for beside its value.
-func explained(entry ConfigEntry, options DescribeConfigsOptions) ConfigEntry {
-	config, ok := configNamed(entry.Name)
-	if !ok {
-		config = fixedConfigs[entry.Name]
-		config.standard = entry.Value
-	}
-	if options.IncludeDocumentation {
-		entry.Type, entry.Documentation = config.kind, &config.about
-	}
-	if options.IncludeSynonyms {
-		standard := &ConfigSynonym{entry.Name, config.standard, SourceDefault}
-		entry.Synonyms = []*ConfigSynonym{standard}
-		if !entry.Default {
-			own := &ConfigSynonym{entry.Name, entry.Value, entry.Source}
-			entry.Synonyms = []*ConfigSynonym{own, standard}
-		}
-	}
-	return entry
 }
 
 func (a *clusterAdmin) AlterConfig(
@@ -138,13 +123,7 @@ func (a *clusterAdmin) AlterConfig(
 ) error {
 	err := a.alterConfig(resourceType, name, validateOnly,
 		func(found described) ([]ropewalk.TopicSetting, error) {
-			given, err := a.settings(entries, int16(found.ReplicationFactor))
-			for _, config := range topicConfigs {
-				if entries[config.name] == nil {
-					given = append(given, config.reset())
-				}
-			}
-			return given, err
+			return a.settings(entries, int16(found.ReplicationFactor))
 		})
 	if number, message, ok := numbered(err); ok {
 		return &AlterConfigError{Err: number, ErrMsg: message}
@@ -160,13 +139,11 @@ func (a *clusterAdmin) IncrementalAlterConfig(
 		func(found described) ([]ropewalk.TopicSetting, error) {
 			var settings []ropewalk.TopicSetting
 			for _, name := range slices.Sorted(maps.Keys(entries)) {
-				setting, err := changed(found, name, entries[name])
+				changed, err := changed(found, name, entries[name])
 				if err != nil {
 					return nil, err
 				}
-				if setting != nil {
-					settings = append(settings, *setting)
-				}
+				settings = append(settings, changed...)
 			}
 			return settings, nil
 		})
@@ -203,44 +180,17 @@ func (a *clusterAdmin) alterConfig(
 	})
 }
 
-// changed makes one change of one setting; nil when there is nothing to change.
+// changed makes one change of one setting.
 func changed(
 	found described, name string, entry IncrementalAlterConfigsEntry,
-) (*ropewalk.TopicSetting, error) {
-	config, ok := configNamed(name)
-	if !ok {
-		if entry.Operation == IncrementalAlterConfigsOperationDelete && fixedConfigs[name].name != "" {
-			return nil, nil
-		}
-		return nil, checkFixed(name, orEmpty(entry.Value), int16(found.ReplicationFactor))
-	}
-	if entry.Operation == IncrementalAlterConfigsOperationDelete {
-		setting := config.reset()
-		return &setting, nil
-	}
-	if entry.Value == nil {
+) ([]ropewalk.TopicSetting, error) {
+	operation, value := kafkaconfig.Operation(entry.Operation), ""
+	switch {
+	case entry.Value != nil:
+		value = *entry.Value
+	case operation != kafkaconfig.Delete:
 		return nil, refuse(ErrInvalidRequest, "%s has no value", name)
 	}
-	value := *entry.Value
-	if entry.Operation != IncrementalAlterConfigsOperationSet {
-		if config.kind != ListConfigType {
-			return nil, refuse(ErrInvalidConfig, "%s is no list to add to or to take from", name)
-		}
-		value = combined(config.read(&found.Settings), value, entry.Operation)
-	}
-	setting, err := config.set(value)
-	return &setting, err
-}
-
-// combined adds the words of a list to another, or takes them from it.
-func combined(old, words string, operation IncrementalAlterConfigsOperation) string {
-	list := strings.Split(old, ",")
-	for word := range strings.SplitSeq(words, ",") {
-		word = strings.TrimSpace(word)
-		list = slices.DeleteFunc(list, func(w string) bool { return w == word })
-		if operation == IncrementalAlterConfigsOperationAppend {
-			list = append(list, word)
-		}
-	}
-	return strings.Join(list, ",")
+	settings, err := kafkaconfig.Change(found.Topic, name, value, operation)
+	return settings, invalidConfig(err)
 }

@@ -74,13 +74,10 @@ func TestCreateTopicRefuses(t *testing.T) {
 		"both":   {both, sarama.ErrInvalidRequest},
 		"gap":    {placed(map[int32][]int32{1: {broker}}), sarama.ErrInvalidReplicaAssignment},
 		"nobody": {placed(map[int32][]int32{0: {99}}), sarama.ErrInvalidReplicaAssignment},
-		"odd":    {withConfig("flush.ms", "1"), sarama.ErrInvalidConfig},
 		"soon":   {withConfig("retention.ms", "soon"), sarama.ErrInvalidConfig},
 		"brief":  {withConfig("retention.ms", "999"), sarama.ErrInvalidConfig},
 		"tiny":   {withConfig("segment.bytes", "1"), sarama.ErrInvalidConfig},
-		"unsafe": {withConfig("unclean.leader.election.enable", "true"), sarama.ErrInvalidConfig},
 		"safer":  {withConfig("min.insync.replicas", "2"), sarama.ErrInvalidConfig},
-		"raw":    {withConfig("compression.type", "uncompressed"), sarama.ErrInvalidConfig},
 	} {
 		t.Run(name, func(t *testing.T) {
 			topicErrorOf(t, admin.CreateTopic(name, &refused.detail, false), refused.want)

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	ropewalk "github.com/ropewalk/ropewalk/sdk-go"
+	"github.com/ropewalk/ropewalk/sdk-go/internal/kafkaconfig"
 )
 
 const (
@@ -210,8 +211,8 @@ func (d described) detail() TopicDetail {
 	for _, p := range d.partitions {
 		detail.ReplicaAssignment[p.Partition] = brokerIDs(p.Replicas)
 	}
-	for _, entry := range configEntries(d.Topic) {
-		if !entry.Default {
+	for _, entry := range kafkaconfig.Describe(d.Topic) {
+		if !entry.IsUsual() {
 			detail.ConfigEntries[entry.Name] = &entry.Value
 		}
 	}

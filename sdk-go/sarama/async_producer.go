@@ -16,6 +16,13 @@ import (
 //
 // A channel that is enabled must be read: one that is full holds up the other one, and then Input.
 // So a program that is slow to read is slowed down, and loses nothing. It must be closed.
+//
+// A topic that has to be looked up first, or created, holds up no other, unless more messages of it
+// are waiting than ChannelBufferSize, and than 256, or 16 MiB of such topics.
+//
+// A partitioner or an encoder that panics ends the program, unless there is a PanicHandler: that is
+// called, the message comes back with an error, and the producer goes on, where sarama's does not.
+// What panics in an interceptor is logged, and the message goes on, as in sarama.
 type AsyncProducer interface {
 	// AsyncClose begins to close. What was sent before is produced; both channels must be read
 	// until they are closed, which is the end.
@@ -28,11 +35,12 @@ type AsyncProducer interface {
 
 	// Input is where messages are sent to. It is never closed, so that a message that comes late
 	// does no harm, where sarama panics: after AsyncClose it comes back on Errors as
-	// ErrShuttingDown, and after the end it is dropped, with a line to Logger. A nil message is
-	// ignored.
+	// ErrShuttingDown, and after Errors is closed it is dropped, with a line to Logger. A nil
+	// message is ignored.
 	//
-	// After the end, call Input for each message: what is sent to a channel that was got before
-	// stays in it, and nobody may be there to make room.
+	// Call Input for each message, as in a select: what is sent to a channel that was got before
+	// the end, and long after it, stays in it, and nobody may be there to make room. The end waits
+	// up to 100 ms for those who have called Input and not sent yet.
 	Input() chan<- *ProducerMessage
 
 	// Successes is the channel of messages that were produced. It is closed at the end.
@@ -64,11 +72,19 @@ type asyncProducer struct {
 	successes chan *ProducerMessage
 	errors    chan *ProducerError
 	results   *results
+	waiting   waitingTopics
+
+	// inputs counts the calls of Input, and taken the messages that came of them, which is take's.
+	inputs atomic.Int64
+	taken  int64
+	// lateFor is how long late messages are waited for.
+	lateFor time.Duration
 
 	closeOnce sync.Once
 	closeSoon atomic.Bool   // AsyncClose was called
 	closeCall chan struct{} // the same, to wait for
 	delivered chan struct{} // the other channels are closed
+	over      chan struct{} // take does not wait for those who call Input from here on
 	ended     chan struct{} // nothing of the producer runs any more
 	late      lateMessages
 }
@@ -110,16 +126,20 @@ func newAsyncProducer(common *producer) *asyncProducer {
 		results:   newResults(),
 		closeCall: make(chan struct{}),
 		delivered: make(chan struct{}),
+		over:      make(chan struct{}),
 		ended:     make(chan struct{}),
+		lateFor:   lateFor,
 	}
+	p.waiting.init(p)
 	go withRecover(p.take)
 	go withRecover(p.deliver)
 	return p
 }
 
 func (p *asyncProducer) Input() chan<- *ProducerMessage {
+	p.inputs.Add(1) // before the look at the end: one of the two waits for the message
 	select {
-	case <-p.ended:
+	case <-p.over:
 		p.late.drop(p.input)
 	default:
 	}
@@ -170,35 +190,67 @@ func (p *asyncProducer) take() {
 		if !open {
 			break
 		}
+		p.taken++
 		p.send(m)
 	}
 	// What was sent before AsyncClose is in the channel by now.
 	for range len(p.input) {
-		p.send(<-p.input)
+		p.send(p.receive())
 	}
+	finished := make(chan struct{})
 	go withRecover(func() {
+		defer close(finished)
+		p.waiting.wait()
 		p.finish()
-		p.results.complete()
 	})
+	p.refuseUntil(finished)
+	p.results.complete()
+	p.refuseUntil(p.delivered)
+	close(p.over)
+	p.refuseLate()
+}
+
+// refuseUntil answers what still comes.
+func (p *asyncProducer) refuseUntil(end <-chan struct{}) {
 	for {
 		select {
 		case m := <-p.input:
+			p.taken++
+			p.refuse(m)
+		case <-end:
+			return
+		}
+	}
+}
+
+// refuseLate waits for those who have called Input and not sent yet. Nobody of them must wait for
+// ever, and no message vanish.
+func (p *asyncProducer) refuseLate() {
+	limit := time.NewTimer(p.lateFor)
+	defer limit.Stop()
+	for !p.allTaken() {
+		select {
+		case m := <-p.input:
+			p.taken++
 			p.refuse(m)
 			continue
-		case <-p.delivered:
+		case <-limit.C:
 		}
 		break
 	}
-	for { // whoever waits to send at this moment must not wait for ever
-		select {
-		case m := <-p.input:
-			p.refuse(m)
-			continue
-		default:
-		}
-		return
+	for range len(p.input) {
+		p.refuse(p.receive())
 	}
 }
+
+func (p *asyncProducer) receive() *ProducerMessage {
+	p.taken++
+	return <-p.input
+}
+
+// allTaken reports whether nobody is about to send: each call of Input has brought its message. Who
+// calls it once for many messages, or for none, cannot be known to be done.
+func (p *asyncProducer) allTaken() bool { return p.inputs.Load() == p.taken }
 
 // next waits for a message; it reports false once the producer is to close. A busy channel is
 // looked at alone first: that costs half of what the wait for two does.
@@ -264,8 +316,29 @@ func (p *asyncProducer) send(m *ProducerMessage) {
 		ignoreNil()
 		return
 	}
+	if size, err := p.admit(m); err != nil {
+		p.results.put(result{message: m, err: err, weight: weightOf(nil)})
+	} else if !p.waiting.join(m, size) {
+		p.sendAtOnce(m, size)
+	}
+	p.results.awaitRoom()
+}
+
+// sendAtOnce hands a message over, or has it wait for what is to be known of its topic.
+func (p *asyncProducer) sendAtOnce(m *ProducerMessage, size int) {
 	u := newUnderway(p, m)
-	err := p.prepare(m, &u.record)
+	switch err := p.prepareAtOnce(m, &u.record); err {
+	case errTopicUnknown, ErrInvalidPartition:
+		u.recycle()
+		p.waiting.begin(waitingMessage{m, size, err == ErrInvalidPartition})
+	default:
+		p.handOver(u, err)
+	}
+}
+
+// handOver gives a message that is prepared to the core, or answers it with the error of that.
+func (p *asyncProducer) handOver(u *underway, err error) {
+	m := u.message
 	if err == nil {
 		err = p.core.SendAsync(context.Background(), &u.record, u.done)
 	}
@@ -273,7 +346,6 @@ func (p *asyncProducer) send(m *ProducerMessage) {
 		p.results.put(result{message: m, err: err, weight: weightOf(&u.record)})
 		u.recycle()
 	}
-	p.results.awaitRoom()
 }
 
 func ignoreNil() { Logger.Println("a nil message was sent to a producer: it is ignored") }

@@ -101,8 +101,8 @@ type Config struct {
 	// Metadata holds settings of finding brokers, topics and partitions.
 	Metadata struct {
 		Retry struct {
-			// Max is how often the addresses are tried again before a client is given up. Default:
-			// 3.
+			// Max is how often the addresses are tried again before a client is given up, and how
+			// often reading is before a consumer tells of it on Errors. Default: 3.
 			Max int
 			// Backoff is the pause before it. Default: 250 ms.
 			Backoff time.Duration
@@ -274,8 +274,8 @@ type Config struct {
 		Fetch struct {
 			// Min changes nothing: messages are sent as they come. Default: 1.
 			Min int32
-			// Default is the number of bytes that the broker sends at once. Default: 1 MiB, at most
-			// 3.5 MiB. A larger message arrives all the same, alone.
+			// Default is the number of bytes that the broker sends at once. Default: 1 MiB; more than
+			// 3.5 MiB counts as that, and is logged. A larger message arrives all the same, alone.
 			Default int32
 			// Max lowers Default when it is above 0 and below it. Default: 0.
 			Max int32

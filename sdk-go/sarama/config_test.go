@@ -86,11 +86,8 @@ var refusals = map[string]func(*sarama.Config){
 	"Transactional producer requires Idempotent to be true": func(c *sarama.Config) {
 		c.Producer.Transaction.ID = "x"
 	},
-	"Consumer.Fetch.Min must be > 0":     func(c *sarama.Config) { c.Consumer.Fetch.Min = 0 },
-	"Consumer.Fetch.Default must be > 0": func(c *sarama.Config) { c.Consumer.Fetch.Default = 0 },
-	"Consumer.Fetch.Default must be <= 3670016, the most a broker sends at once": func(c *sarama.Config) {
-		c.Consumer.Fetch.Default = 4 << 20
-	},
+	"Consumer.Fetch.Min must be > 0":      func(c *sarama.Config) { c.Consumer.Fetch.Min = 0 },
+	"Consumer.Fetch.Default must be > 0":  func(c *sarama.Config) { c.Consumer.Fetch.Default = 0 },
 	"Consumer.Fetch.Max must be >= 0":     func(c *sarama.Config) { c.Consumer.Fetch.Max = -1 },
 	"Consumer.Fetch.MaxBytes must be > 0": func(c *sarama.Config) { c.Consumer.Fetch.MaxBytes = 0 },
 	"Consumer.MaxWaitTime must be >= 1ms": func(c *sarama.Config) {
@@ -310,5 +307,32 @@ func TestProducerSettings(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		closing(t, producer)
+	}
+}
+
+// What programs often set is more than a broker sends at once: it is taken, said in the log, and
+// large messages come.
+func TestFetchSizesAreClamped(t *testing.T) {
+	log := logTo(t)
+	addrs := []string{newServer(t).Address()}
+	config := testConfig()
+	config.Consumer.Fetch.Default, config.Consumer.Fetch.Max = 10<<20, 20<<20
+	config.Consumer.Fetch.MaxBytes = 100 << 20
+	config.Producer.MaxMessageBytes = 3 << 20
+	producer := newProducer(t, addrs, testConfig())
+	value := string(make([]byte, 900<<10))
+	for range 8 {
+		if _, _, err := producer.SendMessage(text("t", value)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	consumer := newConsumer(t, addrs, config)
+	said := func(line string) bool { return strings.Contains(line, "Consumer.Fetch.Default") }
+	if n := log.count(said); n != 1 {
+		t.Errorf("%d lines", n)
+	}
+	p := consume(t, consumer, "t", 0, sarama.OffsetOldest)
+	for range 8 {
+		receive(t, p, value)
 	}
 }

@@ -72,6 +72,9 @@ func (c *Config) warn() {
 			"Net.SASL has a user or a password, but is not enabled"},
 		{flush.Frequency == 0 && (flush.Bytes > 0 || flush.Messages > 0),
 			"Producer.Flush.Bytes or Messages without Frequency: messages wait until there are enough"},
+		{c.Consumer.Fetch.Default > maxFetchBytes, fmt.Sprintf(
+			"Consumer.Fetch.Default is more than a broker sends at once: it counts as %d",
+			maxFetchBytes)},
 		{c.Consumer.Offsets.CommitInterval != 0,
 			"Consumer.Offsets.CommitInterval does nothing: use Consumer.Offsets.AutoCommit"},
 		{c.Consumer.Offsets.Retention != 0,
@@ -166,8 +169,6 @@ func (c *Config) validateConsumer() error {
 	return firstOf([]check{
 		{consumer.Fetch.Min <= 0, "Consumer.Fetch.Min must be > 0"},
 		{consumer.Fetch.Default <= 0, "Consumer.Fetch.Default must be > 0"},
-		{consumer.Fetch.Default > maxFetchBytes, fmt.Sprintf(
-			"Consumer.Fetch.Default must be <= %d, the most a broker sends at once", maxFetchBytes)},
 		{consumer.Fetch.Max < 0, "Consumer.Fetch.Max must be >= 0"},
 		{consumer.Fetch.MaxBytes <= 0, "Consumer.Fetch.MaxBytes must be > 0"},
 		{consumer.MaxWaitTime < time.Millisecond, "Consumer.MaxWaitTime must be >= 1ms"},

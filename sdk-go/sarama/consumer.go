@@ -57,9 +57,9 @@ type consumer struct {
 	end func() error
 
 	gaps, gapMessages func(n int64)
-	// countsGaps: what ends a partition consumer is counted. A consumer group counts what it leaves
-	// out.
-	countsGaps bool
+	// ofGroup: it reads the claims of a consumer group, which counts the gaps that it leaves out,
+	// and whose sessions end with a topic.
+	ofGroup bool
 
 	mu       sync.Mutex
 	closed   bool
@@ -100,9 +100,8 @@ func newConsumer(client Client, own bool) (*consumer, error) {
 	return &consumer{
 		config: config, client: client, core: core, end: end,
 		gaps: config.count(metricGaps), gapMessages: config.count(metricGapMessages),
-		countsGaps: true,
-		children:   map[ropewalk.TopicPartition]*partitionConsumer{},
-		paused:     map[ropewalk.TopicPartition]bool{},
+		children: map[ropewalk.TopicPartition]*partitionConsumer{},
+		paused:   map[ropewalk.TopicPartition]bool{},
 	}, nil
 }
 
@@ -161,9 +160,11 @@ func (c *consumer) consume(
 		return nil, err
 	}
 	if err := child.begin(ctx, start, offset); err != nil {
+		child.startStop()
 		c.release(child)
 		return nil, mapError(err)
 	}
+	child.start = child.next
 	c.mu.Lock()
 	child.open = true
 	closed := c.closed

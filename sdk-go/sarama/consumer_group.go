@@ -55,6 +55,11 @@ type ConsumerGroup interface {
 	//
 	// It returns an error when the group cannot be joined, also after Group.Rebalance.Retry; and those
 	// of Setup and Cleanup.
+	//
+	// Another member that joins with the same Group.InstanceId takes the place of this one: the
+	// session ends, ErrFencedInstancedId comes over Errors and is the cause of the session's context.
+	// From then on Consume returns it for as long as the group knows the other, with
+	// Group.Rebalance.Retry.Backoff between one try and the next. In sarama there is no such pause.
 	Consume(ctx context.Context, topics []string, handler ConsumerGroupHandler) error
 
 	// Errors is the channel of errors, of handlers too, if Consumer.Return.Errors is set: it must be
@@ -94,6 +99,10 @@ type consumerGroup struct {
 	member    *groupMember
 	idle      *time.Timer
 	rested    time.Time
+	// fenced is the member whose instance id another has taken, and refused when it could not come
+	// back.
+	fenced  string
+	refused time.Time
 
 	mu     sync.Mutex
 	closed bool
@@ -124,7 +133,7 @@ func newConsumerGroup(id string, client Client, own bool) (ConsumerGroup, error)
 	if err != nil {
 		return nil, err
 	}
-	consumer.countsGaps = false
+	consumer.ofGroup = true
 	c := &consumerGroup{
 		config: client.Config(), core: consumer.core, id: id, consumer: consumer,
 		consuming: make(chan struct{}, 1),
@@ -245,9 +254,18 @@ func (c *consumerGroup) leaveIdle() {
 // leave ends the membership.
 func (c *consumerGroup) leave() {
 	if c.member != nil {
+		if isFenced(c.member.failure()) {
+			c.fenced = c.member.core.MemberID()
+		}
 		c.member.leave()
 		c.member = nil
 	}
+}
+
+// isFenced reports whether another member has taken the instance id.
+func isFenced(err error) bool {
+	var e *ropewalk.Error
+	return errors.As(err, &e) && e.InstanceTaken()
 }
 
 func (c *consumerGroup) Errors() <-chan error { return c.errors }

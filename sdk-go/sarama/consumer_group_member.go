@@ -11,8 +11,8 @@ import (
 )
 
 const (
-	// settledAfter is for how long nothing must have changed before a session begins: partitions come
-	// in several steps, as their owners give them up.
+	// settledAfter is for how long nothing must have changed before a session begins: partitions
+	// come in several steps, as their owners give them up.
 	settledAfter = 200 * time.Millisecond
 	// emptyAfter is that for a member that has nothing: others may be about to give it something.
 	emptyAfter = time.Second
@@ -29,6 +29,9 @@ type groupMember struct {
 	group  *consumerGroup
 	topics []string
 	core   *ropewalk.GroupConsumer
+	// id is what the group knew the member by when it settled last. It is the holder's of the token
+	// of consuming.
+	id     string
 	cancel context.CancelFunc
 	served chan struct{}
 
@@ -67,13 +70,26 @@ func (c *consumerGroup) join(ctx context.Context, topics []string) (*groupMember
 		return nil, err
 	}
 	retry := &c.config.Consumer.Group.Rebalance.Retry
+	if !wait(ctx, time.Until(c.refused.Add(retry.Backoff))) {
+		return nil, ctx.Err()
+	}
 	for attempt := 0; ; attempt++ {
 		c.config.count("consumer-group-join-total-" + c.id)(1)
-		m.core, err = c.core.JoinGroup(ctx, c.id, options...)
+		as := ropewalk.GroupMemberID(c.fenced)
+		m.core, err = c.core.JoinGroup(ctx, c.id, append(options, as)...)
 		if err == nil {
+			c.fenced = ""
 			break
 		}
 		c.config.count("consumer-group-join-failed-" + c.id)(1)
+		if isFenced(err) {
+			c.refused = time.Now()
+			return nil, err
+		}
+		if c.fenced != "" && errors.Is(err, ropewalk.ReasonMemberFenced) {
+			c.fenced = "" // nobody has the instance id any more
+			continue
+		}
 		var e *ropewalk.Error
 		if !errors.As(err, &e) || !e.Retriable() || attempt >= retry.Max {
 			return nil, err
@@ -158,9 +174,6 @@ func (m *groupMember) change() {
 func (m *groupMember) assigned(_ context.Context, positions []ropewalk.Position) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.told && len(positions) == 0 {
-		return
-	}
 	m.told = true
 	for _, p := range positions {
 		m.owned[p.TopicPartition] = &ownedPartition{position: p, next: p.Offset}
@@ -187,6 +200,7 @@ func (m *groupMember) revoked(ctx context.Context, positions []ropewalk.Position
 func (m *groupMember) lost(_ context.Context, positions []ropewalk.Position) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.ended = m.core.Err() // known before the session hears of the loss
 	for _, p := range positions {
 		Logger.Printf("consumer group %s: %s/%d was taken before it was given back\n",
 			m.group.id, p.Topic, p.Partition)
@@ -217,7 +231,8 @@ func (m *groupMember) release(ctx context.Context, back []ropewalk.Position) {
 	}
 }
 
-// settle waits until the member knows what it has, and nothing has changed for a while.
+// settle waits until the member knows what it has, and nothing has changed for a while. One that
+// the group has lost has no id, until the group has taken it again.
 func (m *groupMember) settle(ctx context.Context) error {
 	var until time.Time
 	for {
@@ -232,11 +247,14 @@ func (m *groupMember) settle(ctx context.Context) error {
 		if ended != nil {
 			return ended
 		}
-		if told && until.IsZero() {
+		// After the channel was got that tells of the answer with which the id comes.
+		m.id = m.core.MemberID()
+		known := told && m.id != ""
+		if known && until.IsZero() {
 			until = time.Now().Add(settledWithin)
 		}
 		var settled <-chan time.Time
-		if told {
+		if known {
 			left = min(left, time.Until(until))
 			if left <= 0 {
 				return nil

@@ -52,7 +52,7 @@ func newGroupSession(
 	ctx context.Context, member *groupMember, handler ConsumerGroupHandler,
 ) *groupSession {
 	s := &groupSession{
-		group: member.group, member: member, handler: handler, memberID: member.core.MemberID(),
+		group: member.group, member: member, handler: handler, memberID: member.id,
 		claims: map[ropewalk.TopicPartition]*claimed{},
 	}
 	s.ctx, s.cancel = context.WithCancelCause(ctx)
@@ -144,17 +144,24 @@ func (s *groupSession) follow(changed <-chan struct{}) {
 		var fresh map[ropewalk.TopicPartition]*ownedPartition
 		var ended error
 		gone, fresh, changed, ended = s.member.compare(s.claims)
+		// What came and went in between is nobody's claim: it would be waited for until its
+		// deadline.
+		s.member.give(s.claims)
 		switch {
 		case ended != nil:
+			cause := ErrSessionHeartbeatFailed
+			if isFenced(ended) {
+				cause = ErrFencedInstancedId
+			}
 			s.group.report(mapError(ended), "", 0)
-			s.cancel(ErrSessionHeartbeatFailed)
+			s.cancel(cause)
 			return
 		case len(gone)+len(fresh) == 0:
 		case !s.group.cooperative:
 			s.cancel(ErrRebalanceInProgress)
 			return
 		default:
-			if err := s.reconcile(gone, fresh); err != nil {
+			if err := s.reconcile(gone); err != nil {
 				s.group.report(err, "", 0)
 				s.cancel(err)
 				return
@@ -164,9 +171,7 @@ func (s *groupSession) follow(changed <-chan struct{}) {
 }
 
 // reconcile has claims end whose partitions go, and others begin, while the rest goes on.
-func (s *groupSession) reconcile(
-	gone []*claimed, fresh map[ropewalk.TopicPartition]*ownedPartition,
-) error {
+func (s *groupSession) reconcile(gone []*claimed) error {
 	for _, c := range gone {
 		c.cancel(errRevoked)
 	}
@@ -186,6 +191,8 @@ func (s *groupSession) reconcile(
 	}
 	s.mu.Unlock()
 	s.member.give(s.claims)
+	// Some of what was new may have been revoked while the claims ended, and is given back by now.
+	_, fresh, _, _ := s.member.compare(s.claims)
 	s.start(s.add(fresh))
 	return nil
 }

@@ -141,7 +141,7 @@ func (m *groupMember) tellStrategy(topics map[string][]int32, generation int32) 
 	if !ok {
 		return
 	}
-	data, err := strategy.AssignmentData(m.core.MemberID(), topics, generation)
+	data, err := strategy.AssignmentData(m.id, topics, generation)
 	if err != nil {
 		Logger.Printf("the strategy %s has nothing to tell its member: %v\n", strategy.Name(), err)
 	}

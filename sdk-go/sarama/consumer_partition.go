@@ -32,8 +32,15 @@ type ConsumerMessage struct {
 //
 // It ends by itself when messages were deleted before they were read, with ErrOffsetOutOfRange, so
 // that the program chooses where to go on; and when Consumer.Retry.Max is set and reached, with
-// ErrConsumerRetriesExhausted. Else it reconnects. A reader that is slow holds up no other
+// ErrConsumerRetriesExhausted. Else it reconnects: what goes wrong is logged, and told on Errors
+// when Metadata.Retry.Max more tries have failed. A reader that is slow holds up no other
 // partition, however slow: it is sent no more than it reads.
+//
+// When its topic is deleted it stays, and looks for the topic after each Consumer.Retry.Backoff,
+// with an ErrUnknownTopicOrPartition on Errors each time. It does not create the topic. In one that
+// somebody else creates under the name it goes on at the same offset; where there is none such it
+// ends with ErrOffsetOutOfRange. The claim of a consumer group ends with its topic, and the session
+// with it.
 type PartitionConsumer interface {
 	// AsyncClose begins to close; Messages and Errors are closed when it is done, and must be
 	// read until then.
@@ -43,7 +50,7 @@ type PartitionConsumer interface {
 	// Messages is the channel of messages. It is closed at the end.
 	Messages() <-chan *ConsumerMessage
 	// Errors is the channel of errors, if Consumer.Return.Errors is set. It is closed at the end.
-	// Reconnects that find no room in it are logged.
+	// What does not end the partition consumer, and finds no room in it, is logged.
 	Errors() <-chan *ConsumerError
 	// HighWaterMarkOffset is the offset that the next message of the partition will get, as last
 	// heard.
@@ -62,8 +69,11 @@ type partitionConsumer struct {
 	messages chan *ConsumerMessage
 	errors   chan *ConsumerError
 	open     bool // guarded by the consumer's lock: core is there
-	// start is where it began.
-	start int64
+	// start is where it began; next is the offset after what was delivered, of the goroutine that
+	// delivers.
+	start, next int64
+	// broken is why reading broke off last, of the goroutine that reads.
+	broken error
 
 	// closing ends when the program closes it; reading does so too, and when it gives up.
 	closing, reading context.Context
@@ -72,7 +82,7 @@ type partitionConsumer struct {
 	exhausted        atomic.Bool
 	ended            chan struct{}
 
-	mu      sync.Mutex
+	mu      sync.Mutex // of core too, which is another one after its topic was deleted
 	paused  bool
 	resumed chan struct{} // closed while delivery goes on
 }
@@ -100,29 +110,44 @@ func (p *partitionConsumer) begin(
 	if fetch.Max > 0 {
 		bytes = min(bytes, fetch.Max)
 	}
-	var err error
-	p.core, err = p.consumer.core.NewConsumer(ctx,
+	core, err := p.consumer.core.NewConsumer(ctx,
 		ropewalk.WithPartition(p.place.Topic, p.place.Partition, start),
-		ropewalk.WithFetchBytes(int(bytes)),
-		ropewalk.WithReconnectBackoff(p.pauseBefore),
-		// In the core's goroutine: an error that finds no room is dropped there rather than
-		// holding up the reconnect.
-		ropewalk.WithErrorHandler(func(err error) { p.report(err, false) }),
+		ropewalk.WithFetchBytes(int(min(bytes, maxFetchBytes))),
+		ropewalk.WithReconnectBackoff(p.reconnects),
+		ropewalk.WithErrorHandler(func(err error) { p.broken = err }),
 	)
 	if err != nil {
-		p.startStop()
 		return err
 	}
-	at, _ := p.core.Position(p.place.Topic, p.place.Partition)
-	p.start = at.Offset
+	at, _ := core.Position(p.place.Topic, p.place.Partition)
 	if offset >= 0 && offset < at.LogStart {
-		p.startStop()
-		if err := p.core.Close(); err != nil {
+		if err := core.Close(); err != nil {
 			return err
 		}
 		return ErrOffsetOutOfRange // as it is, so that it can be compared with ==
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.core, p.next = core, at.Offset
 	return nil
+}
+
+// reader is what reads at present.
+func (p *partitionConsumer) reader() *ropewalk.Consumer {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.core
+}
+
+// reconnects is the pause before a try to read on. What a change of the leader takes is no error to
+// the program, as in sarama, which tries as often to find a leader.
+func (p *partitionConsumer) reconnects(failures int) time.Duration {
+	if failures > p.consumer.config.Metadata.Retry.Max {
+		// In the core's goroutine: an error that finds no room is dropped there rather than holding
+		// up the reconnect.
+		p.report(p.broken, false)
+	}
+	return p.pauseBefore(failures)
 }
 
 // pauseBefore is the pause before a try to read on, of so many failed ones in a row.
@@ -142,7 +167,7 @@ func (p *partitionConsumer) pauseBefore(failures int) time.Duration {
 func (p *partitionConsumer) run() {
 	defer p.finish()
 	for {
-		records, err := p.core.Poll(p.reading)
+		records, err := p.reader().Poll(p.reading)
 		switch {
 		case err == nil:
 			for i := range records {
@@ -155,11 +180,15 @@ func (p *partitionConsumer) run() {
 		case p.exhausted.Load():
 			p.report(ErrConsumerRetriesExhausted, true)
 			return
+		case !p.consumer.ofGroup && isGone(err):
+			if !p.awaitTopic(err) {
+				return
+			}
 		default:
 			// As in sarama, lost messages end the partition consumer, so that the program chooses
 			// where to go on.
 			var gap *ropewalk.Gap
-			if errors.As(err, &gap) && p.consumer.countsGaps {
+			if errors.As(err, &gap) && !p.consumer.ofGroup {
 				p.consumer.gap(gap.To - gap.From)
 			}
 			p.report(err, true)
@@ -170,9 +199,7 @@ func (p *partitionConsumer) run() {
 
 func (p *partitionConsumer) finish() {
 	p.startStop()
-	if err := p.core.Close(); err != nil {
-		Logger.Printf("closing the reader of %s/%d: %v\n", p.place.Topic, p.place.Partition, err)
-	}
+	p.closeReader()
 	p.consumer.release(p)
 	close(p.messages)
 	close(p.errors)
@@ -202,6 +229,7 @@ func (p *partitionConsumer) deliver(r *ropewalk.Record) bool {
 	message.intercept(p.consumer.config.Consumer.Interceptors)
 	select {
 	case p.messages <- message:
+		p.next = r.Offset + 1
 		return true
 	case <-p.closing.Done():
 		return false
@@ -249,7 +277,7 @@ func (p *partitionConsumer) Messages() <-chan *ConsumerMessage { return p.messag
 func (p *partitionConsumer) Errors() <-chan *ConsumerError { return p.errors }
 
 func (p *partitionConsumer) HighWaterMarkOffset() int64 {
-	at, _ := p.core.Position(p.place.Topic, p.place.Partition)
+	at, _ := p.reader().Position(p.place.Topic, p.place.Partition)
 	return at.HighWatermark
 }
 

@@ -17,6 +17,12 @@
 //     memory, not for its disk.
 //   - A message that is sent to an AsyncProducer after its end is dropped, with a line to Logger;
 //     sarama panics. One that comes while it closes gets ErrShuttingDown.
+//   - A partitioner or an encoder that panics under a PanicHandler fails its message, and the
+//     producer goes on; with sarama the goroutine goes, and messages stay without an answer.
+//   - What a consumer does not reach for a moment, as while a leader changes, is logged, and told
+//     on Errors only when Metadata.Retry.Max more tries have failed.
+//   - Close of a PartitionOffsetManager gives up after Consumer.Offsets.Retry.Max more tries;
+//     sarama's waits for the Close of its OffsetManager.
 //   - Interceptors of producers see a message once, also when it is sent again. Keys of headers are
 //     UTF-8.
 //   - A topic that does not exist is created by its first use where the broker allows that, unless

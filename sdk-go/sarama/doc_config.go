@@ -29,7 +29,7 @@
 //	Net.LocalAddr                              acts
 //	Net.Proxy.Enable                           acts: it needs a Dialer
 //	Net.Proxy.Dialer                           acts
-//	Metadata.Retry.Max                         acts: while a client is made
+//	Metadata.Retry.Max                         acts: for a client, and before a consumer tells
 //	Metadata.Retry.Backoff                     acts
 //	Metadata.Retry.BackoffFunc                 acts
 //	Metadata.RefreshFrequency                  acts: how long what is known holds
@@ -75,7 +75,7 @@
 //	Consumer.Retry.BackoffFunc                 acts
 //	Consumer.Retry.Max                         acts
 //	Consumer.Fetch.Min                         harmless: messages are sent as they come
-//	Consumer.Fetch.Default                     acts: at most 3,670,016
+//	Consumer.Fetch.Default                     acts: more than 3,670,016 counts as that; logged
 //	Consumer.Fetch.Max                         acts: lowers Default; larger messages come too
 //	Consumer.Fetch.MaxBytes                    acts: lowers Default; larger messages come too
 //	Consumer.MaxWaitTime                       harmless: messages are sent as they come
@@ -115,7 +115,8 @@
 //	CORRUPT_BATCH               ErrInvalidMessage
 //	SEQUENCE_GAP                ErrOutOfOrderSequenceNumber
 //	PRODUCER_FENCED             ErrProducerFenced
-//	MEMBER_FENCED               ErrIllegalGeneration
+//	MEMBER_FENCED               ErrIllegalGeneration; ErrFencedInstancedId if another member has
+//	                            taken Consumer.Group.InstanceId
 //	GROUP_NOT_EMPTY             ErrNonEmptyGroup
 //	OFFSET_OUT_OF_RANGE         ErrOffsetOutOfRange
 //	CLIENT_GAP                  ErrOffsetOutOfRange

@@ -2,6 +2,7 @@ package sarama
 
 import (
 	"errors"
+	"time"
 
 	"google.golang.org/grpc/codes"
 
@@ -56,6 +57,13 @@ var codeErrors = map[codes.Code]error{
 	codes.ResourceExhausted: ErrThrottlingQuotaExceeded,
 }
 
+// mappedEvery is how often the log says of one cause what is lost by the mapping: each of thousands
+// of messages may have failed for it.
+const mappedEvery = time.Second
+
+// mappings are the causes whose mapping was logged.
+var mappings = recurring{every: mappedEvery}
+
 // mapError turns an error of the core into the one that sarama would give. What is lost by that is
 // logged; an error that has no counterpart is returned as it is.
 func mapError(err error) error {
@@ -70,13 +78,18 @@ func mapError(err error) error {
 		return Wrap(ErrOutOfBrokers, err)
 	}
 	mapped, ok := reasonErrors[e.Reason]
+	if e.InstanceTaken() {
+		mapped = ErrFencedInstancedId
+	}
 	if !ok {
 		mapped, ok = codeErrors[e.Code()]
 	}
 	if !ok {
 		return err
 	}
-	Logger.Printf("%v (returned as: %v)\n", err, mapped)
+	if more, due := mappings.due(cause{e.Op, e.Reason, e.Code()}, time.Now()); due {
+		Logger.Printf("%v (returned as: %v%s)\n", err, mapped, more)
+	}
 	return mapped
 }
 

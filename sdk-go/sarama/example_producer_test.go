@@ -5,24 +5,14 @@ import (
 	"log"
 	"sync"
 
-	"github.com/ropewalk/ropewalk/sdk-go/internal/testserver"
 	"github.com/ropewalk/ropewalk/sdk-go/sarama"
 )
 
-// startServer stands in for the broker at localhost:9092.
-func startServer() *testserver.Server {
-	server, err := testserver.New()
-	if err != nil {
-		log.Fatal(err)
-	}
-	return server
-}
-
 func ExampleSyncProducer() {
-	server := startServer()
-	defer server.Stop()
+	addrs, stop := exampleAddrs() // localhost:9092
+	defer stop()
 
-	producer, err := sarama.NewSyncProducer([]string{server.Address()}, nil)
+	producer, err := sarama.NewSyncProducer(addrs, nil)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -43,10 +33,10 @@ func ExampleSyncProducer() {
 
 // A program sends and reads what comes back in one select, so that neither holds up the other.
 func ExampleAsyncProducer_select() {
-	server := startServer()
-	defer server.Stop()
+	addrs, stop := exampleAddrs() // localhost:9092
+	defer stop()
 
-	producer, err := sarama.NewAsyncProducer([]string{server.Address()}, nil)
+	producer, err := sarama.NewAsyncProducer(addrs, nil)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -70,12 +60,12 @@ func ExampleAsyncProducer_select() {
 
 // Goroutines of their own read what comes back, until AsyncClose has all of it answered.
 func ExampleAsyncProducer_goroutines() {
-	server := startServer()
-	defer server.Stop()
+	addrs, stop := exampleAddrs() // localhost:9092
+	defer stop()
 
 	config := sarama.NewConfig()
 	config.Producer.Return.Successes = true
-	producer, err := sarama.NewAsyncProducer([]string{server.Address()}, config)
+	producer, err := sarama.NewAsyncProducer(addrs, config)
 	if err != nil {
 		log.Fatal(err)
 	}

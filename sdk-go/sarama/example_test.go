@@ -4,17 +4,12 @@ import (
 	"fmt"
 	"log"
 
-	"github.com/ropewalk/ropewalk/sdk-go/internal/testserver"
 	"github.com/ropewalk/ropewalk/sdk-go/sarama"
 )
 
 func Example() {
-	server, err := testserver.New() // stands in for the broker at localhost:9092
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer server.Stop()
-	addrs := []string{server.Address()}
+	addrs, stop := exampleAddrs() // localhost:9092
+	defer stop()
 
 	consumer, err := sarama.NewConsumer(addrs, nil)
 	if err != nil {

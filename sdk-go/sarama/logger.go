@@ -24,7 +24,9 @@ var (
 	// PanicHandler is called with what a goroutine of this package panicked with, when it is set:
 	// the program goes on then. It must be set before clients are made. Default: nil, the program
 	// ends. Code of the program's own that this package calls, such as a handler of a consumer
-	// group, runs in such goroutines.
+	// group, runs in such goroutines. What panics while a producer prepares a message, in a
+	// partitioner or an encoder, fails that message only; a SyncProducer without a handler panics
+	// in the goroutine that called it.
 	PanicHandler func(any)
 )
 

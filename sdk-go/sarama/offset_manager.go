@@ -2,6 +2,8 @@ package sarama
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,7 +19,9 @@ type OffsetManager interface {
 	ManagePartition(topic string, partition int32) (PartitionOffsetManager, error)
 
 	// Close commits what is marked, if Consumer.Offsets.AutoCommit is enabled, and ends, with the
-	// partition offset managers that are still there. Closing again does nothing.
+	// partition offset managers that are still there. A commit that is refused is tried again
+	// Consumer.Offsets.Retry.Max times, for no longer than Net.ReadTimeout. Closing again does
+	// nothing.
 	Close() error
 
 	// Commit commits what is marked, and waits for it.
@@ -68,57 +72,106 @@ func (om *offsetManager) loop() {
 	for {
 		select {
 		case <-ticker.C:
+			om.Commit()
 		case <-om.wake:
+			om.commitDone()
 		case <-om.closing:
 			return
 		}
-		om.Commit()
 	}
+}
+
+// commitDone commits for partition offset managers that are closed, which wait for it. What is
+// still refused after Offsets.Retry.Max more tries is given up, with its errors told.
+func (om *offsetManager) commitDone() {
+	om.committing.Lock()
+	defer om.committing.Unlock()
+	om.mu.Lock()
+	var done []*partitionOffsetManager
+	for _, pom := range om.parts {
+		if pom.done {
+			done = append(done, pom)
+		}
+	}
+	om.mu.Unlock()
+	om.commitLast(done)
+}
+
+// commitLast tries to commit as often as the config says, and then ends partition offset managers.
+// All tries together take no longer than one call may.
+func (om *offsetManager) commitLast(done []*partitionOffsetManager) {
+	offsets := &om.config.Consumer.Offsets
+	ctx, cancel := context.WithTimeout(context.Background(), om.config.Net.ReadTimeout)
+	defer cancel()
+	for attempt := 0; offsets.AutoCommit.Enable && attempt <= offsets.Retry.Max; attempt++ {
+		om.flush(ctx, func(pom *partitionOffsetManager) bool { return slices.Contains(done, pom) })
+		if om.releaseDone(nil) == 0 || ctx.Err() != nil {
+			break
+		}
+	}
+	om.releaseDone(done)
 }
 
 func (om *offsetManager) ManagePartition(
 	topic string, partition int32,
 ) (PartitionOffsetManager, error) {
 	place := ropewalk.TopicPartition{Topic: topic, Partition: partition}
-	committed, err := om.core.Admin().GetCommittedOffsets(context.Background(), om.group, topic)
-	if err != nil {
-		return nil, mapError(err)
-	}
 	pom := &partitionOffsetManager{
 		parent: om, place: place, errors: make(chan *ConsumerError, om.config.ChannelBufferSize),
 	}
-	pom.marks.offset = -1
+	if err := om.reserve(pom); err != nil {
+		return nil, err
+	}
+	committed, err := om.core.Admin().GetCommittedOffsets(context.Background(), om.group, topic)
+	om.mu.Lock()
+	defer om.mu.Unlock()
+	switch {
+	case om.closed:
+		return nil, ErrClosedClient
+	case err != nil:
+		delete(om.parts, place)
+		return nil, mapError(err)
+	}
 	for _, o := range committed {
 		if o.TopicPartition == place {
-			pom.marks.offset, pom.marks.metadata = o.Offset, o.Metadata
+			pom.marks.begin(o.Offset, o.Metadata)
 		}
 	}
+	return pom, nil
+}
+
+// reserve keeps a partition for one who asks where the group is: two at a time must not both manage
+// it.
+func (om *offsetManager) reserve(pom *partitionOffsetManager) error {
+	pom.marks.begin(-1, "")
 	om.mu.Lock()
 	defer om.mu.Unlock()
 	if om.closed {
-		return nil, ErrClosedClient
+		return ErrClosedClient
 	}
-	if om.parts[place] != nil {
-		return nil, ConfigurationError("That topic/partition is already being managed")
+	if om.parts[pom.place] != nil {
+		return ConfigurationError("That topic/partition is already being managed")
 	}
-	om.parts[place] = pom
-	return pom, nil
+	om.parts[pom.place] = pom
+	return nil
 }
 
 func (om *offsetManager) Commit() {
 	om.committing.Lock()
 	defer om.committing.Unlock()
-	om.flush(context.Background())
-	om.releaseDone(false)
+	ctx, cancel := context.WithTimeout(context.Background(), om.config.Net.ReadTimeout)
+	defer cancel()
+	om.flush(ctx, func(*partitionOffsetManager) bool { return true })
+	om.releaseDone(nil)
 }
 
-// flush commits what is marked.
-func (om *offsetManager) flush(ctx context.Context) {
+// flush commits what is marked of those that are chosen.
+func (om *offsetManager) flush(ctx context.Context, chosen func(*partitionOffsetManager) bool) {
 	var offsets []ropewalk.CommittedOffset
 	var of []*partitionOffsetManager
 	om.mu.Lock()
 	for place, pom := range om.parts {
-		if offset, metadata, dirty := pom.marks.toCommit(); dirty {
+		if offset, metadata, dirty := pom.marks.toCommit(); dirty && chosen(pom) {
 			offsets = append(offsets, ropewalk.CommittedOffset{
 				TopicPartition: place, Offset: offset, Metadata: metadata,
 			})
@@ -138,18 +191,32 @@ func (om *offsetManager) flush(ctx context.Context) {
 	}
 }
 
-// releaseDone ends the partition offset managers that are closed and have nothing to commit, or all
-// of them. It returns how many are left.
-func (om *offsetManager) releaseDone(all bool) int {
+// releaseDone ends the partition offset managers that are closed and have nothing to commit, and
+// those that are given up. It returns how many are left that are closed.
+func (om *offsetManager) releaseDone(givenUp []*partitionOffsetManager) (left int) {
 	om.mu.Lock()
 	defer om.mu.Unlock()
 	for place, pom := range om.parts {
-		if _, _, dirty := pom.marks.toCommit(); all || pom.done && !dirty {
-			close(pom.errors)
-			delete(om.parts, place)
+		offset, _, dirty := pom.marks.toCommit()
+		switch {
+		case !pom.done:
+		case !dirty:
+			om.end(place, pom)
+		case slices.Contains(givenUp, pom):
+			Logger.Printf("offset %d of %s/%d is not committed for group %s\n",
+				offset, place.Topic, place.Partition, om.group)
+			om.end(place, pom)
+		default:
+			left++
 		}
 	}
-	return len(om.parts)
+	return left
+}
+
+// end ends a partition offset manager; the caller holds the lock.
+func (om *offsetManager) end(place ropewalk.TopicPartition, pom *partitionOffsetManager) {
+	close(pom.errors)
+	delete(om.parts, place)
 }
 
 func (om *offsetManager) Close() error {
@@ -157,24 +224,16 @@ func (om *offsetManager) Close() error {
 	om.once.Do(func() {
 		close(om.closing)
 		om.tasks.Wait()
+		om.committing.Lock()
+		defer om.committing.Unlock()
 		om.mu.Lock()
 		om.closed = true
-		for _, pom := range om.parts {
+		all := slices.Collect(maps.Values(om.parts))
+		for _, pom := range all {
 			pom.done = true
 		}
 		om.mu.Unlock()
-		om.committing.Lock()
-		defer om.committing.Unlock()
-		offsets := &om.config.Consumer.Offsets
-		ctx, cancel := context.WithTimeout(context.Background(), om.config.Net.ReadTimeout)
-		defer cancel()
-		for attempt := 0; offsets.AutoCommit.Enable && attempt <= offsets.Retry.Max; attempt++ {
-			om.flush(ctx)
-			if om.releaseDone(false) == 0 || ctx.Err() != nil {
-				break
-			}
-		}
-		om.releaseDone(true)
+		om.commitLast(all)
 		err = om.release()
 	})
 	return err

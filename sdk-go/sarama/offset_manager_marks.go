@@ -19,6 +19,13 @@ type marks struct {
 	dirty    bool
 }
 
+// begin is where the group is, or -1.
+func (m *marks) begin(offset int64, metadata string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.offset, m.metadata = offset, metadata
+}
+
 // mark goes forward only.
 func (m *marks) mark(offset int64, metadata string) {
 	m.mu.Lock()

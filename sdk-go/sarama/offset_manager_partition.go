@@ -8,24 +8,27 @@ type PartitionOffsetManager interface {
 	// marked, or Consumer.Offsets.Initial when there is nothing.
 	NextOffset() (int64, string)
 
-	// MarkOffset marks the offset of the next message to read, to be committed. It goes only forward:
-	// a lower offset than the one that is marked does nothing. Metadata is kept beside it.
+	// MarkOffset marks the offset of the next message to read, to be committed. It goes only
+	// forward: a lower offset than the one that is marked does nothing. Metadata is kept beside it.
 	MarkOffset(offset int64, metadata string)
 
 	// ResetOffset is MarkOffset that goes only back: a higher offset does nothing.
 	ResetOffset(offset int64, metadata string)
 
-	// Errors is the channel of errors, if Consumer.Return.Errors is set: what finds no room in it is
-	// logged. Otherwise errors are logged. It is closed at the end.
+	// Errors is the channel of errors, if Consumer.Return.Errors is set: what finds no room in it
+	// is logged. Otherwise errors are logged. It is closed at the end.
 	Errors() <-chan *ConsumerError
 
 	// AsyncClose begins to close; Errors is closed when what is marked is committed. With
-	// Consumer.Offsets.AutoCommit that is at once, otherwise with the next Commit of the offset
-	// manager that succeeds, or with its Close.
+	// Consumer.Offsets.AutoCommit that is at once: a commit that is refused is tried again
+	// Consumer.Offsets.Retry.Max times, for no longer than Net.ReadTimeout, and then given up, with
+	// its errors on Errors. sarama tries until its offset manager is closed. Without AutoCommit it
+	// is with the next Commit of the offset manager that succeeds, or with its Close.
 	AsyncClose()
 
 	// Close is AsyncClose, waits for the end, and returns the errors that nobody has read as a
-	// ConsumerErrors.
+	// ConsumerErrors. Without AutoCommit it must not be waited for before the Commit is called, or
+	// the Close of the offset manager, that it waits for.
 	Close() error
 }
 
@@ -59,7 +62,7 @@ func (p *partitionOffsetManager) AsyncClose() {
 	p.parent.mu.Lock()
 	p.done = true
 	p.parent.mu.Unlock()
-	p.parent.releaseDone(false)
+	p.parent.releaseDone(nil)
 	select {
 	case p.parent.wake <- struct{}{}:
 	default:

@@ -5,6 +5,9 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/grpc/codes"
+
+	"github.com/ropewalk/ropewalk/sdk-go/internal/testserver"
 	"github.com/ropewalk/ropewalk/sdk-go/sarama"
 )
 
@@ -190,4 +193,87 @@ func TestOffsetManagerTriesAgain(t *testing.T) {
 	manager = newOffsets(t, client)
 	expectNext(t, manage(t, manager, 0), 7, "beyond the end, until there is more")
 	closing(t, manager)
+}
+
+// Of two who want a partition at the same time one has it, and only that one asks where the group
+// is. Who cannot learn that leaves it to the next one.
+func TestOffsetManagerReservesAPartition(t *testing.T) {
+	server := newServer(t)
+	addrs := []string{server.Address()}
+	withTopic(t, addrs[0], 1)
+	manager := newOffsets(t, newClient(t, addrs, testConfig()))
+	defer closing(t, manager)
+	asking, answer := make(chan struct{}, 16), make(chan error)
+	server.OnGetCommittedOffsets(func() error {
+		asking <- struct{}{}
+		return <-answer
+	})
+	first := make(chan error, 1)
+	go func() {
+		_, err := manager.ManagePartition("t", 0)
+		first <- err
+	}()
+	<-asking
+	second := make(chan error, 1)
+	go func() {
+		_, err := manager.ManagePartition("t", 0)
+		second <- err
+	}()
+	var wrong sarama.ConfigurationError
+	select {
+	case err := <-second:
+		if !errors.As(err, &wrong) {
+			t.Errorf("the second: %v", err)
+		}
+	case <-asking:
+		t.Error("both ask")
+		answer <- nil
+		<-second
+	}
+	answer <- testserver.Status(codes.InvalidArgument, "INVALID_FIELD").Err()
+	if err := <-first; !errors.Is(err, sarama.ErrInvalidRequest) {
+		t.Errorf("the first: %v", err)
+	}
+	server.OnGetCommittedOffsets(nil)
+	manage(t, manager, 0)
+}
+
+// Close ends while commits are refused, with an error for each try.
+func TestOffsetManagerClosesWhileCommitsAreRefused(t *testing.T) {
+	for _, whole := range []bool{false, true} {
+		server := newServer(t)
+		addrs := []string{server.Address()}
+		withTopic(t, addrs[0], 2)
+		fill(t, addrs, 2, 2)
+		config := testConfig()
+		config.Consumer.Offsets.AutoCommit.Interval = time.Hour
+		manager := newOffsets(t, newClient(t, addrs, config))
+		refused, other := manage(t, manager, 0), manage(t, manager, 1)
+		refused.MarkOffset(99, "") // there is none
+		other.MarkOffset(1, "")
+		ended := make(chan error, 1)
+		go func() {
+			if whole {
+				closing(t, manager)
+			}
+			ended <- refused.Close()
+		}()
+		select {
+		case err := <-ended:
+			var errs sarama.ConsumerErrors
+			if !errors.As(err, &errs) || len(errs) != config.Consumer.Offsets.Retry.Max+1 ||
+				!errors.Is(errs[0], sarama.ErrOffsetOutOfRange) {
+				t.Errorf("got %v", err)
+			}
+		case <-time.After(patience):
+			t.Fatal("it waits for ever")
+		}
+		if !whole {
+			manage(t, manager, 0) // it is free
+		}
+		closing(t, manager)
+		if _, open := <-other.Errors(); open {
+			t.Error("the other one has an error, or is open")
+		}
+	}
 }

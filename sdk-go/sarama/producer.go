@@ -3,6 +3,7 @@ package sarama
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -76,29 +77,95 @@ func (p *producer) finish() {
 	})
 }
 
+// errTopicUnknown: a message cannot be placed before its topic was looked up.
+var errTopicUnknown = errors.New("the topic is to be looked up")
+
+// past is a context that has ended: with it, what is known is told, and nothing is waited for.
+var past = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
+
 // prepare turns a message into a record, with its partition.
 func (p *producer) prepare(m *ProducerMessage, record *ropewalk.Record) error {
+	if _, err := p.admit(m); err != nil {
+		return err
+	}
+	return p.prepareAdmitted(m, record, false)
+}
+
+// admit has interceptors see a message, and refuses one that is too large. It returns the size.
+func (p *producer) admit(m *ProducerMessage) (size int, err error) {
+	defer recovered(&err)
 	if p.closed.Load() {
-		return ErrShuttingDown
+		return 0, ErrShuttingDown
 	}
 	if interceptors := p.config.Producer.Interceptors; len(interceptors) > 0 {
 		p.intercepting.Lock()
 		m.intercept(interceptors)
 		p.intercepting.Unlock()
 	}
-	if err := m.check(p.config); err != nil {
-		return err
+	return m.check(p.config)
+}
+
+// prepareAdmitted places and encodes a message, and waits for what is to be known of its topic. One
+// that has no place in the topic as it is known has it asked for first.
+func (p *producer) prepareAdmitted(
+	m *ProducerMessage, record *ropewalk.Record, asksFirst bool,
+) (err error) {
+	defer recovered(&err)
+	t, err := (*placement)(nil), error(ErrInvalidPartition)
+	if !asksFirst {
+		t, err = p.place(context.Background(), m)
 	}
-	t, err := p.place(m)
+	if err == ErrInvalidPartition {
+		t, err = p.placeAgain(m)
+	}
 	if err != nil {
 		return err
 	}
+	return p.fill(t, m, record)
+}
+
+// prepareAtOnce places and encodes a message without waiting: what it lacks for that is its error.
+func (p *producer) prepareAtOnce(m *ProducerMessage, record *ropewalk.Record) (err error) {
+	defer recovered(&err)
+	t, err := p.place(past, m)
+	if err != nil {
+		return err
+	}
+	return p.fill(t, m, record)
+}
+
+// fill encodes a message that is placed.
+func (p *producer) fill(t *placement, m *ProducerMessage, record *ropewalk.Record) error {
 	if err := m.encode(record); err != nil {
 		return err
 	}
 	p.sent(1)
 	t.sent(1)
 	return nil
+}
+
+// recovered is deferred around code of the program's, a partitioner or an encoder. With a
+// PanicHandler a panic there becomes the error of the message, so that it has an answer, and others
+// go on.
+func recovered(err *error) {
+	handler := PanicHandler
+	if handler == nil {
+		return
+	}
+	caught := recover()
+	if caught == nil {
+		return
+	}
+	handler(caught)
+	if cause, ok := caught.(error); ok {
+		*err = fmt.Errorf("kafka: preparing a message panicked: %w", cause)
+	} else {
+		*err = fmt.Errorf("kafka: preparing a message panicked: %v", caught)
+	}
 }
 
 // placement is the partitioner of a topic, which has state and is asked once at a time.
@@ -139,24 +206,23 @@ func (p *producer) topic(name string) *placement {
 // the topic asked for again.
 const recheckAfter = time.Second
 
-// place chooses a message's partition. One that there is not may have been added meanwhile.
-func (p *producer) place(m *ProducerMessage) (*placement, error) {
-	t, err := p.choose(m)
-	if err != ErrInvalidPartition {
-		return t, err
-	}
+// placeAgain places a message whose partition there is not: it may have been added meanwhile.
+func (p *producer) placeAgain(m *ProducerMessage) (*placement, error) {
 	if err := p.client.RefreshTopics(context.Background(), recheckAfter, m.Topic); err != nil {
 		Logger.Printf("whether %s has more partitions: %v\n", m.Topic, err)
 		return nil, ErrInvalidPartition
 	}
-	return p.choose(m)
+	return p.place(context.Background(), m)
 }
 
-// choose asks the topic's partitioner. One that wants consistency chooses from all partitions,
+// place asks the topic's partitioner. One that wants consistency chooses from all partitions,
 // another one from those that have a leader.
-func (p *producer) choose(m *ProducerMessage) (*placement, error) {
-	layout, err := p.client.Layout(context.Background(), m.Topic)
-	if err != nil {
+func (p *producer) place(ctx context.Context, m *ProducerMessage) (*placement, error) {
+	layout, err := p.client.Layout(ctx, m.Topic)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, errTopicUnknown
+	case err != nil:
 		return nil, err
 	}
 	t := p.topic(m.Topic)

@@ -66,13 +66,13 @@ func (m *ProducerMessage) ByteSize(version int) int {
 	return size
 }
 
-// check refuses a message that is larger than the config allows.
-func (m *ProducerMessage) check(config *Config) error {
+// check returns a message's size, and refuses one that is larger than the config allows.
+func (m *ProducerMessage) check(config *Config) (int, error) {
 	size := m.ByteSize(2)
 	if size <= config.Producer.MaxMessageBytes {
-		return nil
+		return size, nil
 	}
-	return ConfigurationError(fmt.Sprintf(
+	return 0, ConfigurationError(fmt.Sprintf(
 		"Attempt to produce message larger than configured Producer.MaxMessageBytes: %d > %d",
 		size, config.Producer.MaxMessageBytes))
 }

@@ -111,8 +111,28 @@ func TestFlushBytes(t *testing.T) {
 	}
 }
 
-// Messages do not wait for longer than the frequency, and batches have no more than MaxMessages.
-func TestFlushFrequencyAndMaxMessages(t *testing.T) {
+// Messages wait for as long as the frequency, and no longer.
+func TestFlushFrequency(t *testing.T) {
+	server := newServer(t)
+	config := testConfig()
+	config.Producer.Flush.Messages = 3
+	config.Producer.Flush.Frequency = 300 * time.Millisecond
+	producer := newAsyncProducer(t, []string{server.Address()}, config)
+	for range 2 {
+		began := time.Now()
+		send(t, producer, text("t", "alone"))
+		// Without a frequency it would wait for others for longer than it is waited for.
+		if all := collect(t, producer, 1); len(all.errors) > 0 {
+			t.Fatal(all.errors[0])
+		}
+		if waited := time.Since(began); waited < config.Producer.Flush.Frequency {
+			t.Errorf("it has waited for %v only", waited)
+		}
+	}
+}
+
+// Batches have no more messages than MaxMessages.
+func TestFlushMaxMessages(t *testing.T) {
 	server := newServer(t)
 	sent := watchBatches(server)
 	config := testConfig()
@@ -120,9 +140,6 @@ func TestFlushFrequencyAndMaxMessages(t *testing.T) {
 	config.Producer.Flush.Frequency = 20 * time.Millisecond
 	config.Producer.Flush.MaxMessages = 3
 	producer := newProducer(t, []string{server.Address()}, config)
-	if _, _, err := producer.SendMessage(text("t", "alone")); err != nil {
-		t.Fatal(err)
-	}
 	var many []*sarama.ProducerMessage
 	for range 100 {
 		many = append(many, text("t", "x"))

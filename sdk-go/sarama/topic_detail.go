@@ -17,14 +17,16 @@ type TopicDetail struct {
 	// ReplicaAssignment names the brokers of each partition, the preferred leader first. The topic
 	// is made first, and then moved there.
 	ReplicaAssignment map[int32][]int32
-	// ConfigEntries are settings by Kafka's names: cleanup.policy, compression.type,
+	// ConfigEntries are settings by Kafka's names. These act: cleanup.policy, compression.type,
 	// delete.retention.ms, max.message.bytes (of one record here), message.timestamp.type,
 	// record.ttl.ms (Kafka has none), retention.bytes, retention.ms (from 1000 on, or -1; less is
 	// refused), segment.bytes, segment.ms.
-	// A record always needs the majority of the replicas, and a leader always has all that was
-	// acknowledged: min.insync.replicas is taken up to the majority, and
-	// unclean.leader.election.enable when false. Any other is refused by name with
-	// ErrInvalidConfig. A nil value stands for the default.
+	// Of what Ropewalk always does in one way, a value is taken that asks for no more than that: as
+	// a record always needs the majority of the replicas, and a leader always has all that was
+	// acknowledged, min.insync.replicas is taken up to the majority, and
+	// unclean.leader.election.enable when false. DescribeConfig shows these as ReadOnly, with what
+	// is done. Anything else is refused by name with ErrInvalidConfig, which says what to do
+	// instead. A nil value stands for the default.
 	ConfigEntries map[string]*string
 }
 

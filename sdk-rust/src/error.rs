@@ -128,6 +128,17 @@ impl Error {
         Some(VersionMismatch { current })
     }
 
+    /// Whether a member of a consumer group has ended because another one that came later has its
+    /// instance name ([`GroupConsumerBuilder::instance_name`]). Whoever joins anew takes the name
+    /// back, and ends the other.
+    ///
+    /// [`GroupConsumerBuilder::instance_name`]: crate::GroupConsumerBuilder::instance_name
+    #[must_use]
+    pub fn is_instance_taken(&self) -> bool {
+        self.reason() == "MEMBER_FENCED"
+            && self.metadata().get("cause").is_some_and(|cause| cause == "instance_taken")
+    }
+
     /// Whether the same call may go well later. It says nothing about whether the call may be made
     /// twice: see [`outcome`](Error::outcome).
     #[must_use]

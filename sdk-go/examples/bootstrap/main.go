@@ -1,6 +1,7 @@
 // Bootstrap has the topics of a program be as the program needs them: it creates those that are
 // missing, adds partitions where there are too few, and changes settings that are not as they are
-// to be. It can run with each start of the program, and by many of them at once.
+// to be; those that it does not name stay. It can run with each start of the program, and by many of
+// them at once. A call whose outcome is not known is no harm: the next run finds what there is.
 //
 //	go run ./examples/bootstrap
 //
@@ -15,6 +16,7 @@ import (
 	"log"
 	"os"
 	"os/signal"
+	"syscall"
 	"time"
 
 	ropewalk "github.com/ropewalk/ropewalk/sdk-go"
@@ -25,8 +27,6 @@ type topic struct {
 	name       string
 	partitions int32
 	settings   []ropewalk.TopicSetting
-	// fits reports whether settings in force are those.
-	fits func(ropewalk.TopicSettings) bool
 }
 
 var wanted = []topic{
@@ -35,17 +35,11 @@ var wanted = []topic{
 		settings: []ropewalk.TopicSetting{
 			ropewalk.Retention(24 * time.Hour), ropewalk.CompressedBy(ropewalk.TopicCompressionZstd),
 		},
-		fits: func(s ropewalk.TopicSettings) bool {
-			return s.Retention == 24*time.Hour && s.Compression == ropewalk.TopicCompressionZstd
-		},
 	},
 	{
 		name: "customers", partitions: 3,
 		settings: []ropewalk.TopicSetting{
 			ropewalk.Cleanup(ropewalk.CleanupCompact), ropewalk.Retention(ropewalk.KeepForever),
-		},
-		fits: func(s ropewalk.TopicSettings) bool {
-			return s.CleanupPolicy == ropewalk.CleanupCompact && s.Retention < 0
 		},
 	},
 }
@@ -56,12 +50,14 @@ func ensure(ctx context.Context, admin *ropewalk.Admin, want topic) (string, err
 	if err == nil {
 		return "created", nil
 	}
-	if !errors.Is(err, ropewalk.ReasonTopicExists) {
+	var e *ropewalk.Error
+	maybe := errors.As(err, &e) && e.Appended() == ropewalk.OutcomeMaybe
+	if !maybe && !errors.Is(err, ropewalk.ReasonTopicExists) {
 		return "", err
 	}
-	found, _, err := admin.GetTopic(ctx, want.name)
-	if err != nil {
-		return "", err
+	found, _, missing := admin.GetTopic(ctx, want.name)
+	if missing != nil {
+		return "", errors.Join(err, missing)
 	}
 	did := "as it is to be"
 	// Partitions are never taken away, and keys may stand elsewhere once there are more.
@@ -71,29 +67,28 @@ func ensure(ctx context.Context, admin *ropewalk.Admin, want topic) (string, err
 		}
 		did = "changed"
 	}
-	if !want.fits(found.Settings) {
-		if _, err := admin.UpdateTopic(ctx, want.name, want.settings...); err != nil {
-			return "", err
-		}
+	// Settings are set to what they are to be, which changes nothing where they are so already.
+	set, err := admin.UpdateTopic(ctx, want.name, want.settings...)
+	if err != nil {
+		return "", err
+	}
+	if set.Settings != found.Settings {
 		did = "changed"
 	}
 	return did, nil
 }
 
-func run(ctx context.Context) error {
+func run(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	client, err := ropewalk.Dial(ctx, []string{cmp.Or(os.Getenv("ROPEWALK_SERVER"), "localhost:9092")})
+	server := cmp.Or(os.Getenv("ROPEWALK_SERVER"), "localhost:9092")
+	client, err := ropewalk.Dial(ctx, []string{server})
 	if err != nil {
 		return err
 	}
-	defer client.Close()
+	defer func() { err = errors.Join(err, client.Close()) }()
 	for _, want := range wanted {
 		did, err := ensure(ctx, client.Admin(), want)
-		var e *ropewalk.Error
-		if errors.As(err, &e) && e.Fatal() {
-			return fmt.Errorf("topic %s, and to try again makes no sense: %w", want.name, err)
-		}
 		if err != nil {
 			return fmt.Errorf("topic %s: %w", want.name, err)
 		}
@@ -103,8 +98,9 @@ func run(ctx context.Context) error {
 }
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
 	if err := run(ctx); err != nil {
 		log.Fatal(err)
 	}

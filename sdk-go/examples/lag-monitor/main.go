@@ -2,8 +2,10 @@
 //
 //	go run ./examples/lag-monitor -every 10s -warn 1000
 //
-// With -once it prints once, and ends with status 1 where a group is behind by more than -warn.
-// ROPEWALK_SERVER names the broker; default localhost:9092.
+// With -once it prints once, and ends with status 1 where a group is behind by more than -warn, and
+// where that cannot be known: of a partition that nobody leads, and of a group that cannot be asked
+// for. What can be known is printed all the same. ROPEWALK_SERVER names the broker; default
+// localhost:9092.
 package main
 
 import (
@@ -22,37 +24,46 @@ import (
 	ropewalk "github.com/ropewalk/ropewalk/sdk-go"
 )
 
-// errBehind ends the program where it is to look once.
-var errBehind = errors.New("a group is too far behind")
+var (
+	errBehind  = errors.New("a group is too far behind")
+	errUnknown = errors.New("how far a group is behind is not known")
+)
 
-// look prints the groups whose name begins with a prefix. It fails where one is too far behind.
+// look prints the groups whose name begins with a prefix. It fails where one is too far behind, or
+// may be, and looks at the others all the same.
 func look(ctx context.Context, admin *ropewalk.Admin, prefix string, warn int64) error {
 	out := tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', 0)
 	fmt.Fprintln(out, "GROUP\tSTATE\tMEMBERS\tTOPIC\tPARTITION\tCOMMITTED\tEND\tLAG")
-	var behind error
+	var wrong error
 	for summary, err := range admin.Groups(ctx, prefix) {
 		if err != nil {
-			return err
+			wrong = errors.Join(wrong, err)
+			break // which others there are is not known
 		}
 		group, err := admin.GetGroup(ctx, summary.Name)
 		if errors.Is(err, ropewalk.ReasonGroupNotFound) {
 			continue // it was deleted since
 		}
 		if err != nil {
-			return err
+			wrong = errors.Join(wrong, fmt.Errorf("%w: %s: %w", errUnknown, summary.Name, err))
+			continue
 		}
 		lag := int64(0)
 		for _, o := range group.Offsets {
 			fmt.Fprintf(out, "%s\t%s\t%d\t%s\t%d\t%s\t%s\t%s\n", group.Name, group.State,
 				len(group.Members), o.Topic, o.Partition,
 				known(o.Committed), known(o.HighWatermark), known(o.Lag))
+			if o.Lag < 0 {
+				wrong = errors.Join(wrong, fmt.Errorf("%w: %s at %s/%d, which nobody leads",
+					errUnknown, group.Name, o.Topic, o.Partition))
+			}
 			lag += max(o.Lag, 0)
 		}
 		if lag > warn {
-			behind = errors.Join(behind, fmt.Errorf("%w: %s by %d records", errBehind, group.Name, lag))
+			wrong = errors.Join(wrong, fmt.Errorf("%w: %s by %d records", errBehind, group.Name, lag))
 		}
 	}
-	return errors.Join(out.Flush(), behind)
+	return errors.Join(out.Flush(), wrong)
 }
 
 // known shows -1, which stands for what there is not.
@@ -63,6 +74,32 @@ func known(n int64) string {
 	return fmt.Sprint(n)
 }
 
+// monitor looks until the context ends, or once.
+func monitor(
+	ctx context.Context, prefix string, every time.Duration, warn int64, once bool,
+) (err error) {
+	server := cmp.Or(os.Getenv("ROPEWALK_SERVER"), "localhost:9092")
+	client, err := ropewalk.Dial(ctx, []string{server})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, client.Close()) }()
+	for {
+		err := look(ctx, client.Admin(), prefix, warn)
+		if once {
+			return err
+		}
+		if err != nil && ctx.Err() == nil {
+			log.Println(err) // the next look may do
+		}
+		select {
+		case <-time.After(every):
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
 func main() {
 	prefix := flag.String("prefix", "", "what the names of the groups begin with")
 	every := flag.Duration("every", 10*time.Second, "how often to look")
@@ -71,29 +108,8 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	client, err := ropewalk.Dial(ctx, []string{cmp.Or(os.Getenv("ROPEWALK_SERVER"), "localhost:9092")})
-	if err != nil {
-		log.Fatal(err)
-	}
-	for {
-		err := look(ctx, client.Admin(), *prefix, *warn)
-		if err != nil && *once {
-			log.Fatal(err)
-		}
-		if err != nil && ctx.Err() == nil {
-			log.Println(err) // the next look may do
-		}
-		if *once {
-			break
-		}
-		select {
-		case <-time.After(*every):
-			continue
-		case <-ctx.Done():
-		}
-		break
-	}
-	if err := client.Close(); err != nil {
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
+	if err := monitor(ctx, *prefix, *every, *warn, *once); err != nil {
 		log.Fatal(err)
 	}
 }

@@ -17,7 +17,7 @@ func main() {
 
 	producer, err := sarama.NewSyncProducer([]string{"localhost:9092"}, config)
 	if err != nil {
-		log.Fatal("Failed to start producer:", err)
+		log.Fatal("Failed to start producer: ", err)
 	}
 	defer producer.Close()
 
@@ -27,7 +27,7 @@ func main() {
 	}
 	partition, offset, err := producer.SendMessage(msg)
 	if err != nil {
-		log.Fatal("Failed to send message:", err)
+		log.Fatal("Failed to send message: ", err)
 	}
 	fmt.Printf("Message sent to partition %d at offset %d\n", partition, offset)
 }

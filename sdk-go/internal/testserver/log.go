@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -172,17 +173,22 @@ func (t *topic) grow(total int32) {
 
 func withDefaults(in *pb.TopicSettings) *pb.TopicSettings {
 	out := &pb.TopicSettings{
-		Retention:      durationpb.New(7 * 24 * time.Hour),
-		RetentionBytes: proto.Int64(-1),
-		SegmentBytes:   proto.Int64(1 << 30),
-		SegmentAge:     durationpb.New(7 * 24 * time.Hour),
-		MaxRecordBytes: proto.Int32(1 << 20),
-		TimestampType:  pb.TimestampType_TIMESTAMP_TYPE_CREATE,
-		Compression:    pb.TopicCompression_TOPIC_COMPRESSION_PRODUCER,
+		Retention:       durationpb.New(7 * 24 * time.Hour),
+		RetentionBytes:  proto.Int64(-1),
+		SegmentBytes:    proto.Int64(1 << 30),
+		SegmentAge:      durationpb.New(7 * 24 * time.Hour),
+		MaxRecordBytes:  proto.Int32(1 << 20),
+		TimestampType:   pb.TimestampType_TIMESTAMP_TYPE_CREATE,
+		CleanupPolicy:   pb.CleanupPolicy_CLEANUP_POLICY_DELETE,
+		DeleteRetention: durationpb.New(24 * time.Hour),
+		RecordTtl:       durationpb.New(-1),
+		Compression:     pb.TopicCompression_TOPIC_COMPRESSION_PRODUCER,
 	}
-	if in != nil {
-		proto.Merge(out, in)
-	}
+	// Not merged: of two times that would make a third.
+	in.ProtoReflect().Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		out.ProtoReflect().Set(f, v)
+		return true
+	})
 	return out
 }
 

@@ -68,6 +68,14 @@ func (c *consumerService) GetCommittedOffsets(
 ) (*pb.GetCommittedOffsetsResponse, error) {
 	s := c.s
 	s.mu.Lock()
+	ask := s.onGetCommitted
+	s.mu.Unlock()
+	if ask != nil {
+		if err := ask(); err != nil {
+			return nil, err
+		}
+	}
+	s.mu.Lock()
 	defer s.mu.Unlock()
 	wanted := map[string]bool{}
 	for _, t := range r.GetTopics() {

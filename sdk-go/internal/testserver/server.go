@@ -57,14 +57,15 @@ type state struct {
 	// ClusterID tells the cluster from others; set it before a client comes.
 	ClusterID string
 
-	mu          sync.Mutex
-	topics      map[string]*topic
-	groups      map[string]map[place]*pb.CommittedOffset
-	changed     chan struct{}
-	onProduce   func(*pb.ProduceRequest) *Fault
-	onSubscribe func(*pb.SubscribeRequest) error
-	endStreams  error
-	subscribes  []*pb.SubscribeRequest
+	mu             sync.Mutex
+	topics         map[string]*topic
+	groups         map[string]map[place]*pb.CommittedOffset
+	changed        chan struct{}
+	onProduce      func(*pb.ProduceRequest) *Fault
+	onSubscribe    func(*pb.SubscribeRequest) error
+	onGetCommitted func() error
+	endStreams     error
+	subscribes     []*pb.SubscribeRequest
 	// names has the id and the newest epoch of each producer's name; given counts ids.
 	names   map[string]*pb.InitProducerResponse
 	given   uint64
@@ -177,6 +178,14 @@ func (s *state) OnSubscribe(f func(*pb.SubscribeRequest) error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.onSubscribe = f
+}
+
+// OnGetCommittedOffsets asks f about every such call; an error is its answer. f runs without the
+// server's lock.
+func (s *state) OnGetCommittedOffsets(f func() error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.onGetCommitted = f
 }
 
 // Subscribes returns the Subscribe requests so far.

@@ -116,7 +116,8 @@ impl GroupConsumerBuilder {
     }
 
     /// The name by which a member is known again that is restarted: within its rejoin grace nothing
-    /// moves. No two members that run may have the same. Default: none.
+    /// moves. No two members that run may have the same: the older one ends with
+    /// [`Error::is_instance_taken`]. Default: none.
     #[must_use]
     pub fn instance_name(mut self, name: impl Into<String>) -> Self {
         self.plan.instance_name = name.into();

@@ -30,7 +30,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// The members of a group share the partitions of its topics: each has one owner at a time. When
 /// members come and go, only partitions that move are stopped. When the connection breaks, it
 /// reconnects, through any broker, and goes on where it stopped; when the group has gone on without
-/// it, it tells what was lost and joins anew.
+/// it, it tells what was lost and joins anew. When another member has taken its instance name, it
+/// tells what was lost and ends ([`Error::is_instance_taken`]).
 ///
 /// It is read by records ([`next`](GroupConsumer::next)), by batches
 /// ([`next_batch`](GroupConsumer::next_batch), which is fastest), or by events
@@ -125,7 +126,8 @@ impl GroupConsumer {
     /// # Errors
     ///
     /// What cannot be mended by reconnecting: a topic that was deleted, a batch that cannot be
-    /// decoded, no broker for the reconnect timeout. Then the consumer has ended.
+    /// decoded, an instance name that another member has taken, no broker for the reconnect
+    /// timeout. Then the consumer has ended.
     pub async fn next(&mut self) -> Option<Result<ConsumedRecord, Error>> {
         loop {
             if let Some(next) = self.next_at_hand() {

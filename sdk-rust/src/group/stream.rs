@@ -29,6 +29,8 @@ const EVENT_BYTES: usize = 256;
 pub(super) enum State {
     Reading(Box<Reading>),
     Opening(BoxFuture<'static, Result<Session, Error>>),
+    /// It ends with this, once what was lost is told.
+    Ending(Error),
     Ended,
 }
 
@@ -47,6 +49,7 @@ pub(super) enum Next {
     Event(ProtoEvent),
     Opened(Box<Session>),
     Broken(Error),
+    Ends(Error),
     /// Something is to be committed, or nothing at all is to be done.
     Nothing,
 }
@@ -77,6 +80,7 @@ impl GroupConsumer {
         let commit_at = self.commit_due().filter(|_| self.holdings.lock().has_uncommitted());
         let reading = match &mut self.state {
             State::Ended => return None,
+            State::Ending(error) => return Some(Next::Ends(error.clone())),
             State::Opening(opening) => {
                 return Some(match opening.await {
                     Ok(session) => Next::Opened(Box::new(session)),
@@ -128,7 +132,7 @@ impl GroupConsumer {
     pub(super) fn look(&mut self) -> Result<(), Error> {
         let bound = usize::try_from(self.plan.read_ahead_bytes).unwrap_or(usize::MAX);
         let mut ahead: usize = self.ready.iter().map(|ahead| ahead.bytes).sum();
-        while ahead < bound {
+        while ahead < bound && !matches!(self.state, State::Ending(_)) {
             match self.wait().now_or_never().flatten() {
                 None | Some(Next::Nothing) => return Ok(()),
                 Some(next) => self.take(next)?,
@@ -153,6 +157,7 @@ impl GroupConsumer {
                 Ok(())
             }
             Next::Broken(error) => self.broken(error),
+            Next::Ends(error) => Err(error),
             Next::Nothing => Ok(()),
         }
     }
@@ -178,7 +183,7 @@ impl GroupConsumer {
     pub(super) fn reopen(&mut self) {
         self.drop_ahead();
         match &self.state {
-            State::Ended => return,
+            State::Ended | State::Ending(_) => return,
             // It may have joined already, and one that is given up would leave.
             State::Opening(_) => {
                 self.opens_again = true;
@@ -201,6 +206,11 @@ impl GroupConsumer {
             self.releasing.clear();
             if !lost.is_empty() {
                 self.news.push_back(GroupEvent::Lost(lost));
+            }
+            if error.is_instance_taken() {
+                self.drop_ahead();
+                (self.state, self.former) = (State::Ending(error), None);
+                return Ok(());
             }
         } else if !error.is_retriable() || is_opening {
             return Err(error);

@@ -481,6 +481,46 @@ async fn who_comes_back_too_late_hears_what_it_has_lost_and_joins_anew_once() {
     assert_eq!(committer.commit(before).await.unwrap_err().reason(), "MEMBER_FENCED");
 }
 
+/// It would take the name back if it joined anew, and end the other in turn.
+#[tokio::test]
+async fn who_has_lost_its_instance_name_hears_what_it_has_lost_and_ends() {
+    let named = |builder: GroupConsumerBuilder| builder.instance_name("one");
+    for is_away in [false, true] {
+        let fake = Fake::start().await;
+        let (mut consumer, stream) = member(&fake, named).await;
+        stream.assignment(5, &[], &[(0, 0)], &[]);
+        stream.batch(0, 0, 2);
+        assert_eq!(next(&mut consumer).await, (0, 0));
+        let has = consumer.positions();
+        let taking = async {
+            if is_away {
+                stream.drain();
+                let back = fake.member().await;
+                assert_eq!(back.request.member.clone().unwrap().member_id, "m");
+                back.take_instance();
+            } else {
+                stream.take_instance();
+            }
+        };
+        let telling = async {
+            let mut told = Vec::new();
+            while let Some(event) = consumer.next_event().await {
+                told.push(event);
+            }
+            told
+        };
+        let ((), mut told) = timeout(SOON, async { tokio::join!(taking, telling) }).await.unwrap();
+        let error = told.pop().unwrap().unwrap_err();
+        assert!(error.is_instance_taken() && !error.is_retriable(), "{error:?}");
+        let lost = told.pop().unwrap().unwrap();
+        assert!(matches!(&lost, GroupEvent::Lost(lost) if lost.len() == has.len()), "{lost:?}");
+        assert!(consumer.next().await.is_none(), "it has ended");
+        consumer.close().await.unwrap();
+        let streams = fake.state().subscriptions.len();
+        assert_eq!(streams, if is_away { 2 } else { 1 }, "it does not join anew");
+    }
+}
+
 #[tokio::test]
 async fn a_member_plans_when_it_is_asked() {
     let fake = Fake::start().await;

@@ -216,8 +216,7 @@ impl Membership {
         let standing = group.as_ref().and_then(|group| group.standing(member));
         let is_another = standing.is_some_and(|known| known.session > self.joined.session);
         let Some(standing) = standing.filter(|_| !is_another) else {
-            let expected = group.map_or(0, |group| group.generation());
-            return Err(self.fenced(expected));
+            return Err(self.fenced(group.as_deref()));
         };
         if standing.is_lost {
             // Twice at once it would fence itself: the second one takes the place of the first.
@@ -233,15 +232,19 @@ impl Membership {
                 // A generation alone can wait: commits with the one before count as much.
                 Ok((is_first || !delta.is_quiet()).then_some(delta))
             }
-            Some(News::Fenced { generation }) => Err(self.fenced(generation)),
+            Some(News::Fenced { .. }) => Err(self.fenced(group.as_deref())),
             None => Ok(None),
         }
     }
 
-    fn fenced(&mut self, expected: u64) -> MembershipError {
+    fn fenced(&mut self, group: Option<&ConsumerGroup>) -> MembershipError {
         self.at_end = AtEnd::IsGone;
         let actual = self.told.as_ref().map_or(self.joined.generation, |told| told.generation());
-        let fenced = Fenced { fence: Fence::NotAMember, expected, actual };
+        let expected = group.map_or(0, ConsumerGroup::generation);
+        let instance = self.request.instance.as_deref();
+        let fence =
+            group.map_or(Fence::NotAMember, |group| group.fence_of(self.joined.member, instance));
+        let fenced = Fenced { fence, expected, actual };
         CommitError::Refused(CoordinatorError::Group(GroupError::Fenced(fenced))).into()
     }
 

@@ -80,6 +80,12 @@ pub enum Fence {
          go on from the committed offsets"
     )]
     NotAMember,
+    /// A member that came later has its instance name.
+    #[error(
+        "another member has taken this one's instance name: stop one of the two, or give each a \
+         name of its own. Whoever joins without a member id takes the name"
+    )]
+    InstanceTaken,
     /// Another one has the partition, or nobody.
     #[error(
         "partition {partition} of topic {topic} is not this member's any more: drop what is left \
@@ -199,6 +205,7 @@ pub(crate) fn write_error(out: &mut Writer, error: &GroupError) {
         E::Fenced(Fenced { fence, expected, actual }) => {
             match fence {
                 Fence::NotAMember => out.u8(1),
+                Fence::InstanceTaken => out.u8(18),
                 Fence::NotTheOwner { topic, partition } => out.u8(2).raw(&topic.0).u32(partition.0),
                 Fence::Outdated { topic, partition } => out.u8(3).raw(&topic.0).u32(partition.0),
             };
@@ -273,6 +280,7 @@ pub(crate) fn read_error(reader: &mut Reader<'_>) -> Result<GroupError, DecodeEr
             actual: reader.string()?,
         },
         17 => E::Malformed(DecodeError("consumer group command")),
+        18 => read_fenced(Fence::InstanceTaken, reader)?.into(),
         _ => return Err(reader.error()),
     })
 }

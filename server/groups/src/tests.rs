@@ -32,6 +32,7 @@ const SECOND: i64 = 1_000_000_000;
 #[derive(Clone, Default)]
 struct Client {
     session: u32,
+    instance: Option<String>,
     /// What it was told last. Nothing: its stream is new.
     told: Option<Arc<ConsumerGroup>>,
     generation: u64,
@@ -149,10 +150,11 @@ impl World {
     }
 
     fn try_join(&mut self, join: Join) -> Result<MemberId, GroupError> {
+        let instance = join.instance.clone();
         match self.act(Action::Join(Box::new(join)))? {
             GroupReply::Joined(joined) => {
                 let session = joined.session;
-                let client = Client { session, ..Client::default() };
+                let client = Client { session, instance, ..Client::default() };
                 self.clients.insert(joined.member, client);
                 Ok(joined.member)
             }

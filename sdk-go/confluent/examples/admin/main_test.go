@@ -19,7 +19,7 @@ func TestAdmin(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	shown := "ResourceResult(TOPIC, myTopic, 10 config(s)) retention.ms=\"86400000\"\n" +
+	shown := "ResourceResult(TOPIC, myTopic, 30 config(s)) retention.ms=\"86400000\"\n" +
 		"1 brokers, 3 partitions\n"
 	says := out.String()
 	if !strings.HasPrefix(says, "myTopic\n"+shown+"myTopic (Broker: Topic ") ||

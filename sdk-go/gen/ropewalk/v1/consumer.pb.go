@@ -723,13 +723,14 @@ func (x *SubscribeRequest) GetInFlightLimit() *InFlightLimit {
 type GroupMember struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The id that a former stream of this member was told, a UUID: then it is that member still, and
-	// keeps its partitions. Refused with MEMBER_FENCED when the group has gone on without it. Left
-	// out: a new member, whose id the broker chooses.
+	// keeps its partitions. Refused with MEMBER_FENCED when the group has gone on without it, with
+	// the `cause` `instance_taken` when another member has its `instance_name` now. Left out: a new
+	// member, whose id the broker chooses.
 	MemberId string `protobuf:"bytes,1,opt,name=member_id,json=memberId,proto3" json:"member_id,omitempty"`
 	// A name of its own, at most 249 bytes, for a member that is restarted: a static one. A new
-	// member with the name of another takes its place and its partitions, and that one is fenced. A
-	// static member that closes its stream is waited for as if the stream had broken. Left out: not
-	// static.
+	// member with the name of another takes its place and its partitions, and that one is fenced,
+	// with the `cause` `instance_taken`: it is not to join anew. A static member that closes its
+	// stream is waited for as if the stream had broken. Left out: not static.
 	InstanceName string `protobuf:"bytes,2,opt,name=instance_name,json=instanceName,proto3" json:"instance_name,omitempty"`
 	// What the client calls itself, for people. At most 249 bytes.
 	ClientId string `protobuf:"bytes,3,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`

@@ -41,7 +41,8 @@ const (
 // |-|-|-|
 // | TOPIC_NOT_FOUND, PARTITION_NOT_FOUND, GROUP_NOT_FOUND | NOT_FOUND | resource |
 // | INVALID_TOPIC_NAME, INVALID_FIELD | INVALID_ARGUMENT | field |
-// | MEMBER_FENCED, GROUP_NOT_EMPTY | FAILED_PRECONDITION | expected, actual |
+// | MEMBER_FENCED | FAILED_PRECONDITION | expected, actual, cause |
+// | GROUP_NOT_EMPTY | FAILED_PRECONDITION | actual |
 // | OFFSET_OUT_OF_RANGE | OUT_OF_RANGE | earliest, latest |
 // | NOT_LEADER, NO_LEADER, BROKER_DRAINING | UNAVAILABLE | leader_id, leader_address, leader_epoch |
 // | NO_QUORUM, LEADER_CHANGED | UNAVAILABLE | leader epoch |
@@ -74,7 +75,9 @@ type ConsumerServiceClient interface {
 	// closes the stream leaves the group at once, and its partitions go to others; one whose
 	// connection breaks is waited for, for its rejoin grace: it subscribes again with its member id,
 	// through any broker, and keeps what it had. A stream that is no member any more ends with
-	// MEMBER_FENCED, and one whose broker has lost touch with the group with NO_LEADER.
+	// MEMBER_FENCED, and one whose broker has lost touch with the group with NO_LEADER. Where a
+	// member that came later has taken its `instance_name`, the metadata say so: `cause` is
+	// `instance_taken`. Whoever joined anew after that would take the name back, and fence the other.
 	Subscribe(ctx context.Context, in *SubscribeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SubscribeResponse], error)
 	// Keeps positions under the name of a consumer group, durably and all together. A committed
 	// offset is the next one to read, lives as long as its group and topic, and may go back. It must
@@ -181,7 +184,8 @@ func (c *consumerServiceClient) SubmitAssignment(ctx context.Context, in *Submit
 // |-|-|-|
 // | TOPIC_NOT_FOUND, PARTITION_NOT_FOUND, GROUP_NOT_FOUND | NOT_FOUND | resource |
 // | INVALID_TOPIC_NAME, INVALID_FIELD | INVALID_ARGUMENT | field |
-// | MEMBER_FENCED, GROUP_NOT_EMPTY | FAILED_PRECONDITION | expected, actual |
+// | MEMBER_FENCED | FAILED_PRECONDITION | expected, actual, cause |
+// | GROUP_NOT_EMPTY | FAILED_PRECONDITION | actual |
 // | OFFSET_OUT_OF_RANGE | OUT_OF_RANGE | earliest, latest |
 // | NOT_LEADER, NO_LEADER, BROKER_DRAINING | UNAVAILABLE | leader_id, leader_address, leader_epoch |
 // | NO_QUORUM, LEADER_CHANGED | UNAVAILABLE | leader epoch |
@@ -214,7 +218,9 @@ type ConsumerServiceServer interface {
 	// closes the stream leaves the group at once, and its partitions go to others; one whose
 	// connection breaks is waited for, for its rejoin grace: it subscribes again with its member id,
 	// through any broker, and keeps what it had. A stream that is no member any more ends with
-	// MEMBER_FENCED, and one whose broker has lost touch with the group with NO_LEADER.
+	// MEMBER_FENCED, and one whose broker has lost touch with the group with NO_LEADER. Where a
+	// member that came later has taken its `instance_name`, the metadata say so: `cause` is
+	// `instance_taken`. Whoever joined anew after that would take the name back, and fence the other.
 	Subscribe(*SubscribeRequest, grpc.ServerStreamingServer[SubscribeResponse]) error
 	// Keeps positions under the name of a consumer group, durably and all together. A committed
 	// offset is the next one to read, lives as long as its group and topic, and may go back. It must

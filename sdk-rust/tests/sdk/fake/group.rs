@@ -7,7 +7,7 @@ use ropewalk_proto::v1::subscribe_response::Event;
 use tokio::sync::mpsc;
 use tonic::{Code, Response, Status};
 
-use super::{Fake, status};
+use super::{Fake, status, status_with};
 
 /// The other end of a member's stream. Dropped, it ends the stream.
 pub struct MemberStream {
@@ -89,6 +89,13 @@ impl MemberStream {
     /// Ends the stream as one of a member that the group has gone on without.
     pub fn fence(self) {
         let _ = self.events.send(Err(status(Code::FailedPrecondition, "MEMBER_FENCED")));
+    }
+
+    /// The same, as another member has taken its instance name.
+    pub fn take_instance(self) {
+        let cause = ("cause", "instance_taken");
+        let taken = status_with(Code::FailedPrecondition, "MEMBER_FENCED", &[cause]);
+        let _ = self.events.send(Err(taken));
     }
 }
 

@@ -251,7 +251,13 @@ impl State {
 }
 
 pub fn status(code: Code, reason: &str) -> Status {
-    let details = ErrorDetails::with_error_info(reason, ropewalk_proto::ERROR_DOMAIN, []);
+    status_with(code, reason, &[])
+}
+
+pub fn status_with(code: Code, reason: &str, metadata: &[(&str, &str)]) -> Status {
+    let metadata = metadata.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    let metadata: HashMap<_, _> = metadata.collect();
+    let details = ErrorDetails::with_error_info(reason, ropewalk_proto::ERROR_DOMAIN, metadata);
     Status::with_error_details(code, format!("told to say {reason}"), details)
 }
 

@@ -129,6 +129,47 @@ async fn who_comes_back_does_not_fence_itself() {
     cluster.end().await;
 }
 
+/// A process that is started again takes the place of the one before it, which is told why it is no
+/// member any more, over its stream and when it comes back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_loses_its_instance_name_is_told_so() {
+    let cluster = Cluster::start().await;
+    create(cluster.broker(0), "t", 3).await;
+    let named = JoinRequest { instance: Some("pod-0".to_owned()), ..request() };
+    let mut old = open(cluster.broker(0), named.clone()).await;
+    timeout(PATIENCE, old.next()).await.unwrap().unwrap();
+    // Its own stream of before is told nothing of another.
+    let back = JoinRequest { member: Some(old.member()), ..named.clone() };
+    let mut again = open(cluster.broker(1), back.clone()).await;
+    assert_eq!(fence(end(&mut old).await), Fence::NotAMember);
+    timeout(PATIENCE, again.next()).await.unwrap().unwrap();
+
+    let mut new = open(cluster.broker(2), named).await;
+    assert_eq!(fence(end(&mut again).await), Fence::InstanceTaken);
+    let back = timeout(PATIENCE, Membership::open(cluster.broker(0), back)).await.unwrap();
+    assert_eq!(fence(back.err().unwrap()), Fence::InstanceTaken);
+    let delta = timeout(PATIENCE, new.next()).await.unwrap().unwrap();
+    assert_eq!(delta.assigned.len(), 3);
+    cluster.end().await;
+}
+
+async fn end(member: &mut Membership) -> CommitError {
+    loop {
+        match timeout(PATIENCE, member.next()).await.unwrap() {
+            Ok(_) => {}
+            Err(MembershipError::Refused(error)) => return error,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+fn fence(error: CommitError) -> Fence {
+    match error {
+        CommitError::Refused(CoordinatorError::Group(GroupError::Fenced(fenced))) => fenced.fence,
+        other => panic!("{other} is no fence"),
+    }
+}
+
 /// Whichever broker a member commits through, the time of it is that of the broker that leads.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_leader_of_the_coordinator_says_what_time_it_is() {

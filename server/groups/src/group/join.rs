@@ -23,7 +23,8 @@ impl ConsumerGroup {
             Some(member) => self.come_back(step, join, &member)?,
             None if join.is_new => self.come(step, join)?,
             None => {
-                return Err(Fenced::new(Fence::NotAMember, self.generation, self.generation).into());
+                let fence = self.fence_of(id, join.instance.as_deref());
+                return Err(Fenced::new(fence, self.generation, self.generation).into());
             }
         }
         let session = self.members[&id].session;
@@ -62,6 +63,17 @@ impl ConsumerGroup {
             self.succeed(predecessor, join.member);
         }
         self.put(step, join, joined, FIRST_SESSION, former.as_deref())
+    }
+
+    /// Why a stream is not that of a member any more which had this instance name. One that has
+    /// another stream has its name still.
+    #[must_use]
+    pub fn fence_of(&self, member: MemberId, instance: Option<&str>) -> Fence {
+        let has_it = instance.and_then(|name| self.instance(name));
+        match has_it.is_some_and(|id| id != member) {
+            true => Fence::InstanceTaken,
+            false => Fence::NotAMember,
+        }
     }
 
     /// The static member of this name.

@@ -99,6 +99,7 @@ fn errors() -> Vec<GroupError> {
     let fenced = |fence| Fenced { fence, expected: 7, actual: 5 }.into();
     vec![
         fenced(Fence::NotAMember),
+        fenced(Fence::InstanceTaken),
         fenced(Fence::NotTheOwner { topic, partition: at }),
         fenced(Fence::Outdated { topic, partition: at }),
         GroupError::NotEmpty { members: 2 },

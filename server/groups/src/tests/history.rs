@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use ropewalk_core::{MemberId, Timestamp};
 
+use crate::error::Fence;
 use crate::group::{Member, Slot};
 use crate::{
-    Action, ConsumerGroup, GroupAnswer, GroupCommand, MemberName, Strategy, TopicPartition,
-    news_for, news_for_all,
+    Action, ConsumerGroup, GroupAnswer, GroupCommand, GroupError, MemberName, Strategy,
+    TopicPartition, news_for, news_for_all,
 };
 
 /// What the states of a group were like so far, over all that have had its name.
@@ -32,6 +33,7 @@ impl History {
         let (former, current) = (event.former.as_deref(), event.current.as_deref());
         if event.answer.is_err() {
             assert_eq!(former, current, "what is refused changes nothing");
+            event.check_fence(current);
         }
         check_news(former, current);
         let nobody = ConsumerGroup::default();
@@ -132,6 +134,20 @@ impl Event<'_> {
         }
     }
 
+    /// Who cannot come back is told whether another one has its name.
+    fn check_fence(&self, group: Option<&ConsumerGroup>) {
+        let (Some(Action::Join(join)), Err(GroupError::Fenced(fenced))) =
+            (self.action(), self.answer)
+        else {
+            return;
+        };
+        let others = group.into_iter().flat_map(|group| &group.members);
+        let mut others = others.filter(|(id, _)| **id != join.member);
+        let is_taken = join.instance.is_some() && others.any(|(_, m)| m.instance == join.instance);
+        let expected = if is_taken { Fence::InstanceTaken } else { Fence::NotAMember };
+        assert_eq!(fenced.fence, expected, "{} of {:?}", join.member, join.instance);
+    }
+
     /// An era ends when its owner has released the partition, its time is over, its owner is gone,
     /// or the topic is.
     fn check_end(
@@ -206,7 +222,9 @@ impl Event<'_> {
     fn successor_of(&self, old: &ConsumerGroup, id: MemberId) -> MemberId {
         match self.action() {
             Some(Action::Join(join))
-                if join.instance.is_some() && old.members[&id].instance == join.instance =>
+                if self.answer.is_ok()
+                    && join.instance.is_some()
+                    && old.members[&id].instance == join.instance =>
             {
                 join.member
             }

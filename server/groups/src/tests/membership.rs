@@ -1,5 +1,6 @@
 //! Members that come, are lost, come back, and go; and whose commits count.
 
+use std::fmt::Debug;
 use std::time::Duration;
 
 use ropewalk_core::limits;
@@ -8,7 +9,7 @@ use super::{GROUP, World, listed, member_id};
 use crate::error::{Fence, TooMany};
 use crate::{Action, Committer, GroupError, GroupReply, Join, MemberName, Patience};
 
-fn fence(answer: Result<(), GroupError>) -> Fence {
+fn fence<T: Debug>(answer: Result<T, GroupError>) -> Fence {
     match answer.unwrap_err() {
         GroupError::Fenced(fenced) => fenced.fence,
         other => panic!("{other} is no fence"),
@@ -55,10 +56,48 @@ fn a_static_member_takes_the_place_of_its_predecessor_at_once_and_fences_it() {
     assert_eq!(world.commit_as(other, before, "a2"), Ok(()), "an older generation will do");
 
     // The old process cannot come back either, and what it still says changes nothing.
-    let back = world.joining(old, "a");
-    assert!(matches!(world.try_join(back), Err(GroupError::Fenced(_))));
+    let mut back = world.joining(old, "a");
+    back.instance = Some("pod-0".to_owned());
+    assert_eq!(fence(world.try_join(back)), Fence::InstanceTaken);
     world.leave(old);
     assert_eq!(world.shown(), "z: a0 a1; y: a2 a3");
+}
+
+/// Who has lost its name to another is told so apart from everything else that ends a membership:
+/// it would take the name back if it joined anew.
+#[test]
+fn a_member_is_told_that_another_has_its_instance_name() {
+    let mut world = World::with("a4");
+    let old = world.join_named('x', "pod-0");
+    world.join_named('y', "pod-1");
+    world.settle();
+    let of_stream = |world: &World| world.group().fence_of(old, Some("pod-0"));
+    let back = |world: &mut World| {
+        let mut join = world.joining(old, "a");
+        join.instance = Some("pod-0".to_owned());
+        world.try_join(join)
+    };
+    // Its own earlier stream, which it has left for another.
+    assert_eq!(of_stream(&world), Fence::NotAMember);
+    assert_eq!(back(&mut world), Ok(old));
+
+    // Another one comes while it is away, and it comes back.
+    world.lose(old);
+    let new = world.join_named('z', "pod-0");
+    assert_eq!(of_stream(&world), Fence::InstanceTaken);
+    assert_eq!(fence(back(&mut world)), Fence::InstanceTaken);
+    // The other one may come back for a while.
+    world.lose(new);
+    world.pass(4);
+    assert_eq!(fence(back(&mut world)), Fence::InstanceTaken);
+    assert_eq!(world.shown(), "z: a0 a1; y: a2 a3", "it has what it had");
+    // Once the group has gone on without that one, nobody has the name.
+    world.pass(1);
+    assert_eq!(of_stream(&world), Fence::NotAMember);
+    assert_eq!(fence(back(&mut world)), Fence::NotAMember);
+    let fresh = world.join_named('w', "pod-0");
+    assert_eq!(world.group().fence_of(new, Some("pod-0")), Fence::InstanceTaken);
+    assert_eq!(world.group().fence_of(fresh, None), Fence::NotAMember);
 }
 
 #[test]

@@ -144,12 +144,12 @@ impl Run {
         self.remember(member);
         let group = self.world.groups.get(GROUP).cloned();
         let known = group.as_ref().and_then(|group| group.members.get(&member).cloned());
-        let mut join = self.world.joining(member, "a");
+        let instance = self.world.clients[&member].instance.clone();
+        let mut join = Join { instance, ..self.world.joining(member, "a") };
         if let Some(known) = &known {
             let resolution = self.world.resolution(known.selections.iter());
-            let (instance, selections) = (known.instance.clone(), known.selections.clone());
-            let strategy = known.strategy.clone();
-            join = Join { instance, selections, strategy, resolution, ..join };
+            let (selections, strategy) = (known.selections.clone(), known.strategy.clone());
+            join = Join { selections, strategy, resolution, ..join };
         }
         if let Some(topics) = topics {
             let other = self.world.joining(member, SELECTIONS[topics % SELECTIONS.len()]);

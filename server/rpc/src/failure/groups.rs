@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use ropewalk_broker::membership::MembershipError;
 use ropewalk_groups::GroupError;
-use ropewalk_groups::error::TooMany;
+use ropewalk_groups::error::{Fence, TooMany};
 
 use super::{Failure, Reason};
 
@@ -12,9 +12,16 @@ impl From<GroupError> for Failure {
     fn from(error: GroupError) -> Self {
         let message = error.to_string();
         match error {
-            GroupError::Fenced(fenced) => Self::new(Reason::MemberFenced, message)
-                .with("expected", fenced.expected)
-                .with("actual", fenced.actual),
+            GroupError::Fenced(fenced) => {
+                let failure = Self::new(Reason::MemberFenced, message)
+                    .with("expected", fenced.expected)
+                    .with("actual", fenced.actual);
+                match fenced.fence {
+                    // Whoever joins anew would take the name back, and be fenced in turn.
+                    Fence::InstanceTaken => failure.with("cause", "instance_taken"),
+                    _ => failure,
+                }
+            }
             GroupError::NotEmpty { members } => {
                 Self::new(Reason::GroupNotEmpty, message).with("actual", members)
             }

@@ -7,7 +7,7 @@ use tonic::Code;
 
 use crate::member::{Member, duration, joining, with};
 use crate::support::eventually;
-use crate::{Node, fenced, refused};
+use crate::{Node, fenced, instance_taken, refused};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stale_commit_is_refused_in_three_ways() {
@@ -181,4 +181,53 @@ async fn a_group_that_was_deleted_and_made_anew_has_nothing_of_the_old_one() {
     let status = anew.commit_at(&place, 3, generation).await.unwrap_err();
     fenced("of a generation of before", &status);
     assert_eq!(stubs.committed("g").await, []);
+}
+
+/// Two processes with one instance name: the newer one has it, and the older one is told so apart
+/// from everything else that ends a membership, also when it was away meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_lost_its_instance_name_is_told_so() {
+    let node = Node::start().await;
+    let stubs = node.stubs();
+    stubs.create("t", 2).await;
+    let named = |name: &'static str| {
+        with(joining("g", &["t"]), |member| {
+            member.instance_name = name.to_owned();
+            member.rejoin_grace = duration(Duration::from_secs(600));
+        })
+    };
+    let back = |member: &Member| {
+        let id = member.id.clone();
+        with(named("one"), |member| member.member_id = id)
+    };
+    let mut old = Member::join(node.address(), named("one")).await;
+    old.until("both", |m| m.owned.len() == 2).await;
+    // A stream of its own takes the place of the one before.
+    let mut again = Member::join(node.address(), back(&old)).await;
+    fenced("its own stream of before", &old.end().await);
+    again.until("both", |m| m.owned.len() == 2).await;
+
+    let mut new = Member::join(node.address(), named("one")).await;
+    new.until("both", |m| m.owned.len() == 2).await;
+    instance_taken("the older of two", &again.end().await);
+    let status = Member::try_join(node.address(), back(&again)).await.err().unwrap();
+    instance_taken("it cannot come back under its id", &status);
+    let generation = again.generation;
+    let status = again.commit_at(&("t".to_owned(), 0), 0, generation).await.unwrap_err();
+    fenced("a commit names no instance", &status);
+
+    // One that is away when another takes its name.
+    new.close();
+    let lost = async || {
+        let members = stubs.group("g").await.members;
+        members.len() == 1 && members[0].lost_until.is_some()
+    };
+    eventually("it is waited for", lost).await;
+    let mut last = Member::join(node.address(), named("one")).await;
+    last.until("both", |m| m.owned.len() == 2).await;
+    let status = Member::try_join(node.address(), back(&new)).await.err().unwrap();
+    instance_taken("one that was away", &status);
+    let before = last.generation;
+    last.go_on(Duration::from_millis(500)).await;
+    assert_eq!((last.generation, last.owned.len()), (before, 2), "nothing has moved");
 }

@@ -144,4 +144,17 @@ fn refused(what: &str, status: &Status, code: Code, reason: &str) {
 #[track_caller]
 fn fenced(what: &str, status: &Status) {
     refused(what, status, Code::FailedPrecondition, "MEMBER_FENCED");
+    assert_eq!(cause(status), None, "{what}: {status:?}");
+}
+
+/// Checks that a member was refused because another has its instance name.
+#[track_caller]
+fn instance_taken(what: &str, status: &Status) {
+    refused(what, status, Code::FailedPrecondition, "MEMBER_FENCED");
+    assert_eq!(cause(status).as_deref(), Some("instance_taken"), "{what}: {status:?}");
+}
+
+fn cause(status: &Status) -> Option<String> {
+    let details = status.get_error_details();
+    details.error_info().and_then(|info| info.metadata.get("cause").cloned())
 }
