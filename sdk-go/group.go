@@ -69,6 +69,10 @@ type GroupConsumer struct {
 
 	mu     sync.Mutex
 	closed bool
+	// joined is the stream that a broker has taken last, and joinedAs the member that it is of: "" when
+	// none was taken, or the broker has said that it is a member no more.
+	joined   *groupStream
+	joinedAs string
 	// ended is done once it is closed.
 	ended sync.Once
 	has   groupHoldings
@@ -238,7 +242,7 @@ func (g *GroupConsumer) shutdown(ctx context.Context) error {
 	g.has.finish()
 	g.mu.Unlock()
 	var err error
-	if g.config.autoCommit > 0 {
+	if g.config.autoCommit > 0 && g.joinedMember() != "" {
 		err = g.commitLast(ctx)
 	}
 	g.cancel()

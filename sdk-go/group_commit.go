@@ -46,9 +46,15 @@ func (g *GroupConsumer) Commit(ctx context.Context) error {
 
 // beginCommit waits until nobody else commits how far the member is.
 func (g *GroupConsumer) beginCommit(ctx context.Context) (done func(), err error) {
+	done = func() { <-g.committing }
+	select {
+	case g.committing <- struct{}{}: // also where the context has ended: there may be nothing to do
+		return done, nil
+	default:
+	}
 	select {
 	case g.committing <- struct{}{}:
-		return func() { <-g.committing }, nil
+		return done, nil
 	case <-ctx.Done():
 		return nil, contextError(opCommit, ctx, OutcomeNo)
 	}

@@ -52,7 +52,7 @@ func (g *GroupConsumer) broken(ctx context.Context, err error) error {
 	g.retire()
 	switch {
 	case g.ctx.Err() != nil:
-		return g.fail(closedError("consume", "consumer"))
+		return closedError("consume", "consumer")
 	case e.InstanceTaken():
 		// Whoever joined anew would take the name back, and be fenced in turn.
 		_ = g.fail(e)
@@ -81,6 +81,7 @@ func (g *GroupConsumer) fenced(ctx context.Context) {
 	g.mu.Lock()
 	memberID := g.has.memberID
 	lost := g.has.end()
+	g.joinedAs = ""
 	if g.final != nil {
 		g.has.memberID = memberID // nobody joins anew with it
 	}
@@ -234,12 +235,14 @@ func (g *GroupConsumer) open(ctx context.Context) (*groupStream, error) {
 	for _, p := range request.GetMember().GetPositions() {
 		s.asked[TopicPartition{p.GetTopic(), p.GetPartition()}] = p.GetOffset()
 	}
+	g.noteJoined(s)
 	receives := g.spawn(func() {
 		defer close(s.events)
 		for {
 			event, err := receiveEvent(rpc)
 			if err != nil {
 				s.err = err
+				g.noteEnd(s, err)
 				return
 			}
 			select {

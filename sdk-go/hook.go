@@ -145,8 +145,8 @@ type HookGroupLost interface {
 // HookGroupLeft is told of partitions that a member of a group gives up by leaving.
 type HookGroupLeft interface {
 	// OnGroupLeft is called when [GroupConsumer.Close], or an error that ends the member, has it leave
-	// with partitions: the last of its events, after which it has none. The program's handlers are not
-	// called for them.
+	// with partitions, after which it has none. The program's handlers are not called for them. A call
+	// of Next that is under way meanwhile may still tell of what it had taken from the stream.
 	OnGroupLeft(GroupChange)
 }
 
@@ -336,7 +336,7 @@ type GroupChange struct {
 // CommitDone is what [HookCommitDone] is told.
 type CommitDone struct {
 	// Context is that of the call that commits; for a commit that a member makes by itself that of
-	// the call of Next or Poll within which it does. It is for traces: it may have ended.
+	// the call of Next, Poll or Shutdown within which it does. It is for traces: it may have ended.
 	Context context.Context
 	// Group is the consumer group, Member the id of the member that commits; empty for an
 	// administrator's commit.

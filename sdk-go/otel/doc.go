@@ -37,9 +37,10 @@
 //
 //   - messaging.client.sent.messages: records that were tried to send, with error.type where that
 //     failed in the end.
-//   - ropewalk.client.failed.messages: records whose senders were told an error, by error.type. In an
-//     outage these are more: also those that were never sent, as they were refused (too large, no
-//     such topic, closed), waited for too long for memory or their turn, or were given up.
+//   - ropewalk.client.failed.messages: records that failed, by error.type. In an outage these are
+//     more: also those that were never sent, as they were refused (too large, no such topic, closed),
+//     waited for too long for memory or their turn, or were given up. A sender that gives up while
+//     its record is under way is told an error that is not counted: the record may be in the log.
 //   - messaging.client.consumed.messages: records that were handed out.
 //   - messaging.client.operation.duration: of send, from when the oldest record of a batch was
 //     handed over until the batch was answered; and of commit. Records are received over streams,

@@ -58,7 +58,7 @@ func newMeters(m metric.Meter) (meters, error) {
 	made.connections, errs[10] = m.Int64UpDownCounter("ropewalk.client.connections",
 		metric.WithUnit("{connection}"), metric.WithDescription("Connections to brokers that are open."))
 	made.failed = counter(&errs[11], "ropewalk.client.failed.messages", "{message}",
-		"Records whose senders were told an error, whether they were sent or not.")
+		"Records that failed, whether they were sent or not.")
 	return made, errors.Join(errs[:]...)
 }
 

@@ -238,8 +238,15 @@ func (p *asyncProducer) refuseLate() {
 		}
 		break
 	}
-	for range len(p.input) {
-		p.refuse(p.receive())
+	// Those who come late take from the channel as well: what is seen in it may be gone.
+	for {
+		select {
+		case m := <-p.input:
+			p.taken++
+			p.refuse(m)
+		default:
+			return
+		}
 	}
 }
 

@@ -6,8 +6,12 @@ import (
 	"sync/atomic"
 )
 
-// leastWaiting is how many messages of a topic may wait at least before they hold up others.
-const leastWaiting = 256
+const (
+	// leastWaiting is how many messages of a topic may wait at least before they hold up others.
+	leastWaiting = 256
+	// mostLines is how many topics are looked up at a time.
+	mostLines = 1000
+)
 
 // A waitingMessage waits for what is to be known of its topic. asksFirst: it has no place in the
 // topic as it is known, which may have grown.
@@ -61,10 +65,14 @@ func (w *waitingTopics) join(m *ProducerMessage, size int) bool {
 	}
 }
 
-// begin makes the line of a topic, with its first message.
+// begin makes the line of a topic, with its first message. It waits while there are too many lines, or
+// they have too much.
 func (w *waitingTopics) begin(m waitingMessage) {
 	topic := m.message.Topic
 	w.mu.Lock()
+	for len(w.lines) > 0 && (len(w.lines) >= mostLines || w.bytes+m.size > maxUnread) {
+		w.shorter.Wait()
+	}
 	w.lines[topic] = []waitingMessage{m}
 	w.bytes += m.size
 	w.mu.Unlock()

@@ -27,13 +27,23 @@ func (p *partitionConsumer) awaitTopic(err error) bool {
 			return false
 		}
 		err = p.reopen()
-		var e *ropewalk.Error
-		if err != nil && !(errors.As(err, &e) && (e.Retriable() || isGone(e))) {
+		switch {
+		case p.reading.Err() != nil:
+			return false // it is closed, and that is no error
+		case err != nil && !isWorthATry(err):
 			p.report(err, true)
 			return false
 		}
 	}
 	return true
+}
+
+// isWorthATry reports whether the topic may be found another time. A broker that does not answer in time
+// is no reason to end.
+func isWorthATry(err error) bool {
+	var e *ropewalk.Error
+	return errors.As(err, &e) && (e.Retriable() || isGone(e)) ||
+		errors.Is(err, context.DeadlineExceeded)
 }
 
 // reopen reads on where the topic is there. To read it would create it, so it is asked for first.

@@ -33,8 +33,11 @@ func main() {
 	for {
 		select {
 		case message, ok := <-partitionConsumer.Messages():
-			if !ok {
-				return // it has ended, and said why
+			if !ok { // it has ended
+				for err := range partitionConsumer.Errors() {
+					log.Println("Failed to consume:", err)
+				}
+				return
 			}
 			fmt.Printf("Received message: %s\n", string(message.Value))
 		case err, ok := <-partitionConsumer.Errors():

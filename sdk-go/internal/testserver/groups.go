@@ -23,6 +23,7 @@ type groups struct {
 	// unanswered is how many commits are taken and not answered.
 	unanswered int
 	commits    []*pb.CommitOffsetRequest
+	removed    []string
 	plans      []*pb.SubmitAssignmentRequest
 	watched    [][]*pb.ConsumerGroup
 }
@@ -85,6 +86,13 @@ func (s *Server) MemberCommits() []*pb.CommitOffsetRequest {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return append([]*pb.CommitOffsetRequest(nil), s.told.commits...)
+}
+
+// Removed are the ids of the members that were removed.
+func (s *Server) Removed() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]string(nil), s.told.removed...)
 }
 
 // Plans are those that members have submitted.
@@ -220,10 +228,13 @@ func (*adminService) DeleteConsumerGroup(
 	return nil, errNoGroups
 }
 
-func (*adminService) RemoveConsumerGroupMember(
-	context.Context, *pb.RemoveConsumerGroupMemberRequest,
+func (a *adminService) RemoveConsumerGroupMember(
+	_ context.Context, r *pb.RemoveConsumerGroupMemberRequest,
 ) (*pb.RemoveConsumerGroupMemberResponse, error) {
-	return nil, errNoGroups
+	a.s.mu.Lock()
+	defer a.s.mu.Unlock()
+	a.s.told.removed = append(a.s.told.removed, r.GetMemberId())
+	return &pb.RemoveConsumerGroupMemberResponse{}, nil
 }
 
 func (*adminService) DeleteCommittedOffsets(
