@@ -210,15 +210,23 @@ func TestStreamsWaitForOneConnection(t *testing.T) {
 // A further connection is closed when it has had no stream for a while, the first one never.
 func TestConnectionsWithoutStreamsAreClosed(t *testing.T) {
 	f := newFakeSet(t, 4)
-	f.idle = 50 * time.Millisecond
+	// One is idle from when it is made, too: whoever it is made for has all the time to come.
+	idleAfter := func(d time.Duration) {
+		f.connSet.mu.Lock()
+		defer f.connSet.mu.Unlock()
+		f.idle = d
+	}
+	idleAfter(time.Hour)
 	ends := f.streams(5)
 	f.expect(2, 2, 1)
+	idleAfter(50 * time.Millisecond)
 	for _, end := range ends[:4] {
 		end()
 	}
 	f.expect(0, -1, 1)
 	ends[4]()
 	f.expect(0, -1, -1)
+	idleAfter(time.Hour)
 	f.streams(3)
 	f.expect(2, -1, -1, 1)
 }
