@@ -148,6 +148,7 @@ func (c *Consumer) setPaused(partitions []TopicPartition, paused bool) error {
 			c.read(p, from)
 		}
 	}
+	c.hasMoved()
 	c.mu.Unlock()
 	for _, r := range readers {
 		r.close()
