@@ -187,6 +187,7 @@ func (c *Consumer) assignOfGroup(partitions []TopicPartition, replace bool) erro
 		p.pending = !p.fresh || !p.want.isStored()
 		p.assigned, p.fresh = true, false
 	}
+	c.hasMoved()
 	c.mu.Unlock()
 	c.settleStarts()
 	return nil

@@ -223,8 +223,8 @@ func (c *Consumer) commitStored(going []*part) {
 	c.unkept = err
 }
 
-// commitEach commits what can be committed, and tells what became of it. Where one partition is not
-// the member's any more, the others are committed by themselves. It returns the last error.
+// commitEach commits what can be committed, and tells what became of it. Where one partition cannot
+// be committed, the others are committed by themselves. It returns the last error.
 func (c *Consumer) commitEach(
 	ctx context.Context, what func() []ropewalk.CommittedOffset,
 ) error {
@@ -239,7 +239,7 @@ func (c *Consumer) commitEach(
 	}
 	if len(offsets) > 1 {
 		err := c.keep(ctx, offsets)
-		if err == nil || !errors.Is(err, ropewalk.ReasonMemberFenced) {
+		if err == nil || !ofOnePartition(err) {
 			c.tell(OffsetsCommitted{toError(err), shown(offsets, toError(err))})
 			return toError(err)
 		}
@@ -248,7 +248,7 @@ func (c *Consumer) commitEach(
 	for _, offset := range offsets {
 		one := []ropewalk.CommittedOffset{offset}
 		err := c.keep(ctx, one)
-		if errors.Is(err, ropewalk.ReasonMemberFenced) {
+		if ofOnePartition(err) {
 			c.unstore(offset)
 		}
 		if err = toError(err); err != nil {
@@ -257,6 +257,15 @@ func (c *Consumer) commitEach(
 		c.tell(OffsetsCommitted{err, shown(one, err)})
 	}
 	return last
+}
+
+// ofOnePartition reports whether a refusal is of one partition, and nothing of the others: it is not
+// the member's any more, it is not there, or it has no such offset.
+func ofOnePartition(err error) bool {
+	return errors.Is(err, ropewalk.ReasonMemberFenced) ||
+		errors.Is(err, ropewalk.ReasonTopicNotFound) ||
+		errors.Is(err, ropewalk.ReasonPartitionNotFound) ||
+		errors.Is(err, ropewalk.ReasonOffsetOutOfRange)
 }
 
 // unstore drops what cannot be committed any more: it would be tried again for ever.

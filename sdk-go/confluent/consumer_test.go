@@ -420,6 +420,73 @@ func TestPartitionEOF(t *testing.T) {
 	}
 }
 
+// The end is told also where no message comes: of a partition that is empty, and after a seek to its
+// end, also while it is paused.
+func TestPartitionEOFWithoutMessages(t *testing.T) {
+	for _, way := range []string{"subscribed", "assigned"} {
+		t.Run(way, func(t *testing.T) {
+			address, topic := ropewalktest.Start(t).Address, newName("eof")
+			createTopic(t, address, topic, 1)
+			c := newConsumer(t, address, "g", "enable.partition.eof", true)
+			at := kafka.TopicPartition{Topic: &topic}
+			var err error
+			if way == "subscribed" {
+				err = c.Subscribe(topic, nil)
+			} else {
+				err = c.Assign([]kafka.TopicPartition{at})
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			endAt := func(offset kafka.Offset) {
+				t.Helper()
+				pollUntil(t, c, func(e kafka.PartitionEOF) bool { return e.Offset == offset })
+			}
+			endAt(0)
+			produce(t, address, topic, "a", "b")
+			expect(t, c, "a", "b")
+			endAt(2)
+			at.Offset = kafka.OffsetEnd
+			if err := c.Seek(at, 0); err != nil {
+				t.Fatal(err)
+			}
+			endAt(2)
+			paused := []kafka.TopicPartition{at}
+			if err := c.Pause(paused); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.Seek(at, 0); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.Resume(paused); err != nil {
+				t.Fatal(err)
+			}
+			endAt(2)
+		})
+	}
+}
+
+// A consumer that is given partitions at their end is told of it: also one that does not poll them
+// at once, and whose callback assigns.
+func TestPartitionEOFOfAnAssignment(t *testing.T) {
+	address, topic := ropewalktest.Start(t).Address, newName("eof")
+	produce(t, address, topic, "a")
+	c := newConsumer(t, address, "g", "enable.partition.eof", true)
+	if err := c.Subscribe(topic, func(c *kafka.Consumer, e kafka.Event) error {
+		if e, ok := e.(kafka.AssignedPartitions); ok {
+			e.Partitions[0].Offset = kafka.OffsetEnd
+			return c.Assign(e.Partitions)
+		}
+		return c.Unassign()
+	}); err != nil {
+		t.Fatal(err)
+	}
+	end := pollUntil[kafka.PartitionEOF](t, c, nil)
+	if end.Offset != 1 {
+		t.Errorf("its end is %v", end)
+	}
+}
+
 // Records that are gone are told of, and reading goes on behind them.
 func TestGap(t *testing.T) {
 	address, topic := ropewalktest.Start(t).Address, newName("gap")

@@ -17,7 +17,7 @@ type delivery struct {
 	deadline time.Time
 	report   *Message
 	// handing: the core is being asked to take it. handed: it has it. purged: it is to be given up as
-	// soon as it is known which of the two. settled: what became of it is known.
+	// soon as it is known whether it has. settled: what became of it is known.
 	handing, handed, purged, settled bool
 	previous, following              *delivery
 }
@@ -198,8 +198,11 @@ func (p *Producer) offer(box *outbox, d *delivery) (taken bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	d.handing, d.handed = false, err == nil
-	if err != nil && d.purged {
+	switch {
+	case err != nil && d.purged:
 		return false, Error{code: ErrPurgeQueue}
+	case d.purged: // the core may have purged before it had the message
+		p.settleLocked(d, ropewalk.Ack{}, Error{code: ErrPurgeInflight})
 	}
 	return err == nil, err
 }
@@ -309,6 +312,7 @@ func (p *Producer) deliver() {
 		select {
 		case <-p.wake:
 		case <-p.gone:
+			<-p.intake // which still reports what ProduceChannel holds
 			p.mu.Lock()
 			done := len(p.reports) == 0
 			p.mu.Unlock()
@@ -344,7 +348,8 @@ func (p *Producer) handOut(d *delivery) {
 	}
 }
 
-// readChannel takes the messages of ProduceChannel, and waits for room for them.
+// readChannel takes the messages of ProduceChannel, and waits for room for them. What is left when
+// nobody makes room any more was not taken, and is reported as such.
 func (p *Producer) readChannel() {
 	defer close(p.intake)
 	for msg := range p.produceChannel {
@@ -358,9 +363,13 @@ func (p *Producer) readChannel() {
 			}
 			select {
 			case <-p.room:
+				continue
 			case <-p.gone:
-				return
 			}
+			p.mu.Lock()
+			p.reportLocked(msg, errorf(ErrDestroy, ""))
+			p.mu.Unlock()
+			break
 		}
 	}
 }
@@ -373,21 +382,29 @@ func (p *Producer) take(msg *Message) error {
 	return p.queue(d)
 }
 
-// reportRefused has a message of ProduceChannel reported as one that was not taken: in its turn, and
-// counted until then as others are.
+// reportRefused has a message of ProduceChannel reported as one that was not taken: in its turn,
+// and counted until then as others are.
 func (p *Producer) reportRefused(msg *Message, why error) error {
 	if msg == nil {
 		return nil // there is nothing to report it by
+	}
+	if errors.Is(why, Error{code: ErrState}) {
+		why = errorf(ErrDestroy, "") // it was given before Close, and not read in time
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if limit := p.s.producer.queueMessages; limit > 0 && p.count >= limit {
 		return Error{code: ErrQueueFull, retriable: true}
 	}
+	p.reportLocked(msg, why)
+	return nil
+}
+
+// reportLocked has a message that was not taken be reported. The caller holds the lock.
+func (p *Producer) reportLocked(msg *Message, why error) {
 	msg.TopicPartition.Error = why
 	p.count++
 	p.addReport(&delivery{report: msg, settled: true})
-	return nil
 }
 
 // addReport has a report handed out. The caller holds the lock.

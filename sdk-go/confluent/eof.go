@@ -54,7 +54,8 @@ func (c *Consumer) watchEnds() {
 	}
 }
 
-// hasMoved has watchEnds look. The caller holds the lock.
+// hasMoved has watchEnds look. It is to be called wherever endIsWanted may become true: also by an
+// assignment, a seek or a resume, as there may be no message to come. The caller holds the lock.
 func (c *Consumer) hasMoved() {
 	select {
 	case c.moved <- struct{}{}:

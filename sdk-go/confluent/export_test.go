@@ -16,3 +16,29 @@ func (p *Producer) Asking() bool {
 	defer p.mu.Unlock()
 	return p.open.first != nil && p.open.first.handing
 }
+
+// SeekLater is Seek while no broker answers: the place is found in the background.
+func (c *Consumer) SeekLater(at TopicPartition) {
+	leave := c.takeTurn()
+	defer leave()
+	c.seekLater(c.named([]TopicPartition{at})[0], at.Offset)
+	c.settleFlow()
+}
+
+// Held is how many messages are held back.
+func (c *Consumer) Held() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	held := 0
+	for _, p := range c.parts {
+		held += len(p.held)
+	}
+	return held
+}
+
+// Looking reports whether something looks in the background where partitions begin.
+func (c *Consumer) Looking() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.looking
+}

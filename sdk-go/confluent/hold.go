@@ -14,6 +14,9 @@ const (
 // nothing is held: it is read again later. The caller holds the lock.
 func (p *part) hold(r *ropewalk.Record) (full bool) {
 	p.held, p.heldBytes = append(p.held, r), p.heldBytes+len(r.Key)+len(r.Value)
+	for _, h := range r.Headers {
+		p.heldBytes += len(h.Key) + len(h.Value)
+	}
 	if full = len(p.held) > mostHeld || p.heldBytes > mostHeldBytes; full {
 		p.dropHeld()
 		p.holds = false

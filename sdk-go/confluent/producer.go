@@ -33,8 +33,8 @@ const (
 //
 // Produce never blocks. Each message that it takes is reported exactly once, as a new *[Message]
 // with the Opaque of the first: on the channel that Produce was given, or else on Events. The
-// reports of a partition come in the order of its messages, but for those of messages that were given
-// up before they were sent: refused by their topic, too late, or purged.
+// reports of a partition come in the order of its messages, but for those of messages that were
+// given up before they were sent: refused by their topic, too late, or purged.
 //
 // Reports wait in the producer until their channel takes them, one after the other: a channel that
 // nobody reads holds up all that come behind. Messages count as queued until then, so that Produce
@@ -174,7 +174,8 @@ func (s *settings) producerOptions() []ropewalk.ProducerOption {
 // Produce takes a message and returns; it copies what it needs of it. The report goes to
 // deliveryChan, or to Events where that is nil. It fails with ErrQueueFull when too much is not
 // reported yet, with ErrMsgSizeTooLarge, with ErrInvalidArg for a message without a topic, with
-// ErrFatal when the producer is of no more use (GetFatalError says why), and with ErrState after Close. A message that it has refused is not reported.
+// ErrFatal when the producer is of no more use (GetFatalError says why), and with ErrState after Close.
+// A message that it has refused is not reported.
 func (p *Producer) Produce(msg *Message, deliveryChan chan Event) error {
 	if err := p.check(); err != nil {
 		return err

@@ -203,6 +203,34 @@ func TestProduceChannelRefuses(t *testing.T) {
 	until(t, "nothing to be left", func() bool { return p.Len() == 0 })
 }
 
+// Whatever ProduceChannel has taken is reported, also where Close ends what waits for room.
+func TestProduceChannelIsClosed(t *testing.T) {
+	server := newServer(t)
+	server.Stop()
+	p := newProducer(t, server.Address(), "queue.buffering.max.messages", 1)
+	hasCode(t, nextEvent(t, p.Events()).(kafka.Error), kafka.ErrTransport)
+	const n = 100
+	for i := range n {
+		m := message("channel", "v")
+		m.Opaque = i
+		p.ProduceChannel() <- m
+	}
+	p.Close()
+	reported := 0
+	for e := range p.Events() {
+		if m, ok := e.(*kafka.Message); ok {
+			hasCode(t, m.TopicPartition.Error, kafka.ErrDestroy)
+			reported++
+		}
+	}
+	if reported != n {
+		t.Errorf("%d messages of %d were reported", reported, n)
+	}
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Producers are made without a broker: messages wait for one, and it is told that none is there.
 func TestBrokerThatComesLater(t *testing.T) {
 	server := newServer(t)
@@ -237,8 +265,8 @@ func TestMessageTimeout(t *testing.T) {
 	}
 }
 
-// No message outlives its time by that of others: those to a topic that cannot be asked for are given
-// up together, also when the producer was connected before.
+// No message outlives its time by that of others: those to a topic that cannot be asked for are
+// given up together, also when the producer was connected before.
 func TestMessageTimeoutOfATopicThatCannotBeAskedFor(t *testing.T) {
 	server := newServer(t)
 	p := newProducer(t, server.Address(), "message.timeout.ms", 500)

@@ -239,13 +239,16 @@ func (c *Consumer) settleFlow() {
 	}
 	member := c.member.member
 	var stop, begin []ropewalk.TopicPartition
+	// What was held back of these comes again, from where the program is.
 	for _, p := range sortedParts(c.parts) {
 		reads := p.flows()
 		switch {
 		case reads && !p.flowing:
 			begin = append(begin, p.at)
+			p.dropHeld()
 		case !reads && p.flowing:
 			stop = append(stop, p.at)
+			p.dropHeld()
 		}
 		p.flowing = reads
 	}

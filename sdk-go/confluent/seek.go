@@ -31,10 +31,17 @@ func (c *Consumer) SeekPartitions(partitions []TopicPartition) ([]TopicPartition
 	}
 	defer leave()
 	list := append([]TopicPartition(nil), partitions...)
-	for i, tp := range list {
-		list[i].Error = nil
-		if err := c.seek(tp); err != nil {
-			list[i].Error = err
+	starts := c.soughtStarts(list)
+	if len(starts) > 0 {
+		// One look for all: whoever polls waits meanwhile.
+		ctx, cancel := context.WithTimeout(c.ctx, firstLook)
+		defer cancel()
+		c.lookUp(ctx, starts)
+	}
+	for i := range list {
+		if list[i].Error == nil {
+			list[i].Error = c.seek(&starts[0])
+			starts = starts[1:]
 		}
 	}
 	if !c.inCallback() {
@@ -43,38 +50,51 @@ func (c *Consumer) SeekPartitions(partitions []TopicPartition) ([]TopicPartition
 	return list, nil
 }
 
-func (c *Consumer) seek(tp TopicPartition) error {
+// soughtStarts are where partitions are to go on. One that is not assigned has an Error instead.
+func (c *Consumer) soughtStarts(list []TopicPartition) []start {
 	c.mu.Lock()
-	p, chosen := c.parts[tp.place()], c.chosen != nil
-	ok := p != nil && p.assigned
-	c.mu.Unlock()
-	if !ok {
-		return Error{code: ErrState}
+	defer c.mu.Unlock()
+	var starts []start
+	for i, tp := range list {
+		p := c.parts[tp.place()]
+		if list[i].Error = nil; p == nil || !p.assigned {
+			list[i].Error = Error{code: ErrState}
+			continue
+		}
+		starts = append(starts, start{p: p, want: tp.Offset, at: -1, end: -1})
 	}
-	found := []start{{p: p, want: tp.Offset, at: -1, end: -1}}
-	ctx, cancel := context.WithTimeout(c.ctx, firstLook)
-	defer cancel()
-	c.lookUp(ctx, found)
-	s := &found[0]
+	return starts
+}
+
+// seek goes on where a partition is to, as it was looked up.
+func (c *Consumer) seek(s *start) error {
+	c.mu.Lock()
+	chosen := c.chosen != nil
+	c.mu.Unlock()
 	switch {
 	case s.err == nil && s.at < 0:
-		return errorf(ErrNoOffset, "nothing is committed of %s [%d]", p.at.Topic, p.at.Partition)
+		return errorf(ErrNoOffset, "nothing is committed of %s [%d]", s.p.at.Topic, s.p.at.Partition)
 	case s.err == nil:
-		c.seekTo(p, Offset(s.at))
+		c.seekTo(s.p, Offset(s.at))
 	case !passing(s.err):
 		return asError(s.err)
 	case chosen:
-		c.seekTo(p, tp.Offset) // its reader finds it
+		c.seekTo(s.p, s.want) // its reader finds it
 	default:
-		c.mu.Lock()
-		p.pending, p.want, p.told, p.handed = true, tp.Offset, ErrNoError, false
-		c.mu.Unlock()
-		c.lookLater()
+		c.seekLater(s.p, s.want)
 	}
 	if s.err == nil && s.end >= 0 {
 		c.tell(s.beyond())
 	}
 	return nil
+}
+
+// seekLater has it be found in the background where a partition of a group goes on.
+func (c *Consumer) seekLater(p *part, want Offset) {
+	c.mu.Lock()
+	p.pending, p.want, p.told, p.handed, p.end = true, want, ErrNoError, false, -1
+	c.mu.Unlock()
+	c.lookLater()
 }
 
 // passing reports whether an error may be none a little later.
@@ -148,6 +168,7 @@ func (c *Consumer) setPaused(partitions []TopicPartition, paused bool) error {
 			c.read(p, from)
 		}
 	}
+	c.hasMoved()
 	c.mu.Unlock()
 	for _, r := range readers {
 		r.close()

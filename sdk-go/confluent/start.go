@@ -212,6 +212,7 @@ func (c *Consumer) begin(starts []start, tell bool) (left bool) {
 		if p.pending = false; s.at >= 0 && s.at != p.next {
 			c.moveTo(p, s.at)
 		}
+		c.hasMoved()
 		if s.end >= 0 {
 			news = append(news, s.beyond())
 		}
@@ -227,6 +228,7 @@ func (c *Consumer) begin(starts []start, tell bool) (left bool) {
 func (c *Consumer) moveTo(p *part, offset int64) {
 	p.next, p.handed, p.end = offset, false, -1
 	p.dropHeld()
+	c.hasMoved()
 	if c.member != nil && c.member.member != nil {
 		c.member.member.Seek(p.at, offset)
 	}

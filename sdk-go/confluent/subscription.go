@@ -345,6 +345,7 @@ func (c *Consumer) passGap(err error) {
 	defer c.mu.Unlock()
 	if p := c.parts[gap.TopicPartition]; p != nil && len(p.held) == 0 {
 		p.next = gap.To
+		c.hasMoved()
 	}
 }
 
