@@ -50,8 +50,8 @@ func TestOneOffsetCannotBeCommitted(t *testing.T) {
 	})
 }
 
-// What is held back of a partition that is paused comes once, though a seek to where it begins waits
-// for a broker meanwhile.
+// What is held back of a partition that is paused comes once, though a seek to where it begins
+// waits for a broker meanwhile.
 func TestHeldBackAndSought(t *testing.T) {
 	address, topic := ropewalktest.Start(t).Address, newName("held")
 	createTopic(t, address, topic, 1)
