@@ -259,8 +259,8 @@ func (c *Consumer) commitEach(
 	return last
 }
 
-// ofOnePartition reports whether a refusal is of one partition, and nothing of the others: it is not
-// the member's any more, it is not there, or it has no such offset.
+// ofOnePartition reports whether a refusal is of one partition, and nothing of the others: it is
+// not the member's any more, it is not there, or it has no such offset.
 func ofOnePartition(err error) bool {
 	return errors.Is(err, ropewalk.ReasonMemberFenced) ||
 		errors.Is(err, ropewalk.ReasonTopicNotFound) ||

@@ -420,8 +420,8 @@ func TestPartitionEOF(t *testing.T) {
 	}
 }
 
-// The end is told also where no message comes: of a partition that is empty, and after a seek to its
-// end, also while it is paused.
+// The end is told also where no message comes: of a partition that is empty, after a seek to
+// its end, and once a partition that was sought while it was paused is read again.
 func TestPartitionEOFWithoutMessages(t *testing.T) {
 	for _, way := range []string{"subscribed", "assigned"} {
 		t.Run(way, func(t *testing.T) {

@@ -15,7 +15,6 @@ func TestOneOffsetCannotBeCommitted(t *testing.T) {
 		topic, gone := newName("kept"), newName("gone")
 		produce(t, address, topic, "a")
 		produce(t, address, gone, "b")
-		createTopic(t, address, newName("other"), 1)
 		c := newConsumer(t, address, "g", "enable.auto.offset.store", false,
 			"auto.commit.interval.ms", 20)
 		at := []kafka.TopicPartition{{Topic: &gone, Offset: 0}, {Topic: &topic, Offset: 0}}
@@ -51,8 +50,8 @@ func TestOneOffsetCannotBeCommitted(t *testing.T) {
 	})
 }
 
-// What is held back of a partition that is paused comes once, though a seek to where it begins waits
-// for a broker meanwhile.
+// What is held back of a partition that is paused comes once, though a seek to where it begins
+// waits for a broker meanwhile.
 func TestHeldBackAndSought(t *testing.T) {
 	address, topic := ropewalktest.Start(t).Address, newName("held")
 	createTopic(t, address, topic, 1)

@@ -174,8 +174,8 @@ func (s *settings) producerOptions() []ropewalk.ProducerOption {
 // Produce takes a message and returns; it copies what it needs of it. The report goes to
 // deliveryChan, or to Events where that is nil. It fails with ErrQueueFull when too much is not
 // reported yet, with ErrMsgSizeTooLarge, with ErrInvalidArg for a message without a topic, with
-// ErrFatal when the producer is of no more use (GetFatalError says why), and with ErrState after Close.
-// A message that it has refused is not reported.
+// ErrFatal when the producer is of no more use (GetFatalError says why), and with ErrState
+// after Close. A message that it has refused is not reported.
 func (p *Producer) Produce(msg *Message, deliveryChan chan Event) error {
 	if err := p.check(); err != nil {
 		return err
