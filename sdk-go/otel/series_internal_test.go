@@ -12,7 +12,7 @@ func TestSeriesAreBounded(t *testing.T) {
 		t.Errorf("%d are remembered", n)
 	}
 	s := series{topic: "orders", partition: 1}
-	if c.of(s) != c.of(s) {
+	if first, again := c.of(s), c.of(s); first != again {
 		t.Error("it is made twice")
 	}
 }

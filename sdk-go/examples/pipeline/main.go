@@ -147,8 +147,8 @@ func (s *sink) poll(ctx context.Context) ([]ropewalk.Record, error) {
 
 // assigned throws away what a crash has left of files that were not ended: the partitions are this
 // member's from here on, and their records come again.
-func (s *sink) assigned(_ context.Context, partitions []ropewalk.Position) {
-	s.lost(nil, partitions)
+func (s *sink) assigned(ctx context.Context, partitions []ropewalk.Position) {
+	s.lost(ctx, partitions)
 	for _, p := range partitions {
 		left, err := filepath.Glob(filepath.Join(s.dir, openFiles(p.TopicPartition)))
 		for _, path := range left {
