@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ropewalk_chaos::{
     Answer, Call, ChaosError, Client, Cluster, History, MemberEvent, Options, Outcome, Place,
-    Recorder, Rng, Stubs, Swarm, ValueId, append_once, read_back_through,
+    Recorder, Rng, Stubs, Swarm, ValueId, append_once, read_back_through, reason_of,
 };
 use ropewalk_proto::v1;
 use tokio::task::JoinSet;
@@ -87,11 +87,35 @@ async fn produce(
     for first in (0..count).step_by(usize::try_from(BATCH).unwrap_or(1)) {
         let partition = i32::try_from(rng.within(0..u64::from(PARTITIONS.unsigned_abs())));
         let place = Place::new(TOPIC, partition.unwrap_or(0));
+        append(&stubs, &recorder, &place, client, first).await?;
+        sleep(rng.up_to_millis(PAUSE_MILLIS)).await;
+    }
+    Ok(())
+}
+
+/// Appends a batch. On a busy machine a partition is without a leader at times: what was refused for
+/// that is surely not in the log, so it goes again, as other values, for the checker knows these ones.
+async fn append(
+    stubs: &Stubs,
+    recorder: &Recorder,
+    place: &Place,
+    client: Client,
+    first: u64,
+) -> Result<(), ChaosError> {
+    let until = Instant::now() + WITHIN;
+    for attempt in 0.. {
+        let first = first + attempt * RECORDS;
         let ids: Vec<_> =
             (first..first + BATCH).map(|counter| ValueId { client, counter }).collect();
-        let appended = append_once(&stubs, &recorder, &place, &ids, PAYLOAD).await;
-        appended.map_err(ChaosError::refused(format!("appending to {place}")))?;
-        sleep(rng.up_to_millis(PAUSE_MILLIS)).await;
+        match append_once(stubs, recorder, place, &ids, PAYLOAD).await {
+            Err(status) if reason_of(&status) == "NO_LEADER" && Instant::now() < until => {
+                sleep(Duration::from_millis(100)).await;
+            }
+            ended => {
+                let refused = ChaosError::refused(format!("appending to {place}"));
+                return ended.map(drop).map_err(refused);
+            }
+        }
     }
     Ok(())
 }
