@@ -93,8 +93,8 @@ async fn produce(
     Ok(())
 }
 
-/// Appends a batch. On a busy machine a partition is without a leader at times: what was refused for
-/// that is surely not in the log, so it goes again, as other values, for the checker knows these ones.
+/// Appends a batch. On a busy machine a partition is without a leader at times: what was refused
+/// for that is surely not in the log, so it goes again, as other values: the checker knows these.
 async fn append(
     stubs: &Stubs,
     recorder: &Recorder,
