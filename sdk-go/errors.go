@@ -184,6 +184,18 @@ func (e *Error) InstanceTaken() bool {
 	return e.Reason == ReasonMemberFenced && e.Metadata["cause"] == "instance_taken"
 }
 
+// OfOnePartition reports whether a refusal of a call that names several partitions, as a commit is,
+// says something of one of them, and nothing of the others: the partition is not the member's any
+// more, is not there, or has no such offset. Without it the call may be made again.
+func (e *Error) OfOnePartition() bool {
+	switch e.Reason {
+	case ReasonMemberFenced, ReasonTopicNotFound, ReasonPartitionNotFound, ReasonOffsetOutOfRange:
+		return true
+	default:
+		return false
+	}
+}
+
 // Fatal reports whether going on makes no sense: the log is damaged, the caller is not allowed to
 // do this, the peer does not know the call, another producer or member of a group has taken the
 // name, or the client is closed.

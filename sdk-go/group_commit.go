@@ -181,12 +181,6 @@ func commitItems(offsets []CommittedOffset, released []Position) []commitItem {
 	return items
 }
 
-// ofOnePartition reports whether a refusal says something of one partition, and nothing of the others.
-func ofOnePartition(err error) bool {
-	return errors.Is(err, ReasonMemberFenced) || errors.Is(err, ReasonTopicNotFound) ||
-		errors.Is(err, ReasonPartitionNotFound) || errors.Is(err, ReasonOffsetOutOfRange)
-}
-
 // keepMost is keep, and keeps what can be kept when some of it cannot. It returns the last error when not
 // everything was kept.
 func (g *GroupConsumer) keepMost(
@@ -201,7 +195,8 @@ func (g *GroupConsumer) keepMost(
 		if err == nil {
 			continue
 		}
-		if last = err; !ofOnePartition(err) {
+		var e *Error
+		if last = err; !errors.As(err, &e) || !e.OfOnePartition() {
 			return err
 		}
 		if half := len(part) / 2; half > 0 {

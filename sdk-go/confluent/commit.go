@@ -259,13 +259,10 @@ func (c *Consumer) commitEach(
 	return last
 }
 
-// ofOnePartition reports whether a refusal is of one partition, and nothing of the others: it is
-// not the member's any more, it is not there, or it has no such offset.
+// ofOnePartition reports whether a refusal is of one partition, and nothing of the others.
 func ofOnePartition(err error) bool {
-	return errors.Is(err, ropewalk.ReasonMemberFenced) ||
-		errors.Is(err, ropewalk.ReasonTopicNotFound) ||
-		errors.Is(err, ropewalk.ReasonPartitionNotFound) ||
-		errors.Is(err, ropewalk.ReasonOffsetOutOfRange)
+	var e *ropewalk.Error
+	return errors.As(err, &e) && e.OfOnePartition()
 }
 
 // unstore drops what cannot be committed any more: it would be tried again for ever.

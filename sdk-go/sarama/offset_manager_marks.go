@@ -100,15 +100,9 @@ func commitEach(
 	return errs
 }
 
-// isOfOne reports whether a refusal says something of one partition, and nothing of the others.
+// isOfOne reports whether a refusal says something of one partition, and nothing of the others: that
+// may also be its metadata, which are too long.
 func isOfOne(err error) bool {
-	for _, reason := range []ropewalk.Reason{
-		ropewalk.ReasonMemberFenced, ropewalk.ReasonTopicNotFound, ropewalk.ReasonPartitionNotFound,
-		ropewalk.ReasonOffsetOutOfRange, ropewalk.ReasonInvalidField,
-	} {
-		if errors.Is(err, reason) {
-			return true
-		}
-	}
-	return false
+	var e *ropewalk.Error
+	return errors.As(err, &e) && (e.OfOnePartition() || e.Reason == ropewalk.ReasonInvalidField)
 }
