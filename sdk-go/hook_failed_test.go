@@ -8,7 +8,6 @@ import (
 	"google.golang.org/grpc/codes"
 
 	ropewalk "github.com/ropewalk/ropewalk/sdk-go"
-	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
 	"github.com/ropewalk/ropewalk/sdk-go/internal/testserver"
 )
 
@@ -39,15 +38,7 @@ func TestHooksAreToldOfRecordsWithoutABatch(t *testing.T) {
 	if _, err := client.Admin().CreateTopic(testContext(t), "t", 1); err != nil {
 		t.Fatal(err)
 	}
-	arrived, release := make(chan struct{}, 1), make(chan struct{})
-	server.OnProduce(func(*pb.ProduceRequest) *testserver.Fault {
-		select {
-		case arrived <- struct{}{}:
-		default:
-		}
-		<-release
-		return nil
-	})
+	arrived, release := holdAnswers(server)
 	producer := newProducer(t, client)
 	ended, cancel := context.WithCancel(testContext(t))
 	cancel()
@@ -109,15 +100,7 @@ func TestHooksAreToldOfRecordsWithoutABatch(t *testing.T) {
 func TestHooksAreToldOfCallersThatGiveUp(t *testing.T) {
 	server, w := newServer(t), newWitness()
 	client := dial(t, server.Address(), ropewalk.WithHooks(w))
-	arrived, release := make(chan struct{}, 1), make(chan struct{})
-	server.OnProduce(func(*pb.ProduceRequest) *testserver.Fault {
-		select {
-		case arrived <- struct{}{}:
-		default:
-		}
-		<-release
-		return nil
-	})
+	arrived, release := holdAnswers(server)
 	producer := newProducer(t, client)
 	give := func() (giveUp func()) {
 		ctx, cancel := context.WithCancel(testContext(t))

@@ -185,15 +185,7 @@ func TestInterceptorsAreToldTheOutcomeOnce(t *testing.T) {
 func TestInterceptorsAreToldOfCallersThatGiveUp(t *testing.T) {
 	server := newServer(t)
 	client := dial(t, server.Address())
-	release, arrived := make(chan struct{}), make(chan struct{}, 1)
-	server.OnProduce(func(*pb.ProduceRequest) *testserver.Fault {
-		select {
-		case arrived <- struct{}{}:
-		default:
-		}
-		<-release
-		return nil
-	})
+	arrived, release := holdAnswers(server)
 	var n notes
 	producer := newProducer(t, client, ropewalk.WithSendInterceptor(interceptor{&n, "it"}))
 	under, giveUp := context.WithCancel(testContext(t))

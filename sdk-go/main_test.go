@@ -11,6 +11,7 @@ import (
 	"go.uber.org/goleak"
 
 	ropewalk "github.com/ropewalk/ropewalk/sdk-go"
+	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
 	"github.com/ropewalk/ropewalk/sdk-go/internal/testserver"
 	"github.com/ropewalk/ropewalk/sdk-go/ropewalktest"
 )
@@ -116,3 +117,17 @@ func expect(t testing.TB, consumer *ropewalk.Consumer, values ...string) []*rope
 var names atomic.Int64
 
 func newName(prefix string) string { return fmt.Sprintf("%s-%d", prefix, names.Add(1)) }
+
+// holdAnswers has a server answer no batch until release is closed; arrived has one that has come.
+func holdAnswers(server *testserver.Server) (arrived <-chan struct{}, release chan<- struct{}) {
+	came, goOn := make(chan struct{}, 1), make(chan struct{})
+	server.OnProduce(func(*pb.ProduceRequest) *testserver.Fault {
+		select {
+		case came <- struct{}{}:
+		default:
+		}
+		<-goOn
+		return nil
+	})
+	return came, goOn
+}

@@ -7,8 +7,6 @@ import (
 	"time"
 
 	ropewalk "github.com/ropewalk/ropewalk/sdk-go"
-	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
-	"github.com/ropewalk/ropewalk/sdk-go/internal/testserver"
 )
 
 // owing is a producer with a record that has no answer until the function that is returned is called,
@@ -17,15 +15,7 @@ func owing(t *testing.T) (*ropewalk.Client, *ropewalk.Producer, <-chan error, fu
 	t.Helper()
 	server := newServer(t)
 	client := dial(t, server.Address())
-	arrived, release := make(chan struct{}, 1), make(chan struct{})
-	server.OnProduce(func(*pb.ProduceRequest) *testserver.Fault {
-		select {
-		case arrived <- struct{}{}:
-		default:
-		}
-		<-release
-		return nil
-	})
+	arrived, release := holdAnswers(server)
 	producer := newProducer(t, client)
 	answered := make(chan error, 1)
 	err := producer.SendAsync(testContext(t), &ropewalk.Record{Topic: "t", Value: []byte("v")},

@@ -155,32 +155,30 @@ func (p *Producer) run(box *outbox) {
 // hand gives one message to the core. It tries again what failed and cannot have been appended, as
 // while the topic cannot be asked for, for as long as the message may take.
 func (p *Producer) hand(box *outbox, d *delivery) {
-	err := p.awaitCore(d)
-	for attempt := 1; err == nil; attempt++ {
-		if d.isLate(0) {
-			err = errorf(ErrMsgTimedOut, "")
-			break
-		}
-		var taken bool
-		if taken, err = p.offer(box, d); taken {
+	if err := p.awaitCore(d); err != nil {
+		p.settle(d, ropewalk.Ack{}, err)
+		return
+	}
+	for attempt := 1; !d.isLate(0); attempt++ {
+		taken, err := p.offer(box, d)
+		if taken {
 			return
+		}
+		if errors.Is(err, context.DeadlineExceeded) && p.ctx.Err() == nil {
+			continue // it was the patience of one before that is over, or this one is late
 		}
 		var e *ropewalk.Error
 		pause := doubling(p.s.retryFirst, p.s.retryLatest)(attempt)
-		switch {
-		case errors.Is(err, context.DeadlineExceeded) && p.ctx.Err() == nil:
-			pause = 0 // it was the patience of one before that is over, or this one is late
-		case !errors.As(err, &e) || !e.Retriable() || p.ctx.Err() != nil || d.isLate(pause):
+		if !errors.As(err, &e) || !e.Retriable() || p.ctx.Err() != nil || d.isLate(pause) {
 			p.settle(d, ropewalk.Ack{}, err)
 			return
 		}
-		err = nil
 		select {
 		case <-time.After(pause):
 		case <-p.ctx.Done():
 		}
 	}
-	p.settle(d, ropewalk.Ack{}, err)
+	p.settle(d, ropewalk.Ack{}, errorf(ErrMsgTimedOut, ""))
 }
 
 // offer has the core take a message, unless it is settled by now.
