@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -64,15 +65,26 @@ func produceAsync(ctx context.Context, r *run) (int64, time.Duration, error) {
 	return r.gate.result()
 }
 
-// produceSync sends from so many goroutines, each of which waits for its answer before it sends again.
-func produceSync(goroutines int) func(context.Context, *run) (int64, time.Duration, error) {
+// atRandom places records as package sarama does by default those without a key: each for itself, so
+// that the batches of a hundred that wait are small.
+var atRandom = ropewalk.WithPartitioner(func(string) ropewalk.Partitioner {
+	return ropewalk.PartitionerFunc(func(_ *ropewalk.Record, partitions int32) int32 {
+		return rand.Int32N(partitions)
+	})
+})
+
+// produceSync sends from so many goroutines, each of which waits for its answer before it sends
+// again.
+func produceSync(
+	goroutines int, options ...ropewalk.ProducerOption,
+) func(context.Context, *run) (int64, time.Duration, error) {
 	return func(ctx context.Context, r *run) (int64, time.Duration, error) {
 		client, err := r.dial(ctx)
 		if err != nil {
 			return 0, 0, err
 		}
 		defer client.Close()
-		producer, err := client.NewProducer()
+		producer, err := client.NewProducer(options...)
 		if err != nil {
 			return 0, 0, err
 		}

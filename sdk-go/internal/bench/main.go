@@ -48,6 +48,7 @@ const callers = 100
 var modes = map[string]mode{
 	"core":   {"SendAsync from one goroutine", produceAsync},
 	"sync":   {"Send from 100 goroutines, each waited for", produceSync(callers)},
+	"spread": {"the same, each record on a random partition", produceSync(callers, atRandom)},
 	"single": {"Send from one goroutine, each waited for", produceSync(1)},
 	"poll":   {"a Consumer from the start, by Poll", consumePoll},
 	"next":   {"a Consumer from the start, by Next", consumeNext},
