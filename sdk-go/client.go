@@ -212,6 +212,16 @@ func (c *Client) takeHint(
 	return err
 }
 
+const (
+	// streamWindow is how many bytes of a stream a broker may send before they are read: several
+	// batches of the default size, so that the next one is on its way while one is read. With the
+	// size of one batch, a topic is read a quarter slower.
+	streamWindow = 4 << 20
+	// readBuffer is how much is read of a connection at a time: several frames of HTTP/2, which are
+	// 16 KiB here.
+	readBuffer = 256 << 10
+)
+
 // dialOptions are those of every connection.
 func (c *Client) dialOptions() []grpc.DialOption {
 	options := []grpc.DialOption{
@@ -223,9 +233,9 @@ func (c *Client) dialOptions() []grpc.DialOption {
 		}),
 		// A broker that comes back is found soon; gRPC's own default waits for up to two minutes.
 		grpc.WithConnectParams(connectParams(c.config.dialTimeout)),
-		// Streams are long-lived and large: the first bytes shall not wait for window updates.
-		grpc.WithInitialWindowSize(1 << 20),
-		grpc.WithInitialConnWindowSize(4 << 20),
+		grpc.WithInitialWindowSize(streamWindow),
+		grpc.WithInitialConnWindowSize(4 * streamWindow),
+		grpc.WithReadBufferSize(readBuffer),
 		c.hooks.dialOption(),
 		// gRPC would hand the proxy's address on in place of each of ours, and nothing of what says
 		// which name to verify there, and whether to ask first who answers.
