@@ -53,7 +53,7 @@ pub use moment::{Moment, MomentWatch};
 pub use mount::{Image, Mount};
 pub use network::{From, Network};
 pub use node::{ArmedCut, DarkNode, Filler, Node, faketime_library};
-pub use options::{KEEP, Options, keep_directory};
+pub use options::{KEEP, Options, SEED, keep_directory};
 pub use read_back::{ReadSummary, read_back, read_back_through};
 pub use rng::Rng;
 pub use slow_disk::SlowDisk;

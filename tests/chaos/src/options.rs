@@ -9,6 +9,9 @@ use crate::rng::Rng;
 /// Names the directory that keeps what a failed run of a cluster leaves.
 pub const KEEP: &str = "ROPEWALK_CHAOS_KEEP";
 
+/// Names the number that decides all that is chosen.
+pub const SEED: &str = "ROPEWALK_CHAOS_SEED";
+
 /// The directory that keeps what a failed run of a cluster leaves: the one that
 /// `ROPEWALK_CHAOS_KEEP` names, or the one for temporary files.
 #[must_use]
@@ -35,6 +38,9 @@ pub struct Options {
     /// `ROPEWALK_CHAOS_SECONDS`: how long the load of each test of a cluster runs, in place of its
     /// own time.
     pub seconds: Option<u64>,
+    /// `ROPEWALK_CHAOS_JOBS`: how many tests run at a time, each in a process of its own. Without it
+    /// one, in this process. A test of a cluster keeps less than a core busy.
+    pub jobs: usize,
     /// `CI`, as services that test every change set it: what this machine cannot run is a failure,
     /// or nobody would notice that it is never run.
     pub must_run: bool,
@@ -47,12 +53,13 @@ impl Options {
     /// When a value is no number.
     pub fn from_env() -> Result<Self, ChaosError> {
         Ok(Self {
-            seed: number("ROPEWALK_CHAOS_SEED")?.unwrap_or_else(Rng::fresh_seed),
+            seed: number(SEED)?.unwrap_or_else(Rng::fresh_seed),
             rounds: number("ROPEWALK_CHAOS_ROUNDS")?,
             first: number("ROPEWALK_CHAOS_FIRST")?.unwrap_or(0),
             long: is_long()?,
             seconds: number("ROPEWALK_CHAOS_SECONDS")?,
             strict: number::<u8>("ROPEWALK_CHAOS_STRICT")?.unwrap_or(0) != 0,
+            jobs: number("ROPEWALK_CHAOS_JOBS")?.unwrap_or(1),
             must_run: !matches!(env::var("CI").as_deref(), Err(_) | Ok("" | "0" | "false")),
         })
     }

@@ -1,11 +1,13 @@
-//! Runs the tests one after the other: they need the disk, and print tables.
+//! Runs the tests, one after the other or in processes of their own.
 
 use std::pin::Pin;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use ropewalk_chaos::{ChaosError, Options};
+use ropewalk_chaos::{ChaosError, Options, SEED};
 use tokio::time::Instant;
+
+use crate::{jobs, sandbox};
 
 /// How long all that every change runs may take on two cores.
 const ALL_WITHIN: Duration = Duration::from_secs(25 * 60);
@@ -72,22 +74,30 @@ pub(crate) fn run(scenarios: &[Scenario], arguments: &[String]) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let chosen = Chosen::from(arguments);
-    println!("ROPEWALK_CHAOS_SEED={} runs this again", options.seed);
-    let begun = Instant::now();
-    let (mut failed, mut count) = (Vec::new(), 0);
-    for scenario in scenarios.iter().filter(|scenario| chosen.has(scenario.name)) {
-        count += 1;
-        if !one(scenario, options) {
-            failed.push(scenario.name);
-        }
+    let in_parts = options.jobs > 1 && !jobs::is_part();
+    // Several at a time have a sandbox each, and none around them.
+    if !in_parts && let Some(code) = sandbox::enter(arguments) {
+        return code;
     }
-    let (took, most) = (begun.elapsed().as_secs(), ALL_WITHIN.as_secs());
-    println!("\n{count} tests took {took} s; all that are not of the long tier have {most} s");
+    let chosen = Chosen::from(arguments);
+    let chosen: Vec<_> = scenarios.iter().filter(|scenario| chosen.has(scenario.name)).collect();
+    let begun = Instant::now();
+    let failed = if in_parts {
+        sandbox::clean_up();
+        jobs::run(&chosen.iter().map(|scenario| scenario.name).collect::<Vec<_>>(), options)
+    } else {
+        println!("{SEED}={} runs this again", options.seed);
+        let failed = chosen.iter().filter(|scenario| !one(scenario, options));
+        failed.map(|scenario| scenario.name).collect()
+    };
+    if !jobs::is_part() {
+        let (took, most) = (begun.elapsed().as_secs(), ALL_WITHIN.as_secs());
+        println!("\n{} tests took {took} s; all but the long tier have {most} s", chosen.len());
+    }
     if failed.is_empty() {
         return ExitCode::SUCCESS;
     }
-    println!("\nfailed: {}; ROPEWALK_CHAOS_SEED={}", failed.join(", "), options.seed);
+    println!("\nfailed: {}; {SEED}={}", failed.join(", "), options.seed);
     ExitCode::FAILURE
 }
 

@@ -9,6 +9,8 @@ use std::process::{Command, ExitCode, Stdio};
 
 use ropewalk_chaos::{KEEP, SlowDisk, is_root, run};
 
+use crate::jobs;
+
 /// Set in the process that lives in the sandbox: to what it has of its own.
 const INSIDE: &str = "ROPEWALK_CHAOS_SANDBOX";
 const WITH_NETWORK: &str = "network";
@@ -51,8 +53,9 @@ pub(crate) fn enter(arguments: &[String]) -> Option<ExitCode> {
         return None;
     }
     let network = offered(&["--net", "ip", "link", "set", "lo", "up"]);
-    SlowDisk::clean_up();
-    remove_left_over(&env::temp_dir());
+    if !jobs::is_part() {
+        clean_up();
+    }
     match run_inside(arguments, network) {
         Ok(code) => Some(code),
         Err(error) => {
@@ -62,7 +65,13 @@ pub(crate) fn enter(arguments: &[String]) -> Option<ExitCode> {
     }
 }
 
-/// Removes what a run left behind that was killed: nobody holds the lock in it.
+/// Removes what a run left behind that was killed.
+pub(crate) fn clean_up() {
+    SlowDisk::clean_up();
+    remove_left_over(&env::temp_dir());
+}
+
+/// Removes the directories in which nobody holds the lock.
 fn remove_left_over(directory: &std::path::Path) {
     for found in fs::read_dir(directory).into_iter().flatten().flatten() {
         let ours = found.file_name().to_string_lossy().starts_with(PREFIX);
