@@ -38,8 +38,8 @@ pub struct Options {
     /// `ROPEWALK_CHAOS_SECONDS`: how long the load of each test of a cluster runs, in place of its
     /// own time.
     pub seconds: Option<u64>,
-    /// `ROPEWALK_CHAOS_JOBS`: how many tests run at a time, each in a process of its own. Without it
-    /// one, in this process. A test of a cluster keeps less than a core busy.
+    /// `ROPEWALK_CHAOS_JOBS`: how many tests run at a time, each in a process of its own. Without
+    /// it one, in this process. A test of a cluster keeps less than a core busy.
     pub jobs: usize,
     /// `CI`, as services that test every change set it: what this machine cannot run is a failure,
     /// or nobody would notice that it is never run.
