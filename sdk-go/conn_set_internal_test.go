@@ -19,6 +19,8 @@ type fakeLine struct {
 	lost         atomic.Bool
 	// refuses has no stream opened, and the greeting fail.
 	refuses error
+	// connects, where it is set, is closed once there is a connection: streams wait for it.
+	connects chan struct{}
 }
 
 func (f *fakeLine) GetState() connectivity.State {
@@ -57,6 +59,14 @@ func (f *fakeLine) NewStream(
 		finish()
 		return nil, f.refuses
 	}
+	if f.connects != nil {
+		select {
+		case <-f.connects:
+		case <-ctx.Done():
+			finish()
+			return nil, ctx.Err()
+		}
+	}
 	f.open.Add(1)
 	context.AfterFunc(ctx, func() {
 		f.open.Add(-1)
@@ -86,7 +96,7 @@ func newFakeSet(t *testing.T, calls uint32) *fakeSet {
 		if err != nil {
 			return nil, err
 		}
-		limit.told.Store(calls)
+		limit.tell(calls)
 		f.lines = append(f.lines, made)
 		return made, nil
 	})
@@ -190,6 +200,32 @@ func TestConnectionsWithoutRoom(t *testing.T) {
 	f := newFakeSet(t, 1)
 	f.streams(2)
 	f.expect(0, 1, 1)
+}
+
+// Streams that wait for a connection which takes fewer of them than the one before go elsewhere.
+func TestStreamsKeepToWhatTheNextConnectionTakes(t *testing.T) {
+	f := newFakeSet(t, 20)
+	f.lines[0].connects = make(chan struct{})
+	var all sync.WaitGroup
+	for range 10 {
+		all.Go(func() {
+			if _, err := f.stream(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	f.left(10)
+	f.first.limit.tell(8)
+	close(f.lines[0].connects)
+	all.Wait()
+	f.left(10)
+	for range 2000 {
+		if first := f.lines[0].open.Load(); first <= 4 && first+f.lines[1].open.Load() == 10 {
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	t.Errorf("%d of them are on a connection that takes 4", f.lines[0].open.Load())
 }
 
 // Many that come at once wait for the same connection.
