@@ -253,9 +253,9 @@ func (s *connSet) WaitForStateChange(ctx context.Context, last connectivity.Stat
 
 // Close closes all of them, and what is open on them.
 func (s *connSet) Close() error {
-	s.cancel()
 	s.mu.Lock()
 	s.closed = true
+	s.cancel() // who waits for a connection that fails by this is told that all are closed
 	further := s.further
 	s.further = nil
 	for _, l := range further {
