@@ -456,8 +456,8 @@ func (p *Producer) purgeQueue() {
 	}
 }
 
-// purgeInFlight gives up what is: its answer is not waited for any more. What the core is only asked
-// to take waits for its topic: that is queued still.
+// purgeInFlight gives up what is: its answer is not waited for any more. What the core is only
+// asked to take waits for its topic: that is queued still.
 func (p *Producer) purgeInFlight() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
