@@ -28,7 +28,7 @@ func TestBrokersAreToldApart(t *testing.T) {
 		if there && port.Type() != attribute.INT64 {
 			t.Errorf("the port is a %v", port.Type())
 		}
-		counts[host.AsString()+" "+port.Emit()] += point.Value
+		counts[host.AsString()+" "+port.String()] += point.Value
 	}
 	if len(counts) != 3 || counts["broker-1.example.org 9092"] != 2 ||
 		counts["2001:db8::2 9093"] != 1 {
@@ -72,7 +72,7 @@ func TestSpansNameTheLeader(t *testing.T) {
 		set := attribute.NewSet(o.span(t, "send orders").Attributes...)
 		host, _ := set.Value("server.address")
 		port, _ := set.Value("server.port")
-		if said = host.AsString() + ":" + port.Emit(); said != ack.Address {
+		if said = host.AsString() + ":" + port.String(); said != ack.Address {
 			t.Fatalf("it says %s, and was answered by %s", said, ack.Address)
 		}
 	}
