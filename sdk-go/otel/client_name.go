@@ -7,8 +7,8 @@ import (
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 )
 
-// A clientName is what the clients call themselves that a Telemetry serves. Nothing tells of a record
-// which of them it is of: where they have several names, none is right.
+// A clientName is what the clients call themselves that a Telemetry serves. Nothing tells of a
+// record which of them it is of: where they have several names, none is right.
 type clientName struct{ told atomic.Pointer[string] }
 
 // note takes the name of a client, which each of its connections tells.
