@@ -7,7 +7,9 @@ import (
 	"strconv"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/peer"
 
 	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
 )
@@ -112,12 +114,13 @@ func (p *Producer) append(
 	batch := &encodedBatch{data: encodeRecords(list), compression: CompressionNone}
 	defer batch.free()
 	told := p.client.hooks.append(to, len(records), size)
-	defer func() { told.answered(ack, failure) }()
+	var by peer.Peer
+	defer func() { told.answered(ack, failure, addressAt(&by)) }()
 	maybe := false
 	answer, err := call(ctx, p.client, "append", number != nil,
 		func(ctx context.Context) (*pb.ProduceResponse, error) {
 			told.sent()
-			answer, err := p.client.appendBatch(ctx, request, batch)
+			answer, err := p.client.appendBatch(ctx, request, batch, &by)
 			maybe = maybe || err != nil && fromRPC("append", err).outcome == OutcomeMaybe
 			return answer, err
 		})
@@ -134,7 +137,7 @@ func (p *Producer) append(
 	if mismatch != nil {
 		return Ack{}, mismatch.with("append")
 	}
-	return ackFrom(at), nil
+	return ackFrom(at, addressAt(&by)), nil
 }
 
 // appendRequest is the request to append records, but for them: they are returned with their size.
@@ -179,9 +182,9 @@ func (p *Producer) appendRequest(
 	return config.request, list, size, nil
 }
 
-// appendBatch makes one call of Produce.
+// appendBatch makes one call of Produce, and notes who answers it.
 func (c *Client) appendBatch(
-	ctx context.Context, request *pb.ProduceRequest, batch *encodedBatch,
+	ctx context.Context, request *pb.ProduceRequest, batch *encodedBatch, by *peer.Peer,
 ) (*pb.ProduceResponse, error) {
 	message, e := messageOf(request, batch, 0)
 	if e != nil {
@@ -189,7 +192,7 @@ func (c *Client) appendBatch(
 	}
 	answer := &pb.ProduceResponse{}
 	method := pb.ProducerService_Produce_FullMethodName
-	return answer, c.conn.Invoke(ctx, method, message, answer, asProduceMessages())
+	return answer, c.conn.Invoke(ctx, method, message, answer, asProduceMessages(), grpc.Peer(by))
 }
 
 // lease gives an append its number, if the producer is idempotent: 0 in an epoch of its own, so that
@@ -233,12 +236,13 @@ func singleAppend(answer *pb.ProduceResponse, records int) (*pb.PartitionAppend,
 	return appends[0], nil
 }
 
-func ackFrom(at *pb.PartitionAppend) Ack {
+func ackFrom(at *pb.PartitionAppend, address string) Ack {
 	return Ack{
 		Partition:   at.GetPartition(),
 		Offset:      at.GetBaseOffset(),
 		AppendTime:  at.GetAppendTime().AsTime(),
 		Achieved:    Durability(at.GetAchieved()),
 		LeaderEpoch: at.GetLeaderEpoch(),
+		Address:     address,
 	}
 }

@@ -69,6 +69,7 @@ type broker struct {
 // fields are guarded by the lock of brokers, but for those that are set before it is shared.
 type brokerConn struct {
 	id        uint64
+	address   string
 	conn      clientConn
 	producers pb.ProducerServiceClient
 	consumers pb.ConsumerServiceClient
@@ -307,7 +308,7 @@ func (b *brokers) connectLocked(id uint64, k *broker) {
 		return
 	}
 	conn := &brokerConn{
-		id: id, conn: inner, used: time.Now(), users: 1,
+		id: id, address: k.address, conn: inner, used: time.Now(), users: 1,
 		producers: pb.NewProducerServiceClient(inner), consumers: pb.NewConsumerServiceClient(inner),
 	}
 	k.conn = conn

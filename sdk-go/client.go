@@ -113,7 +113,7 @@ func newClient(config clientConfig, addresses []string) *Client {
 		tried:     addresses,
 		log:       config.logger,
 		children:  map[child]struct{}{},
-		hooks:     newHooks(config.hooks, config.logger),
+		hooks:     newHooks(&config),
 	}
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	c.topics.init(c)
@@ -173,12 +173,12 @@ func (c *Client) connected(conn clientConn) {
 func (c *Client) resolverState(addresses []string) resolver.State {
 	state := resolver.State{}
 	for i, address := range addresses {
-		found := resolver.Address{Addr: address}
+		found := resolver.Address{Addr: address, Attributes: attributes.New(dialedAddress{}, address)}
 		if c.config.tls != nil && c.config.tls.ServerName == "" {
 			found.ServerName = address // gRPC would ask all of them for the name of the first
 		}
 		if i >= len(c.addresses) {
-			found.Attributes = attributes.New(learnedAddress{}, address)
+			found.Attributes = found.Attributes.WithValue(learnedAddress{}, address)
 		}
 		state.Endpoints = append(state.Endpoints, resolver.Endpoint{Addresses: []resolver.Address{found}})
 	}

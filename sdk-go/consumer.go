@@ -44,6 +44,8 @@ type fetch struct {
 	batch    *receivedBatch
 	from, to int64
 	gap      *Gap
+	// address is where the broker is that it came from.
+	address string
 
 	opened  openedBatch
 	records []Record
@@ -144,10 +146,12 @@ func (k *Consumer) take(ctx context.Context, most int) ([]Record, error) {
 		k.current.records = nil // let go of the array
 	}
 	k.current.state.delivered.Store(records[len(records)-1].Offset + 1)
+	address := k.current.address
 	k.release()
 	k.client.onReceive(ctx, k.config.interceptors, records)
-	k.client.onDelivery(ctx, k.config.deliveries, "", began, records)
-	k.client.hooks.recordsDelivered("", records)
+	k.client.onDelivery(ctx, k.config.deliveries,
+		Delivery{Records: records, Address: address, Began: began})
+	k.client.hooks.recordsDelivered("", address, records)
 	return records, nil
 }
 

@@ -56,6 +56,8 @@ type doubtfulStream struct {
 	last          time.Time
 }
 
+func (s *doubtfulStream) Context() context.Context { return s.ctx }
+
 func (s *doubtfulStream) CloseSend() error {
 	s.conn.mu.Lock()
 	defer s.conn.mu.Unlock()

@@ -110,6 +110,8 @@ type fakeAnswer struct {
 	*pb.ProduceStreamResponse
 }
 
+func (s *fakeProduceStream) Context() context.Context { return s.ctx }
+
 func (s *fakeProduceStream) CloseSend() error {
 	s.conn.mu.Lock()
 	defer s.conn.mu.Unlock()

@@ -8,6 +8,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/peer"
 
 	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
 )
@@ -40,6 +41,32 @@ func (b *brokers) greet(ctx context.Context, conn grpc.ClientConnInterface) erro
 // to whichever broker answers is lost.
 type learnedAddress struct{}
 
+// dialedAddress is under which each of these addresses says what it is, HOST:PORT.
+type dialedAddress struct{}
+
+// An addressed connection knows at which of these addresses it was made, beside how it is secured.
+// The IP at its other end would not tell: a name has several, and a proxy has its own.
+type addressed struct {
+	credentials.AuthInfo
+	address string
+}
+
+// addressAt is the address of the broker at the other end of a call; empty where that is not known.
+func addressAt(p *peer.Peer) string {
+	if p == nil {
+		return ""
+	}
+	known, _ := p.AuthInfo.(addressed)
+	return known.address
+}
+
+// addressUnder is that of a stream from which something was received: before, it could still be
+// opened at another broker.
+func addressUnder(stream grpc.ClientStream) string {
+	p, _ := peer.FromContext(stream.Context())
+	return addressAt(p)
+}
+
 // greeter gives the credentials of that connection. They let it be used only when what answers at a
 // learned address has been asked, over a connection of its own, which cluster it is in: calls would
 // otherwise go to a stranger.
@@ -62,7 +89,12 @@ func (g greeter) ClientHandshake(
 			return nil, nil, err
 		}
 	}
-	return g.TransportCredentials.ClientHandshake(ctx, authority, conn)
+	conn, info, err := g.TransportCredentials.ClientHandshake(ctx, authority, conn)
+	if err != nil {
+		return nil, nil, err
+	}
+	address, _ := attributes.Value(dialedAddress{}).(string)
+	return conn, addressed{info, address}, nil
 }
 
 // Clone returns credentials that greet as these do.

@@ -41,6 +41,8 @@ type GroupConsumer struct {
 	// reading holds a token while somebody takes from it. What follows is its holder's.
 	reading chan struct{}
 	stream  *groupStream
+	// address is where the broker of the newest stream is: whatever is at hand has come over it.
+	address string
 	// former is the stream before, which is left open until the next one has its place: one that is
 	// closed leaves the group.
 	former   *groupStream
@@ -135,11 +137,12 @@ func (g *GroupConsumer) hand(ctx context.Context, most int) ([]Record, error) {
 		return nil, invalidError("consume", "the member is sent no records: run Serve")
 	}
 	began := beganFor(g.config.deliveries)
-	records, err := g.take(ctx, most)
+	records, address, err := g.take(ctx, most)
 	if err == nil {
 		g.client.onReceive(ctx, g.config.interceptors, records)
-		g.client.onDelivery(ctx, g.config.deliveries, g.group, began, records)
-		g.client.hooks.recordsDelivered(g.group, records)
+		g.client.onDelivery(ctx, g.config.deliveries,
+			Delivery{Records: records, Group: g.group, Address: address, Began: began})
+		g.client.hooks.recordsDelivered(g.group, address, records)
 	}
 	return records, err
 }
@@ -264,12 +267,13 @@ func (g *GroupConsumer) spawn(f func()) bool {
 	return true
 }
 
-// take waits for records: at most so many of a batch, or all of it (0).
-func (g *GroupConsumer) take(ctx context.Context, most int) ([]Record, error) {
+// take waits for records: at most so many of a batch, or all of it (0). It says where they came
+// from.
+func (g *GroupConsumer) take(ctx context.Context, most int) ([]Record, string, error) {
 	select {
 	case g.reading <- struct{}{}:
 	case <-ctx.Done():
-		return nil, contextError("consume", ctx, OutcomeNo)
+		return nil, "", contextError("consume", ctx, OutcomeNo)
 	}
 	defer func() { <-g.reading }()
 	g.mu.Lock()
@@ -277,13 +281,13 @@ func (g *GroupConsumer) take(ctx context.Context, most int) ([]Record, error) {
 	g.mu.Unlock()
 	for {
 		if err := g.look(ctx); err != nil {
-			return nil, err
+			return nil, "", err
 		}
 		if records, err := g.handOut(most); records != nil || err != nil {
-			return records, err
+			return records, g.address, err
 		}
 		if err := g.receive(ctx); err != nil {
-			return nil, err
+			return nil, "", err
 		}
 	}
 }

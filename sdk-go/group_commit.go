@@ -6,6 +6,9 @@ import (
 	"slices"
 	"time"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/peer"
+
 	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
 )
 
@@ -138,13 +141,14 @@ func (g *GroupConsumer) keep(ctx context.Context, items []commitItem) error {
 			&pb.TopicPartitions{Topic: p.Topic, Partitions: []int32{p.Partition}})
 	}
 	began := time.Now()
+	var by peer.Peer
 	_, err = callOfChild(ctx, g.client, opCommit, true,
 		func(ctx context.Context) (*pb.CommitOffsetResponse, error) {
 			// A try that meets no connection could not say that nothing was given back.
 			g.client.awaitConnection(ctx)
-			return g.client.consumers.CommitOffset(ctx, request)
+			return g.client.consumers.CommitOffset(ctx, request, grpc.Peer(&by))
 		})
-	g.client.hooks.commitDone(ctx, request, began, err)
+	g.client.hooks.commitDone(ctx, request, began, &by, err)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if err == nil {

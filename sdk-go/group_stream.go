@@ -19,6 +19,7 @@ type groupStream struct {
 	started *pb.Started
 	err     error
 	cancel  context.CancelFunc
+	address string
 	// asked is where it was asked to go on, until its first assignment has come.
 	asked map[TopicPartition]int64
 	// part is what has come of an assignment that takes several messages.
@@ -199,7 +200,7 @@ func (g *GroupConsumer) begin(s *groupStream) {
 	g.mu.Lock()
 	g.has.begin(s.started.GetMemberId(), s.started.GetGeneration())
 	g.mu.Unlock()
-	g.stream = s
+	g.stream, g.address = s, s.address
 	g.leave()
 	g.commitAt = time.Now().Add(g.config.autoCommit)
 }
@@ -230,7 +231,7 @@ func (g *GroupConsumer) open(ctx context.Context) (*groupStream, error) {
 	}
 	s := &groupStream{
 		events: make(chan *streamEvent), started: event.other.GetStarted(), cancel: cancel,
-		asked: map[TopicPartition]int64{},
+		asked: map[TopicPartition]int64{}, address: addressUnder(rpc),
 	}
 	for _, p := range request.GetMember().GetPositions() {
 		s.asked[TopicPartition{p.GetTopic(), p.GetPartition()}] = p.GetOffset()

@@ -161,6 +161,8 @@ type HookCommitDone interface {
 type BrokerConnected struct {
 	// Address and Local are the two ends of the connection, each IP:PORT.
 	Address, Local string
+	// ClientID is what the client calls itself there ([WithClientID]).
+	ClientID string
 }
 
 // BrokerDisconnected is what [HookBrokerDisconnected] is told.
@@ -252,6 +254,9 @@ type BatchInfo struct {
 	// Broker is the id of the leader that this try goes to; 0: whichever broker answers forwards
 	// it.
 	Broker uint64
+	// Address is where the broker is that this try goes to, HOST:PORT. Where that is whichever
+	// answers, it is empty until the first answer over the stream says who that is.
+	Address string
 }
 
 // BatchSent is what [HookBatchSent] is told.
@@ -312,6 +317,8 @@ type RecordsDelivered struct {
 	TopicPartition
 	// Group is the consumer group of a member; empty for a consumer without one.
 	Group string
+	// Address is where the broker is that they came from, HOST:PORT.
+	Address string
 	// Records is how many are handed out, the first of them at Offset.
 	Records int
 	Offset  int64
@@ -343,6 +350,8 @@ type CommitDone struct {
 	Group, Member string
 	// Offsets are what was committed, or was to be.
 	Offsets []CommittedOffset
+	// Address is where the broker is that answered last, HOST:PORT; empty where none did.
+	Address string
 	// Duration is how long it took.
 	Duration time.Duration
 	// Err is why it failed, as an [*Error].

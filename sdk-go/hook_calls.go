@@ -6,12 +6,16 @@ import (
 	"slices"
 	"time"
 
+	"google.golang.org/grpc/peer"
+
 	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
 )
 
 // hooks has whom to tell of each event. Where nobody wants to know, nothing is made to tell it.
 type hooks struct {
 	log *slog.Logger
+	// clientID is what the client calls itself.
+	clientID string
 
 	connected    []HookBrokerConnected
 	disconnected []HookBrokerDisconnected
@@ -32,9 +36,9 @@ type hooks struct {
 	commits      []HookCommitDone
 }
 
-func newHooks(given []Hook, log *slog.Logger) hooks {
-	h := hooks{log: log}
-	for _, hook := range given {
+func newHooks(config *clientConfig) hooks {
+	h := hooks{log: config.logger, clientID: config.clientID}
+	for _, hook := range config.hooks {
 		h.add(hook)
 	}
 	return h
@@ -95,7 +99,7 @@ func (b *batch) info() BatchInfo {
 	info := BatchInfo{
 		TopicPartition: TopicPartition{b.lane.topic, b.lane.partition},
 		Records:        len(b.records), Compression: CompressionNone,
-		Attempt: b.attempts, Broker: b.broker,
+		Attempt: b.attempts, Broker: b.broker, Address: b.address,
 	}
 	for _, record := range b.records {
 		info.Bytes += record.size
@@ -167,10 +171,11 @@ func (a *toldAppend) sent() {
 	tell(a.hooks, a.hooks.sent, HookBatchSent.OnBatchSent, BatchSent{a.info})
 }
 
-func (a *toldAppend) answered(ack Ack, err error) {
+func (a *toldAppend) answered(ack Ack, err error, address string) {
 	if a == nil {
 		return
 	}
+	a.info.Address = address
 	event := BatchAnswered{BatchInfo: a.info, Ack: ack, Duration: time.Since(a.began), Err: err}
 	if !a.at.IsZero() {
 		event.RoundTrip = time.Since(a.at)
@@ -194,14 +199,14 @@ func (h *hooks) batchReceived(group string, b *receivedBatch) {
 	})
 }
 
-func (h *hooks) recordsDelivered(group string, records []Record) {
+func (h *hooks) recordsDelivered(group, address string, records []Record) {
 	if len(h.delivered) == 0 || len(records) == 0 {
 		return
 	}
 	first := &records[0]
 	tell(h, h.delivered, HookRecordsDelivered.OnRecordsDelivered, RecordsDelivered{
 		TopicPartition: TopicPartition{first.Topic, first.Partition}, Group: group,
-		Records: len(records), Offset: first.Offset,
+		Address: address, Records: len(records), Offset: first.Offset,
 	})
 }
 
@@ -230,16 +235,16 @@ func (h *hooks) groupLeft(group, member string, held []Position) {
 	}
 }
 
-// commitDone tells of a commit that was begun at some time.
+// commitDone tells of a commit that was begun at some time, and of who answered it.
 func (h *hooks) commitDone(
-	ctx context.Context, r *pb.CommitOffsetRequest, began time.Time, err error,
+	ctx context.Context, r *pb.CommitOffsetRequest, began time.Time, by *peer.Peer, err error,
 ) {
 	if len(h.commits) == 0 || len(r.GetOffsets()) == 0 {
 		return
 	}
 	event := CommitDone{
 		Context: ctx, Group: r.GetGroup(), Member: r.GetMemberId(),
-		Duration: time.Since(began), Err: err,
+		Address: addressAt(by), Duration: time.Since(began), Err: err,
 	}
 	for _, o := range r.GetOffsets() {
 		event.Offsets = append(event.Offsets, CommittedOffset{

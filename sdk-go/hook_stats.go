@@ -63,7 +63,9 @@ func (s *statsHandler) HandleConn(ctx context.Context, event stats.ConnStats) {
 	h := s.hooks
 	switch event.(type) {
 	case *stats.ConnBegin:
-		tell(h, h.connected, HookBrokerConnected.OnBrokerConnected, BrokerConnected{c.address, c.local})
+		tell(h, h.connected, HookBrokerConnected.OnBrokerConnected, BrokerConnected{
+			Address: c.address, Local: c.local, ClientID: h.clientID,
+		})
 	case *stats.ConnEnd:
 		tell(h, h.disconnected, HookBrokerDisconnected.OnBrokerDisconnected, BrokerDisconnected{
 			Address: c.address, Local: c.local, Duration: time.Since(c.began),

@@ -73,6 +73,8 @@ type Delivery struct {
 	Records []Record
 	// Group is the consumer group of a member; empty for a consumer without one.
 	Group string
+	// Address is where the broker is that they came from, HOST:PORT.
+	Address string
 	// Began is when the call began, which may have waited since.
 	Began time.Time
 }
@@ -153,14 +155,10 @@ func beganFor(to []DeliveryInterceptor) time.Time {
 	return time.Now()
 }
 
-// onDelivery shows what a call that began at some time is about to hand out.
-func (c *Client) onDelivery(
-	ctx context.Context, to []DeliveryInterceptor, group string, began time.Time, records []Record,
-) {
+// onDelivery shows what a call is about to hand out.
+func (c *Client) onDelivery(ctx context.Context, to []DeliveryInterceptor, delivery Delivery) {
 	for _, interceptor := range to {
-		unharmed(c.log, "an interceptor", func() {
-			interceptor.OnDelivery(ctx, Delivery{Records: records, Group: group, Began: began})
-		})
+		unharmed(c.log, "an interceptor", func() { interceptor.OnDelivery(ctx, delivery) })
 	}
 }
 

@@ -47,9 +47,10 @@ type batch struct {
 	// started is when the current try began. written: the transport has taken it.
 	started time.Time
 	written bool
-	// broker is whom the current try went to, by this stream.
-	broker uint64
-	stream *produceStream
+	// broker is whom the current try went to, by this stream, and address where that is.
+	broker  uint64
+	address string
+	stream  *produceStream
 	// refusal is why it is sent again.
 	refusal *Error
 	// encoded has the records in the form that goes over the wire, once a try has made it.

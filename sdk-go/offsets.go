@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -110,12 +112,13 @@ func (c *Client) commitOffset(ctx context.Context, group string, offsets []Commi
 	request, bytes := &pb.CommitOffsetRequest{Group: group}, 0
 	commit := func() error {
 		began := time.Now()
+		var by peer.Peer
 		// A commit says where the group is, so that repeating it does no harm: it is retried like a
 		// read.
 		_, err := call(ctx, c, opCommit, true, func(ctx context.Context) (*pb.CommitOffsetResponse, error) {
-			return c.consumers.CommitOffset(ctx, request)
+			return c.consumers.CommitOffset(ctx, request, grpc.Peer(&by))
 		})
-		c.hooks.commitDone(ctx, request, began, err)
+		c.hooks.commitDone(ctx, request, began, &by, err)
 		return err
 	}
 	for _, o := range offsets {

@@ -32,6 +32,8 @@ type Ack struct {
 	Achieved Durability
 	// LeaderEpoch is the epoch of the leader that appended it.
 	LeaderEpoch int64
+	// Address is where the broker is that answered, HOST:PORT: the leader, or one that forwarded it.
+	Address string
 }
 
 // A Producer appends records over long-lived streams, one to each broker that leads a partition it

@@ -28,6 +28,8 @@ type reader struct {
 	grown time.Time
 	// broker is the one that the last stream went to directly, or anyBroker.
 	broker uint64
+	// address is where the broker of the stream is.
+	address string
 	// looked is when the stream was last compared with who leads.
 	looked time.Time
 }
@@ -37,9 +39,10 @@ type subscription struct {
 	rpc     pb.ConsumerService_SubscribeClient
 	request *pb.SubscribeRequest
 	// conn is the connection to the broker that leads most of it; nil: whichever answers.
-	conn   *brokerConn
-	ctx    context.Context
-	cancel context.CancelCauseFunc
+	conn    *brokerConn
+	address string
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
 }
 
 // errReopen ends a stream that is to be opened again with more partitions.
@@ -69,7 +72,10 @@ func (r *reader) open(
 		return nil, err
 	}
 	if conn != nil {
+		s.address = conn.address
 		k.client.brokers.worked(conn.id)
+	} else {
+		s.address = addressUnder(s.rpc)
 	}
 	return s, nil
 }
@@ -162,7 +168,7 @@ func (r *reader) pump(s *subscription, failures *int) (ended error) {
 		if err != nil {
 			return err
 		}
-		*failures = 0
+		*failures, r.address = 0, s.address
 		if err := r.handle(event); err != nil {
 			return err
 		}
@@ -381,7 +387,7 @@ func (r *reader) batch(b *receivedBatch) error {
 		return nil
 	}
 	r.consumer.client.topics.appended(b.topic, b.partition, b.epoch)
-	f := fetch{state: s, batch: b, from: s.next, to: math.MaxInt64}
+	f := fetch{state: s, batch: b, from: s.next, to: math.MaxInt64, address: r.address}
 	if s.hasEnd {
 		f.to = s.end
 	}

@@ -22,8 +22,10 @@ const silentAfter = 2 * time.Second
 type produceStream struct {
 	producer *Producer
 	// conn is the connection to the leader; nil: through whichever broker answers.
-	conn     *brokerConn
-	broker   uint64
+	conn   *brokerConn
+	broker uint64
+	// address is where the broker is; of whichever answers it is known from the first answer on.
+	address  string
 	rpc      pb.ProducerService_ProduceStreamClient
 	cancel   context.CancelCauseFunc
 	ctx      context.Context
@@ -102,6 +104,9 @@ func (p *Producer) openStream(leader uint64, conn *brokerConn) (*produceStream, 
 		producer: p, conn: conn, broker: leader, rpc: rpc, ctx: ctx, cancel: cancel,
 		inflight: map[uint64]*batch{}, used: time.Now(),
 	}
+	if conn != nil {
+		s.address = conn.address
+	}
 	s.watchdog = time.AfterFunc(min(p.config.answerTimeout/4, time.Second), s.watch)
 	p.tasks.Go(s.receive)
 	return s, nil
@@ -124,6 +129,7 @@ func (s *produceStream) send(b *batch) {
 	}
 	p.mu.Lock()
 	b.started, b.written, b.broker, b.stream = time.Now(), false, s.broker, s
+	b.address = s.address
 	s.used = b.started
 	s.inflight[correlation] = b
 	p.mu.Unlock()
@@ -169,14 +175,25 @@ func (s *produceStream) notSent(err error) *Error {
 
 // receive reads answers until the stream ends.
 func (s *produceStream) receive() {
-	for {
+	for first := s.conn == nil; ; first = false {
 		answer, err := s.rpc.Recv()
 		if err != nil {
 			s.end(err)
 			return
 		}
+		if first {
+			s.locate()
+		}
 		s.answered(answer)
 	}
+}
+
+// locate learns which broker answers.
+func (s *produceStream) locate() {
+	address := addressUnder(s.rpc)
+	s.producer.mu.Lock()
+	defer s.producer.mu.Unlock()
+	s.address = address
 }
 
 // end settles what the stream still owed.
@@ -243,6 +260,9 @@ func (s *produceStream) answered(answer *pb.ProduceStreamResponse) {
 	p.mu.Lock()
 	b := s.inflight[answer.GetCorrelation()]
 	delete(s.inflight, answer.GetCorrelation())
+	if b != nil {
+		b.address = s.address
+	}
 	p.mu.Unlock()
 	if b == nil {
 		return
@@ -259,7 +279,7 @@ func (s *produceStream) answered(answer *pb.ProduceStreamResponse) {
 		p.failed(b, mismatch)
 		return
 	}
-	ack := ackFrom(at)
+	ack := ackFrom(at, b.address)
 	p.client.topics.appended(b.lane.topic, b.lane.partition, at.GetLeaderEpoch())
 	p.client.hooks.batchAnswered(p, b, ack, nil)
 	// Before another batch goes, perhaps by another stream: outcomes come in order.

@@ -39,16 +39,17 @@ func TestSpansOfABatch(t *testing.T) {
 	}
 	parent.End()
 	receive, process := o.span(t, "receive orders"), o.span(t, "process orders")
-	for operation, links := range map[string][]attribute.KeyValue{
-		"receive": receive.Attributes, "process": process.Attributes,
+	for operation, span := range map[string]struct{ found, broker []attribute.KeyValue }{
+		"receive": {receive.Attributes, o.broker}, "process": {process.Attributes, nil},
 	} {
-		expectAttributes(t, operation, links,
+		expectAttributes(t, operation, span.found, append(span.broker,
 			attribute.String("messaging.system", "ropewalk"),
+			attribute.String("messaging.client.id", "till"),
 			attribute.String("messaging.operation.name", operation),
 			attribute.String("messaging.operation.type", operation),
 			attribute.String("messaging.destination.name", "orders"),
 			attribute.String("messaging.destination.partition.id", "0"),
-			attribute.Int("messaging.batch.message_count", 3))
+			attribute.Int("messaging.batch.message_count", 3))...)
 	}
 	if len(receive.Links) != 3 || len(process.Links) != 3 {
 		t.Errorf("%d and %d links", len(receive.Links), len(process.Links))
@@ -62,14 +63,15 @@ func TestSpansOfABatch(t *testing.T) {
 			process.SpanKind)
 	}
 	commit := o.span(t, "commit orders")
-	expectAttributes(t, "commit", commit.Attributes,
+	expectAttributes(t, "commit", commit.Attributes, append(o.broker,
 		attribute.String("messaging.system", "ropewalk"),
+		attribute.String("messaging.client.id", "till"),
 		attribute.String("messaging.operation.name", "commit"),
 		attribute.String("messaging.operation.type", "settle"),
 		attribute.String("messaging.consumer.group.name", "billing"),
 		attribute.String("messaging.destination.name", "orders"),
 		attribute.String("messaging.destination.partition.id", "0"),
-		attribute.Int64("messaging.ropewalk.offset", 3))
+		attribute.Int64("messaging.ropewalk.offset", 3))...)
 	if commit.Parent.SpanID() != process.SpanContext.SpanID() ||
 		commit.SpanKind != trace.SpanKindClient {
 		t.Errorf("the commit is a %v of %v", commit.SpanKind, commit.Parent)

@@ -62,7 +62,19 @@
 // Those of the conventions: messaging.system is ropewalk; messaging.operation.name and .type,
 // messaging.destination.name, messaging.destination.partition.id (in metrics with [WithPartitions]
 // only), messaging.consumer.group.name, messaging.message.body.size and error.type, which is the
-// reason of a [ropewalk.Error]. Those that the conventions have for Kafka alone stand under our name:
+// reason of a [ropewalk.Error].
+//
+// server.address and server.port are the broker that answered: on spans of sends that worked, of
+// receiving and of commits, and on messaging.client.sent.messages,
+// messaging.client.consumed.messages and messaging.client.operation.duration. It is the address at
+// which the broker was dialed, as the program gave it or the cluster tells it; the leader, or one
+// that forwards to it. Process knows the records alone, and names none.
+//
+// messaging.client.id, on spans, is what the client calls itself ([ropewalk.WithClientID]). The
+// hook learns it. Where one Telemetry serves clients with several names it is left out: nothing
+// tells of a record which of them has it.
+//
+// Those that the conventions have for Kafka alone stand under our name:
 // messaging.ropewalk.offset, messaging.ropewalk.message.key (its first 256 bytes, where it is UTF-8)
 // and messaging.ropewalk.message.tombstone. A view of the SDK takes away what is too much.
 //

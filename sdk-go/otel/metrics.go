@@ -98,13 +98,14 @@ func (t *Telemetry) OnBatchAnswered(e ropewalk.BatchAnswered) {
 	place := series{topic: e.Topic, partition: e.Partition}
 	s := place
 	s.operation, s.failed = "send", failed(e.Err)
-	if e.Attempt > 0 { // else nothing of it was sent
-		t.count(t.meters.sent.Inst(), int64(e.Records), s)
-	}
 	if e.Err != nil {
 		t.count(t.meters.failed, int64(e.Records), s)
 	} else {
 		t.count(t.meters.sentBytes, int64(e.WireBytes), place)
+	}
+	s.server = e.Address
+	if e.Attempt > 0 { // else nothing of it was sent
+		t.count(t.meters.sent.Inst(), int64(e.Records), s)
 	}
 	s.kind = "send"
 	t.took(context.Background(), t.meters.operations.Inst(), e.Duration, s)
@@ -133,6 +134,7 @@ func (t *Telemetry) OnBatchReceived(e ropewalk.BatchReceived) {
 func (t *Telemetry) OnRecordsDelivered(e ropewalk.RecordsDelivered) {
 	t.count(t.meters.consumed.Inst(), int64(e.Records), series{
 		operation: "receive", topic: e.Topic, partition: e.Partition, group: e.Group,
+		server: e.Address,
 	})
 }
 
@@ -157,7 +159,7 @@ func (t *Telemetry) OnCommitDone(e ropewalk.CommitDone) {
 	t.settled(e)
 	t.took(e.Context, t.meters.operations.Inst(), e.Duration, series{
 		operation: "commit", kind: "settle", partition: noPartition,
-		group: e.Group, failed: failed(e.Err),
+		group: e.Group, server: e.Address, failed: failed(e.Err),
 	})
 }
 
@@ -178,8 +180,12 @@ func (t *Telemetry) changed(how string, e ropewalk.GroupChange) {
 		series{partition: noPartition, group: e.Group, change: how})
 }
 
-// OnBrokerConnected counts connections. The client calls it.
-func (t *Telemetry) OnBrokerConnected(ropewalk.BrokerConnected) { t.connections(1) }
+// OnBrokerConnected counts connections, and learns what the client calls itself. The client calls
+// it.
+func (t *Telemetry) OnBrokerConnected(e ropewalk.BrokerConnected) {
+	t.client.note(e.ClientID)
+	t.connections(1)
+}
 
 // OnBrokerDisconnected counts connections. The client calls it.
 func (t *Telemetry) OnBrokerDisconnected(ropewalk.BrokerDisconnected) { t.connections(-1) }

@@ -1,6 +1,7 @@
 package otelropewalk
 
 import (
+	"net"
 	"strconv"
 	"sync"
 
@@ -15,8 +16,10 @@ type series struct {
 	topic           string
 	partition       int32
 	group           string
-	failed          string
-	stream, change  string
+	// server is where the broker is, HOST:PORT.
+	server         string
+	failed         string
+	stream, change string
 }
 
 // noPartition stands for none, or none that is known.
@@ -40,6 +43,7 @@ func (s series) set() attribute.Set {
 	add(semconv.MessagingOperationTypeKey, s.kind)
 	add(semconv.MessagingDestinationNameKey, s.topic)
 	add(semconv.MessagingConsumerGroupNameKey, s.group)
+	list = append(list, serverOf(s.server)...)
 	add(semconv.ErrorTypeKey, s.failed)
 	add(streamKey, s.stream)
 	add(changeKey, s.change)
@@ -47,6 +51,19 @@ func (s series) set() attribute.Set {
 		add(semconv.MessagingDestinationPartitionIDKey, strconv.Itoa(int(s.partition)))
 	}
 	return attribute.NewSet(list...)
+}
+
+// serverOf are the attributes of the broker at an address; none where there is no address.
+func serverOf(address string) []attribute.KeyValue {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil
+	}
+	list := []attribute.KeyValue{semconv.ServerAddress(host)}
+	if number, err := strconv.Atoi(port); err == nil {
+		list = append(list, semconv.ServerPort(number))
+	}
+	return list
 }
 
 // measured is what a series needs at a measurement, made once: a call makes nothing.

@@ -27,13 +27,14 @@ func (t *Telemetry) OnSend(ctx context.Context, r *ropewalk.Record) func(ropewal
 	ctx, span := t.tracer.Start(ctx, "send "+r.Topic,
 		trace.WithSpanKind(trace.SpanKindProducer),
 		trace.WithAttributes(semconv.MessagingOperationName("send"), semconv.MessagingOperationTypeSend),
+		trace.WithAttributes(t.client.attributes()...),
 		trace.WithAttributes(attributesOf(r)...))
 	t.inject(ctx, r)
 	return func(ack ropewalk.Ack, err error) {
 		if err != nil {
 			fail(span, err)
 		} else {
-			span.SetAttributes(placeOf(ack.Partition, ack.Offset)...)
+			span.SetAttributes(append(placeOf(ack.Partition, ack.Offset), serverOf(ack.Address)...)...)
 		}
 		span.End()
 	}
@@ -52,7 +53,8 @@ func (t *Telemetry) inject(ctx context.Context, r *ropewalk.Record) {
 func (t *Telemetry) OnDelivery(ctx context.Context, d ropewalk.Delivery) {
 	_, span := t.startBatch(ctx, d.Records, "receive", d.Group, trace.WithTimestamp(d.Began),
 		trace.WithSpanKind(trace.SpanKindClient),
-		trace.WithAttributes(semconv.MessagingOperationTypeReceive))
+		trace.WithAttributes(semconv.MessagingOperationTypeReceive),
+		trace.WithAttributes(serverOf(d.Address)...))
 	span.End()
 }
 
@@ -63,6 +65,7 @@ func (t *Telemetry) settled(e ropewalk.CommitDone) {
 		semconv.MessagingSystemKey.String(system), semconv.MessagingOperationName("commit"),
 		semconv.MessagingOperationTypeSettle, semconv.MessagingConsumerGroupName(e.Group),
 	}
+	attributes = append(append(attributes, t.client.attributes()...), serverOf(e.Address)...)
 	name := "commit"
 	if topic, ok := same(e.Offsets, func(o *ropewalk.CommittedOffset) string { return o.Topic }); ok {
 		name += " " + topic
@@ -89,6 +92,7 @@ func (t *Telemetry) Process(
 		trace.WithSpanKind(trace.SpanKindConsumer),
 		trace.WithAttributes(
 			semconv.MessagingOperationName("process"), semconv.MessagingOperationTypeProcess),
+		trace.WithAttributes(t.client.attributes()...),
 		trace.WithAttributes(attributesOf(r)...),
 		trace.WithAttributes(placeOf(r.Partition, r.Offset)...),
 	}
@@ -201,8 +205,8 @@ func (t *Telemetry) startBatch(
 			links = append(links, trace.Link{SpanContext: sender})
 		}
 	}
-	return t.tracer.Start(ctx, name, append(options,
-		trace.WithAttributes(attributes...), trace.WithLinks(links...))...)
+	return t.tracer.Start(ctx, name, append(options, trace.WithAttributes(attributes...),
+		trace.WithAttributes(t.client.attributes()...), trace.WithLinks(links...))...)
 }
 
 func topicOf(r *ropewalk.Record) string    { return r.Topic }

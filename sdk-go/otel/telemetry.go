@@ -29,6 +29,7 @@ type Telemetry struct {
 	tracer trace.Tracer
 	meters *meters
 	series *cache
+	client *clientName
 	// group is whose records Process works on.
 	group string
 }
@@ -123,6 +124,7 @@ func New(options ...Option) (*Telemetry, error) {
 			trace.WithInstrumentationVersion(version()), trace.WithSchemaURL(semconv.SchemaURL)),
 		meters: &meters,
 		series: &cache{known: map[series]*measured{}},
+		client: &clientName{},
 	}, nil
 }
 

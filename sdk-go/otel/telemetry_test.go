@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net"
 	"reflect"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -35,6 +37,8 @@ type observed struct {
 	*otelropewalk.Telemetry
 	client *ropewalk.Client
 	server *testserver.Server
+	// broker is what spans and metrics say of where the server is.
+	broker []attribute.KeyValue
 	spans  *tracetest.InMemoryExporter
 	tracer trace.Tracer
 	reader *sdkmetric.ManualReader
@@ -57,10 +61,22 @@ func observe(t *testing.T, options ...otelropewalk.Option) *observed {
 		t.Fatal(err)
 	}
 	t.Cleanup(o.server.Stop)
-	o.client, err = ropewalk.Dial(bounded(t), []string{o.server.Address()},
-		ropewalk.WithLogger(slog.New(slog.DiscardHandler)), ropewalk.WithHooks(o))
+	_, port, err := net.SplitHostPort(o.server.Address())
 	if err != nil {
 		t.Fatal(err)
+	}
+	o.client, err = ropewalk.Dial(bounded(t), []string{"localhost:" + port},
+		ropewalk.WithLogger(slog.New(slog.DiscardHandler)), ropewalk.WithHooks(o),
+		ropewalk.WithClientID("till"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.broker = []attribute.KeyValue{
+		attribute.String("server.address", "localhost"), attribute.Int("server.port", number),
 	}
 	t.Cleanup(func() { _ = o.client.Close() }) // the tests that look at it do so themselves
 	return o
@@ -157,6 +173,7 @@ func TestSpansOfARecord(t *testing.T) {
 	receive, process := o.span(t, "receive orders"), o.span(t, "process orders")
 	common := []attribute.KeyValue{
 		attribute.String("messaging.system", "ropewalk"),
+		attribute.String("messaging.client.id", "till"),
 		attribute.String("messaging.destination.name", "orders"),
 		attribute.String("messaging.destination.partition.id", "0"),
 		attribute.Int64("messaging.ropewalk.offset", 0),
@@ -166,12 +183,15 @@ func TestSpansOfARecord(t *testing.T) {
 		attribute.Int("messaging.message.body.size", 6),
 	}
 	of := func(operation string, more ...attribute.KeyValue) []attribute.KeyValue {
-		return append(append(more, common...), attribute.String("messaging.operation.name", operation),
-			attribute.String("messaging.operation.type", operation))
+		return slices.Concat(more, common, []attribute.KeyValue{
+			attribute.String("messaging.operation.name", operation),
+			attribute.String("messaging.operation.type", operation),
+		})
 	}
-	expectAttributes(t, "send", send.Attributes, of("send", ofRecord...)...)
+	expectAttributes(t, "send", send.Attributes,
+		of("send", slices.Concat(ofRecord, o.broker)...)...)
 	expectAttributes(t, "receive", receive.Attributes,
-		of("receive", attribute.Int("messaging.batch.message_count", 1))...)
+		of("receive", append(o.broker, attribute.Int("messaging.batch.message_count", 1))...)...)
 	expectAttributes(t, "process", process.Attributes, of("process", ofRecord...)...)
 
 	if send.SpanKind != trace.SpanKindProducer || receive.SpanKind != trace.SpanKindClient ||
@@ -273,11 +293,11 @@ func TestSpansAndMetricsOfFailures(t *testing.T) {
 	if len(sent) != 1 || sent[0].Value != 1 {
 		t.Fatalf("sent: %v", sent)
 	}
-	expectAttributes(t, "sent", sent[0].Attributes.ToSlice(),
+	expectAttributes(t, "sent", sent[0].Attributes.ToSlice(), append(o.broker,
 		attribute.String("messaging.system", "ropewalk"),
 		attribute.String("messaging.operation.name", "send"),
 		attribute.String("messaging.destination.name", "orders"),
-		attribute.String("error.type", "CORRUPT_BATCH"))
+		attribute.String("error.type", "CORRUPT_BATCH"))...)
 }
 
 func (o *observed) metric(t *testing.T, name string) metricdata.Metrics {
@@ -344,15 +364,20 @@ func TestMetrics(t *testing.T) {
 		if len(points) != 1 || points[0].Value != 3 {
 			t.Fatalf("%s: %v", name, points)
 		}
-		expectAttributes(t, name, points[0].Attributes.ToSlice(),
+		expectAttributes(t, name, points[0].Attributes.ToSlice(), append(o.broker,
 			attribute.String("messaging.system", "ropewalk"),
 			attribute.String("messaging.operation.name", operation),
-			attribute.String("messaging.destination.name", "orders"))
+			attribute.String("messaging.destination.name", "orders"))...)
 	}
 	counts := map[string]uint64{}
 	for _, point := range o.histogram(t, "messaging.client.operation.duration") {
 		name, _ := point.Attributes.Value("messaging.operation.name")
 		kind, _ := point.Attributes.Value("messaging.operation.type")
+		for _, want := range o.broker {
+			if got, _ := point.Attributes.Value(want.Key); got != want.Value {
+				t.Errorf("the %s of %s is %v", want.Key, name.AsString(), got)
+			}
+		}
 		counts[name.AsString()+"/"+kind.AsString()] = point.Count
 	}
 	if len(counts) != 2 || counts["send/send"] != 3 || counts["commit/settle"] != 1 {
