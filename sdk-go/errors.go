@@ -189,7 +189,9 @@ func (e *Error) InstanceTaken() bool {
 // more, is not there, or has no such offset. Without it the call may be made again.
 func (e *Error) OfOnePartition() bool {
 	switch e.Reason {
-	case ReasonMemberFenced, ReasonTopicNotFound, ReasonPartitionNotFound, ReasonOffsetOutOfRange:
+	case ReasonMemberFenced:
+		return !e.InstanceTaken() // which is of the whole member
+	case ReasonTopicNotFound, ReasonPartitionNotFound, ReasonOffsetOutOfRange:
 		return true
 	default:
 		return false

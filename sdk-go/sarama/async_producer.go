@@ -18,7 +18,8 @@ import (
 // So a program that is slow to read is slowed down, and loses nothing. It must be closed.
 //
 // A topic that has to be looked up first, or created, holds up no other, unless more messages of it
-// are waiting than ChannelBufferSize, and than 256, or 16 MiB of such topics.
+// are waiting than ChannelBufferSize, and than 256, or there are more than 1000 such topics, or 16
+// MiB of them.
 //
 // A partitioner or an encoder that panics ends the program, unless there is a PanicHandler: that is
 // called, the message comes back with an error, and the producer goes on, where sarama's does not.
@@ -40,7 +41,8 @@ type AsyncProducer interface {
 	//
 	// Call Input for each message, as in a select: what is sent to a channel that was got before
 	// the end, and long after it, stays in it, and nobody may be there to make room. The end waits
-	// up to 100 ms for those who have called Input and not sent yet.
+	// up to 100 ms for those who have called Input and not sent yet. A select that calls Input and
+	// takes another case counts among them: after one, Close takes the 100 ms.
 	Input() chan<- *ProducerMessage
 
 	// Successes is the channel of messages that were produced. It is closed at the end.
@@ -324,7 +326,7 @@ func (p *asyncProducer) send(m *ProducerMessage) {
 		return
 	}
 	if size, err := p.admit(m); err != nil {
-		p.results.put(result{message: m, err: err, weight: weightOf(nil)})
+		p.fail(m, size, err)
 	} else if !p.waiting.join(m, size) {
 		p.sendAtOnce(m, size)
 	}
@@ -339,20 +341,25 @@ func (p *asyncProducer) sendAtOnce(m *ProducerMessage, size int) {
 		u.recycle()
 		p.waiting.begin(waitingMessage{m, size, err == ErrInvalidPartition})
 	default:
-		p.handOver(u, err)
+		p.handOver(u, size, err)
 	}
 }
 
 // handOver gives a message that is prepared to the core, or answers it with the error of that.
-func (p *asyncProducer) handOver(u *underway, err error) {
+func (p *asyncProducer) handOver(u *underway, size int, err error) {
 	m := u.message
 	if err == nil {
 		err = p.core.SendAsync(context.Background(), &u.record, u.done)
 	}
 	if err != nil {
-		p.results.put(result{message: m, err: err, weight: weightOf(&u.record)})
+		p.fail(m, size, err)
 		u.recycle()
 	}
+}
+
+// fail answers a message that the core does not have; it reports false once nobody can be told.
+func (p *asyncProducer) fail(m *ProducerMessage, size int, err error) bool {
+	return p.results.put(result{message: m, err: err, weight: weightOfSize(size)})
 }
 
 func ignoreNil() { Logger.Println("a nil message was sent to a producer: it is ignored") }
@@ -363,12 +370,18 @@ func (p *asyncProducer) refuse(m *ProducerMessage) {
 		ignoreNil()
 		return
 	}
-	r := result{message: m, err: ErrShuttingDown, weight: weightOf(nil)}
-	if !p.results.put(r) {
+	if !p.fail(m, sizeOf(m), ErrShuttingDown) {
 		dropLate(m)
 		return
 	}
 	p.results.awaitRoom()
+}
+
+// sizeOf is the size of a message that is not sent; 0 where its encoder cannot tell.
+func sizeOf(m *ProducerMessage) (size int) {
+	var err error
+	defer recovered(&err)
+	return m.ByteSize(2)
 }
 
 func dropLate(m *ProducerMessage) {

@@ -226,18 +226,12 @@ func TestAsyncProducerKeepsOrderOverRetries(t *testing.T) {
 	}
 }
 
-// What nobody reads holds up the program, which loses nothing.
-func TestAsyncProducerWaitsForItsReader(t *testing.T) {
-	server := newServer(t)
-	server.OnProduce(func(*pb.ProduceRequest) *testserver.Fault {
-		return &testserver.Fault{Status: testserver.Status(codes.ResourceExhausted, "STORAGE_FULL")}
-	})
-	config := testConfig()
-	config.ChannelBufferSize = 1
-	config.Producer.Retry.Max = 0
-	producer := newAsyncProducer(t, []string{server.Address()}, config)
+// heldUp sends more than there is memory for, while nobody reads what comes back: that holds up the
+// sender, and is all there when it is read.
+func heldUp(t *testing.T, producer sarama.AsyncProducer) {
+	t.Helper()
+	const count = 300
 	value := sarama.ByteEncoder(make([]byte, 800<<10))
-	const count = 300 // more than there is memory for
 	var sent atomic.Int64
 	done := make(chan struct{})
 	go func() {
@@ -253,11 +247,95 @@ func TestAsyncProducerWaitsForItsReader(t *testing.T) {
 		t.Error("nothing held up the sender")
 	case <-time.After(200 * time.Millisecond): // if there is nothing, this is long enough to see it
 	}
-	if all := collect(t, producer, count); len(all.errors) != count {
-		t.Errorf("%d errors", len(all.errors))
+	back := map[*sarama.ProducerMessage]bool{}
+	for _, err := range collect(t, producer, count).errors {
+		back[err.Msg] = true
+	}
+	if len(back) != count {
+		t.Errorf("%d messages came back with an error", len(back))
 	}
 	<-done
 }
+
+// What nobody reads holds up the program, which loses nothing.
+func TestAsyncProducerWaitsForItsReader(t *testing.T) {
+	server := newServer(t)
+	server.OnProduce(func(*pb.ProduceRequest) *testserver.Fault {
+		return &testserver.Fault{Status: testserver.Status(codes.ResourceExhausted, "STORAGE_FULL")}
+	})
+	config := testConfig()
+	config.ChannelBufferSize = 1
+	config.Producer.Retry.Max = 0
+	heldUp(t, newAsyncProducer(t, []string{server.Address()}, config))
+}
+
+// So does what is refused before it is sent: it takes its memory all the same.
+func TestRefusedMessagesHoldUpTheirSender(t *testing.T) {
+	config := testConfig()
+	config.ChannelBufferSize = 1
+	t.Run("topic", func(t *testing.T) {
+		server := newServer(t)
+		server.OnSubscribe(func(*pb.SubscribeRequest) error {
+			return testserver.Status(codes.PermissionDenied, "").Err()
+		})
+		heldUp(t, newAsyncProducer(t, []string{server.Address()}, config))
+	})
+	t.Run("partitioner", func(t *testing.T) {
+		config := *config
+		config.Producer.Partitioner = func(string) sarama.Partitioner { return nowhere{} }
+		heldUp(t, newAsyncProducer(t, []string{newServer(t).Address()}, &config))
+	})
+	t.Run("size", func(t *testing.T) {
+		config := *config
+		config.Producer.MaxMessageBytes = 500 << 10
+		heldUp(t, newAsyncProducer(t, []string{newServer(t).Address()}, &config))
+	})
+	t.Run("closed", func(t *testing.T) {
+		server, hold := newServer(t), make(chan struct{})
+		server.OnProduce(func(*pb.ProduceRequest) *testserver.Fault {
+			<-hold
+			return nil
+		})
+		producer := newAsyncProducer(t, []string{server.Address()}, config)
+		send(t, producer, text("t", "early"))
+		late := closingSoon(t, producer)
+		heldUp(t, producer)
+		close(hold)
+		all := drain(t, producer)
+		if len(all.successes) == 0 || len(all.successes)+len(all.errors) != late {
+			t.Errorf("%d successes and %d errors more, of %d that came late",
+				len(all.successes), len(all.errors), late)
+		}
+	})
+}
+
+// closingSoon begins to close a producer that has something underway, and sends until it has told
+// that it refuses something: what comes while it notices may be taken yet. It returns how many of
+// these messages there are.
+func closingSoon(t *testing.T, producer sarama.AsyncProducer) (late int) {
+	t.Helper()
+	producer.AsyncClose()
+	for {
+		send(t, producer, text("t", "late"))
+		late++
+		select {
+		case err := <-producer.Errors():
+			if err.Err != sarama.ErrShuttingDown {
+				t.Fatalf("got %v", err)
+			}
+			return late
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+// nowhere is a partitioner that has no place for any message.
+type nowhere struct{}
+
+func (nowhere) Partition(*sarama.ProducerMessage, int32) (int32, error) {
+	return 0, errors.New("nowhere")
+}
+func (nowhere) RequiresConsistency() bool { return true }
 
 // AsyncClose has all that was sent before answered, and then closes both channels.
 func TestAsyncCloseDrains(t *testing.T) {
@@ -314,24 +392,11 @@ func TestSendAfterAsyncClose(t *testing.T) {
 	producer := newAsyncProducer(t, []string{server.Address()}, testConfig())
 	send(t, producer, text("t", "early"))
 	<-held
-	producer.AsyncClose()
-	// One that comes while the producer notices may be taken yet.
-	late := 0
-	for refused := false; !refused; late++ {
-		send(t, producer, text("t", "late"))
-		select {
-		case err := <-producer.Errors():
-			if err.Err != sarama.ErrShuttingDown {
-				t.Fatalf("got %v", err)
-			}
-			refused = true
-		case <-time.After(10 * time.Millisecond):
-		}
-	}
+	late := closingSoon(t, producer)
 	server.OnProduce(nil)
 	close(hold)
 	all := drain(t, producer)
-	if len(all.successes)+len(all.errors)+1 != late+1 {
+	if len(all.successes) == 0 || len(all.successes)+len(all.errors) != late {
 		t.Errorf("%d successes and %d errors more, of %d that came late",
 			len(all.successes), len(all.errors), late)
 	}

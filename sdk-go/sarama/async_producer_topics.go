@@ -21,12 +21,22 @@ type waitingMessage struct {
 	asksFirst bool
 }
 
+// weight is what it counts while it waits.
+func (m waitingMessage) weight() int64 { return weightOfSize(m.size) }
+
+// A waitingLine is what waits for one topic. ending: the topic is known, and nobody joins any more.
+type waitingLine struct {
+	messages []waitingMessage
+	ending   bool
+}
+
 // waitingTopics are the topics of an async producer that have to be looked up. Their messages wait,
 // each topic's in a line of its own, in their order, and those of others do not. A line ends when
 // nobody is in it. Only the goroutine that takes messages puts any in.
 type waitingTopics struct {
 	producer *asyncProducer
-	room     int
+	// room is how many messages a line has place for, and most how many lines there may be.
+	room, most int
 	// some is how many lines there are, so that whoever needs none need not ask for one.
 	some  atomic.Int64
 	ended sync.WaitGroup
@@ -34,47 +44,49 @@ type waitingTopics struct {
 	mu sync.Mutex
 	// shorter wakes whoever waits for room.
 	shorter *sync.Cond
-	lines   map[string][]waitingMessage
-	bytes   int // of all lines
+	lines   map[string]*waitingLine
+	// weight is that of all messages that are neither answered nor with the core.
+	weight int64
 }
 
 func (w *waitingTopics) init(p *asyncProducer) {
-	w.producer, w.room = p, max(p.config.ChannelBufferSize, leastWaiting)
-	w.shorter, w.lines = sync.NewCond(&w.mu), map[string][]waitingMessage{}
+	w.producer, w.room, w.most = p, max(p.config.ChannelBufferSize, leastWaiting), mostLines
+	w.shorter, w.lines = sync.NewCond(&w.mu), map[string]*waitingLine{}
 }
 
 // join puts a message behind others of its topic that wait; it reports false when none do. It waits
-// while the line is full, or all of them have too much.
+// while the line is full or ending, or all of them have too much.
 func (w *waitingTopics) join(m *ProducerMessage, size int) bool {
 	if w.some.Load() == 0 {
 		return false
 	}
+	waiting := waitingMessage{message: m, size: size}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for {
-		line, ok := w.lines[m.Topic]
-		if !ok { // also when it has ended meanwhile
+		line := w.lines[m.Topic]
+		if line == nil { // also when it has ended meanwhile
 			return false
 		}
-		if len(line) < w.room && w.bytes+size <= maxUnread {
-			w.lines[m.Topic] = append(line, waitingMessage{message: m, size: size})
-			w.bytes += size
+		if !line.ending && len(line.messages) < w.room && w.weight+waiting.weight() <= maxUnread {
+			line.messages = append(line.messages, waiting)
+			w.weight += waiting.weight()
 			return true
 		}
 		w.shorter.Wait()
 	}
 }
 
-// begin makes the line of a topic, with its first message. It waits while there are too many lines, or
-// they have too much.
+// begin makes the line of a topic, with its first message. It waits while there are too many lines,
+// or they have too much.
 func (w *waitingTopics) begin(m waitingMessage) {
 	topic := m.message.Topic
 	w.mu.Lock()
-	for len(w.lines) > 0 && (len(w.lines) >= mostLines || w.bytes+m.size > maxUnread) {
+	for len(w.lines) > 0 && (len(w.lines) >= w.most || w.weight+m.weight() > maxUnread) {
 		w.shorter.Wait()
 	}
-	w.lines[topic] = []waitingMessage{m}
-	w.bytes += m.size
+	w.lines[topic] = &waitingLine{messages: []waitingMessage{m}}
+	w.weight += m.weight()
 	w.mu.Unlock()
 	w.some.Add(1)
 	w.ended.Go(func() { withRecover(func() { w.run(topic) }) })
@@ -87,11 +99,14 @@ func (w *waitingTopics) run(topic string) {
 		if !ok {
 			return
 		}
-		if _, err := w.producer.client.Layout(context.Background(), topic); err != nil {
+		_, err := w.producer.client.Layout(context.Background(), topic)
+		if err != nil {
 			w.fail(err, m)
 			w.fail(err, w.rest(topic)...)
 		} else {
 			w.send(m)
+			w.done(m)
+			w.known(topic)
 		}
 	}
 }
@@ -100,41 +115,58 @@ func (w *waitingTopics) run(topic string) {
 func (w *waitingTopics) next(topic string) (m waitingMessage, ok bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	defer w.shorter.Signal() // nobody waits but the goroutine that takes messages
 	line := w.lines[topic]
-	if len(line) == 0 {
+	if len(line.messages) == 0 {
 		delete(w.lines, topic)
 		w.some.Add(-1)
+		w.shorter.Signal()
 		return waitingMessage{}, false
 	}
-	w.lines[topic] = line[1:]
-	w.bytes -= line[0].size
-	return line[0], true
+	m = line.messages[0]
+	line.messages[0] = waitingMessage{} // the array may live longer than the message
+	line.messages = line.messages[1:]
+	return m, true
 }
 
 // rest takes all of a line, which goes on.
 func (w *waitingTopics) rest(topic string) []waitingMessage {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	defer w.shorter.Signal()
 	line := w.lines[topic]
-	w.lines[topic] = nil
-	for _, m := range line {
-		w.bytes -= m.size
+	messages := line.messages
+	line.messages = nil
+	return messages
+}
+
+// known has a line end, so that what comes next of its topic need not wait any more. Without it a
+// program that sends as fast as it can would keep the line full for ever.
+func (w *waitingTopics) known(topic string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.lines[topic].ending = true
+}
+
+// done: messages that were taken from a line are answered, or with the core.
+func (w *waitingTopics) done(messages ...waitingMessage) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, m := range messages {
+		w.weight -= m.weight()
 	}
-	return line
+	w.shorter.Signal() // nobody waits but the goroutine that takes messages
 }
 
 func (w *waitingTopics) send(m waitingMessage) {
 	u := newUnderway(w.producer, m.message)
-	w.producer.handOver(u, w.producer.prepareAdmitted(m.message, &u.record, m.asksFirst))
+	w.producer.handOver(u, m.size, w.producer.prepareAdmitted(m.message, &u.record, m.asksFirst))
 }
 
 // fail answers messages whose topic cannot be known: they have all waited for the same.
 func (w *waitingTopics) fail(err error, messages ...waitingMessage) {
 	for _, m := range messages {
-		w.producer.results.put(result{message: m.message, err: err, weight: weightOf(nil)})
+		w.producer.fail(m.message, m.size, err)
 	}
+	w.done(messages...)
 }
 
 // wait waits until no line is left. Nobody puts messages in any more.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -88,6 +89,81 @@ func TestCloseWaitsForUnknownTopics(t *testing.T) {
 				t.Errorf("got %v", err)
 			}
 		}
+	}
+}
+
+// Close has what waits for topics answered, each message once and with the error of its topic.
+func TestCloseAnswersWhatWaitsForTopics(t *testing.T) {
+	const count = 100
+	server := newServer(t)
+	begun, hold := make(chan string, 2), make(chan struct{})
+	server.OnSubscribe(func(r *pb.SubscribeRequest) error {
+		name := r.GetTopics()[0].GetName()
+		begun <- name
+		<-hold
+		if name == "bad" {
+			return testserver.Status(codes.PermissionDenied, "").Err()
+		}
+		return nil
+	})
+	producer := newAsyncProducer(t, []string{server.Address()}, testConfig())
+	for i := range count {
+		send(t, producer, text("good", fmt.Sprint(i)))
+		send(t, producer, text("bad", fmt.Sprint(i)))
+	}
+	<-begun
+	<-begun
+	ended := make(chan error, 1)
+	go func() { ended <- producer.Close() }()
+	close(hold)
+	var failures sarama.ProducerErrors
+	if err := soon(t, "the end", ended); !errors.As(err, &failures) || len(failures) != count {
+		t.Fatalf("got %d errors: %v", len(failures), err)
+	}
+	back := map[*sarama.ProducerMessage]bool{}
+	for _, failure := range failures {
+		if back[failure.Msg] || failure.Msg.Topic != "bad" ||
+			failure.Err != sarama.ErrClusterAuthorizationFailed {
+			t.Errorf("got %v", failure)
+		}
+		back[failure.Msg] = true
+	}
+	values, err := server.Values("good", 0)
+	if err != nil || len(values) != count {
+		t.Fatalf("%d values: %v", len(values), err)
+	}
+	for i, value := range values {
+		if value != fmt.Sprint(i) {
+			t.Fatalf("value %d is %s", i, value)
+		}
+	}
+}
+
+// What waits for topics is bounded in bytes too: those of messages whose topic is being looked up
+// count as well.
+func TestBytesOfUnknownTopicsAreBounded(t *testing.T) {
+	const topics, most = 40, 16 + 1 // one is in the producer's hand
+	server, hold := newServer(t), make(chan struct{})
+	var inside atomic.Int64
+	server.OnSubscribe(func(*pb.SubscribeRequest) error {
+		defer inside.Add(-1)
+		if n := inside.Add(1); n > most {
+			t.Errorf("%d MiB are waiting", n)
+		}
+		<-hold
+		return nil
+	})
+	config := testConfig()
+	config.Producer.MaxMessageBytes = 2 << 20
+	producer := newAsyncProducer(t, []string{server.Address()}, config)
+	value := sarama.ByteEncoder(make([]byte, 1000<<10))
+	for i := range topics {
+		send(t, producer, &sarama.ProducerMessage{Topic: fmt.Sprintf("t-%d", i), Value: value})
+	}
+	await(t, "as many as there is room for", func() bool { return inside.Load() == most })
+	close(hold)
+	if all := collect(t, producer, topics); len(all.successes) != topics {
+		t.Errorf("got %v", all.errors[0])
 	}
 }
 

@@ -141,8 +141,8 @@ func makesConsumer(t *testing.T, addrs []string, config *sarama.Config) {
 	closing(t, consumer)
 }
 
-// makesMember tries to join a group, in which the server in memory has nothing happen: what the core
-// does not take of the options, it refuses before that.
+// makesMember tries to join a group, in which the server in memory has nothing happen: what the
+// core does not take of the options, it refuses before that.
 func makesMember(t *testing.T, addrs []string, config *sarama.Config) {
 	t.Helper()
 	group, err := sarama.NewConsumerGroup(addrs, "g", config)

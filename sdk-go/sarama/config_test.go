@@ -294,7 +294,9 @@ func TestProducerSettings(t *testing.T) {
 		"compression": func(c *sarama.Config) {
 			c.Producer.Compression, c.Producer.CompressionLevel = sarama.CompressionZSTD, 19
 		},
-		"round robin": func(c *sarama.Config) { c.Producer.Partitioner = sarama.NewRoundRobinPartitioner },
+		"round robin": func(c *sarama.Config) {
+			c.Producer.Partitioner = sarama.NewRoundRobinPartitioner
+		},
 	} {
 		config := testConfig()
 		change(config)

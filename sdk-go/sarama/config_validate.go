@@ -237,7 +237,8 @@ func (c *Config) validateNames() error {
 			"Group instance id cannot be longer than %d characters: %s",
 			MAX_GROUP_INSTANCE_ID_LENGTH, id)},
 		{id != "" && !GROUP_INSTANCE_ID_REGEXP.MatchString(id), fmt.Sprintf(
-			"Group instance id %s is illegal, it contains a character other than letters, digits, '.', '_' and '-'", id)},
+			"Group instance id %s is illegal, it contains a character other than letters, digits, "+
+				"'.', '_' and '-'", id)},
 		{c.ChannelBufferSize < 0, "ChannelBufferSize must be >= 0"},
 		{!c.Version.IsAtLeast(V1_0_0_0) && !oldClientID.MatchString(c.ClientID), fmt.Sprintf(
 			"ClientID value %q is not valid for Kafka versions before 1.0.0", c.ClientID)},

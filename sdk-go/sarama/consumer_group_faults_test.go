@@ -119,6 +119,159 @@ func TestGroupLosesAPartition(t *testing.T) {
 	stop()
 }
 
+// scattered is every twelfth of some partitions: more than can be found one by one with the calls
+// that a commit may make.
+func scattered(partitions int32) (some []int32) {
+	for p := int32(5); p < partitions; p += 12 {
+		some = append(some, p)
+	}
+	return some
+}
+
+// many is a session with so many claims of which all are marked.
+func many(
+	t *testing.T, partitions int32,
+) (*testserver.Server, *testserver.Member, sarama.ConsumerGroup, sarama.ConsumerGroupSession) {
+	t.Helper()
+	server := newServer(t)
+	withTopic(t, server.Address(), partitions)
+	config := groupConfig()
+	config.Consumer.Offsets.AutoCommit.Interval = time.Hour
+	group := newGroup(t, []string{server.Address()}, config)
+	sessions := make(chan sarama.ConsumerGroupSession, 16)
+	consuming(t, group, handler{
+		setup: func(s sarama.ConsumerGroupSession) error {
+			for _, p := range s.Claims()["t"] {
+				s.MarkOffset("t", p, 1, "")
+			}
+			sessions <- s
+			return nil
+		},
+		claim: marking(func(*sarama.ConsumerMessage) {}),
+	})
+	stream := accepted(t, server)
+	all := make([]int32, partitions)
+	for p := range partitions {
+		all[p] = p
+	}
+	stream.Send(assigned(2, all...))
+	return server, stream, group, soon(t, "a session", sessions)
+}
+
+// committedOf counts the partitions whose offsets members have committed.
+func committedOf(server *testserver.Server) int {
+	partitions := map[int32]bool{}
+	for _, commit := range server.MemberCommits() {
+		for _, o := range commit.GetOffsets() {
+			partitions[o.GetPartition()] = true
+		}
+	}
+	return len(partitions)
+}
+
+// However many of its partitions a member has lost, the offsets of the others are committed, with
+// one call.
+func TestGroupCommitsBesideWhatIsLost(t *testing.T) {
+	const partitions = 240
+	server, stream, group, _ := many(t, partitions)
+	lost := scattered(partitions)
+	stream.Send(&pb.Assignment{Generation: 3, Ended: []*pb.TopicPartitions{of(lost...)}})
+	for range lost {
+		err := soon(t, "an error", group.Errors())
+		if !errors.Is(err, sarama.ErrIllegalGeneration) {
+			t.Errorf("told: %v", err)
+		}
+	}
+	within(t, "a commit", func() bool { return len(server.MemberCommits()) > 0 })
+	if n := len(server.MemberCommits()[0].GetOffsets()); n != partitions-len(lost) {
+		t.Errorf("%d are committed at first", n)
+	}
+}
+
+// Where a commit finds out only of some partitions that they are another member's, it gives up none
+// of the others: the next ones commit those.
+func TestGroupCommitsBesideWhatIsRefused(t *testing.T) {
+	const partitions = 240
+	server, _, group, session := many(t, partitions)
+	go func() {
+		for range group.Errors() { // one of each partition that is refused
+		}
+	}()
+	refused := scattered(partitions)
+	server.Fence(refused...)
+	for range 5 {
+		session.Commit()
+	}
+	if n := committedOf(server); n != partitions-len(refused) {
+		t.Errorf("%d are committed", n)
+	}
+}
+
+// A session of a member that has nothing ends too when the group takes it as another one: its id
+// would be wrong.
+func TestGroupSessionEndsWithItsMemberID(t *testing.T) {
+	server, addrs := inMemory(t)
+	sessions := make(chan sarama.ConsumerGroupSession, 16)
+	consuming(t, newGroup(t, addrs, groupConfig()), handler{
+		setup: func(s sarama.ConsumerGroupSession) error { sessions <- s; return nil },
+	})
+	stream := accepted(t, server)
+	stream.Send(assigned(2))
+	first := soon(t, "a session", sessions)
+	if first.MemberID() != "m" || len(first.Claims()) != 0 {
+		t.Errorf("it is %q, with %v", first.MemberID(), first.Claims())
+	}
+	stream.End(testserver.Status(codes.FailedPrecondition, "MEMBER_FENCED").Err())
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if stream = server.Join(ctx); stream == nil {
+		t.Fatal("it does not come back")
+	}
+	stream.Send(&pb.Started{MemberId: "n", Generation: 3})
+	stream.Send(assigned(3))
+	second := soon(t, "another session", sessions)
+	if second.MemberID() != "n" {
+		t.Errorf("it is %q", second.MemberID())
+	}
+	if cause := context.Cause(first.Context()); !errors.Is(cause, sarama.ErrRebalanceInProgress) {
+		t.Errorf("cause: %v", cause)
+	}
+}
+
+// A member that is to give something back when no broker is there does not hold up its Close.
+func TestGroupClosesWithoutABroker(t *testing.T) {
+	server, addrs := inMemory(t)
+	config := groupConfig()
+	config.Consumer.Group.Rebalance.GroupStrategies = []sarama.BalanceStrategy{
+		sarama.NewBalanceStrategyCooperativeSticky(),
+	}
+	group := newGroup(t, addrs, config)
+	claiming, ending, goOn := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	stop := consuming(t, group, handler{
+		claim: func(_ sarama.ConsumerGroupSession, c sarama.ConsumerGroupClaim) error {
+			close(claiming)
+			for range c.Messages() { // and nothing is marked
+			}
+			close(ending)
+			<-goOn
+			return nil
+		},
+	})
+	stream := accepted(t, server)
+	stream.Send(assigned(2, 0))
+	soon(t, "a claim", claiming)
+	stream.Send(&pb.Assignment{Generation: 3, Revoked: []*pb.Revocation{{Partitions: of(0)}}})
+	soon(t, "the end of the claim", ending)
+	server.Stop()
+	close(goOn)
+	began := time.Now()
+	closing(t, group)
+	if took := time.Since(began); took > config.Net.ReadTimeout/2 {
+		t.Errorf("it takes %v", took)
+	}
+	stop()
+}
+
 // A stream that breaks ends no session when the member has what it had; a member that the group
 // does not know any more joins anew.
 func TestGroupReconnects(t *testing.T) {

@@ -18,6 +18,8 @@ const (
 	emptyAfter = time.Second
 	// settledWithin bounds it.
 	settledWithin = 5 * time.Second
+	// releasedWithin bounds how long a member that is closed gives back what was revoked.
+	releasedWithin = 3 * time.Second
 	// leastHeartbeat is how often a broker shows at most that a stream is alive.
 	leastHeartbeat = 100 * time.Millisecond
 )
@@ -53,6 +55,8 @@ type ownedPartition struct {
 	// next is where the group is: what it begins with when it is claimed.
 	next    int64
 	revoked bool
+	// lost: it was taken before it was given back.
+	lost bool
 }
 
 // join makes the group's member.
@@ -204,9 +208,18 @@ func (m *groupMember) lost(_ context.Context, positions []ropewalk.Position) {
 	for _, p := range positions {
 		Logger.Printf("consumer group %s: %s/%d was taken before it was given back\n",
 			m.group.id, p.Topic, p.Partition)
-		delete(m.owned, p.TopicPartition)
+		if o := m.owned[p.TopicPartition]; o != nil {
+			o.lost = true
+			delete(m.owned, p.TopicPartition)
+		}
 	}
 	m.change()
+}
+
+func (m *groupMember) isLost(o *ownedPartition) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return o.lost
 }
 
 // takeBack takes out what is revoked, but for what is still claimed; the caller holds the lock.
@@ -221,11 +234,18 @@ func (m *groupMember) takeBack(claims map[ropewalk.TopicPartition]*claimed) []ro
 	return back
 }
 
-// release gives partitions back. What cannot be given back is taken at the deadline.
+// release gives partitions back. What cannot be given back is taken at the deadline. Close does not
+// wait for that long.
 func (m *groupMember) release(ctx context.Context, back []ropewalk.Position) {
 	if len(back) == 0 {
 		return
 	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(m.group.life, func() {
+		wait(ctx, releasedWithin)
+		cancel()
+	})()
 	if err := m.core.Release(ctx, back...); err != nil {
 		Logger.Printf("consumer group %s: partitions cannot be given back: %v\n", m.group.id, err)
 	}

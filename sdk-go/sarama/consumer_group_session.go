@@ -147,6 +147,7 @@ func (s *groupSession) follow(changed <-chan struct{}) {
 		// What came and went in between is nobody's claim: it would be waited for until its
 		// deadline.
 		s.member.give(s.claims)
+		memberID := s.member.core.MemberID()
 		switch {
 		case ended != nil:
 			cause := ErrSessionHeartbeatFailed
@@ -155,6 +156,10 @@ func (s *groupSession) follow(changed <-chan struct{}) {
 			}
 			s.group.report(mapError(ended), "", 0)
 			s.cancel(cause)
+			return
+		case memberID != "" && memberID != s.memberID:
+			// The group has lost the member and taken it again, as another one.
+			s.cancel(ErrRebalanceInProgress)
 			return
 		case len(gone)+len(fresh) == 0:
 		case !s.group.cooperative:
@@ -218,7 +223,10 @@ func (s *groupSession) commitLast(claims []*claimed) {
 	ctx, cancel := context.WithTimeout(context.Background(), s.group.config.Net.ReadTimeout)
 	defer cancel()
 	for attempt := 0; offsets.AutoCommit.Enable && attempt <= offsets.Retry.Max; attempt++ {
-		if s.commit(ctx, claims) == 0 || ctx.Err() != nil {
+		if attempt > 0 && !wait(ctx, commitPause) {
+			return
+		}
+		if s.commit(ctx, claims) == 0 {
 			return
 		}
 	}
@@ -243,23 +251,33 @@ func (s *groupSession) commit(ctx context.Context, claims []*claimed) int {
 		position.Offset = offset
 		o := position.ToCommit()
 		o.Metadata = metadata
+		if s.member.isLost(c.owned) { // it would have all of them refused
+			s.giveUp(c, o, ErrIllegalGeneration)
+			continue
+		}
 		offsets, of = append(offsets, o), append(of, c)
 	}
 	left := 0
 	for i, err := range s.member.commit(ctx, offsets, of) {
+		var together refusedTogether
 		switch {
 		case err == nil:
 			of[i].marks.committed(offsets[i])
-		case errors.Is(err, ropewalk.ReasonMemberFenced):
-			// Whoever has it now reads on from what was committed before.
-			of[i].marks.committed(offsets[i])
-			s.group.report(mapError(err), offsets[i].Topic, offsets[i].Partition)
+		case errors.Is(err, ropewalk.ReasonMemberFenced) && !errors.As(err, &together):
+			s.giveUp(of[i], offsets[i], mapError(err))
 		default:
 			left++
 			s.group.report(mapError(err), offsets[i].Topic, offsets[i].Partition)
 		}
 	}
 	return left
+}
+
+// giveUp has an offset not be committed any more: whoever has the partition now reads on from what
+// was committed before.
+func (s *groupSession) giveUp(c *claimed, o ropewalk.CommittedOffset, err error) {
+	c.marks.committed(o)
+	s.group.report(err, o.Topic, o.Partition)
 }
 
 func (s *groupSession) Commit() {

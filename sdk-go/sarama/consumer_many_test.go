@@ -10,12 +10,12 @@ import (
 	"github.com/ropewalk/ropewalk/sdk-go/sarama"
 )
 
-// fewCalls has a broker take 20 calls at a time on a connection, of which each partition that is read
-// is one.
+// fewCalls has a broker take 20 calls at a time on a connection, of which each partition that is
+// read is one.
 const fewCalls, manyPartitions = "--max-streams-per-connection=20", 45
 
-// A program that reads more partitions than a broker takes calls at a time on one connection has its
-// commits, its metadata and what it produces answered.
+// A program that reads more partitions than a broker takes calls at a time on one connection has
+// its commits, its metadata and what it produces answered.
 func TestConsumersOfManyPartitions(t *testing.T) {
 	t.Run("few calls", func(t *testing.T) {
 		consumersOf(t, manyPartitions, ropewalktest.WithFlags(fewCalls))

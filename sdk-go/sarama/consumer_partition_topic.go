@@ -20,16 +20,15 @@ func (p *partitionConsumer) awaitTopic(err error) bool {
 	p.closeReader()
 	for failures := 1; err != nil; failures++ {
 		p.report(err, false)
-		if !wait(p.reading, p.pauseBefore(failures)) {
-			if p.exhausted.Load() {
-				p.report(ErrConsumerRetriesExhausted, true)
-			}
-			return false
+		if wait(p.reading, p.pauseBefore(failures)) {
+			err = p.reopen()
 		}
-		err = p.reopen()
 		switch {
-		case p.reading.Err() != nil:
-			return false // it is closed, and that is no error
+		case p.closing.Err() != nil, errors.Is(err, ropewalk.ReasonClosed):
+			return false // it is closed, or its client is, and that is no error
+		case p.exhausted.Load():
+			p.report(ErrConsumerRetriesExhausted, true)
+			return false
 		case err != nil && !isWorthATry(err):
 			p.report(err, true)
 			return false
@@ -38,8 +37,8 @@ func (p *partitionConsumer) awaitTopic(err error) bool {
 	return true
 }
 
-// isWorthATry reports whether the topic may be found another time. A broker that does not answer in time
-// is no reason to end.
+// isWorthATry reports whether the topic may be found another time. A broker that does not answer in
+// time is no reason to end.
 func isWorthATry(err error) bool {
 	var e *ropewalk.Error
 	return errors.As(err, &e) && (e.Retriable() || isGone(e)) ||

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	ropewalk "github.com/ropewalk/ropewalk/sdk-go"
+	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
+	"github.com/ropewalk/ropewalk/sdk-go/internal/testserver"
 	"github.com/ropewalk/ropewalk/sdk-go/sarama"
 )
 
@@ -102,4 +104,84 @@ func TestConsumerGivesUpItsTopic(t *testing.T) {
 	}
 	failed(t, p, sarama.ErrConsumerRetriesExhausted)
 	ended(t, p)
+}
+
+// withTopicAgain is a partition consumer whose topic was gone and is there again, and whose broker
+// does not answer it for now.
+func withTopicAgain(t *testing.T, server *testserver.Server) sarama.PartitionConsumer {
+	var hold atomic.Bool
+	held, release := make(chan struct{}), make(chan struct{})
+	t.Cleanup(func() { close(release) })
+	server.OnSubscribe(func(*pb.SubscribeRequest) error {
+		if hold.CompareAndSwap(true, false) {
+			close(held)
+			<-release
+		}
+		return nil
+	})
+	addrs := []string{server.Address()}
+	client := withTopic(t, addrs[0], 1)
+	config := testConfig()
+	config.Net.ReadTimeout = 2 * time.Second
+	p := consume(t, newConsumer(t, addrs, config), "t", 0, sarama.OffsetOldest)
+	untilGone(t, client, p)
+	hold.Store(true)
+	if _, err := client.Admin().CreateTopic(t.Context(), "t", 1); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-held:
+	case <-time.After(patience):
+		t.Fatal("it does not read the topic that is there again")
+	}
+	return p
+}
+
+// A broker that does not answer in time, while a topic is looked for, is asked again.
+func TestConsumerWhoseTopicIsNotAnsweredFor(t *testing.T) {
+	server := newServer(t)
+	p := withTopicAgain(t, server)
+	fill(t, []string{server.Address()}, 1, 1)
+	failed(t, p, sarama.ErrRequestTimedOut)
+	receive(t, p, "0-0")
+}
+
+// That it is closed while it looks for its topic is no error.
+func TestConsumerIsClosedWhileItLooksForItsTopic(t *testing.T) {
+	var errs sarama.ConsumerErrors
+	if err := withTopicAgain(t, newServer(t)).Close(); err != nil && !errors.As(err, &errs) {
+		t.Fatal(err)
+	}
+	for _, err := range errs {
+		if err.Err != sarama.ErrUnknownTopicOrPartition {
+			t.Errorf("got %v", err)
+		}
+	}
+}
+
+// That its client is closed meanwhile is no error either.
+func TestConsumerWhoseClientIsClosedLooksNoMore(t *testing.T) {
+	server := newServer(t)
+	core := withTopic(t, server.Address(), 1)
+	client := newClient(t, []string{server.Address()}, testConfig())
+	consumer, err := sarama.NewConsumerFromClient(client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := consume(t, consumer, "t", 0, sarama.OffsetOldest)
+	untilGone(t, core, p)
+	closing(t, client)
+	for limit := time.After(patience); ; {
+		select {
+		case err, open := <-p.Errors():
+			if !open {
+				return
+			}
+			if err.Err != sarama.ErrUnknownTopicOrPartition {
+				t.Errorf("got %v", err)
+			}
+		case <-limit:
+			t.Fatal("it does not end")
+		}
+	}
 }

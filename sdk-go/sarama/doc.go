@@ -27,20 +27,22 @@
 //     UTF-8.
 //   - A topic that does not exist is created by its first use where the broker allows that, unless
 //     Metadata.AllowAutoTopicCreation is off.
-//   - A member of a consumer group joins with the first Consume and stays one until Close, so that a
-//     session that ends, and another that begins, move nothing in the group. Partitions that do not
-//     move are not stopped by the group; a session ends all the same, as in sarama, unless the
+//   - A member of a consumer group joins with the first Consume and stays one until Close, so that
+//     a session that ends, and another that begins, move nothing in the group. Partitions that do
+//     not move are not stopped by the group; a session ends all the same, as in sarama, unless the
 //     strategy is cooperative. InitialOffset of a claim is always an offset, never OffsetNewest or
-//     OffsetOldest. Strategies of the program's own plan for all members; the others are the broker's.
-//   - What was deleted before it was read is counted in the MetricRegistry, beside what sarama does:
-//     consumer-gaps, and consumer-gap-messages for how many messages that were.
+//     OffsetOldest. Strategies of the program's own plan for all members; the others are the
+//     broker's.
+//   - What was deleted before it was read is counted in the MetricRegistry, beside what sarama
+//     does: consumer-gaps, and consumer-gap-messages for how many messages that were.
 //   - Each partition that is read takes a call of a connection, of which a broker allows 1,000 by
 //     default.
 //   - A Client tells what is at most a second old. Every broker takes every request: requests of
-//     Kafka's protocol, which sarama's Broker sends, are not there; nor is what answers them in tests.
-//   - A ClusterAdmin knows a topic's settings by Kafka's names, see [TopicDetail]. What Ropewalk has no
-//     counterpart for returns ErrUnsupportedVersion: access control lists, quotas, SCRAM users, log
-//     directories, features, transactions, settings of brokers, unclean elections.
+//     Kafka's protocol, which sarama's Broker sends, are not there; nor is what answers them in
+//     tests.
+//   - A ClusterAdmin knows a topic's settings by Kafka's names, see [TopicDetail]. What Ropewalk
+//     has no counterpart for returns ErrUnsupportedVersion: access control lists, quotas, SCRAM
+//     users, log directories, features, transactions, settings of brokers, unclean elections.
 //   - A version of Kafka changes no behaviour. It only has Validate refuse what sarama refuses.
 //
 // The package has no transport, batching or retries of its own: it is a thin layer over package

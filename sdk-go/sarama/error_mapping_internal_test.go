@@ -112,3 +112,23 @@ func TestMapErrorKeeps(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// A refusal of one partition says nothing of the others. That another member has the instance name
+// is of all.
+func TestRefusalsOfOnePartition(t *testing.T) {
+	taken := map[string]string{"cause": "instance_taken"}
+	for _, test := range []struct {
+		err  ropewalk.Error
+		want bool
+	}{
+		{ropewalk.Error{Reason: ropewalk.ReasonMemberFenced}, true},
+		{ropewalk.Error{Reason: ropewalk.ReasonMemberFenced, Metadata: taken}, false},
+		{ropewalk.Error{Reason: ropewalk.ReasonOffsetOutOfRange}, true},
+		{ropewalk.Error{Reason: ropewalk.ReasonInvalidField}, true},
+		{ropewalk.Error{Reason: ropewalk.ReasonGroupNotEmpty}, false},
+	} {
+		if isOfOne(&test.err) != test.want {
+			t.Errorf("%v %v: want %v", test.err.Reason, test.err.Metadata, test.want)
+		}
+	}
+}

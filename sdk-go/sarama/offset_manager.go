@@ -104,8 +104,11 @@ func (om *offsetManager) commitLast(done []*partitionOffsetManager) {
 	ctx, cancel := context.WithTimeout(context.Background(), om.config.Net.ReadTimeout)
 	defer cancel()
 	for attempt := 0; offsets.AutoCommit.Enable && attempt <= offsets.Retry.Max; attempt++ {
+		if attempt > 0 && !wait(ctx, commitPause) {
+			break
+		}
 		om.flush(ctx, func(pom *partitionOffsetManager) bool { return slices.Contains(done, pom) })
-		if om.releaseDone(nil) == 0 || ctx.Err() != nil {
+		if om.releaseDone(nil) == 0 {
 			break
 		}
 	}

@@ -3,6 +3,7 @@ package sarama
 import (
 	"errors"
 	"sync"
+	"time"
 
 	ropewalk "github.com/ropewalk/ropewalk/sdk-go"
 )
@@ -10,6 +11,9 @@ import (
 // maxCommitCalls bounds the calls that are made to find which of many partitions cannot be
 // committed.
 const maxCommitCalls = 64
+
+// commitPause is what lies between one try to commit and the next.
+const commitPause = 100 * time.Millisecond
 
 // marks are what a program has marked of a partition, to be committed.
 type marks struct {
@@ -88,10 +92,13 @@ func commitEach(
 			continue
 		}
 		err := commit(offsets[s.from:s.to])
-		if err != nil && s.to-s.from > 1 && calls < maxCommitCalls && isOfOne(err) {
-			half := (s.from + s.to) / 2
-			spans = append(spans, span{half, s.to}, span{s.from, half})
-			continue
+		if err != nil && s.to-s.from > 1 && isOfOne(err) {
+			if calls < maxCommitCalls {
+				half := (s.from + s.to) / 2
+				spans = append(spans, span{half, s.to}, span{s.from, half})
+				continue
+			}
+			err = refusedTogether{err}
 		}
 		for i := s.from; i < s.to; i++ {
 			errs[i] = err
@@ -100,8 +107,14 @@ func commitEach(
 	return errs
 }
 
-// isOfOne reports whether a refusal says something of one partition, and nothing of the others: that
-// may also be its metadata, which are too long.
+// refusedTogether is the error of offsets of which one is refused, and it is not known which. The
+// others can be committed another time.
+type refusedTogether struct{ error }
+
+func (e refusedTogether) Unwrap() error { return e.error }
+
+// isOfOne reports whether a refusal says something of one partition, and nothing of the others:
+// that may also be its metadata, which are too long.
 func isOfOne(err error) bool {
 	var e *ropewalk.Error
 	return errors.As(err, &e) && (e.OfOnePartition() || e.Reason == ropewalk.ReasonInvalidField)

@@ -238,7 +238,7 @@ func TestOffsetManagerReservesAPartition(t *testing.T) {
 	manage(t, manager, 0)
 }
 
-// Close ends while commits are refused, with an error for each try.
+// Close ends while commits are refused, with an error for each try, and a pause between them.
 func TestOffsetManagerClosesWhileCommitsAreRefused(t *testing.T) {
 	for _, whole := range []bool{false, true} {
 		server := newServer(t)
@@ -251,7 +251,7 @@ func TestOffsetManagerClosesWhileCommitsAreRefused(t *testing.T) {
 		refused, other := manage(t, manager, 0), manage(t, manager, 1)
 		refused.MarkOffset(99, "") // there is none
 		other.MarkOffset(1, "")
-		ended := make(chan error, 1)
+		ended, began := make(chan error, 1), time.Now()
 		go func() {
 			if whole {
 				closing(t, manager)
@@ -264,6 +264,9 @@ func TestOffsetManagerClosesWhileCommitsAreRefused(t *testing.T) {
 			if !errors.As(err, &errs) || len(errs) != config.Consumer.Offsets.Retry.Max+1 ||
 				!errors.Is(errs[0], sarama.ErrOffsetOutOfRange) {
 				t.Errorf("got %v", err)
+			}
+			if took := time.Since(began); took < 300*time.Millisecond {
+				t.Errorf("it has tried all of that within %v", took)
 			}
 		case <-time.After(patience):
 			t.Fatal("it waits for ever")

@@ -95,7 +95,8 @@ func (p *producer) prepare(m *ProducerMessage, record *ropewalk.Record) error {
 	return p.prepareAdmitted(m, record, false)
 }
 
-// admit has interceptors see a message, and refuses one that is too large. It returns the size.
+// admit has interceptors see a message, and refuses one that is too large. It returns the size, as
+// far as it is known, also with an error.
 func (p *producer) admit(m *ProducerMessage) (size int, err error) {
 	defer recovered(&err)
 	if p.closed.Load() {

@@ -66,13 +66,14 @@ func (m *ProducerMessage) ByteSize(version int) int {
 	return size
 }
 
-// check returns a message's size, and refuses one that is larger than the config allows.
+// check returns a message's size, and refuses one that is larger than the config allows: its error
+// comes with the size too.
 func (m *ProducerMessage) check(config *Config) (int, error) {
 	size := m.ByteSize(2)
 	if size <= config.Producer.MaxMessageBytes {
 		return size, nil
 	}
-	return 0, ConfigurationError(fmt.Sprintf(
+	return size, ConfigurationError(fmt.Sprintf(
 		"Attempt to produce message larger than configured Producer.MaxMessageBytes: %d > %d",
 		size, config.Producer.MaxMessageBytes))
 }

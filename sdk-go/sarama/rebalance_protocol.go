@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// RebalanceProtocol is what becomes of a session of a consumer group when partitions move. The group
-// itself never stops what does not move.
+// RebalanceProtocol is what becomes of a session of a consumer group when partitions move. The
+// group itself never stops what does not move.
 type RebalanceProtocol int8
 
 const (
@@ -28,8 +28,8 @@ func (p RebalanceProtocol) String() string {
 	return fmt.Sprintf("unknown(%d)", int8(p))
 }
 
-// RebalanceProtocolBalanceStrategy is a strategy that says which protocols it can take part in. Others
-// are eager.
+// RebalanceProtocolBalanceStrategy is a strategy that says which protocols it can take part in.
+// Others are eager.
 type RebalanceProtocolBalanceStrategy interface {
 	BalanceStrategy
 
@@ -37,7 +37,8 @@ type RebalanceProtocolBalanceStrategy interface {
 	SupportedProtocols() []RebalanceProtocol
 }
 
-// selectRebalanceProtocol returns the protocol that all strategies know, cooperative if they all do.
+// selectRebalanceProtocol returns the protocol that all strategies know, cooperative if they all
+// do.
 func selectRebalanceProtocol(strategies []BalanceStrategy) (RebalanceProtocol, error) {
 	eager, cooperative := true, true
 	for _, strategy := range strategies {

@@ -26,15 +26,14 @@ type result struct {
 }
 
 func weightOf(record *ropewalk.Record) int64 {
-	weight := int64(weightOfMessage)
-	if record != nil {
-		weight += int64(len(record.Key) + len(record.Value))
-		for i := range record.Headers {
-			weight += int64(len(record.Headers[i].Key) + len(record.Headers[i].Value))
-		}
+	size := len(record.Key) + len(record.Value)
+	for i := range record.Headers {
+		size += len(record.Headers[i].Key) + len(record.Headers[i].Value)
 	}
-	return weight
+	return weightOfSize(size)
 }
+
+func weightOfSize(size int) int64 { return int64(size) + weightOfMessage }
 
 // results stands between the core, which must not wait, and the channels of a producer, which may
 // be read slowly. Results are taken in batches, by one goroutine.

@@ -124,8 +124,9 @@ func TestProduceAndConsume(t *testing.T) {
 		}
 		for i := range 3 {
 			got := receive(t, newest, fmt.Sprint(i))
-			if got.Topic != "t" || got.Offset != int64(i) || string(got.Key) != "key" || got.Timestamp.IsZero() ||
-				len(got.Headers) != 1 || string(got.Headers[0].Key) != "h" || string(got.Headers[0].Value) != "v" {
+			if got.Topic != "t" || got.Offset != int64(i) || string(got.Key) != "key" ||
+				got.Timestamp.IsZero() || len(got.Headers) != 1 ||
+				string(got.Headers[0].Key) != "h" || string(got.Headers[0].Value) != "v" {
 				t.Errorf("got %+v", got)
 			}
 		}
@@ -150,7 +151,8 @@ func TestConsumePartitionRefuses(t *testing.T) {
 		open := consume(t, consumer, "t", 0, sarama.OffsetOldest)
 		receive(t, open, "x")
 		var configuration sarama.ConfigurationError
-		if _, err := consumer.ConsumePartition("t", 0, sarama.OffsetOldest); !errors.As(err, &configuration) {
+		_, err := consumer.ConsumePartition("t", 0, sarama.OffsetOldest)
+		if !errors.As(err, &configuration) {
 			t.Errorf("a second time: %v", err)
 		}
 		if _, err := consumer.ConsumePartition("t", 3, 0); err != sarama.ErrUnknownTopicOrPartition {
@@ -231,7 +233,8 @@ func TestProducerErrors(t *testing.T) {
 func TestNoBroker(t *testing.T) {
 	server := newServer(t)
 	server.Stop()
-	if _, err := sarama.NewSyncProducer([]string{server.Address()}, testConfig()); !errors.Is(err, sarama.ErrOutOfBrokers) {
+	_, err := sarama.NewSyncProducer([]string{server.Address()}, testConfig())
+	if !errors.Is(err, sarama.ErrOutOfBrokers) {
 		t.Errorf("got %v", err)
 	}
 	var wrong sarama.ConfigurationError
