@@ -142,6 +142,8 @@ impl Committer {
         positions: Vec<Position>,
         released: Vec<Position>,
     ) -> Result<(), Error> {
+        // What waited for its turn may have been kept, and given back, in the one before.
+        let positions = self.holdings.lock().unkept(positions);
         let items = gather(positions, released);
         let mut parts: Vec<_> =
             items.chunks(MOST_COMMITTED_AT_ONCE).map(<[Item]>::to_vec).collect();

@@ -285,6 +285,12 @@ impl Holdings {
         vouched.collect()
     }
 
+    /// Leaves out positions that are committed already.
+    pub(super) fn unkept(&mut self, mut positions: Vec<Position>) -> Vec<Position> {
+        positions.retain(|at| self.of_era(at).is_none_or(|held| held.committed != at.offset));
+        positions
+    }
+
     /// Positions were kept.
     pub(super) fn committed(&mut self, positions: &[Position]) {
         for kept in positions {

@@ -134,6 +134,21 @@ fn what_was_given_back_is_no_part_of_a_commit() {
 }
 
 #[test]
+fn what_was_kept_and_given_back_meanwhile_is_not_kept_again() {
+    let mut holdings = member(vec![at(0, 0), at(1, 0)]);
+    (0..2).for_each(|partition| given(&mut holdings, partition, 10));
+    let mut revoked = holdings.apply(revoked(6, &[0]), false).revoked.remove(0).0;
+    holdings.give_back(&mut revoked);
+    // A call is under way when the application closes: what it asks for then goes behind that.
+    let asked = holdings.uncommitted();
+    assert_eq!(asked.len(), 2);
+    holdings.committed(&revoked);
+    holdings.released(&revoked);
+    let unkept = holdings.unkept(asked);
+    assert_eq!(vouch(&holdings, &unkept).unwrap(), [Position::new("t", 1, 10)]);
+}
+
+#[test]
 fn what_is_refused_is_the_members_no_more_and_lost_unless_it_was_given_back() {
     let mut holdings = member(vec![at(0, 0), at(1, 0), at(2, 0)]);
     (0..3).for_each(|partition| given(&mut holdings, partition, 10));
