@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"testing"
+	"time"
 
 	ropewalk "github.com/ropewalk/ropewalk/sdk-go"
 )
@@ -66,5 +67,25 @@ func TestReadAhead(t *testing.T) {
 	}
 	if fetches, bytes := s.readAhead(3); fetches != 4 || bytes != 1<<20 {
 		t.Errorf("few partitions have %d fetches of %d bytes", fetches, bytes)
+	}
+}
+
+// Partitions of which nothing is stored go without waiting for a commit that has no answer yet.
+func TestNothingToCommitWaitsForNobody(t *testing.T) {
+	s := defaultSettings()
+	s.requestTimeout = time.Hour
+	c := &Consumer{handle: &handle{s: s, ctx: t.Context()}, committing: make(chan struct{}, 1)}
+	c.committing <- struct{}{}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		c.commitStored([]*part{newPart(ropewalk.TopicPartition{Topic: "t"})})
+	}()
+	select {
+	case <-done:
+	case <-time.After(10 * time.Second):
+		t.Error("it waits")
+		<-c.committing
+		<-done
 	}
 }

@@ -42,3 +42,12 @@ func (c *Consumer) Looking() bool {
 	defer c.mu.Unlock()
 	return c.looking
 }
+
+// StoredOfNow reports whether what is stored of a partition counts only for this time that the
+// consumer has it.
+func (c *Consumer) StoredOfNow(at TopicPartition) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p := c.parts[at.place()]
+	return p.isOf(*p.stored)
+}

@@ -55,13 +55,16 @@ func newPart(at ropewalk.TopicPartition) *part {
 func (p *part) reads() bool { return p.assigned && !p.paused && !p.pending }
 
 // isOf reports whether an offset is of this time that the consumer has the partition.
-func (p *part) isOf(o ropewalk.CommittedOffset) bool {
-	mark := p.mark
-	if mark.Topic == "" {
-		return true
+func (p *part) isOf(o ropewalk.CommittedOffset) bool { return o == p.ofNow(o) }
+
+// ofNow has an offset count for this time that the consumer has the partition, and for no other.
+func (p *part) ofNow(o ropewalk.CommittedOffset) ropewalk.CommittedOffset {
+	now := p.mark
+	if now.Topic == "" {
+		return o
 	}
-	o.Offset, o.Metadata = mark.Offset, mark.Metadata
-	return o == mark
+	now.Offset, now.Metadata = o.Offset, o.Metadata
+	return now
 }
 
 func (p *part) store(offset ropewalk.CommittedOffset) {
