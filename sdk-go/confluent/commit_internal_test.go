@@ -89,3 +89,20 @@ func TestNothingToCommitWaitsForNobody(t *testing.T) {
 		<-done
 	}
 }
+
+// What has gone already is not told of again when the group says that it is lost, as where the
+// answer to giving it back was lost.
+func TestLossOfWhatHasGone(t *testing.T) {
+	there := newPart(ropewalk.TopicPartition{Topic: "t", Partition: 1})
+	told := 0
+	c := &Consumer{
+		handle: &handle{s: defaultSettings(), ctx: t.Context()},
+		parts:  map[ropewalk.TopicPartition]*part{there.at: there}, moved: make(chan struct{}, 1),
+		callback: func(*Consumer, Event) error { told++; return nil },
+	}
+	gone := ropewalk.Position{TopicPartition: ropewalk.TopicPartition{Topic: "t"}}
+	c.onLost(t.Context(), []ropewalk.Position{gone})
+	if told > 0 {
+		t.Errorf("it was told %d times", told)
+	}
+}
