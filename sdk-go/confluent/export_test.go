@@ -51,3 +51,18 @@ func (c *Consumer) StoredOfNow(at TopicPartition) bool {
 	p := c.parts[at.place()]
 	return p.isOf(*p.stored)
 }
+
+// Next is the next offset of a partition; below 0 where that is not known.
+func (c *Consumer) Next(at TopicPartition) int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.parts[at.place()].next
+}
+
+// SeekChosen is Seek while no broker answers, of a partition that the program has chosen: its
+// reader finds the place.
+func (c *Consumer) SeekChosen(at TopicPartition) {
+	leave := c.takeTurn()
+	defer leave()
+	c.seekTo(c.named([]TopicPartition{at})[0], at.Offset)
+}

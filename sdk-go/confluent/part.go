@@ -25,8 +25,9 @@ type part struct {
 	mark ropewalk.CommittedOffset
 	// lost: it is not the consumer's any more, and nothing of it can be committed.
 	lost bool
-	// given is the offset that it was assigned with.
-	given Offset
+	// given is the offset that it was assigned with. from is where its reader begins, or where one is
+	// to that there is none of while it is paused.
+	given, from Offset
 	// next is the next offset that is handed out, once that is known (from 0); handed: a message
 	// was.
 	next   int64
