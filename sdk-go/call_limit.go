@@ -4,7 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"net"
-	"sync/atomic"
+	"sync"
 
 	"google.golang.org/grpc/credentials"
 )
@@ -16,16 +16,41 @@ const maxLineStreams = 500
 // A callLimit is how many calls at a time, streams among them, the other end of a connection takes.
 // It says so where the connection begins. gRPC keeps to it, and has what is beyond it wait; but it
 // does not tell how many those are.
-type callLimit struct{ told atomic.Uint32 } // 0: it sets none
+type callLimit struct {
+	mu   sync.Mutex
+	told uint32 // 0: it sets none
+	// holds ends when fewer are told.
+	holds context.Context
+	end   context.CancelFunc
+}
 
 // streams is how many of them may be streams: half, as calls that wait behind streams wait for as
-// long as those are open.
-func (l *callLimit) streams() int {
-	told := l.told.Load()
-	if told == 0 {
+// long as those are open. The context ends once that is too many.
+func (l *callLimit) streams() (int, context.Context) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.holds == nil {
+		l.holds, l.end = context.WithCancel(context.Background())
+	}
+	return streamsOf(l.told), l.holds
+}
+
+// tell takes what the other end of a new connection says, before any stream is opened on that.
+func (l *callLimit) tell(told uint32) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.holds != nil && streamsOf(told) < streamsOf(l.told) {
+		l.end()
+		l.holds = nil
+	}
+	l.told = told
+}
+
+func streamsOf(calls uint32) int {
+	if calls == 0 {
 		return maxLineStreams
 	}
-	return int(min(told/2, maxLineStreams))
+	return int(min(calls/2, maxLineStreams))
 }
 
 // heardBy gives credentials for connections that hear the limit.
@@ -107,6 +132,6 @@ func (c *hearingConn) hear() bool {
 			told = binary.BigEndian.Uint32(rest[2:])
 		}
 	}
-	c.limit.told.Store(told)
+	c.limit.tell(told)
 	return true
 }

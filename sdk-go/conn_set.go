@@ -89,55 +89,68 @@ func (s *connSet) Invoke(
 func (s *connSet) NewStream(
 	ctx context.Context, desc *grpc.StreamDesc, method string, options ...grpc.CallOption,
 ) (grpc.ClientStream, error) {
-	l, err := s.take(ctx)
-	if err != nil {
-		return nil, err
+	for {
+		l, holds, err := s.take(ctx)
+		if err != nil {
+			return nil, err
+		}
+		own, cancel := context.WithCancel(ctx)
+		// It is called when the stream has ended, and when it could not be opened.
+		leave := grpc.OnFinish(func(error) {
+			cancel()
+			s.leave(l)
+		})
+		// One that is opened while a connection is lost waits for the next, and that may take fewer.
+		unbind := context.AfterFunc(holds, cancel)
+		stream, err := l.conn.NewStream(own, desc, method, append(slices.Clone(options), leave)...)
+		if unbind() {
+			return stream, err
+		}
+		cancel()
 	}
-	// It is called when the stream has ended, and when it could not be opened.
-	leave := grpc.OnFinish(func(error) { s.leave(l) })
-	return l.conn.NewStream(ctx, desc, method, append(slices.Clone(options), leave)...)
 }
 
-// take finds room for a stream, which leave gives back.
-func (s *connSet) take(ctx context.Context) (*line, error) {
+// take finds room for a stream, which leave gives back. There is room until the context ends.
+func (s *connSet) take(ctx context.Context) (*line, context.Context, error) {
 	for {
 		s.mu.Lock()
-		if l := s.roomLocked(); l != nil {
+		if l, holds := s.roomLocked(); l != nil {
 			l.streams++
 			s.mu.Unlock()
-			return l, nil
+			return l, holds, nil
 		}
 		g, err := s.growLocked()
 		s.mu.Unlock()
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		select {
 		case <-g.done:
 			if g.err != nil {
-				return nil, g.err
+				return nil, nil, g.err
 			}
 		case <-ctx.Done():
 			e := newError("open stream", "", status.FromContextError(ctx.Err()).Code(), OutcomeNo,
 				"%v, and no other was made in time", errNoRoom)
 			e.cause = errNoRoom
-			return nil, e
+			return nil, nil, e
 		}
 	}
 }
 
 // roomLocked looks for room in order, so that the last connections are the first that nobody uses.
-func (s *connSet) roomLocked() *line {
-	if s.first.streams < s.first.limit.streams() {
-		return s.first
+func (s *connSet) roomLocked() (*line, context.Context) {
+	if most, holds := s.first.limit.streams(); s.first.streams < most {
+		return s.first, holds
 	}
 	for _, l := range s.further {
 		// One that is going away, or lost, has none.
-		if l.streams < max(l.limit.streams(), 1) && l.conn.GetState() == connectivity.Ready {
-			return l
+		most, holds := l.limit.streams()
+		if l.streams < max(most, 1) && l.conn.GetState() == connectivity.Ready {
+			return l, holds
 		}
 	}
-	return nil
+	return nil, nil
 }
 
 // growLocked has another connection made, one at a time.
@@ -240,9 +253,9 @@ func (s *connSet) WaitForStateChange(ctx context.Context, last connectivity.Stat
 
 // Close closes all of them, and what is open on them.
 func (s *connSet) Close() error {
-	s.cancel()
 	s.mu.Lock()
 	s.closed = true
+	s.cancel() // who waits for a connection that fails by this is told that all are closed
 	further := s.further
 	s.further = nil
 	for _, l := range further {

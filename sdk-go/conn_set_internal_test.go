@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"google.golang.org/grpc"
@@ -19,6 +20,10 @@ type fakeLine struct {
 	lost         atomic.Bool
 	// refuses has no stream opened, and the greeting fail.
 	refuses error
+	// hangs has the greeting take as long as its context.
+	hangs bool
+	// connects, where it is set, is closed once there is a connection: streams wait for it.
+	connects chan struct{}
 }
 
 func (f *fakeLine) GetState() connectivity.State {
@@ -36,6 +41,9 @@ func (f *fakeLine) Close() error {
 func (f *fakeLine) Invoke(
 	ctx context.Context, method string, request, answer any, options ...grpc.CallOption,
 ) error {
+	if f.hangs {
+		<-ctx.Done()
+	}
 	if f.refuses != nil {
 		return f.refuses
 	}
@@ -56,6 +64,14 @@ func (f *fakeLine) NewStream(
 	if f.refuses != nil {
 		finish()
 		return nil, f.refuses
+	}
+	if f.connects != nil {
+		select {
+		case <-f.connects:
+		case <-ctx.Done():
+			finish()
+			return nil, ctx.Err()
+		}
 	}
 	f.open.Add(1)
 	context.AfterFunc(ctx, func() {
@@ -86,7 +102,7 @@ func newFakeSet(t *testing.T, calls uint32) *fakeSet {
 		if err != nil {
 			return nil, err
 		}
-		limit.told.Store(calls)
+		limit.tell(calls)
 		f.lines = append(f.lines, made)
 		return made, nil
 	})
@@ -190,6 +206,32 @@ func TestConnectionsWithoutRoom(t *testing.T) {
 	f := newFakeSet(t, 1)
 	f.streams(2)
 	f.expect(0, 1, 1)
+}
+
+// Streams that wait for a connection which takes fewer of them than the one before go elsewhere.
+func TestStreamsKeepToWhatTheNextConnectionTakes(t *testing.T) {
+	f := newFakeSet(t, 20)
+	f.lines[0].connects = make(chan struct{})
+	var all sync.WaitGroup
+	for range 10 {
+		all.Go(func() {
+			if _, err := f.stream(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	f.left(10)
+	f.first.limit.tell(8)
+	close(f.lines[0].connects)
+	all.Wait()
+	f.left(10)
+	for range 2000 {
+		if first := f.lines[0].open.Load(); first <= 4 && first+f.lines[1].open.Load() == 10 {
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	t.Errorf("%d of them are on a connection that takes 4", f.lines[0].open.Load())
 }
 
 // Many that come at once wait for the same connection.
@@ -303,47 +345,57 @@ func TestNoFurtherConnection(t *testing.T) {
 	}
 }
 
-// Whoever waits for a connection gives up with its context, or when all of them are closed. A
-// connection that comes too late is closed.
+// Whoever waits for a connection gives up with its context, or at once when all of them are closed.
+// A connection that comes too late is closed.
 func TestWaitingForAConnectionEnds(t *testing.T) {
+	for name, late := range map[string]*fakeLine{
+		"it comes late":  {hangs: true},
+		"it comes never": {hangs: true, refuses: context.Canceled},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { runWaiting(t, late) })
+		})
+	}
+}
+
+func runWaiting(t *testing.T, late *fakeLine) {
 	f := newFakeSet(t, 2)
 	f.streams(1)
-	begun, proceed := make(chan struct{}), make(chan struct{})
-	late := &fakeLine{}
-	f.mu.Lock()
-	f.dials = func() (*fakeLine, error) {
-		close(begun)
-		<-proceed
-		return late, nil
+	f.dials = func() (*fakeLine, error) { return late, nil }
+	wait := func(ctx context.Context) chan error {
+		ends := make(chan error, 1)
+		go func() {
+			_, err := f.NewStream(ctx, &grpc.StreamDesc{}, "/a/stream")
+			ends <- err
+		}()
+		return ends
 	}
-	f.mu.Unlock()
 	ctx, cancel := context.WithCancel(context.Background())
-	waits := make(chan error, 1)
-	go func() {
-		_, err := f.NewStream(ctx, &grpc.StreamDesc{}, "/a/stream")
-		waits <- err
-	}()
-	<-begun
-	cancel()
-	if err := <-waits; !errors.Is(err, errNoRoom) || isAboutLeaders(fromRPC("subscribe", err)) {
-		t.Errorf("got %v", err)
+	givesUp, waits := wait(ctx), wait(context.Background())
+	synctest.Wait()
+	if len(givesUp)+len(waits) > 0 {
+		t.Fatal("there is nothing to wait for")
 	}
-	go func() {
-		_, err := f.stream()
-		waits <- err
-	}()
+	cancel()
+	synctest.Wait()
+	if len(givesUp) != 1 || len(waits) > 0 {
+		t.Fatalf("%d have given up, and %d of the others", len(givesUp), len(waits))
+	}
+	err := <-givesUp
+	if !errors.Is(err, errNoRoom) || isAboutLeaders(fromRPC("subscribe", err)) {
+		t.Errorf("it has given up with %v", err)
+	}
 	if err := f.Close(); err != nil {
 		t.Error(err)
 	}
-	close(proceed)
+	synctest.Wait() // no time goes by
+	if len(waits) != 1 {
+		t.Fatal("it waits on")
+	}
 	if err := <-waits; !errors.Is(err, ReasonClosed) {
-		t.Errorf("got %v", err)
+		t.Errorf("it has ended with %v", err)
 	}
-	for range 2000 {
-		if late.closed.Load() > 0 {
-			return
-		}
-		time.Sleep(5 * time.Millisecond)
+	if closed := late.closed.Load(); closed != 1 {
+		t.Errorf("the connection that came too late was closed %d times", closed)
 	}
-	t.Error("the connection that came too late is open")
 }

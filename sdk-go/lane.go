@@ -134,12 +134,6 @@ func (l *lane) isOldest(b *batch) bool {
 	return !slices.ContainsFunc(l.flying, before) && !slices.ContainsFunc(l.retry, before)
 }
 
-// mayHold reports whether one of the batches may have been appended by an earlier try.
-func (l *lane) mayHold() bool {
-	maybe := func(b *batch) bool { return b.maybe }
-	return slices.ContainsFunc(l.flying, maybe) || slices.ContainsFunc(l.retry, maybe)
-}
-
 // nextBatch takes a batch of the lane that has been ready for longest, or returns nil.
 func (p *Producer) nextBatch() *batch {
 	for {

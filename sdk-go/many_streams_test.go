@@ -21,7 +21,7 @@ import (
 
 const (
 	fewCalls     = 10
-	manyReaders  = 3 * fewCalls
+	manyStreams  = 3 * fewCalls
 	fewCallsFlag = "--max-streams-per-connection=10"
 )
 
@@ -46,10 +46,10 @@ func newLimited(t *testing.T) *testserver.Server {
 func readEach(t *testing.T, client *ropewalk.Client, topic string) []*ropewalk.Consumer {
 	t.Helper()
 	var consumers []*ropewalk.Consumer
-	if _, err := client.Admin().CreateTopic(testContext(t), topic, manyReaders); err != nil {
+	if _, err := client.Admin().CreateTopic(testContext(t), topic, manyStreams); err != nil {
 		t.Fatal(err)
 	}
-	for partition := range int32(manyReaders) {
+	for partition := range int32(manyStreams) {
 		consumers = append(consumers, newConsumer(t, client,
 			ropewalk.WithPartition(topic, partition, ropewalk.StartEarliest())))
 	}
@@ -60,7 +60,7 @@ func readEach(t *testing.T, client *ropewalk.Client, topic string) []*ropewalk.C
 func fillEach(t *testing.T, client *ropewalk.Client, topic, value string) {
 	t.Helper()
 	producer := newProducer(t, client, ropewalk.WithPartitioner(ropewalk.ManualPartitioner))
-	for partition := range int32(manyReaders) {
+	for partition := range int32(manyStreams) {
 		record := &ropewalk.Record{Topic: topic, Partition: partition, Value: []byte(value)}
 		if _, err := producer.Send(testContext(t), record); err != nil {
 			t.Fatal(err)
@@ -140,11 +140,11 @@ func TestManyStreamsToALeader(t *testing.T) {
 	lead(t, servers[0], 2)
 	client := dial(t, servers[0].Address())
 	var consumers []*ropewalk.Consumer
-	for range manyReaders {
+	for range manyStreams {
 		consumers = append(consumers, newConsumer(t, client, ropewalk.WithTopics("t"),
 			ropewalk.WithHeartbeat(100*time.Millisecond)))
 	}
-	areThere := func() bool { return servers[1].Connections() >= manyReaders/(fewCalls/2) }
+	areThere := func() bool { return servers[1].Connections() >= manyStreams/(fewCalls/2) }
 	eventually(t, "they are at the leader", areThere)
 	produce(t, client, "t", "a")
 	expectEach(t, consumers, "a")
@@ -175,6 +175,57 @@ func TestManyStreamsOutliveARestart(t *testing.T) {
 		fillEach(t, client, "many", value)
 		expectEach(t, consumers, value)
 	}
+}
+
+// A broker that takes fewer calls than before it was restarted gets no more streams on a connection
+// than it takes: also of those that were opened while there was none, and wait for it.
+func TestARestartWithFewerCalls(t *testing.T) {
+	server := newServer(t)
+	var gate atomic.Value // of what connections wait for
+	way := make(chan struct{})
+	gate.Store(way)
+	close(way)
+	client := dial(t, server.Address(), ropewalk.WithDialer(
+		func(ctx context.Context, address string) (net.Conn, error) {
+			select {
+			case <-gate.Load().(chan struct{}):
+				return (&net.Dialer{}).DialContext(ctx, "tcp", address)
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		}))
+	producers := make([]*ropewalk.Producer, manyStreams)
+	for i := range producers {
+		producers[i] = newProducer(t, client)
+	}
+	send := func() *sync.WaitGroup {
+		var all sync.WaitGroup
+		for _, producer := range producers {
+			all.Go(func() {
+				if _, err := sendValue(t, producer, "v"); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		return &all
+	}
+	send().Wait()
+	way = make(chan struct{})
+	gate.Store(way)
+	limit(t, server)
+	eventually(t, "all streams are broken", func() bool { return client.StreamsBesideCalls() == 0 })
+	sending := send()
+	eventually(t, "all of them wait for a connection", func() bool {
+		return client.StreamsBesideCalls() == manyStreams
+	})
+	close(way)
+	sending.Wait()
+	if _, err := client.Admin().GetCluster(testContext(t)); err != nil {
+		t.Error("metadata:", err)
+	}
+	eventually(t, "the connection of the calls has few streams", func() bool {
+		return client.StreamsBesideCalls() <= fewCalls/2
+	})
 }
 
 // Members of groups and producers are counted too.

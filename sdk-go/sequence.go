@@ -166,7 +166,7 @@ func (p *Producer) refusedSequence(b *batch, e *Error) sequenceRefusal {
 			return ofAnother
 		}
 		p.client.topics.suspect(b.lane.topic)
-		if !b.lane.mayHold() {
+		if !b.maybe {
 			p.endNumbers(b)
 		}
 		return sendAgain

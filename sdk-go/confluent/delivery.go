@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	ropewalk "github.com/ropewalk/ropewalk/sdk-go"
@@ -16,14 +17,16 @@ type delivery struct {
 	size     int64
 	deadline time.Time
 	report   *Message
-	// handing: the core is being asked to take it. handed: it has it. purged: it is to be given up as
-	// soon as it is known whether it has. settled: what became of it is known.
-	handing, handed, purged, settled bool
-	previous, following              *delivery
+	// handing: the core is being asked to take it. purged: it is to be given up as soon as it is known
+	// whether the core has it. settled: what became of it is known.
+	handing, purged, settled bool
+	// handed: the core has it, or takes it this very moment, without the producer's lock.
+	handed              atomic.Bool
+	previous, following *delivery
 }
 
 // deliveries is a list that a delivery leaves in its own time. Guarded by the producer's lock, as
-// are the fields of its elements.
+// are the other fields of its elements.
 type deliveries struct{ first, last *delivery }
 
 func (l *deliveries) add(d *delivery) {
@@ -54,6 +57,8 @@ func (l *deliveries) remove(d *delivery) {
 type outbox struct {
 	queue   []*delivery
 	running bool
+	// offered is what the core is asked to take, of the one who asks.
+	offered *delivery
 	// patience is how long the core may wait for what it needs before it takes a message. It serves
 	// messages that are due no earlier than it ends; leave ends it before its time.
 	patience context.Context
@@ -80,6 +85,19 @@ func (b *outbox) end() {
 		b.leave()
 		b.patience, b.leave = nil, nil
 	}
+}
+
+// A takingPartitioner notes what the core takes of an outbox: asking for the partition is the last
+// thing that it does before. So what waits for its topic is known from what may be under way.
+type takingPartitioner struct {
+	ropewalk.Partitioner
+	box *outbox
+}
+
+// Partition places a record.
+func (t takingPartitioner) Partition(record *ropewalk.Record, partitions int32) int32 {
+	t.box.offered.handed.Store(true)
+	return t.Partitioner.Partition(record, partitions)
 }
 
 func (p *Producer) newDelivery(msg *Message, to chan Event) (*delivery, error) {
@@ -188,14 +206,15 @@ func (p *Producer) offer(box *outbox, d *delivery) (taken bool, err error) {
 		p.mu.Unlock()
 		return true, nil
 	}
-	d.handing = true
+	d.handing, box.offered = true, d
 	ctx := box.waits(p.ctx, d)
 	p.mu.Unlock()
 	err = p.core.SendAsync(ctx, d.record,
 		func(_ *ropewalk.Record, ack ropewalk.Ack, err error) { p.settle(d, ack, err) })
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	d.handing, d.handed = false, err == nil
+	d.handing = false
+	d.handed.Store(err == nil)
 	switch {
 	case err != nil && d.purged:
 		return false, Error{code: ErrPurgeQueue}
@@ -420,9 +439,10 @@ func (p *Producer) purgeQueue() {
 	for d := p.open.first; d != nil; {
 		following := d.following
 		switch {
+		case d.handed.Load(): // the core gives it up, if it is not under way
 		case d.handing:
 			d.purged = true
-		case !d.handed:
+		default:
 			p.settleLocked(d, ropewalk.Ack{}, Error{code: ErrPurgeQueue})
 		}
 		d = following
@@ -436,13 +456,14 @@ func (p *Producer) purgeQueue() {
 	}
 }
 
-// purgeInFlight gives up what is: its answer is not waited for any more.
+// purgeInFlight gives up what is: its answer is not waited for any more. What the core is only
+// asked to take waits for its topic: that is queued still.
 func (p *Producer) purgeInFlight() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for d := p.open.first; d != nil; {
 		following := d.following
-		if d.handed {
+		if d.handed.Load() {
 			p.settleLocked(d, ropewalk.Ack{}, Error{code: ErrPurgeInflight})
 		}
 		d = following

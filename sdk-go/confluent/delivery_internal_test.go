@@ -6,21 +6,18 @@ import (
 	"time"
 
 	ropewalk "github.com/ropewalk/ropewalk/sdk-go"
-	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
 	"github.com/ropewalk/ropewalk/sdk-go/internal/testserver"
 )
 
-// A message that is given up while the core takes it is reported, also where the core has not known
-// it yet when it was to purge.
-func TestPurgeOfWhatIsBeingHanded(t *testing.T) {
+// handOver has a message handed to the core, and a function called when that is about to take it,
+// with the one that takes it. It returns what the report says.
+func handOver(t *testing.T, taking func(p *Producer, take func() int32) int32) ErrorCode {
+	t.Helper()
 	server, err := testserver.New()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(server.Stop)
-	server.OnProduce(func(*pb.ProduceRequest) *testserver.Fault {
-		return &testserver.Fault{Hang: true}
-	})
 	p, err := NewProducer(&ConfigMap{"bootstrap.servers": server.Address(), "log_level": 3})
 	if err != nil {
 		t.Fatal(err)
@@ -31,16 +28,14 @@ func TestPurgeOfWhatIsBeingHanded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	purging := func(*ropewalk.Record, int32) int32 {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.open.first.purged = true // as Purge does, whose own purge of the core is over
-		return 0
+	partitioner := func(topic string) ropewalk.Partitioner {
+		ours := p.partitioner(topic)
+		return ropewalk.PartitionerFunc(func(r *ropewalk.Record, partitions int32) int32 {
+			return taking(p, func() int32 { return ours.Partition(r, partitions) })
+		})
 	}
 	core, err := client.NewProducer(append(p.s.producerOptions(),
-		ropewalk.WithPartitioner(func(string) ropewalk.Partitioner {
-			return ropewalk.PartitionerFunc(purging)
-		}))...)
+		ropewalk.WithPartitioner(partitioner))...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,11 +50,53 @@ func TestPurgeOfWhatIsBeingHanded(t *testing.T) {
 	select {
 	case e := <-p.Events():
 		m, ok := e.(*Message)
-		if !ok || toError(m.TopicPartition.Error).(Error).code != ErrPurgeInflight {
-			t.Errorf("the report is %v", e)
+		if !ok {
+			t.Fatalf("the report is %v", e)
 		}
+		if m.TopicPartition.Error == nil {
+			return ErrNoError
+		}
+		return toError(m.TopicPartition.Error).(Error).code
 	case <-time.After(10 * time.Second):
-		t.Error("it is not reported")
+		t.Fatal("it is not reported")
+	}
+	return ErrNoError
+}
+
+// A message that is given up while the core takes it is reported, also where the core has not known
+// it yet when it was to purge.
+func TestPurgeOfWhatIsBeingHanded(t *testing.T) {
+	code := handOver(t, func(p *Producer, take func() int32) int32 {
+		p.mu.Lock()
+		p.open.first.purged = true // as Purge does, whose own purge of the core is over
+		p.mu.Unlock()
+		return take()
+	})
+	if code != ErrPurgeInflight {
+		t.Errorf("the report says %v", code)
+	}
+}
+
+// What the core has is in flight, and what it is only asked to take is not.
+func TestPurgeInFlightOfWhatIsBeingHanded(t *testing.T) {
+	purge := func(p *Producer) {
+		if err := p.Purge(PurgeInFlight); err != nil {
+			t.Error(err)
+		}
+	}
+	code := handOver(t, func(p *Producer, take func() int32) int32 {
+		purge(p)
+		return take()
+	})
+	if code != ErrNoError {
+		t.Errorf("before the core has it, the report says %v", code)
+	}
+	code = handOver(t, func(p *Producer, take func() int32) int32 {
+		defer purge(p)
+		return take()
+	})
+	if code != ErrPurgeInflight {
+		t.Errorf("when the core has it, the report says %v", code)
 	}
 }
 

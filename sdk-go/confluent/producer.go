@@ -114,7 +114,8 @@ func NewProducer(conf *ConfigMap) (*Producer, error) {
 func (p *Producer) start() {
 	client, err := p.handle.core(p.ctx)
 	if err == nil {
-		p.core, err = client.NewProducer(p.s.producerOptions()...)
+		options := append(p.s.producerOptions(), ropewalk.WithPartitioner(p.partitioner))
+		p.core, err = client.NewProducer(options...)
 	}
 	p.refused = toError(err)
 	close(p.started)
@@ -132,13 +133,6 @@ func (s *settings) producerOptions() []ropewalk.ProducerOption {
 	}
 	// Who lingers, and waits for an answer then, has to be done with both in time.
 	answer := min(c.answer, timeout-c.linger)
-	sticky := c.sticky
-	if sticky < 0 {
-		sticky = 10 * time.Millisecond
-		if s.given["linger.ms"] || s.given["queue.buffering.max.ms"] {
-			sticky = 2 * c.linger
-		}
-	}
 	buffer := int64(c.queueKBytes)<<10 + int64(recordOverhead)*int64(max(c.queueMessages, 1<<20))
 	options := []ropewalk.ProducerOption{
 		ropewalk.WithDurability(c.durability),
@@ -150,9 +144,6 @@ func (s *settings) producerOptions() []ropewalk.ProducerOption {
 		ropewalk.WithAnswerTimeout(answer),
 		ropewalk.WithRetryBackoff(doubling(s.retryFirst, s.retryLatest)),
 		ropewalk.WithMaxInFlight(1), // so that reports come in order, too
-		ropewalk.WithPartitioner(func(string) ropewalk.Partitioner {
-			return newPartitioner(c.partitioner, sticky)
-		}),
 	}
 	if c.retries < maxInt32 {
 		options = append(options, ropewalk.WithMaxRetries(c.retries))
@@ -169,6 +160,20 @@ func (s *settings) producerOptions() []ropewalk.ProducerOption {
 		options = append(options, ropewalk.WithRetryMaybe())
 	}
 	return options
+}
+
+// partitioner makes the partitioner of a topic, which tells what of it the core takes.
+func (p *Producer) partitioner(topic string) ropewalk.Partitioner {
+	sticky := p.s.producer.sticky
+	if sticky < 0 {
+		sticky = 10 * time.Millisecond
+		if p.s.given["linger.ms"] || p.s.given["queue.buffering.max.ms"] {
+			sticky = 2 * p.s.producer.linger
+		}
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return takingPartitioner{newPartitioner(p.s.producer.partitioner, sticky), p.boxes[topic]}
 }
 
 // Produce takes a message and returns; it copies what it needs of it. The report goes to
@@ -240,7 +245,9 @@ func (p *Producer) flushCore(ctx context.Context) {
 
 // Purge gives up messages, which are reported with ErrPurgeQueue or ErrPurgeInflight. The flags
 // are PurgeQueue, PurgeInFlight and PurgeNonBlocking, or several of them; others fail with
-// ErrInvalidArg. A message that is given up in flight may be in the log all the same.
+// ErrInvalidArg. A message that waits for a broker, or for what its topic is like, is queued: with
+// PurgeInFlight alone it is sent when they are there. One that is given up in flight may be in the
+// log all the same.
 func (p *Producer) Purge(flags int) error {
 	if err := p.check(); err != nil {
 		return err

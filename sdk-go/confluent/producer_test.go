@@ -291,25 +291,38 @@ func TestMessageTimeoutOfATopicThatCannotBeAskedFor(t *testing.T) {
 	}
 }
 
-// A message that waits for its topic is not under way: Purge gives it up.
+// A message that waits for its topic is queued, and not under way.
 func TestPurgeOfWhatWaitsForItsTopic(t *testing.T) {
 	server := newServer(t)
 	p := newProducer(t, server.Address())
 	reports := make(chan kafka.Event, 1)
-	if err := p.Produce(message("known", "v"), reports); err != nil {
-		t.Fatal(err)
+	purge := func(flags int) {
+		t.Helper()
+		until(t, "the message to wait", p.Asking)
+		if err := p.Purge(flags); err != nil {
+			t.Fatal(err)
+		}
 	}
+	send := func(topic string) {
+		t.Helper()
+		if err := p.Produce(message(topic, "v"), reports); err != nil {
+			t.Fatal(err)
+		}
+	}
+	send("known")
 	nextEvent(t, reports)
 	server.Stop()
-	if err := p.Produce(message("unknown", "v"), reports); err != nil {
+	send("unknown")
+	purge(kafka.PurgeQueue)
+	hasCode(t, nextEvent(t, reports).(*kafka.Message).TopicPartition.Error, kafka.ErrPurgeQueue)
+	send("unknown")
+	purge(kafka.PurgeInFlight)
+	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}
-	until(t, "the message to wait", p.Asking)
-	if err := p.Purge(kafka.PurgeQueue); err != nil {
-		t.Fatal(err)
+	if report := nextEvent(t, reports).(*kafka.Message); report.TopicPartition.Error != nil {
+		t.Error(report)
 	}
-	report := nextEvent(t, reports).(*kafka.Message)
-	hasCode(t, report.TopicPartition.Error, kafka.ErrPurgeQueue)
 }
 
 // Messages linger also where there is little time for an answer.

@@ -19,6 +19,13 @@ fn member(client: &Client) -> GroupConsumerBuilder {
     client.group("g").consumer().topic("t").heartbeat_interval(Duration::from_millis(500))
 }
 
+/// Nothing is taken from it, and it is not thought dead, when the machine stands still for seconds:
+/// what is taken comes to another member again.
+fn patient(client: &Client) -> GroupConsumerBuilder {
+    let builder = member(client).heartbeat_interval(Duration::from_secs(10));
+    builder.drain_timeout(Duration::from_secs(60)).rejoin_grace(Duration::from_secs(20))
+}
+
 /// Reads on until a consumer has been told something.
 async fn told(consumer: &mut GroupConsumer, is_it: impl Fn(&GroupEvent) -> bool) -> GroupEvent {
     loop {
@@ -113,6 +120,7 @@ async fn a_consumer_pauses_resumes_and_seeks_without_leaving() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_commits_when_it_is_revoked_delivers_each_record_once() {
     const RECORDS: usize = 4_000;
+    const JOINS: usize = 4;
     let three = Three::start().await;
     three.cli(&["topic", "create", "t", "--partitions", "4"]);
     let client = Client::connect(&three.addresses()).await.unwrap();
@@ -122,11 +130,11 @@ async fn who_commits_when_it_is_revoked_delivers_each_record_once() {
         let (client, seen) = (client.clone(), Arc::clone(&seen));
         async move {
             let mut joined = 0;
-            while Instant::now() < until {
-                let mut consumer = member(&client).build().await.unwrap();
+            while Instant::now() < until || joined < JOINS {
+                let mut consumer = patient(&client).build().await.unwrap();
                 joined += 1;
                 let leaves = Instant::now() + Duration::from_millis(1_000 + 700 * number);
-                while let Ok(record) = timeout_at(leaves.min(until), consumer.next()).await {
+                while let Ok(record) = timeout_at(leaves, consumer.next()).await {
                     let record = record.unwrap().unwrap();
                     let key = (record.partition, record.offset);
                     *seen.lock().unwrap().entry(key).or_default() += 1;
@@ -145,14 +153,13 @@ async fn who_commits_when_it_is_revoked_delivers_each_record_once() {
     for member in members {
         joined += member.await.unwrap();
     }
-    let mut last = member(&client).build().await.unwrap();
+    let mut last = patient(&client).build().await.unwrap();
     while seen.lock().unwrap().len() < RECORDS {
         let record = soon("what is left", last.next()).await.unwrap().unwrap();
         *seen.lock().unwrap().entry((record.partition, record.offset)).or_default() += 1;
     }
     let seen = seen.lock().unwrap();
     println!("three members joined {joined} times");
-    assert!(joined > 9);
     let twice: Vec<_> = seen.iter().filter(|(_, times)| **times > 1).take(5).collect();
     assert!(twice.is_empty(), "{twice:?}");
 }
