@@ -239,7 +239,8 @@ func (c *Consumer) commitStored(going []*part) {
 	c.unkept = err
 }
 
-// commitEach commits what can be committed, and tells what became of it. It returns the first error.
+// commitEach commits what can be committed, and tells what became of it. It returns the first
+// error.
 func (c *Consumer) commitEach(
 	ctx context.Context, what func() []ropewalk.CommittedOffset,
 ) error {

@@ -106,7 +106,8 @@ func TestStoredOffsetIsOfNow(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &pb.CommittedOffset{Topic: "t", Offset: 1, Metadata: note}
-	if got := server.MemberCommits(); len(got) != 1 || got[0].GetOffsets()[0].String() != want.String() {
+	got := server.MemberCommits()
+	if len(got) != 1 || got[0].GetOffsets()[0].String() != want.String() {
 		t.Errorf("committed are %v", got)
 	}
 }

@@ -54,9 +54,9 @@ func (c *Consumer) watchEnds() {
 	}
 }
 
-// hasMoved has watchEnds look, and whoever polls for what was held back. It is to be called wherever
-// endIsWanted or reads may become true: also by an assignment, a seek or a resume, as there may be
-// no message to come. The caller holds the lock.
+// hasMoved has watchEnds look, and whoever polls look for what was held back. It is to be called
+// wherever endIsWanted or reads may become true: also by an assignment, a seek or a resume, as
+// there may be no message to come. The caller holds the lock.
 func (c *Consumer) hasMoved() {
 	c.mayHold = true
 	select {

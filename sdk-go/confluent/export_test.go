@@ -66,3 +66,14 @@ func (c *Consumer) SeekChosen(at TopicPartition) {
 	defer leave()
 	c.seekTo(c.named([]TopicPartition{at})[0], at.Offset)
 }
+
+// Waits reports whether messages wait to be handed to the core, and queued is how many of them
+// nobody is at yet.
+func (p *Producer) Waits() (queued int, waits bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, box := range p.boxes {
+		queued, waits = queued+len(box.queue), waits || box.running
+	}
+	return queued, waits
+}

@@ -88,7 +88,7 @@ func bytesOf(r *ropewalk.Record) int {
 
 func (p *part) dropHeld() { p.held, p.heldBytes = nil, 0 }
 
-// heldWaits reports whether there is a record that was held back, of a partition that is read again.
+// heldWaits reports whether there is a record that was held back, of a partition that is read.
 func (c *Consumer) heldWaits() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

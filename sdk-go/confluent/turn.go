@@ -47,7 +47,7 @@ func (c *Consumer) usable() error {
 	return nil
 }
 
-// IsClosed reports whether Close has been called. In the callback that Close runs it is false still.
+// IsClosed reports whether Close has been called. In the callback that Close runs it is false.
 func (c *Consumer) IsClosed() bool { return c.usable() != nil }
 
 // notInCallback refuses what a callback may not do.
