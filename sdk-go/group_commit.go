@@ -10,12 +10,10 @@ import (
 	"google.golang.org/grpc/peer"
 
 	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
+	"github.com/ropewalk/ropewalk/sdk-go/internal/halving"
 )
 
 const opCommit = "commit offset"
-
-// mostCommitCalls bounds the calls that are made to find which of many partitions cannot be committed.
-const mostCommitCalls = 64
 
 // mostCommitsAtOnce bounds the partitions of one request, as the broker does.
 const mostCommitsAtOnce = 10_000
@@ -191,20 +189,20 @@ func (g *GroupConsumer) keepMost(
 	ctx context.Context, offsets []CommittedOffset, released []Position,
 ) error {
 	var last error
-	parts := slices.Collect(slices.Chunk(commitItems(offsets, released), mostCommitsAtOnce))
-	for calls := 0; len(parts) > 0 && calls < mostCommitCalls; calls++ {
-		part := parts[len(parts)-1]
-		parts = parts[:len(parts)-1]
-		err := g.keep(ctx, part)
-		if err == nil {
-			continue
-		}
+	isOfOne := func(err error) bool {
 		var e *Error
-		if last = err; !errors.As(err, &e) || !e.OfOnePartition() {
-			return err
+		return errors.As(err, &e) && e.OfOnePartition()
+	}
+	for part := range slices.Chunk(commitItems(offsets, released), mostCommitsAtOnce) {
+		for _, err := range halving.Each(part, func(items []commitItem) error {
+			return g.keep(ctx, items)
+		}, isOfOne) {
+			if err != nil {
+				last = err
+			}
 		}
-		if half := len(part) / 2; half > 0 {
-			parts = append(parts, part[:half], part[half:])
+		if last != nil && !isOfOne(last) {
+			return last
 		}
 	}
 	return last

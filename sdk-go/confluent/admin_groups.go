@@ -327,7 +327,7 @@ func (a *AdminClient) ListConsumerGroupOffsets(
 
 // picked are the offsets of some partitions, or all.
 func picked(offsets []ropewalk.CommittedOffset, partitions []TopicPartition) []TopicPartition {
-	all := shown(offsets, nil)
+	all := shown(offsets)
 	if partitions == nil {
 		return all
 	}
@@ -373,8 +373,12 @@ func (a *AdminClient) AlterConsumerGroupOffsets(
 			offsets[i] = committable(tp)
 		}
 		err := toError(admin.CommitOffset(ctx, g.Group, offsets...))
+		list := shown(offsets)
+		for i := range list {
+			list[i].Error = err
+		}
 		result.ConsumerGroupsTopicPartitions = append(result.ConsumerGroupsTopicPartitions,
-			ConsumerGroupTopicPartitions{g.Group, shown(offsets, err)})
+			ConsumerGroupTopicPartitions{g.Group, list})
 	}
 	return result, nil
 }

@@ -71,7 +71,7 @@ func (c *Consumer) assignChosen(partitions []TopicPartition, replace bool) error
 func (c *Consumer) read(p *part, from Offset) {
 	r := &partReader{c: c, part: p, to: c.chosen.batches, done: make(chan struct{}), next: -1}
 	r.ctx, r.cancel = context.WithCancel(c.ctx)
-	p.reader = r
+	p.reader, p.from = r, from
 	c.tasks.Go(func() {
 		defer close(r.done)
 		r.run(from)
@@ -85,7 +85,6 @@ func (r *partReader) close() {
 
 // run reads until the reader is closed. What cannot be read now is tried again.
 func (r *partReader) run(from Offset) {
-	pause := doubling(r.c.s.reconnectFirst, r.c.s.reconnectLatest)
 	told := ErrNoError
 	for attempt := 1; ; attempt++ {
 		began := time.Now()
@@ -117,7 +116,7 @@ func (r *partReader) run(from Offset) {
 			attempt, told = 1, ErrNoError
 		}
 		select {
-		case <-time.After(pause(attempt)):
+		case <-time.After(r.c.s.reconnectPause(attempt)):
 		case <-r.ctx.Done():
 			return
 		}
@@ -137,7 +136,7 @@ func (c *Consumer) forgetNext(r *partReader) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if r.part.reader == r {
-		r.part.next, r.part.handed = -1, false
+		r.part.next, r.part.handed, r.part.from = -1, false, c.resetTo()
 	}
 }
 
@@ -199,7 +198,7 @@ func (r *partReader) read(from Offset) error {
 	consumer, err := client.NewConsumer(r.ctx,
 		ropewalk.WithPartition(at.Topic, at.Partition, start),
 		ropewalk.WithFetchBytes(bytes), ropewalk.WithReadAhead(fetches),
-		ropewalk.WithReconnectBackoff(doubling(s.reconnectFirst, s.reconnectLatest)))
+		ropewalk.WithReconnectBackoff(s.reconnectPause))
 	if err != nil {
 		return err
 	}

@@ -2,9 +2,15 @@ package kafka_test
 
 import (
 	"slices"
+	"sync/atomic"
 	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	kafka "github.com/ropewalk/ropewalk/sdk-go/confluent"
+	pb "github.com/ropewalk/ropewalk/sdk-go/gen/ropewalk/v1"
 	"github.com/ropewalk/ropewalk/sdk-go/ropewalktest"
 )
 
@@ -44,6 +50,81 @@ func TestBeyondTheEnd(t *testing.T) {
 				t.Errorf("the callback was told %d times", told)
 			}
 			hasCode(t, c.Assign(at(-77)), kafka.ErrInvalidArg)
+		})
+	}
+}
+
+// Without a pause between tries set, a partition and a group that cannot be read are not tried
+// without one.
+func TestNoReconnectBackoff(t *testing.T) {
+	server, topic := newServer(t), newName("refused")
+	produce(t, server.Address(), topic, "a")
+	refusal := status.Error(codes.FailedPrecondition, "refused")
+	var subscribes atomic.Int64
+	server.OnSubscribe(func(*pb.SubscribeRequest) error { subscribes.Add(1); return refusal })
+	server.RefuseMembers(refusal)
+	settings := []any{"reconnect.backoff.ms", 0, "reconnect.backoff.max.ms", 0}
+	assigned := newConsumer(t, server.Address(), "g", settings...)
+	if err := assigned.Assign([]kafka.TopicPartition{{Topic: &topic}}); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	until(t, "ten tries", func() bool { assigned.Poll(1); return subscribes.Load() >= 10 })
+	if took := time.Since(began); took < 9*8*time.Millisecond {
+		t.Errorf("a partition was tried ten times within %v", took)
+	}
+	began = time.Now()
+	member := newConsumer(t, server.Address(), "g", settings...)
+	if err := member.Subscribe(topic, nil); err != nil {
+		t.Fatal(err)
+	}
+	for tries := 0; tries < 10; {
+		if e, ok := member.Poll(1000).(kafka.Error); ok && !e.IsTimeout() {
+			tries++
+		}
+	}
+	if took := time.Since(began); took < 9*8*time.Millisecond {
+		t.Errorf("it has joined ten times within %v", took)
+	}
+}
+
+// A partition that is paused while its reader begins anew is resumed where that was to begin, and
+// not where the partition was assigned.
+func TestResumeWhereReadingBeginsAnew(t *testing.T) {
+	for _, way := range []string{"beyond the end", "sought"} {
+		t.Run(way, func(t *testing.T) {
+			server, topic := newServer(t), newName("anew")
+			produce(t, server.Address(), topic, "a", "b")
+			c := newConsumer(t, server.Address(), "g", "reconnect.backoff.ms", 3_600_000,
+				"reconnect.backoff.max.ms", 3_600_000)
+			at := []kafka.TopicPartition{{Topic: &topic, Offset: 99}}
+			if way == "sought" {
+				at[0].Offset = 1
+			}
+			if err := c.Assign(at); err != nil {
+				t.Fatal(err)
+			}
+			if way == "sought" {
+				expect(t, c, "b")
+			} else {
+				_, err := c.ReadMessage(patience)
+				hasCode(t, err, kafka.ErrOffsetOutOfRange)
+				until(t, "it to begin anew", func() bool { return c.Next(at[0]) < 0 })
+			}
+			if err := c.Pause(at); err != nil {
+				t.Fatal(err)
+			}
+			if way == "sought" {
+				c.SeekChosen(kafka.TopicPartition{Topic: &topic, Offset: kafka.OffsetBeginning})
+			}
+			if err := c.Resume(at); err != nil {
+				t.Fatal(err)
+			}
+			expect(t, c, "a", "b")
+			assigned, err := c.Assignment()
+			if err != nil || assigned[0].Offset != at[0].Offset {
+				t.Errorf("it is assigned as %v, %v", assigned, err)
+			}
 		})
 	}
 }

@@ -8,10 +8,13 @@ import (
 	"time"
 
 	ropewalk "github.com/ropewalk/ropewalk/sdk-go"
+	"github.com/ropewalk/ropewalk/sdk-go/internal/halving"
 )
 
 // Commit commits what is stored of the partitions that are assigned, and waits for it. It returns
-// what it has committed; with nothing to commit it fails with ErrNoOffset.
+// what that was; with nothing to commit it fails with ErrNoOffset. Where one partition is refused,
+// as its topic is gone, the others are committed: the call fails with the first such error, and
+// each has its own. What can never be committed is dropped.
 func (c *Consumer) Commit() ([]TopicPartition, error) {
 	if err := c.usable(); err != nil {
 		return nil, err
@@ -60,9 +63,10 @@ func behindOf(m *Message) ropewalk.CommittedOffset {
 }
 
 // CommitOffsets commits offsets, each the next to be read, with their Metadata, and waits for it;
-// of nil, what is stored, as Commit. It returns what it has committed. Logical offsets are left
-// out; with no other it fails with ErrNoOffset. Of partitions that are not the consumer's any more,
-// and of all that are committed with them, nothing is committed: ErrIllegalGeneration.
+// of nil, what is stored, as Commit. Logical offsets are left out; with no other it fails with
+// ErrNoOffset. As with Commit, a partition that is refused has an Error, the first of which is
+// returned too, and the others are committed: ErrIllegalGeneration where it is not the consumer's
+// any more, ErrOffsetMetadataTooLarge for Metadata of more than 3 KiB.
 func (c *Consumer) CommitOffsets(offsets []TopicPartition) ([]TopicPartition, error) {
 	if offsets == nil {
 		return c.Commit()
@@ -90,8 +94,7 @@ func committable(tp TopicPartition) ropewalk.CommittedOffset {
 	return o
 }
 
-// commit commits what there is, all or none. When one of it is not the consumer's any more, it
-// looks once more what there is.
+// commit commits what there is.
 func (c *Consumer) commit(
 	what func() []ropewalk.CommittedOffset,
 ) ([]TopicPartition, error) {
@@ -106,16 +109,7 @@ func (c *Consumer) commit(
 	if len(offsets) == 0 {
 		return nil, Error{code: ErrNoOffset}
 	}
-	err = c.keep(ctx, offsets)
-	if errors.Is(err, ropewalk.ReasonMemberFenced) {
-		if now := what(); len(now) > 0 && !slices.Equal(now, offsets) {
-			offsets, err = now, c.keep(ctx, now)
-		}
-	}
-	if err != nil {
-		return nil, asError(err)
-	}
-	return shown(offsets, nil), nil
+	return c.keepEach(ctx, offsets)
 }
 
 // holdCommits waits until nobody commits. What is to be committed is looked for after it: so nobody
@@ -129,16 +123,38 @@ func (c *Consumer) holdCommits(ctx context.Context) (done func(), err error) {
 	}
 }
 
-func shown(offsets []ropewalk.CommittedOffset, err error) []TopicPartition {
+func shown(offsets []ropewalk.CommittedOffset) []TopicPartition {
 	list := make([]TopicPartition, len(offsets))
 	for i, o := range offsets {
 		list[i] = partitionAt(o.TopicPartition, Offset(o.Offset))
-		list[i].Error = err
 		if o.Metadata != "" {
 			list[i].Metadata = &o.Metadata
 		}
 	}
 	return list
+}
+
+// keepEach has the core commit what can be committed. It returns what became of each, and the first
+// error.
+func (c *Consumer) keepEach(
+	ctx context.Context, offsets []ropewalk.CommittedOffset,
+) (list []TopicPartition, first error) {
+	errs := halving.Each(offsets, func(some []ropewalk.CommittedOffset) error {
+		return c.keep(ctx, some)
+	}, ofOnePartition)
+	list = shown(offsets)
+	for i, err := range errs {
+		if err == nil {
+			continue
+		}
+		if ofOnePartition(err) {
+			c.unstore(offsets[i])
+		}
+		if list[i].Error = asError(err); first == nil {
+			first = list[i].Error
+		}
+	}
+	return list, first
 }
 
 // keep has the core commit: as the member, or for the group of one that is none.
@@ -223,11 +239,14 @@ func (c *Consumer) commitStored(going []*part) {
 	c.unkept = err
 }
 
-// commitEach commits what can be committed, and tells what became of it. Where one partition cannot
-// be committed, the others are committed by themselves. It returns the last error.
+// commitEach commits what can be committed, and tells what became of it. It returns the first
+// error.
 func (c *Consumer) commitEach(
 	ctx context.Context, what func() []ropewalk.CommittedOffset,
 ) error {
+	if len(what()) == 0 {
+		return nil // a rebalance does not wait for the commits of others then
+	}
 	done, err := c.holdCommits(ctx)
 	if err != nil {
 		return err
@@ -237,35 +256,20 @@ func (c *Consumer) commitEach(
 	if len(offsets) == 0 {
 		return nil
 	}
-	if len(offsets) > 1 {
-		err := c.keep(ctx, offsets)
-		if err == nil || !ofOnePartition(err) {
-			c.tell(OffsetsCommitted{toError(err), shown(offsets, toError(err))})
-			return toError(err)
-		}
-	}
-	var last error
-	for _, offset := range offsets {
-		one := []ropewalk.CommittedOffset{offset}
-		err := c.keep(ctx, one)
-		if ofOnePartition(err) {
-			c.unstore(offset)
-		}
-		if err = toError(err); err != nil {
-			last = err
-		}
-		c.tell(OffsetsCommitted{err, shown(one, err)})
-	}
-	return last
+	list, err := c.keepEach(ctx, offsets)
+	c.tell(OffsetsCommitted{err, list})
+	return err
 }
 
 // ofOnePartition reports whether a refusal is of one partition, and nothing of the others.
 func ofOnePartition(err error) bool {
 	var e *ropewalk.Error
-	return errors.As(err, &e) && e.OfOnePartition()
+	return errors.As(err, &e) && (e.OfOnePartition() || asError(e).code == ErrOffsetMetadataTooLarge)
 }
 
-// unstore drops what cannot be committed any more: it would be tried again for ever.
+// unstore drops what cannot be committed: it would be tried again for ever. That may be so only for
+// now, as for a topic that another broker has not heard of yet: then what is handed out next is
+// committed with it.
 func (c *Consumer) unstore(o ropewalk.CommittedOffset) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -311,7 +315,7 @@ func (c *Consumer) storeAll(
 			stored[i].Error = Error{code: ErrState}
 		case o.Offset >= 0:
 			stored[i].Error = nil
-			p.store(o)
+			p.store(p.ofNow(o))
 		}
 	}
 	if refused > 0 && refused == len(offsets) {
@@ -423,7 +427,7 @@ func (c *Consumer) Committed(partitions []TopicPartition, timeoutMs int) ([]Topi
 		list[i] = partitionAt(tp, OffsetInvalid)
 		list[i].Error = failed[tp.Topic]
 		if o, ok := found[tp]; ok {
-			list[i] = shown([]ropewalk.CommittedOffset{o}, nil)[0]
+			list[i] = shown([]ropewalk.CommittedOffset{o})[0]
 		}
 	}
 	return list, nil

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"testing"
+	"time"
 
 	ropewalk "github.com/ropewalk/ropewalk/sdk-go"
 )
@@ -66,5 +67,42 @@ func TestReadAhead(t *testing.T) {
 	}
 	if fetches, bytes := s.readAhead(3); fetches != 4 || bytes != 1<<20 {
 		t.Errorf("few partitions have %d fetches of %d bytes", fetches, bytes)
+	}
+}
+
+// Partitions of which nothing is stored go without waiting for a commit that has no answer yet.
+func TestNothingToCommitWaitsForNobody(t *testing.T) {
+	s := defaultSettings()
+	s.requestTimeout = time.Hour
+	c := &Consumer{handle: &handle{s: s, ctx: t.Context()}, committing: make(chan struct{}, 1)}
+	c.committing <- struct{}{}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		c.commitStored([]*part{newPart(ropewalk.TopicPartition{Topic: "t"})})
+	}()
+	select {
+	case <-done:
+	case <-time.After(10 * time.Second):
+		t.Error("it waits")
+		<-c.committing
+		<-done
+	}
+}
+
+// What has gone already is not told of again when the group says that it is lost, as where the
+// answer to giving it back was lost.
+func TestLossOfWhatHasGone(t *testing.T) {
+	there := newPart(ropewalk.TopicPartition{Topic: "t", Partition: 1})
+	told := 0
+	c := &Consumer{
+		handle: &handle{s: defaultSettings(), ctx: t.Context()},
+		parts:  map[ropewalk.TopicPartition]*part{there.at: there}, moved: make(chan struct{}, 1),
+		callback: func(*Consumer, Event) error { told++; return nil },
+	}
+	gone := ropewalk.Position{TopicPartition: ropewalk.TopicPartition{Topic: "t"}}
+	c.onLost(t.Context(), []ropewalk.Position{gone})
+	if told > 0 {
+		t.Errorf("it was told %d times", told)
 	}
 }

@@ -51,6 +51,10 @@ type Consumer struct {
 	// that runs a callback, in its turn; 0 when none does.
 	turn   chan struct{}
 	runner atomic.Uint64
+	// looked is when the member was asked last, and givingBack: it has partitions to give back.
+	// They are of whoever has the turn.
+	looked     time.Time
+	givingBack bool
 	// committing holds a token while somebody commits: a commit of less must not come after it.
 	committing chan struct{}
 	// moved tells that a partition may be at its end now.
@@ -74,9 +78,8 @@ type Consumer struct {
 	// told now was lost; lostTold: what was polled last was. ending: the group is being left.
 	// looking: something looks in the background where partitions begin.
 	reassigned, lost, lostTold, ending, looking bool
-	// someHeld: records of partitions that are or were paused are held back. overfull: too many
-	// were, which whoever has the turn looks at.
-	someHeld, overfull bool
+	// mayHold: there may be a partition that is read, and of which records were held back.
+	mayHold bool
 	// unkept is why what was stored of partitions that went could not be committed.
 	unkept error
 	// last is the message that was handed out last: automatic commits leave it out until the
@@ -271,12 +274,9 @@ func (c *Consumer) step(ctx context.Context) Event {
 	}()
 	var record *ropewalk.Record
 	var err error
-	held := c.takeHeld()
 	switch {
-	case held != nil:
-		record = held
 	case member != nil:
-		record, err = member.next(ctx)
+		record, err = c.nextOf(ctx, member)
 	case chosen != nil:
 		record, err = chosen.next(ctx)
 	default:
@@ -284,12 +284,7 @@ func (c *Consumer) step(ctx context.Context) Event {
 	}
 	switch {
 	case record != nil:
-		event := c.handedOut(record)
-		if c.overfull {
-			c.overfull = false
-			c.settleFlow()
-		}
-		return event
+		return c.handedOut(record)
 	case err != nil:
 		return asError(err)
 	}
@@ -303,11 +298,6 @@ func (c *Consumer) handedOut(r *ropewalk.Record) Event {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	p := c.parts[at]
-	if p != nil && p.paused && p.flows() {
-		c.someHeld = true
-		c.overfull = p.hold(r)
-		return nil
-	}
 	if p == nil || !p.reads() {
 		return nil
 	}

@@ -173,7 +173,7 @@ func (p *Producer) run(box *outbox) {
 // hand gives one message to the core. It tries again what failed and cannot have been appended, as
 // while the topic cannot be asked for, for as long as the message may take.
 func (p *Producer) hand(box *outbox, d *delivery) {
-	if err := p.awaitCore(d); err != nil {
+	if err := p.awaitCore(box, d); err != nil {
 		p.settle(d, ropewalk.Ack{}, err)
 		return
 	}
@@ -184,6 +184,9 @@ func (p *Producer) hand(box *outbox, d *delivery) {
 		}
 		if errors.Is(err, context.DeadlineExceeded) && p.ctx.Err() == nil {
 			continue // it was the patience of one before that is over, or this one is late
+		}
+		if errors.Is(err, context.Canceled) && p.ctx.Err() != nil {
+			err = errorf(ErrDestroy, "")
 		}
 		var e *ropewalk.Error
 		pause := doubling(p.s.retryFirst, p.s.retryLatest)(attempt)
@@ -229,27 +232,27 @@ func (d *delivery) isLate(pause time.Duration) bool {
 	return !d.deadline.IsZero() && !time.Now().Add(pause).Before(d.deadline)
 }
 
-// awaitCore waits for the producer of the core, as long as a message may take.
-func (p *Producer) awaitCore(d *delivery) error {
-	select {
-	case <-p.started:
-		return p.refused
-	default:
+// awaitCore waits for the producer of the core, as long as a message may take, and is not settled.
+func (p *Producer) awaitCore(box *outbox, d *delivery) error {
+	for !d.isLate(0) {
+		if p.connected() {
+			return p.refused
+		}
+		p.mu.Lock()
+		settled, ctx := d.settled, box.waits(p.ctx, d)
+		p.mu.Unlock()
+		if settled {
+			return nil
+		}
+		select {
+		case <-p.started:
+		case <-ctx.Done(): // as it is late, was purged, or waited for one before it
+		}
+		if p.ctx.Err() != nil {
+			return errorf(ErrDestroy, "")
+		}
 	}
-	var late <-chan time.Time
-	if !d.deadline.IsZero() {
-		timer := time.NewTimer(time.Until(d.deadline))
-		defer timer.Stop()
-		late = timer.C
-	}
-	select {
-	case <-p.started:
-		return p.refused
-	case <-late:
-		return errorf(ErrMsgTimedOut, "")
-	case <-p.ctx.Done():
-		return errorf(ErrDestroy, "")
-	}
+	return errorf(ErrMsgTimedOut, "")
 }
 
 // settle takes what became of a message, once, and has it reported.
@@ -421,7 +424,8 @@ func (p *Producer) reportRefused(msg *Message, why error) error {
 func (p *Producer) reportLocked(msg *Message, why error) {
 	msg.TopicPartition.Error = why
 	p.count++
-	p.addReport(&delivery{report: msg, settled: true})
+	// Also where go.delivery.reports is false.
+	p.addReport(&delivery{report: msg, to: p.events, settled: true})
 }
 
 // addReport has a report handed out. The caller holds the lock.
@@ -448,6 +452,7 @@ func (p *Producer) purgeQueue() {
 		d = following
 	}
 	for _, box := range p.boxes {
+		box.queue = nil // it was settled above
 		box.end()
 	}
 	p.mu.Unlock()

@@ -103,7 +103,7 @@ func TestPurgeInFlightOfWhatIsBeingHanded(t *testing.T) {
 // What is held back is bounded with all that a record has, headers too.
 func TestHeldHeadersCount(t *testing.T) {
 	p := newPart(ropewalk.TopicPartition{Topic: "t"})
-	p.holds = true
+	p.paused, p.holds = true, true
 	r := &ropewalk.Record{Headers: []ropewalk.Header{{Key: "h", Value: make([]byte, mostHeldBytes)}}}
 	if !p.hold(r) || len(p.held) != 0 || p.holds {
 		t.Errorf("%d records are held, of %d bytes", len(p.held), p.heldBytes)

@@ -54,9 +54,11 @@ func (c *Consumer) watchEnds() {
 	}
 }
 
-// hasMoved has watchEnds look. It is to be called wherever endIsWanted may become true: also by an
-// assignment, a seek or a resume, as there may be no message to come. The caller holds the lock.
+// hasMoved has watchEnds look, and whoever polls look for what was held back. It is to be called
+// wherever endIsWanted or reads may become true: also by an assignment, a seek or a resume, as
+// there may be no message to come. The caller holds the lock.
 func (c *Consumer) hasMoved() {
+	c.mayHold = true
 	select {
 	case c.moved <- struct{}{}:
 	default:

@@ -183,6 +183,8 @@ func fieldCode(field string) ErrorCode {
 		return ErrInvalidReplicationFactor
 	case "group":
 		return ErrInvalidGroupID
+	case "metadata":
+		return ErrOffsetMetadataTooLarge
 	}
 	return ErrInvalidRequest
 }

@@ -42,3 +42,38 @@ func (c *Consumer) Looking() bool {
 	defer c.mu.Unlock()
 	return c.looking
 }
+
+// StoredOfNow reports whether what is stored of a partition counts only for this time that the
+// consumer has it.
+func (c *Consumer) StoredOfNow(at TopicPartition) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	p := c.parts[at.place()]
+	return p.isOf(*p.stored)
+}
+
+// Next is the next offset of a partition; below 0 where that is not known.
+func (c *Consumer) Next(at TopicPartition) int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.parts[at.place()].next
+}
+
+// SeekChosen is Seek while no broker answers, of a partition that the program has chosen: its
+// reader finds the place.
+func (c *Consumer) SeekChosen(at TopicPartition) {
+	leave := c.takeTurn()
+	defer leave()
+	c.seekTo(c.named([]TopicPartition{at})[0], at.Offset)
+}
+
+// Waits reports whether messages wait to be handed to the core, and queued is how many of them
+// nobody is at yet.
+func (p *Producer) Waits() (queued int, waits bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, box := range p.boxes {
+		queued, waits = queued+len(box.queue), waits || box.running
+	}
+	return queued, waits
+}

@@ -175,8 +175,14 @@ func (s *socketSettings) dial(ctx context.Context, address string) (net.Conn, er
 	return conn, nil
 }
 
-// leastReconnect is the least pause between two tries: a port that is closed answers at once.
+// leastReconnect is about the least pause between two tries, also where the settings say 0: a port
+// that is closed answers at once.
 const leastReconnect = 10 * time.Millisecond
+
+// reconnectPause is the pause after so many tries, as reconnect.backoff.ms says.
+func (s *settings) reconnectPause(attempt int) time.Duration {
+	return doubling(max(s.reconnectFirst, leastReconnect), s.reconnectLatest)(attempt)
+}
 
 // connect tries until there is a client.
 func (h *handle) connect(options []ropewalk.ClientOption) {
@@ -195,9 +201,8 @@ func (h *handle) connect(options []ropewalk.ClientOption) {
 		if h.onError != nil {
 			h.onError(err)
 		}
-		pause := max(doubling(h.s.reconnectFirst, h.s.reconnectLatest)(attempt), leastReconnect)
 		select {
-		case <-time.After(pause):
+		case <-time.After(h.s.reconnectPause(attempt)):
 		case <-h.ctx.Done():
 			return
 		}

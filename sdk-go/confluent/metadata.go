@@ -53,9 +53,6 @@ type Metadata struct {
 func (h *handle) getMetadata(
 	topic *string, allTopics bool, timeoutMs int, used func() []string,
 ) (*Metadata, error) {
-	if err := h.check(); err != nil {
-		return nil, err
-	}
 	ctx, cancel := h.within(timeoutMs)
 	defer cancel()
 	admin, err := h.admin(ctx)

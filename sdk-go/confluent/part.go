@@ -25,8 +25,9 @@ type part struct {
 	mark ropewalk.CommittedOffset
 	// lost: it is not the consumer's any more, and nothing of it can be committed.
 	lost bool
-	// given is the offset that it was assigned with.
-	given Offset
+	// given is the offset that it was assigned with. from is where its reader begins, or where one is
+	// to that there is none of while it is paused.
+	given, from Offset
 	// next is the next offset that is handed out, once that is known (from 0); handed: a message
 	// was.
 	next   int64
@@ -55,13 +56,16 @@ func newPart(at ropewalk.TopicPartition) *part {
 func (p *part) reads() bool { return p.assigned && !p.paused && !p.pending }
 
 // isOf reports whether an offset is of this time that the consumer has the partition.
-func (p *part) isOf(o ropewalk.CommittedOffset) bool {
-	mark := p.mark
-	if mark.Topic == "" {
-		return true
+func (p *part) isOf(o ropewalk.CommittedOffset) bool { return o == p.ofNow(o) }
+
+// ofNow has an offset count for this time that the consumer has the partition, and for no other.
+func (p *part) ofNow(o ropewalk.CommittedOffset) ropewalk.CommittedOffset {
+	now := p.mark
+	if now.Topic == "" {
+		return o
 	}
-	o.Offset, o.Metadata = mark.Offset, mark.Metadata
-	return o == mark
+	now.Offset, now.Metadata = o.Offset, o.Metadata
+	return now
 }
 
 func (p *part) store(offset ropewalk.CommittedOffset) {

@@ -325,6 +325,67 @@ func TestPurgeOfWhatWaitsForItsTopic(t *testing.T) {
 	}
 }
 
+// What Purge gives up while no broker is there is kept no longer.
+func TestPurgeWithoutABroker(t *testing.T) {
+	server := newServer(t)
+	server.Stop()
+	p := newProducer(t, server.Address(), "queue.buffering.max.messages", 10)
+	reports := make(chan kafka.Event, 10)
+	for range 100 {
+		sent := 0
+		for p.Produce(message("t", "v"), reports) == nil {
+			sent++
+		}
+		if err := p.Purge(kafka.PurgeQueue); err != nil {
+			t.Fatal(err)
+		}
+		if queued, _ := p.Waits(); queued > 0 {
+			t.Fatalf("%d messages are queued", queued)
+		}
+		until(t, "nothing to wait", func() bool { _, waits := p.Waits(); return !waits })
+		for range sent {
+			report := nextEvent(t, reports).(*kafka.Message)
+			hasCode(t, report.TopicPartition.Error, kafka.ErrPurgeQueue)
+		}
+		until(t, "room", func() bool { return p.Len() == len(p.Events()) })
+	}
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What Close gives up is reported as that, wherever it was: here one waits for its topic.
+func TestCloseOfWhatWaitsForItsTopic(t *testing.T) {
+	server := newServer(t)
+	p := newProducer(t, server.Address())
+	reports := make(chan kafka.Event, 3)
+	if err := p.Produce(message("known", "v"), reports); err != nil {
+		t.Fatal(err)
+	}
+	nextEvent(t, reports)
+	server.Stop()
+	for range 2 {
+		if err := p.Produce(message("unknown", "v"), reports); err != nil {
+			t.Fatal(err)
+		}
+	}
+	until(t, "one to wait", p.Asking)
+	p.Close()
+	for range 2 {
+		report := nextEvent(t, reports).(*kafka.Message)
+		hasCode(t, report.TopicPartition.Error, kafka.ErrDestroy)
+	}
+}
+
+// What ProduceChannel refuses is reported also where nothing else is.
+func TestProduceChannelRefusesWithoutReports(t *testing.T) {
+	p := newProducer(t, newServer(t).Address(), "go.delivery.reports", false,
+		"message.max.bytes", 1000)
+	p.ProduceChannel() <- message("t", string(make([]byte, 1001)))
+	report := nextEvent(t, p.Events()).(*kafka.Message)
+	hasCode(t, report.TopicPartition.Error, kafka.ErrMsgSizeTooLarge)
+}
+
 // Messages linger also where there is little time for an answer.
 func TestLingerWithAShortTimeout(t *testing.T) {
 	p := newProducer(t, newServer(t).Address(), "linger.ms", 300, "message.timeout.ms", 20_000)

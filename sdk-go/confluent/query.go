@@ -14,6 +14,9 @@ import (
 // those that were used. It waits for so many milliseconds at most; below 0: socket.timeout.ms. A
 // topic that does not exist is there with an Error, and is not created.
 func (p *Producer) GetMetadata(topic *string, allTopics bool, timeoutMs int) (*Metadata, error) {
+	if err := p.check(); err != nil {
+		return nil, err
+	}
 	return p.handle.getMetadata(topic, allTopics, timeoutMs, func() []string {
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -29,6 +32,9 @@ func (p *Producer) GetMetadata(topic *string, allTopics bool, timeoutMs int) (*M
 // that are assigned. It waits for so many milliseconds at most; below 0: socket.timeout.ms. A topic
 // that does not exist is there with an Error, and is not created.
 func (c *Consumer) GetMetadata(topic *string, allTopics bool, timeoutMs int) (*Metadata, error) {
+	if err := c.usable(); err != nil {
+		return nil, err
+	}
 	return c.handle.getMetadata(topic, allTopics, timeoutMs, func() []string {
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -51,6 +57,12 @@ func (h *handle) QueryWatermarkOffsets(
 	if err := h.check(); err != nil {
 		return -1, -1, err
 	}
+	return h.queryWatermarks(topic, partition, timeoutMs)
+}
+
+func (h *handle) queryWatermarks(
+	topic string, partition int32, timeoutMs int,
+) (low, high int64, err error) {
 	ctx, cancel := h.within(timeoutMs)
 	defer cancel()
 	admin, err := h.admin(ctx)
@@ -69,7 +81,10 @@ func (h *handle) QueryWatermarkOffsets(
 func (c *Consumer) QueryWatermarkOffsets(
 	topic string, partition int32, timeoutMs int,
 ) (low, high int64, err error) {
-	low, high, err = c.handle.QueryWatermarkOffsets(topic, partition, timeoutMs)
+	if err := c.usable(); err != nil {
+		return -1, -1, err
+	}
+	low, high, err = c.queryWatermarks(topic, partition, timeoutMs)
 	if err == nil {
 		c.mu.Lock()
 		defer c.mu.Unlock()
@@ -102,6 +117,20 @@ func (h *handle) OffsetsForTimes(times []TopicPartition, timeoutMs int) ([]Topic
 	if err := h.check(); err != nil {
 		return nil, err
 	}
+	return h.offsetsForTimes(times, timeoutMs)
+}
+
+// OffsetsForTimes is the same as a producer's.
+func (c *Consumer) OffsetsForTimes(
+	times []TopicPartition, timeoutMs int,
+) ([]TopicPartition, error) {
+	if err := c.usable(); err != nil {
+		return nil, err
+	}
+	return c.offsetsForTimes(times, timeoutMs)
+}
+
+func (h *handle) offsetsForTimes(times []TopicPartition, timeoutMs int) ([]TopicPartition, error) {
 	if err := checkPartitions(times); err != nil {
 		return nil, err
 	}

@@ -43,6 +43,7 @@ func (c *Consumer) onAssigned(_ context.Context, positions []ropewalk.Position) 
 
 // onRevoked gives up partitions that go to other members.
 func (c *Consumer) onRevoked(_ context.Context, positions []ropewalk.Position) {
+	c.givingBack = true
 	going := c.partsOf(positions)
 	if c.eager() {
 		c.mu.Lock()
@@ -60,7 +61,11 @@ func (c *Consumer) onRevoked(_ context.Context, positions []ropewalk.Position) {
 
 // onLost takes that partitions are gone: nothing of them can be committed any more.
 func (c *Consumer) onLost(_ context.Context, positions []ropewalk.Position) {
-	c.loseAll(c.partsOf(positions))
+	going := c.partsOf(positions)
+	if len(going) == 0 {
+		return // it was given back, and the answer to that was lost
+	}
+	c.loseAll(going)
 	if c.eager() {
 		c.assignRest()
 	}

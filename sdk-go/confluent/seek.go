@@ -109,12 +109,9 @@ func (c *Consumer) seekTo(p *part, at Offset) {
 	p.pending = false
 	c.moveTo(p, max(int64(at), -1))
 	was := p.reader
-	p.reader = nil
+	p.reader, p.from = nil, at
 	if c.chosen != nil && !p.paused {
 		c.read(p, at)
-	}
-	if c.chosen != nil && at < 0 {
-		p.given = at // where it is resumed
 	}
 	c.mu.Unlock()
 	if was != nil {
@@ -161,7 +158,7 @@ func (c *Consumer) setPaused(partitions []TopicPartition, paused bool) error {
 			readers = append(readers, p.reader)
 			p.reader = nil
 		case !paused:
-			from := p.given
+			from := p.from
 			if p.next >= 0 {
 				from = Offset(p.next)
 			}

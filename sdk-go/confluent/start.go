@@ -60,10 +60,9 @@ func (c *Consumer) lookLater() {
 	}
 	c.looking = true
 	c.tasks.Go(func() {
-		pause := doubling(c.s.reconnectFirst, c.s.reconnectLatest)
 		for attempt := 1; ; attempt++ {
 			select {
-			case <-time.After(pause(attempt)):
+			case <-time.After(c.s.reconnectPause(attempt)):
 			case <-c.running.Done():
 				return
 			}

@@ -193,12 +193,12 @@ const steady = time.Minute
 
 // begin joins in the background, after so many members that have ended soon.
 func (m *membership) begin(failures int) {
-	c, pause := m.c, doubling(m.c.s.reconnectFirst, m.c.s.reconnectLatest)
+	c := m.c
 	c.tasks.Go(func() {
 		for attempt := failures; ; attempt++ {
 			if attempt > 0 {
 				select {
-				case <-time.After(pause(attempt)):
+				case <-time.After(c.s.reconnectPause(attempt)):
 				case <-m.ctx.Done():
 					return
 				}

@@ -47,6 +47,9 @@ func (c *Consumer) usable() error {
 	return nil
 }
 
+// IsClosed reports whether Close has been called. In the callback that Close runs it is false.
+func (c *Consumer) IsClosed() bool { return c.usable() != nil }
+
 // notInCallback refuses what a callback may not do.
 func (c *Consumer) notInCallback(what string) error {
 	if c.inCallback() {

@@ -87,6 +87,40 @@ func TestCloseWaitsForCallback(t *testing.T) {
 	}
 }
 
+// The callback that Close runs may ask all that others may.
+func TestCallbackOfClose(t *testing.T) {
+	server := newServer(t)
+	produce(t, server.Address(), "t", "v")
+	c := newConsumer(t, server.Address(), "g")
+	revoked := false
+	if err := c.Subscribe("t", func(c *kafka.Consumer, e kafka.Event) error {
+		if _, revoked = e.(kafka.RevokedPartitions); !revoked {
+			return nil
+		}
+		topic := "t"
+		if c.IsClosed() {
+			t.Error("it is closed")
+		}
+		if _, high, err := c.QueryWatermarkOffsets("t", 0, 10_000); err != nil || high != 1 {
+			t.Errorf("the end is %d, %v", high, err)
+		}
+		if _, err := c.OffsetsForTimes([]kafka.TopicPartition{{Topic: &topic}}, 10_000); err != nil {
+			t.Error(err)
+		}
+		if _, err := c.GetMetadata(&topic, false, 10_000); err != nil {
+			t.Error(err)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	accept(t, server).Send(given(2, position("t", 0, 0)))
+	until(t, "the assignment", func() bool { c.Poll(10); return has(t, c, 1)() })
+	if err := c.Close(); err != nil || !revoked || !c.IsClosed() {
+		t.Errorf("it was closed: %v; it was told: %v", err, revoked)
+	}
+}
+
 // What waited for a callback while the consumer was closed is refused.
 func TestCallsEndWithClose(t *testing.T) {
 	h := newHeld()
