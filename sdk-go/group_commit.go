@@ -194,11 +194,11 @@ func (g *GroupConsumer) keepMost(
 		return errors.As(err, &e) && e.OfOnePartition()
 	}
 	for part := range slices.Chunk(commitItems(offsets, released), mostCommitsAtOnce) {
-		for _, err := range halving.Each(part, func(items []commitItem) error {
+		for _, result := range halving.Each(part, func(items []commitItem) error {
 			return g.keep(ctx, items)
 		}, isOfOne) {
-			if err != nil {
-				last = err
+			if result.Err != nil {
+				last = result.Err
 			}
 		}
 		if last != nil && !isOfOne(last) {

@@ -139,18 +139,18 @@ func shown(offsets []ropewalk.CommittedOffset) []TopicPartition {
 func (c *Consumer) keepEach(
 	ctx context.Context, offsets []ropewalk.CommittedOffset,
 ) (list []TopicPartition, first error) {
-	errs := halving.Each(offsets, func(some []ropewalk.CommittedOffset) error {
+	results := halving.Each(offsets, func(some []ropewalk.CommittedOffset) error {
 		return c.keep(ctx, some)
 	}, ofOnePartition)
 	list = shown(offsets)
-	for i, err := range errs {
-		if err == nil {
+	for i, result := range results {
+		if result.Err == nil {
 			continue
 		}
-		if ofOnePartition(err) {
+		if result.Alone {
 			c.unstore(offsets[i])
 		}
-		if list[i].Error = asError(err); first == nil {
+		if list[i].Error = asError(result.Err); first == nil {
 			first = list[i].Error
 		}
 	}

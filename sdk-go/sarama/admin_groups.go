@@ -189,11 +189,11 @@ func (a *clusterAdmin) AlterConsumerGroupOffsets(
 	}
 	response := &OffsetCommitResponse{}
 	// All or none are committed together: what cannot be shall not keep the others.
-	errs := commitEach(wanted, func(some []ropewalk.CommittedOffset) error {
+	results := commitEach(wanted, func(some []ropewalk.CommittedOffset) error {
 		return a.commit(group, some)
 	})
 	for i, o := range wanted {
-		own := errs[i]
+		own := results[i].Err
 		number, _, ok := numbered(own)
 		if own != nil && !ok {
 			return nil, mapError(own)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	ropewalk "github.com/ropewalk/ropewalk/sdk-go"
+	"github.com/ropewalk/ropewalk/sdk-go/internal/halving"
 )
 
 const (
@@ -347,18 +348,18 @@ func (m *groupMember) endSession() {
 // commit keeps offsets of what a session claims, and notes where the group is now.
 func (m *groupMember) commit(
 	ctx context.Context, offsets []ropewalk.CommittedOffset, of []*claimed,
-) []error {
-	errs := commitEach(offsets, func(offsets []ropewalk.CommittedOffset) error {
+) []halving.Result {
+	results := commitEach(offsets, func(offsets []ropewalk.CommittedOffset) error {
 		return m.core.CommitOffset(ctx, offsets...)
 	})
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for i, err := range errs {
-		if err == nil {
+	for i, result := range results {
+		if result.Err == nil {
 			of[i].owned.next = offsets[i].Offset
 		}
 	}
-	return errs
+	return results
 }
 
 // next is where a partition begins when it is claimed.

@@ -258,12 +258,11 @@ func (s *groupSession) commit(ctx context.Context, claims []*claimed) int {
 		offsets, of = append(offsets, o), append(of, c)
 	}
 	left := 0
-	for i, err := range s.member.commit(ctx, offsets, of) {
-		var together refusedTogether
-		switch {
+	for i, result := range s.member.commit(ctx, offsets, of) {
+		switch err := result.Err; {
 		case err == nil:
 			of[i].marks.committed(offsets[i])
-		case errors.Is(err, ropewalk.ReasonMemberFenced) && !errors.As(err, &together):
+		case errors.Is(err, ropewalk.ReasonMemberFenced) && (result.Alone || !isOfOne(err)):
 			s.giveUp(of[i], offsets[i], mapError(err))
 		default:
 			left++

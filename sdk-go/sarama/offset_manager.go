@@ -182,12 +182,12 @@ func (om *offsetManager) flush(ctx context.Context, chosen func(*partitionOffset
 		}
 	}
 	om.mu.Unlock()
-	errs := commitEach(offsets, func(offsets []ropewalk.CommittedOffset) error {
+	results := commitEach(offsets, func(offsets []ropewalk.CommittedOffset) error {
 		return om.core.Admin().CommitOffset(ctx, om.group, offsets...)
 	})
-	for i, err := range errs {
-		if err != nil {
-			of[i].report(mapError(err))
+	for i, result := range results {
+		if result.Err != nil {
+			of[i].report(mapError(result.Err))
 		} else {
 			of[i].marks.committed(offsets[i])
 		}

@@ -6,11 +6,8 @@ import (
 	"time"
 
 	ropewalk "github.com/ropewalk/ropewalk/sdk-go"
+	"github.com/ropewalk/ropewalk/sdk-go/internal/halving"
 )
-
-// maxCommitCalls bounds the calls that are made to find which of many partitions cannot be
-// committed.
-const maxCommitCalls = 64
 
 // commitPause is what lies between one try to commit and the next.
 const commitPause = 100 * time.Millisecond
@@ -78,40 +75,12 @@ func (m *marks) committed(o ropewalk.CommittedOffset) {
 }
 
 // commitEach commits offsets together. Where one of them has all of them refused, it commits the
-// others without it. It returns the error of each, nil for one that is committed.
+// others without it.
 func commitEach(
 	offsets []ropewalk.CommittedOffset, commit func([]ropewalk.CommittedOffset) error,
-) []error {
-	errs := make([]error, len(offsets))
-	type span struct{ from, to int }
-	spans := []span{{0, len(offsets)}}
-	for calls := 1; len(spans) > 0; calls++ {
-		s := spans[len(spans)-1]
-		spans = spans[:len(spans)-1]
-		if s.from == s.to {
-			continue
-		}
-		err := commit(offsets[s.from:s.to])
-		if err != nil && s.to-s.from > 1 && isOfOne(err) {
-			if calls < maxCommitCalls {
-				half := (s.from + s.to) / 2
-				spans = append(spans, span{half, s.to}, span{s.from, half})
-				continue
-			}
-			err = refusedTogether{err}
-		}
-		for i := s.from; i < s.to; i++ {
-			errs[i] = err
-		}
-	}
-	return errs
+) []halving.Result {
+	return halving.Each(offsets, commit, isOfOne)
 }
-
-// refusedTogether is the error of offsets of which one is refused, and it is not known which. The
-// others can be committed another time.
-type refusedTogether struct{ error }
-
-func (e refusedTogether) Unwrap() error { return e.error }
 
 // isOfOne reports whether a refusal says something of one partition, and nothing of the others:
 // that may also be its metadata, which are too long.

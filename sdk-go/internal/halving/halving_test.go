@@ -39,7 +39,7 @@ func TestEach(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			calls, done := 0, []int(nil)
-			errs := halving.Each(numbers(test.items), func(items []int) error {
+			results := halving.Each(numbers(test.items), func(items []int) error {
 				calls++
 				if slices.ContainsFunc(items, func(i int) bool { return slices.Contains(test.refused, i) }) {
 					return errOne
@@ -48,10 +48,10 @@ func TestEach(t *testing.T) {
 				return nil
 			}, isOfOne)
 			var refused, want []int
-			for i, err := range errs {
-				if err != nil {
+			for i, result := range results {
+				if result.Err != nil && result.Alone {
 					refused = append(refused, i)
-				} else {
+				} else if result.Err == nil {
 					want = append(want, i)
 				}
 			}
@@ -65,24 +65,20 @@ func TestEach(t *testing.T) {
 	}
 }
 
-// An error that is of all of them ends it, and so does a bound on the calls: what is not done then
-// has an error.
+// An error that is of all of them ends it: what is not done then has an error.
 func TestEachEnds(t *testing.T) {
 	for name, test := range map[string]struct {
 		items, calls, done int
 		last               error
 	}{
-		"an error of all":  {8, 4, 0, errAll},
-		"too many of them": {1000, 64, 0, nil},
-		"after some":       {8, 4, 1, errAll},
+		"an error of all": {8, 4, 0, errAll},
+		"after some":      {8, 4, 1, errAll},
 	} {
 		t.Run(name, func(t *testing.T) {
 			calls, done := 0, 0
-			errs := halving.Each(numbers(test.items), func(items []int) error {
+			results := halving.Each(numbers(test.items), func(items []int) error {
 				switch calls++; {
 				case len(items) > 1:
-					return errOne
-				case test.last == nil:
 					return errOne
 				case done < test.done:
 					done++
@@ -90,14 +86,45 @@ func TestEachEnds(t *testing.T) {
 				}
 				return fmt.Errorf("call %d: %w", calls, test.last)
 			}, isOfOne)
-			for i, err := range errs {
-				if (err == nil) != (i < done) {
-					t.Errorf("%d has the error %v", i, err)
+			for i, result := range results {
+				if (result.Err == nil) != (i < done) || result.Alone {
+					t.Errorf("what became of %d is %v", i, result)
 				}
 			}
 			if done != test.done || calls > test.calls+test.done {
 				t.Errorf("%d are done, with %d calls", done, calls)
 			}
 		})
+	}
+}
+
+// Where too many are refused, some of the others stay undone, and nothing is said of those alone.
+func TestEachIsBounded(t *testing.T) {
+	isRefused := func(i int) bool { return i%10 == 3 }
+	calls, done := 0, map[int]bool{}
+	results := halving.Each(numbers(1000), func(items []int) error {
+		calls++
+		if slices.ContainsFunc(items, isRefused) {
+			return errOne
+		}
+		for _, i := range items {
+			done[i] = true
+		}
+		return nil
+	}, isOfOne)
+	if calls > 64+10 { // as often as 1000 can be halved
+		t.Errorf("%d calls were made", calls)
+	}
+	undone := 0
+	for i, result := range results {
+		if done[i] != (result.Err == nil) || result.Alone && !isRefused(i) {
+			t.Errorf("what became of %d is %v", i, result)
+		}
+		if !done[i] && !isRefused(i) {
+			undone++
+		}
+	}
+	if undone == 0 || len(done) == 0 {
+		t.Errorf("%d are done, %d are not", len(done), undone)
 	}
 }
