@@ -213,10 +213,10 @@ func (c *Client) takeHint(
 }
 
 const (
-	// streamWindow is how many bytes of a stream a broker may send before they are read: several
-	// batches of the default size, so that the next one is on its way while one is read. With the
-	// size of one batch, a topic is read a quarter slower.
-	streamWindow = 4 << 20
+	// streamWindow is how many bytes of a stream a broker may send before they are read: two
+	// batches of the default size, so that the next one is on its way while one is read. What a
+	// member of a group is to know, as that a partition is revoked, comes behind them.
+	streamWindow = 2 << 20
 	// readBuffer is how much is read of a connection at a time: several frames of HTTP/2, which are
 	// 16 KiB here.
 	readBuffer = 256 << 10

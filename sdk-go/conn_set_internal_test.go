@@ -91,6 +91,16 @@ type fakeSet struct {
 	dials func() (*fakeLine, error)
 }
 
+// line is one of those that were made; one without streams where it was not made yet.
+func (f *fakeSet) line(i int) *fakeLine {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if i >= len(f.lines) {
+		return &fakeLine{}
+	}
+	return f.lines[i]
+}
+
 func newFakeSet(t *testing.T, calls uint32) *fakeSet {
 	f := &fakeSet{t: t, dials: func() (*fakeLine, error) { return &fakeLine{}, nil }}
 	var err error
@@ -211,7 +221,8 @@ func TestConnectionsWithoutRoom(t *testing.T) {
 // Streams that wait for a connection which takes fewer of them than the one before go elsewhere.
 func TestStreamsKeepToWhatTheNextConnectionTakes(t *testing.T) {
 	f := newFakeSet(t, 20)
-	f.lines[0].connects = make(chan struct{})
+	first := f.line(0)
+	first.connects = make(chan struct{})
 	var all sync.WaitGroup
 	for range 10 {
 		all.Go(func() {
@@ -222,16 +233,16 @@ func TestStreamsKeepToWhatTheNextConnectionTakes(t *testing.T) {
 	}
 	f.left(10)
 	f.first.limit.tell(8)
-	close(f.lines[0].connects)
+	close(first.connects)
 	all.Wait()
 	f.left(10)
 	for range 2000 {
-		if first := f.lines[0].open.Load(); first <= 4 && first+f.lines[1].open.Load() == 10 {
+		if n := first.open.Load(); n <= 4 && n+f.line(1).open.Load() == 10 {
 			return
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
-	t.Errorf("%d of them are on a connection that takes 4", f.lines[0].open.Load())
+	t.Errorf("%d of them are on a connection that takes 4", first.open.Load())
 }
 
 // Many that come at once wait for the same connection.

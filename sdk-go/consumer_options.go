@@ -102,7 +102,7 @@ func WithStop(stop Stop) ConsumerOption { return func(c *consumerConfig) { c.sto
 func WithFetchBytes(n int) ConsumerOption { return func(c *consumerConfig) { c.fetchBytes = n } }
 
 // WithReadAhead bounds how many fetches wait to be read. When so many do, the broker is slowed by
-// flow control: it sends up to 4 MiB more. Default: 4.
+// flow control: it sends up to 2 MiB more. Default: 4.
 func WithReadAhead(n int) ConsumerOption { return func(c *consumerConfig) { c.readAhead = n } }
 
 // WithHeartbeat sets how often the broker shows that a quiet stream is alive. After three intervals

@@ -51,6 +51,18 @@ type addressed struct {
 	address string
 }
 
+// GetCommonAuthInfo tells how the connection is secured, which gRPC asks for the sake of
+// credentials that calls bring along.
+func (a addressed) GetCommonAuthInfo() credentials.CommonAuthInfo {
+	secured, ok := a.AuthInfo.(interface {
+		GetCommonAuthInfo() credentials.CommonAuthInfo
+	})
+	if !ok {
+		return credentials.CommonAuthInfo{}
+	}
+	return secured.GetCommonAuthInfo()
+}
+
 // addressAt is the address of the broker at the other end of a call; empty where that is not known.
 func addressAt(p *peer.Peer) string {
 	if p == nil {

@@ -350,7 +350,7 @@ type CommitDone struct {
 	Group, Member string
 	// Offsets are what was committed, or was to be.
 	Offsets []CommittedOffset
-	// Address is where the broker is that answered last, HOST:PORT; empty where none did.
+	// Address is where the broker is that was asked last, HOST:PORT; empty where none could be.
 	Address string
 	// Duration is how long it took.
 	Duration time.Duration

@@ -65,8 +65,8 @@ func produceAsync(ctx context.Context, r *run) (int64, time.Duration, error) {
 	return r.gate.result()
 }
 
-// atRandom places records as package sarama does by default those without a key: each for itself, so
-// that the batches of a hundred that wait are small.
+// atRandom places records as package sarama does by default those without a key: each for itself,
+// so that the batches of a hundred that wait are small.
 var atRandom = ropewalk.WithPartitioner(func(string) ropewalk.Partitioner {
 	return ropewalk.PartitionerFunc(func(_ *ropewalk.Record, partitions int32) int32 {
 		return rand.Int32N(partitions)

@@ -1,8 +1,8 @@
 // Package halving does things together of which one may have all refused.
 package halving
 
-// mostCalls bounds the calls that are made to find which of many things are refused. Behind it each
-// part that is left has one more call.
+// mostCalls bounds the calls that Each makes to find which of many things are refused. Behind it
+// each part that is left has one more call.
 const mostCalls = 64
 
 // A Result is what became of an item.

@@ -6,8 +6,12 @@ import (
 	"slices"
 	"testing"
 
+	"go.uber.org/goleak"
+
 	"github.com/ropewalk/ropewalk/sdk-go/internal/halving"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var (
 	errOne = errors.New("one of them")

@@ -20,6 +20,11 @@ const MOST_CALLS: usize = 64;
 /// The reasons that say something of one of the partitions, and nothing of the others.
 const OF_ONE: [&str; 4] = [FENCED, "TOPIC_NOT_FOUND", "PARTITION_NOT_FOUND", "OFFSET_OUT_OF_RANGE"];
 
+/// Whether a refusal is of one of the partitions: that another has the member's name is of all.
+fn is_of_one(error: &Error) -> bool {
+    OF_ONE.contains(&error.reason()) && !error.is_instance_taken()
+}
+
 /// What is to become of a partition: it is committed, given back, or both.
 #[derive(Clone, Debug)]
 struct Item {
@@ -116,9 +121,7 @@ impl Committer {
     }
 
     async fn keep_together(&self, together: Together) {
-        let is_of_one = |result: &Result<(), Error>| {
-            result.as_ref().is_err_and(|error| OF_ONE.contains(&error.reason()))
-        };
+        let is_of_one = |result: &Result<(), Error>| result.as_ref().is_err_and(is_of_one);
         let result = self.keep(&items(together.positions())).await;
         // Where one of several was refused, nothing was kept, and each gets an answer of its own,
         // until it is clear that none is to be had.
@@ -151,7 +154,7 @@ impl Committer {
         for _ in 0..MOST_CALLS {
             let Some(mut part) = parts.pop() else { break };
             let Err(error) = self.keep(&part).await else { continue };
-            if !OF_ONE.contains(&error.reason()) {
+            if !is_of_one(&error) {
                 return Err(error);
             }
             result = Err(error);

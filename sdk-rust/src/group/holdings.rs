@@ -286,8 +286,12 @@ impl Holdings {
     }
 
     /// Leaves out positions that are committed already.
-    pub(super) fn unkept(&mut self, mut positions: Vec<Position>) -> Vec<Position> {
-        positions.retain(|at| self.of_era(at).is_none_or(|held| held.committed != at.offset));
+    pub(super) fn unkept(&self, mut positions: Vec<Position>) -> Vec<Position> {
+        positions.retain(|at| {
+            let held = self.held.get(&(Arc::from(at.topic.as_str()), at.partition));
+            let held = held.filter(|held| at.era.counts_in(held.era));
+            held.is_none_or(|held| held.committed != at.offset)
+        });
         positions
     }
 

@@ -2,7 +2,7 @@
 //! own network and mounts, so that they share nothing but the machine.
 
 use std::io::{self, Write};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::sync::{Mutex, PoisonError};
 
 use ropewalk_chaos::{Options, SEED};
@@ -54,9 +54,17 @@ fn one(name: &str, options: Options) -> bool {
 }
 
 fn start(name: &str, options: Options) -> io::Result<Output> {
-    Command::new(std::env::current_exe()?)
+    let mut part = Command::new(std::env::current_exe()?)
         .args(["--exact", name])
         .env(PART, "1")
         .env(SEED, options.seed.to_string())
-        .output()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    // Held until it has ended, and never written to: it ends when this process does.
+    let held = part.stdin.take();
+    let output = part.wait_with_output();
+    drop(held);
+    output
 }

@@ -45,6 +45,9 @@ pub(crate) fn enter(arguments: &[String]) -> Option<ExitCode> {
         }
         return None;
     }
+    if jobs::is_part() {
+        end_with_the_outer_process();
+    }
     let offered = |arguments: &[&str]| {
         let tried = Command::new("unshare").args(UNSHARE).args(arguments).output();
         tried.is_ok_and(|tried| tried.status.success())
@@ -116,8 +119,9 @@ fn set_up_network() -> Result<(), ropewalk_chaos::ChaosError> {
     Ok(())
 }
 
-/// The first process of a namespace gets no signals from a terminal. It ends when its standard
-/// input does, which the outer process holds; and with it the namespace.
+/// The first process of a namespace gets no signals from a terminal, and one of several is not told
+/// that the one which started it was killed. It ends when its standard input does, which the outer
+/// process holds; and with it the namespace.
 fn end_with_the_outer_process() {
     std::thread::spawn(|| {
         // Nobody writes: it returns at the end.
