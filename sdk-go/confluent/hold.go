@@ -65,15 +65,19 @@ func (c *Consumer) holdBack(r *ropewalk.Record) bool {
 	return true
 }
 
-// hold keeps a record; it reports true when that was too much of a partition that is paused. Then
-// nothing is held: it is read again later. Of one that is not, no more comes than goes. The caller
-// holds the lock.
+// hold keeps a record; it reports true when that was too much. Then nothing is held: it is read
+// again, later or, of a partition that is not paused, at once. Of that one may come for each that
+// goes, and be larger. The caller holds the lock, and settles the flow.
 func (p *part) hold(r *ropewalk.Record) (full bool) {
 	p.held, p.heldBytes = append(p.held, r), p.heldBytes+bytesOf(r)
-	full = p.paused && (len(p.held) > mostHeld || p.heldBytes > mostHeldBytes)
+	room := 1
+	if !p.paused {
+		room = 2
+	}
+	full = len(p.held) > room*mostHeld || p.heldBytes > room*mostHeldBytes
 	if full {
 		p.dropHeld()
-		p.holds = false
+		p.holds, p.flowing = false, p.flowing && p.paused
 	}
 	return full
 }

@@ -209,3 +209,23 @@ func TestLineEndsWhileMoreIsSent(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Who waits for the end of a line goes on when a message in it has to ask, which may take long.
+func TestLineThatAsksHoldsUpNobody(t *testing.T) {
+	w := &waitingTopics{}
+	w.init(&asyncProducer{producer: &producer{config: NewConfig()}})
+	w.lines["t"] = &waitingLine{}
+	w.some.Add(1)
+	w.end("t", true)
+	joined := make(chan bool, 1)
+	go func() { joined <- w.join(&ProducerMessage{Topic: "t"}, 1) }()
+	w.end("t", false)
+	select {
+	case ok := <-joined:
+		if !ok || len(w.lines["t"].messages) != 1 {
+			t.Errorf("joined: %v, %d wait", ok, len(w.lines["t"].messages))
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("it waits for ever")
+	}
+}

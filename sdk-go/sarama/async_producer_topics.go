@@ -24,7 +24,8 @@ type waitingMessage struct {
 // weight is what it counts while it waits.
 func (m waitingMessage) weight() int64 { return weightOfSize(m.size) }
 
-// A waitingLine is what waits for one topic. ending: the topic is known, and nobody joins any more.
+// A waitingLine is what waits for one topic. ending: what is in it asks for nothing, and nobody
+// joins any more.
 type waitingLine struct {
 	messages []waitingMessage
 	ending   bool
@@ -104,9 +105,8 @@ func (w *waitingTopics) run(topic string) {
 			w.fail(err, m)
 			w.fail(err, w.rest(topic)...)
 		} else {
-			w.send(m)
+			w.send(topic, m)
 			w.done(m)
-			w.known(topic)
 		}
 	}
 }
@@ -138,12 +138,14 @@ func (w *waitingTopics) rest(topic string) []waitingMessage {
 	return messages
 }
 
-// known has a line end, so that what comes next of its topic need not wait any more. Without it a
-// program that sends as fast as it can would keep the line full for ever.
-func (w *waitingTopics) known(topic string) {
+// end has a line end, so that what comes next of its topic need not wait any more: without it a
+// program that sends as fast as it can would keep the line full for ever. Or it has it go on, where
+// its first message asks, so that others need not wait for that.
+func (w *waitingTopics) end(topic string, ending bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.lines[topic].ending = true
+	w.lines[topic].ending = ending
+	w.shorter.Signal() // nobody waits but the goroutine that takes messages
 }
 
 // done: messages that were taken from a line are answered, or with the core.
@@ -156,9 +158,18 @@ func (w *waitingTopics) done(messages ...waitingMessage) {
 	w.shorter.Signal() // nobody waits but the goroutine that takes messages
 }
 
-func (w *waitingTopics) send(m waitingMessage) {
-	u := newUnderway(w.producer, m.message)
-	w.producer.handOver(u, m.size, w.producer.prepareAdmitted(m.message, &u.record, m.asksFirst))
+func (w *waitingTopics) send(topic string, m waitingMessage) {
+	p, u := w.producer, newUnderway(w.producer, m.message)
+	err := error(ErrInvalidPartition)
+	if !m.asksFirst {
+		err = p.prepareAtOnce(m.message, &u.record)
+	}
+	asks := err == ErrInvalidPartition || err == errTopicUnknown
+	w.end(topic, !asks)
+	if asks {
+		err = p.prepareAdmitted(m.message, &u.record, err == ErrInvalidPartition)
+	}
+	p.handOver(u, m.size, err)
 }
 
 // fail answers messages whose topic cannot be known: they have all waited for the same.
