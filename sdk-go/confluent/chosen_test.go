@@ -65,10 +65,10 @@ func TestNoReconnectBackoff(t *testing.T) {
 	server.RefuseMembers(refusal)
 	settings := []any{"reconnect.backoff.ms", 0, "reconnect.backoff.max.ms", 0}
 	assigned := newConsumer(t, server.Address(), "g", settings...)
+	began := time.Now()
 	if err := assigned.Assign([]kafka.TopicPartition{{Topic: &topic}}); err != nil {
 		t.Fatal(err)
 	}
-	began := time.Now()
 	until(t, "ten tries", func() bool { assigned.Poll(1); return subscribes.Load() >= 10 })
 	if took := time.Since(began); took < 9*8*time.Millisecond {
 		t.Errorf("a partition was tried ten times within %v", took)
